@@ -1,0 +1,65 @@
+"""Every error a caller of collab may want to catch.
+
+```
+CollabError
+├── ConfigError         a setting is wrong; nothing was sent
+├── PolicyError         a policy broke its contract
+├── EndpointError       a server could not do what was asked
+│   ├── Unreachable     no connection, or none in time
+│   ├── BadReply        an answer that is not the API's (HTML, a missing field)
+│   ├── Rejected        the server refused the request (4xx)
+│   └── ContextFull     the prompt leaves no room in the model's context
+├── LaunchError         a local server did not start
+├── StoreError          the generation store cannot be used
+├── GradingError        a grader could not be run at all
+└── RunError            a run folder cannot be entered
+```
+"""
+
+
+class CollabError(Exception):
+    """The root: catch it to catch whatever collab raises on purpose."""
+
+
+class ConfigError(CollabError):
+    """A setting is wrong; the message names the value, the allowed ones and the fix."""
+
+
+class PolicyError(CollabError):
+    """A policy decided something that the trajectory or the team does not allow."""
+
+
+class EndpointError(CollabError):
+    """A server could not do what was asked of it."""
+
+
+class Unreachable(EndpointError):
+    """No connection to the server, or no answer before the deadline."""
+
+
+class BadReply(EndpointError):
+    """The server answered with something that is no reply of the API."""
+
+
+class Rejected(EndpointError):
+    """The server understood the request and refused it (a 4xx status)."""
+
+
+class ContextFull(EndpointError):
+    """The prompt leaves no room for a single token in the model's context."""
+
+
+class LaunchError(CollabError):
+    """A local server did not start, or stopped by itself."""
+
+
+class StoreError(CollabError):
+    """The generation store cannot be opened, read or written."""
+
+
+class GradingError(CollabError):
+    """A grader could not be run at all (a wrong answer is no error)."""
+
+
+class RunError(CollabError):
+    """A run folder cannot be entered: it is locked, or what decides its numbers differs."""
