@@ -58,8 +58,8 @@ class Unit:
     """The fingerprint of the tokenizer that `ids` belong to."""
     tokens: int = 0
     """Length in the author's tokens; 0 where nobody counted."""
-    generation: str | None = None
-    """The key of the stored generation it was cut from."""
+    generations: tuple[str, ...] = ()
+    """The keys of the stored generations it was cut from."""
     top20_entropy: float | None = None
     """Mean entropy over the 20 likeliest tokens (nats a token), where log-probabilities were asked for."""
 

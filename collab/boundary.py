@@ -1,0 +1,226 @@
+"""Where a unit ends, and where a recording is cut.
+
+A boundary tells the server what it can (`stops`, `limit`) and decides the rest on the text (`cut`). Ends that no stop
+string can express are found by asking for `piece` tokens at a time. Line breaks after an end stay with the left unit;
+a space belongs to the word that follows it, as it does in the token vocabularies of today's models.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from collab.settings import Settings
+from collab.trajectory import Recording
+
+_SENTENCE = re.compile(r"(?<!^\d)(?<!\n\d)[.!?…][\"'”’)\]]*(?:\n+|(?=[ \t]))|\n{2,}")
+_PARAGRAPH = re.compile(r"(?<=\S)\s*?\n{2,}")
+_WORD = re.compile(r"\S+")
+
+
+class Boundary(Settings):
+    """Where the unit that is being written ends."""
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Strings at which the server may stop."""
+        return ()
+
+    @property
+    def limit(self) -> int | None:
+        """The most tokens that the unit may have."""
+        return None
+
+    @property
+    def piece(self) -> int | None:
+        """Tokens to ask for at a time, where only the text can tell the end."""
+        return None
+
+    def cut(self, text: str) -> int | None:
+        """Return where a unit that begins with `text` ends (characters), None where it goes on."""
+        return None
+
+
+class Sentence(Boundary):
+    """One sentence, with the line breaks after it."""
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return tuple(mark + space for mark in ".!?…" for space in " \n") + ("\n\n",)
+
+    def cut(self, text: str) -> int | None:
+        return next((end for end in sentence_ends(text) if text[:end].strip()), None)
+
+
+class Paragraph(Boundary):
+    """One paragraph, with the blank line after it."""
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return ("\n\n",)
+
+    def cut(self, text: str) -> int | None:
+        found = _PARAGRAPH.search(text)
+        return found.end() if found else None
+
+
+class Tokens(Boundary):
+    """A fixed number of the author's tokens."""
+
+    count: int = Field(ge=1)
+
+    @property
+    def limit(self) -> int:
+        return self.count
+
+
+class Words(Boundary):
+    """A chunk of `count` words (runs of non-blank characters)."""
+
+    count: int = Field(ge=1)
+
+    @property
+    def piece(self) -> int:
+        return 2 * self.count + 8
+
+    def cut(self, text: str) -> int | None:
+        words = list(_WORD.finditer(text))
+        return words[self.count - 1].end() if len(words) > self.count else None
+
+
+class Tag(Boundary):
+    """Up to and including a tag that the writer writes itself."""
+
+    tag: str = Field(min_length=1)
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return (self.tag,)
+
+    def cut(self, text: str) -> int | None:
+        at = text.find(self.tag)
+        return None if at < 0 else at + len(self.tag)
+
+
+class Regex(Boundary):
+    """Up to and including the first match of a pattern."""
+
+    pattern: str
+    piece_tokens: int = Field(default=64, ge=1)
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            if re.compile(pattern).match(""):
+                raise ValueError(f"pattern {pattern!r} matches the empty text: no unit could end")
+        except re.error as error:
+            raise ValueError(f"pattern {pattern!r} is no regular expression: {error}") from None
+        return pattern
+
+    @property
+    def piece(self) -> int:
+        return self.piece_tokens
+
+    def cut(self, text: str) -> int | None:
+        found = re.search(self.pattern, text)
+        return found.end() if found else None
+
+
+class End(Boundary):
+    """Up to the writer's own close of the thinking."""
+
+
+class Answer(Boundary):
+    """Through the close of the thinking to the end of the answer, in one request."""
+
+
+class Share(Boundary):
+    """A recording, up to a share of its own length, at the nearest sentence end."""
+
+    of: float = Field(gt=0, le=1)
+
+
+class Length(Boundary):
+    """A recording, for about `tokens` tokens more, to the nearest sentence end."""
+
+    tokens: int = Field(ge=1)
+
+
+AnyBoundary = Annotated[
+    Sentence | Paragraph | Tokens | Words | Tag | Regex | End | Answer | Share | Length,
+    Field(union_mode="left_to_right"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A place in a recording."""
+
+    chars: int
+    tokens: int
+    """Tokens before the cut; 0 where the recording's tokens are not known."""
+    share: float
+    """The realised share of the recording that lies before it."""
+    counted: Literal["tokens", "characters"] = "tokens"
+
+
+def sentence_ends(text: str) -> Iterable[int]:
+    """Yield where the sentences of `text` end, line breaks included (characters)."""
+    return (found.end() for found in _SENTENCE.finditer(text))
+
+
+def cut_at_share(recording: Recording, share: float) -> Cut:
+    """Cut a recording at the sentence end nearest to a share of its length.
+
+    A share above 0 never cuts to nothing (paper §2.1: "always at the end of the nearest sentence").
+
+    Raises:
+        ValueError: The share lies outside 0 to 1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"a share of {share!r} lies outside 0 to 1")
+    return nearest_cut(recording, share * _length(recording)) if share else Cut(0, 0, 0.0)
+
+
+def nearest_cut(recording: Recording, length: float, start: int = 0) -> Cut:
+    """Cut a recording at the sentence end nearest to `length`, behind the character `start`.
+
+    `length` counts from the recording's begin, in tokens where they are known, else in characters.
+    """
+    cuts = [cut for cut in _cuts(recording) if cut.chars > start]
+    if not cuts:
+        return _cut_of(recording, len(recording.text))
+    counted = [cut.tokens if recording.ends is not None else cut.chars for cut in cuts]
+    return cuts[min(range(len(cuts)), key=lambda index: abs(counted[index] - length))]
+
+
+def cut_after(recording: Recording, chars: int) -> Cut:
+    """Cut a recording at the last token that ends at or before a character."""
+    return _cut_of(recording, chars)
+
+
+def _cuts(recording: Recording) -> list[Cut]:
+    """List the sentence ends of a recording that are also ends of tokens, and its own end."""
+    ends = {*sentence_ends(recording.text), len(recording.text)}
+    if recording.ends is not None:
+        ends &= set(recording.ends)
+    return [_cut_of(recording, end) for end in sorted(ends) if end]
+
+
+def _cut_of(recording: Recording, chars: int) -> Cut:
+    total = len(recording.text)
+    if recording.ends is None:
+        return Cut(chars, 0, chars / total if total else 0.0, "characters")
+    tokens = bisect_right(recording.ends, chars)
+    where = recording.ends[tokens - 1] if tokens else 0
+    return Cut(where, tokens, tokens / len(recording.ends) if recording.ends else 0.0)
+
+
+def _length(recording: Recording) -> int:
+    return len(recording.text) if recording.ends is None else len(recording.ends)
