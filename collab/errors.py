@@ -7,6 +7,7 @@ CollabError
 ├── EndpointError       a server could not do what was asked
 │   ├── Unreachable     no connection, or none in time
 │   ├── BadReply        an answer that is not the API's (HTML, a missing field)
+│   │   └── PromptChanged   the server read another prompt than was sent
 │   ├── Rejected        the server refused the request (4xx)
 │   └── ContextFull     the prompt leaves no room in the model's context
 ├── LaunchError         a local server did not start
@@ -39,6 +40,10 @@ class Unreachable(EndpointError):
 
 class BadReply(EndpointError):
     """The server answered with something that is no reply of the API."""
+
+
+class PromptChanged(BadReply):
+    """The server read another prompt than the one that was sent: the draw does not count."""
 
 
 class Rejected(EndpointError):

@@ -10,11 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import groupby
-from typing import Literal, TypeAlias, assert_never
+from typing import Literal, assert_never
+
+from typing_extensions import TypeAliasType
 
 from collab.errors import PolicyError
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+Json = TypeAliasType(
+    "Json", "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+)
 Phase = Literal["thinking", "answer"]
 Kind = Literal["generated", "recorded", "inserted", "signal"]
 
@@ -82,6 +86,8 @@ class Recording:
     draw: int | None = None
     answer: str = ""
     """The text after the close of the thinking."""
+    closed: bool = True
+    """Whether the author closed its thinking."""
     correct: bool | None = None
     extracted: str | None = None
     """What the grader read as the answer."""

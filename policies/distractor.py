@@ -30,7 +30,9 @@ class Distractor(Settings):
     @classmethod
     def _ends_in_no_space(cls, phrase: str) -> str:
         if phrase.endswith(" "):
-            raise ValueError(f"phrase {phrase!r} ends in a space, which splits the next word's token")
+            raise ValueError(
+                f"phrase {phrase!r} ends in a space, which splits the next word's token"
+            )
         return phrase
 
     async def decide(self, view: View) -> Decision:
@@ -49,7 +51,9 @@ class Distractor(Settings):
         if self.distractor not in view.recordings:
             return script
         if self.phrase:
-            script.append(Insert(self.distractor, self._joined(view), why="transition to the steer"))
+            script.append(
+                Insert(self.distractor, self._joined(view), why="transition to the steer")
+            )
         length = Length(tokens=self.steer_tokens) if self.steer_tokens else Share(of=self.length)
         script.append(Write(self.distractor, length, why="the steer"))
         return script

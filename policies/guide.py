@@ -25,5 +25,7 @@ class Guide(Settings):
         if view.closed_by:
             return Close(self.main, why="main closed its thinking")
         if view.step == 0 and self.guide in view.recordings:
-            return Write(self.guide, Share(of=self.length), why=f"the guide's first {self.length:.0%}")
+            return Write(
+                self.guide, Share(of=self.length), why=f"the guide's first {self.length:.0%}"
+            )
         return Write(self.main, why="main goes on")

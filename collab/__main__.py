@@ -1,0 +1,8 @@
+"""`python -m collab` is the command `collab`."""
+
+import sys
+
+from collab.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The command line: `collab VERB …`, one module a verb."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+VERBS = {
+    "run": "play a scenario: solo draws, cases, episodes, scores, tables (Hydra overrides, -m sweeps)",
+    "play": "play one question ad hoc and watch it grow",
+    "plan": "say what a run would cost and show three prompts; sends nothing",
+    "show": "print one episode's trajectory, coloured by author, with the reason of each hand-off",
+    "pocket": "serve the shipped reasoners behind an OpenAI-compatible endpoint",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit status: 0, 1 failed, 2 wrong use, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verb = arguments[0] if arguments else "--help"
+    if verb in ("-h", "--help"):
+        print(_help())
+        return 0
+    if verb == "--version":
+        from importlib.metadata import version
+
+        print(f"collab {version('collab')}")
+        return 0
+    if verb not in VERBS:
+        print(
+            f"error: unknown command {verb!r} (commands: {', '.join(sorted(VERBS))})",
+            file=sys.stderr,
+        )
+        return 2
+    return _run(verb, arguments[1:])
+
+
+def _run(verb: str, arguments: list[str]) -> int:
+    from collab.errors import CollabError
+
+    try:
+        status: int = importlib.import_module(f"collab.cli.{verb}").main(arguments)
+        return status
+    except CollabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: what was sampled is stored; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    lines = "\n".join(f"  {verb:<{width}}  {does}" for verb, does in VERBS.items())
+    return (
+        "Simulate several reasoning models thinking together on one shared trajectory.\n\n"
+        f"usage: collab COMMAND [ARGUMENTS]\n\n{lines}\n\n"
+        "collab COMMAND --help says more. Start with: collab run experiment=demo"
+    )

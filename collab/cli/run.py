@@ -1,0 +1,150 @@
+"""`collab run`: one run, or with -m a sweep of them, through Hydra."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from collab.cli.compose import CONF, one_line
+from collab.cli.session import decides, opened
+from collab.config import Built, build, read
+from collab.errors import CollabError, ConfigError
+from collab.folder import RunFolder, digest
+from collab.plugins import open_doors
+from collab.report.live import Live
+from collab.report.tables import render, summary
+from collab.run import Result, run
+from collab.store import Store
+
+USAGE = """usage: collab run [KEY=VALUE …] [-m] [-cd DIR] [--help] [Hydra's own flags]
+
+Plays a scenario and prints its table; what was sampled before is not sampled again.
+  collab run experiment=demo                          both tests on the shipped reasoners
+  collab run twin=guidability budget=600              one test, another budget
+  collab run -m model@team.main=pocket_plain,pocket_checking
+  collab run --cfg job                                the composed config
+  collab run policy=nonsense                          lists the policies there are
+"""
+
+
+class JobFailed(CollabError):
+    """A job of this process failed and has said so."""
+
+
+def main(argv: list[str]) -> int:
+    """Hand the command line to Hydra; outside conf folders are opened first."""
+    if {"-h", "--help"} & set(argv):
+        print(USAGE, end="")
+        return 0
+    folders, rest = _config_dirs(argv)
+    open_doors(folders)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us, who say them in a line
+    before = sys.argv
+    sys.argv = ["collab run", *rest]
+    try:
+        hydra.main(config_path=f"pkg://{CONF}", config_name="config", version_base="1.3")(job)()
+    except JobFailed:
+        return 1
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(one_line(error)) from None
+    finally:
+        sys.argv = before
+    return 0
+
+
+def _config_dirs(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Take `-cd DIR` and `--config-dir DIR` out of a command line."""
+    folders: list[str] = []
+    rest: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word in ("-cd", "--config-dir"):
+            folder = next(words, None)
+            if folder is None:
+                raise ConfigError(f"{word} needs a folder")
+            folders.append(folder)
+        elif word.startswith("--config-dir="):
+            folders.append(word.partition("=")[2])
+        else:
+            rest.append(word)
+    return folders, rest
+
+
+def job(composed: DictConfig) -> None:
+    """Play one composed config.
+
+    Raises:
+        JobFailed: It could not be played, or not all of it; the reason was printed.
+    """
+    console = Console(stderr=False, soft_wrap=True)
+    try:
+        built = build(read(composed))
+        failures = asyncio.run(play(built, console))
+    except CollabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise JobFailed(str(error)) from None
+    if failures:
+        raise JobFailed(f"{failures} cases failed")
+
+
+async def play(built: Built, console: Console) -> int:
+    """Play a built config in its folder, print its table, and return how many cases failed."""
+    deciding = decides(built)
+    path = place(built, deciding)
+    with RunFolder.enter(path, deciding, {"command": " ".join(sys.argv)}) as folder, _log_to(path):
+        async with opened(built) as (setup, store):
+            with Live(console) as live:
+                result = await run(setup, folder, live)
+    _tell(built, result, store, path, console)
+    return len(result.failures)
+
+
+def place(built: Built, deciding: dict[str, object]) -> Path:
+    """Return the folder of a run: the same for the same experiment, alone or in a sweep."""
+    config = built.config
+    scenario, policy = type(built.scenario).__name__.lower(), type(built.policy).__name__.lower()
+    return config.runs / config.name / f"{scenario}-{policy}-{digest(deciding)}"
+
+
+def _tell(built: Built, result: Result, store: Store, path: Path, console: Console) -> None:
+    team = ", ".join(
+        f"{seat} {model.id}" for seat, model in built.config.team.items() if model.kind == "model"
+    )
+    title = f"{type(built.scenario).__name__} · {team}"
+    render(summary(title, built.scenario.by, result.scores, result.plan.notes), console)
+    for case, error in list(result.failures.items())[:3]:
+        console.print(f"failed: {case}: {error}", style="red", markup=False)
+    if len(result.failures) > 3:
+        console.print(f"… and {len(result.failures) - 3} more failed; see {path / 'run.log'}")
+    console.print(
+        f"done: {len(result.scores)} episodes, {store.sampled} generations sampled, "
+        f"{store.served} from the store, {path}",
+        highlight=False,
+    )
+
+
+class _log_to:  # noqa: N801  # used as a function
+    """Send collab's log to a run's own file for a while."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path / "run.log"
+
+    def __enter__(self) -> None:
+        self._handler = logging.FileHandler(self._path, encoding="utf-8")
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        logger = logging.getLogger("collab")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(self._handler)
+
+    def __exit__(self, *exc: object) -> None:
+        logging.getLogger("collab").removeHandler(self._handler)
+        self._handler.close()

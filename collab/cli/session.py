@@ -1,0 +1,208 @@
+"""From a built config to everything that is open: store, servers, endpoints, graders."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from collab.config import Built, ModelConfig
+from collab.endpoints.client import Endpoint
+from collab.endpoints.dialects import Dialect, Frame, IdsDialect, TextDialect
+from collab.endpoints.launch import Launcher
+from collab.endpoints.profile import Profile, check
+from collab.endpoints.template import Template
+from collab.endpoints.tokens import Tokenizer, model_folder
+from collab.engine import Team
+from collab.errors import CollabError, ConfigError, StoreError
+from collab.grading.maths import MathsGrader
+from collab.policy import seats_of
+from collab.reasoner import Completes, Model, OnText, Reasoner, Recorded
+from collab.run import Setup
+from collab.sampling import Generation, Request
+from collab.store import Store
+
+
+def decides(built: Built) -> dict[str, object]:
+    """Return what decides the numbers, with what the files behind the config hash to."""
+    models = {
+        seat: _hashes(model)
+        for seat, model in built.config.team.items()
+        if isinstance(model, ModelConfig)
+    }
+    return {**built.config.decides(), "models": models}
+
+
+def _hashes(model: ModelConfig) -> dict[str, str]:
+    folder = checkpoint(model)
+    return {
+        "identity": identity(model),
+        "tokenizer": Tokenizer.load(folder).fingerprint,
+        "template": Template.load(folder).hash,
+    }
+
+
+def checkpoint(model: ModelConfig) -> Path:
+    """Find the folder with a model's tokenizer and template."""
+    if model.checkpoint.startswith("pocket/"):
+        from collab.pocket.server import find
+
+        return find(model.checkpoint.removeprefix("pocket/"))
+    return model_folder(model.checkpoint)
+
+
+def identity(model: ModelConfig) -> str:
+    """Name a model by its weights where they are at hand, else by its id and revision."""
+    weights = checkpoint(model) / "model.safetensors"
+    if weights.exists():
+        with weights.open("rb") as file:
+            digest = sha256(file.read()).hexdigest()[:12]
+        return f"{Path(model.id).name}@{digest}"
+    return f"{model.id}@{model.revision}" if model.revision else model.id
+
+
+@asynccontextmanager
+async def opened(built: Built, *, sends: bool = True) -> AsyncIterator[tuple[Setup, Store]]:
+    """Open the store, start and check the servers, and seat the team.
+
+    Args:
+        built: The config.
+        sends: Without it no server is started or asked; whatever the store lacks raises `NotStored`.
+
+    Raises:
+        CollabError: One of them is not to be had; nothing was sampled.
+    """
+    config = built.config
+    questions = built.questions.load(config.prompt)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(Store.open(_store_place(built)))
+        grader = await stack.enter_async_context(
+            MathsGrader(workers=config.grader.workers, seconds=config.grader.seconds)
+        )
+        launcher = await stack.enter_async_context(Launcher())
+        seating = _Seating(built, store, stack, launcher if sends else None)
+        setup = Setup(
+            scenario=built.scenario,
+            policy=built.policy,
+            questions=questions,
+            team=await seating.team(),
+            grader=grader,
+            until=built.until,
+            budget=config.budget,
+            replicate=config.replicate,
+            concurrency=config.concurrency,
+        )
+        yield setup, store
+
+
+def _store_place(built: Built) -> str | Path:
+    """Return the store's URL, or its path after making the folder for it."""
+    url = built.config.store.url
+    if "://" in url:
+        return url
+    path = Path(url)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make the store's folder {str(path.parent)!r}: {error}") from None
+    return path
+
+
+class NotStored(CollabError):
+    """A generation is not in the store, and nothing may be sent."""
+
+
+class Unsent:
+    """Stands where an endpoint would: it can everything and sends nothing."""
+
+    def __init__(self) -> None:
+        self.profile = Profile()
+
+    async def complete(
+        self, request: Request, draws: range, *, seed: int, on_text: OnText | None = None
+    ) -> list[Generation]:
+        """Refuse.
+
+        Raises:
+            NotStored: Always.
+        """
+        raise NotStored(f"{len(draws)} draws of {request.model} are not stored")
+
+
+@dataclass(frozen=True)
+class _Seating:
+    """Puts reasoners into seats."""
+
+    built: Built
+    store: Store
+    stack: AsyncExitStack
+    launcher: Launcher | None
+
+    async def team(self) -> Team:
+        seats: dict[str, Reasoner] = {}
+        for seat, config in self.built.config.team.items():
+            if isinstance(config, ModelConfig):
+                seats[seat] = await self.model(config)
+                self._check_needs(seat, seats[seat])
+            else:
+                seats[seat] = Recorded()
+        return Team(seats)
+
+    async def model(self, config: ModelConfig) -> Model:
+        folder = checkpoint(config)
+        tokenizer = Tokenizer.load(folder)
+        frame = Frame(Template.load(folder), config.think_open, config.think_close)
+        dialect: Dialect = (
+            TextDialect(frame) if config.dialect == "text" else IdsDialect(frame, tokenizer)
+        )
+        endpoint = await self._endpoint(config, tokenizer, dialect)
+        return Model(
+            identity=identity(config),
+            endpoint=endpoint,
+            dialect=dialect,
+            tokenizer=tokenizer,
+            store=self.store,
+            sampling=config.sampling,
+            think_close=config.think_close,
+            context=config.context or endpoint.profile.max_model_len,
+            replicate=self.built.config.replicate,
+            logprobs=20 if "logprobs" in self.built.policy.needs else None,
+        )
+
+    async def _endpoint(
+        self, config: ModelConfig, tokenizer: Tokenizer, dialect: Dialect
+    ) -> Completes:
+        """Connect to a model's server, started here if need be, and look whether it is right."""
+        if self.launcher is None:
+            return Unsent()
+        url, key = config.base_url, None
+        if config.launch is not None:
+            server = await self.launcher.start(config.launch)
+            url, key = server.url, server.api_key
+        elif url is None and config.uds is None:
+            raise ConfigError(f"model {config.id!r} has neither base_url nor launch; set one")
+        endpoint = Endpoint(
+            url or "http://localhost",
+            config.served or config.id,
+            tokenizer,
+            api_key_env=config.api_key_env,
+            api_key=key,
+            uds=config.uds,
+            limits=config.limits,
+        )
+        await self.stack.enter_async_context(endpoint)
+        await check(endpoint, dialect, tokenizer)
+        return endpoint
+
+    def _check_needs(self, seat: str, reasoner: Reasoner) -> None:
+        role = seats_of(self.built.policy).get(seat)
+        needed = self.built.policy.needs if role and role.name == "writer" else frozenset()
+        if role and role.name == "writer":
+            needed |= {"write"}
+        if missing := needed - reasoner.can:
+            raise ConfigError(
+                f"seat {seat!r} must be able to {', '.join(sorted(missing))}, which its endpoint "
+                f"cannot (it can: {', '.join(sorted(reasoner.can))}); give the seat another model"
+            )

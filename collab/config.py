@@ -1,0 +1,250 @@
+"""From plain YAML to values: compose, validate, and instantiate what a `_target_` names.
+
+This module, `plugins.py` and the command line are the only ones that know Hydra. Nothing of it travels further: what
+leaves here are pydantic values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+
+from collab.boundary import Boundary
+from collab.endpoints.launch import Spec
+from collab.endpoints.limits import Limits
+from collab.errors import ConfigError
+from collab.policy import Policy, seats_of
+from collab.questions import Prompt, QuestionSet
+from collab.sampling import Sampling
+from collab.scenario import Scenario
+from collab.settings import Settings
+
+T = TypeVar("T")
+Target = dict[str, Any]  # any: the settings of a class that only instantiation knows
+ADDRESS = frozenset({"base_url", "uds", "api_key_env", "launch", "limits", "served"})
+"""What of a model's settings is where it is, not what it is."""
+
+
+class ModelConfig(Sampling):
+    """A model in a seat: what it is, where it is and how it is sampled."""
+
+    kind: Literal["model"] = "model"
+    id: str
+    revision: str | None = None
+    served: str | None = None
+    checkpoint: str
+    base_url: str | None = None
+    uds: str | None = None
+    api_key_env: str | None = None
+    launch: Annotated[Spec, Field(discriminator="kind")] | None = None
+    dialect: Literal["ids", "text"] = "ids"
+    think_open: str = "<think>\n"
+    think_close: str = "</think>"
+    context: int | None = Field(default=None, ge=2)
+    limits: Limits = Limits()
+
+    @property
+    def sampling(self) -> Sampling:
+        """How its tokens are drawn."""
+        return Sampling(**{name: getattr(self, name) for name in Sampling.model_fields})
+
+
+class RecordingConfig(BaseModel):
+    """A seat without a model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["recording"]
+
+
+SeatConfig = Annotated[
+    Annotated[ModelConfig, Tag("model")] | Annotated[RecordingConfig, Tag("recording")],
+    Discriminator("kind"),
+]
+
+
+class GraderConfig(Settings):
+    """How answers are judged."""
+
+    workers: int = Field(default=2, ge=1)
+    seconds: float = Field(default=10.0, gt=0)
+
+
+class StoreConfig(Settings):
+    """Where generations are kept."""
+
+    url: str
+
+
+class RunConfig(Settings):
+    """One composed run."""
+
+    name: str = Field(min_length=1, pattern=r"^[\w.-]+(/[\w.-]+)*$")
+    runs: Path
+    scenario: Target
+    policy: Target
+    boundary: Target
+    questions: Target
+    prompt: Prompt
+    grader: GraderConfig
+    store: StoreConfig
+    team: Annotated[dict[str, SeatConfig], Field(min_length=1)]
+    budget: int = Field(ge=1)
+    replicate: int = Field(default=0, ge=0)
+    concurrency: int = Field(default=64, ge=1)
+
+    def decides(self) -> dict[str, Any]:  # any: JSON
+        """Return what decides the numbers: neither addresses nor places nor speed."""
+        plain = self.model_dump(
+            mode="json", exclude={"name", "runs", "store", "concurrency", "grader"}
+        )
+        plain["grader"] = {"seconds": self.grader.seconds}
+        plain["team"] = {
+            seat: {key: value for key, value in model.items() if key not in ADDRESS}
+            for seat, model in plain["team"].items()
+        }
+        return plain
+
+
+class Built(BaseModel):
+    """A config whose targets are values, checked against their protocols and each other."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    config: RunConfig
+    scenario: Any  # any: Scenario, a protocol with a class variable
+    policy: Any  # any: Policy, likewise
+    until: Boundary
+    questions: Any  # any: QuestionSet, likewise
+
+
+def read(composed: DictConfig) -> RunConfig:
+    """Validate what Hydra composed.
+
+    Raises:
+        ConfigError: A setting is missing, unknown or wrong; the message names it.
+    """
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_first_line(error)) from None
+    assert isinstance(plain, dict)
+    plain.pop("hydra", None)
+    plain.pop("experiment", None)
+    try:
+        return RunConfig.model_validate(plain)
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from None
+
+
+def build(config: RunConfig) -> Built:
+    """Make the values that the config's targets name, and check that they fit the team.
+
+    Raises:
+        ConfigError: A target is not what its group asks for, a setting is wrong, or a seat is not in
+            the team.
+    """
+    built = Built(
+        config=config,
+        scenario=make(config.scenario, Scenario, "scenario"),
+        policy=make(config.policy, Policy, "policy"),
+        until=make(config.boundary, Boundary, "boundary"),
+        questions=make(config.questions, QuestionSet, "questions"),
+    )
+    _check_seats(built)
+    return built
+
+
+def make(target: Target, protocol: type[T], where: str) -> T:
+    """Instantiate one target after checking its class.
+
+    Raises:
+        ConfigError: The class cannot be imported, is none of the protocol, or refuses its settings.
+    """
+    _check(target, protocol, where)
+    for key, nested in _nested(target, where):
+        _check(nested, (Boundary, Policy, QuestionSet), key)
+    try:
+        value: T = instantiate(target, _convert_="all")
+    except (InstantiationException, ValidationError, TypeError) as error:
+        cause = error.__cause__ or error
+        text = explain(cause, where) if isinstance(cause, ValidationError) else str(cause)
+        raise ConfigError(text) from None
+    return value
+
+
+def explain(error: ValidationError, where: str = "") -> str:
+    """Say in one line what pydantic found wrong, each setting with its value."""
+    parts = []
+    for found in error.errors():
+        key = ".".join(str(part) for part in (where, *found["loc"]) if part != "")
+        message = found["msg"].removeprefix("Value error, ")
+        given = "" if isinstance(found["input"], dict) else f" (given: {found['input']!r})"
+        parts.append(f"{key}: {message}{given}")
+    return "; ".join(parts)
+
+
+def _check(target: Target, protocol: type | tuple[type, ...], where: str) -> None:
+    name = target.get("_target_")
+    if not isinstance(name, str):
+        raise ConfigError(f"{where} names no class: it needs a _target_ such as policies.solo.Solo")
+    try:
+        found = get_class(name)
+    except (HydraException, ImportError, ValueError) as error:
+        raise ConfigError(f"{where}._target_={name!r} cannot be loaded: {_first_line(error)}") from None
+    protocols = protocol if isinstance(protocol, tuple) else (protocol,)
+    if not any(_offers(found, one) for one in protocols):
+        wanted = " or ".join(one.__name__ for one in protocols)
+        raise ConfigError(f"{where}._target_={name!r} is no {wanted}")
+
+
+def _offers(found: type, protocol: type) -> bool:
+    if not getattr(protocol, "_is_protocol", False):
+        return issubclass(found, protocol)
+    fields = getattr(found, "model_fields", {})
+    wanted = getattr(protocol, "__protocol_attrs__", None) or _protocol_attrs(protocol)
+    return all(hasattr(found, name) or name in fields for name in wanted)
+
+
+def _protocol_attrs(protocol: type) -> set[str]:
+    named = {name for name in vars(protocol) if not name.startswith("_")}
+    return named | set(getattr(protocol, "__annotations__", {}))
+
+
+def _nested(value: object, where: str) -> Iterator[tuple[str, Target]]:
+    """Yield the targets inside a target's settings."""
+    items = value.items() if isinstance(value, Mapping) else enumerate(value if isinstance(value, list) else ())
+    for key, inner in items:
+        if isinstance(inner, dict) and "_target_" in inner:
+            yield f"{where}.{key}", inner
+        yield from _nested(inner, f"{where}.{key}")
+
+
+def _check_seats(built: Built) -> None:
+    team = built.config.team
+    for seat, role in seats_of(built.policy).items():
+        if seat not in team:
+            raise ConfigError(
+                f"seat {seat!r} is not in the team (seats: {', '.join(sorted(team))}); set the "
+                f"policy's seat to one of them, or add one: +model@team.{seat}=…"
+            )
+        if role.name == "adviser" and isinstance(team[seat], RecordingConfig):
+            raise ConfigError(f"seat {seat!r} is asked for advice but is a recording")
+    for seat in built.scenario.solos():
+        if not isinstance(team.get(seat), ModelConfig):
+            raise ConfigError(
+                f"the scenario needs solo draws of seat {seat!r}, which has no model "
+                f"(seats with one: {', '.join(s for s, m in team.items() if m.kind == 'model')}); "
+                f"set model@team.{seat}=…"
+            )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

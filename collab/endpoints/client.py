@@ -1,0 +1,229 @@
+"""One OpenAI-compatible server and the model behind it.
+
+`complete` draws continuations of an exact prompt; `chat` asks a side question. Every sampling field
+is sent, so that no default of the server's stays in force, and every reply is checked before it
+counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Self
+
+from collab.endpoints import reply, sample
+from collab.endpoints.connection import Body, Connection, address, key_from
+from collab.endpoints.limits import Again, Gate, Limits
+from collab.endpoints.profile import Profile
+from collab.endpoints.tokens import Tokenizer
+from collab.errors import BadReply, EndpointError
+from collab.sampling import Generation, Request, Sampling
+from collab.trajectory import Json, Message
+
+logger = logging.getLogger(__name__)
+
+OnText = Callable[[str], None]
+
+
+class Endpoint:
+    """A served model.
+
+    Args:
+        base_url: Where the API lives; `/v1` is added where the address has no path.
+        model: The name it is served under.
+        tokenizer: Decodes the ids that come back; needed for token-id prompts.
+        api_key_env: The environment variable that holds the key.
+        api_key: The key of a server that this process started itself.
+        uds: The Unix socket to connect to; `base_url` then only names the host.
+        drop: Request fields that this server does not take; they are left out.
+        extra: Request fields that this server wants besides.
+        profile: What is known of it; `complete` notes what it learns.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        tokenizer: Tokenizer | None = None,
+        *,
+        api_key_env: str | None = None,
+        api_key: str | None = None,
+        uds: str | None = None,
+        limits: Limits | None = None,
+        drop: frozenset[str] = frozenset(),
+        extra: Mapping[str, Json] | None = None,
+        profile: Profile | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.url = address(base_url)
+        self.model = model
+        self.tokenizer = tokenizer
+        self.profile = profile or Profile()
+        self.limits = limits or Limits()
+        key = api_key or key_from(api_key_env)
+        self._connection = Connection(self.url, key, uds, self.limits.concurrency)
+        self._drop = drop
+        self._extra = dict(extra or {})
+        self._gate = Gate(self.limits, rng=rng)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def complete(
+        self, request: Request, draws: range, *, seed: int, on_text: OnText | None = None
+    ) -> list[Generation]:
+        """Draw `len(draws)` continuations; draw i of the range has the seed `seed + i`.
+
+        `on_text` reads along: it is given the text as it comes (one draw only), and a stream that
+        broke after that is not tried again. Cancelling stops the server.
+
+        Raises:
+            BadReply: The reply is none, lacks the ids, or shows that the prompt was altered.
+            ContextFull: The prompt and `max_tokens` do not fit.
+            Rejected: The server refused the request.
+            Unreachable: There was no answer in time.
+        """
+        wanted = len(draws)
+        if on_text is not None:
+            if wanted != 1:
+                raise ValueError(f"on_text reads one draw along, not {wanted}")
+            return [await self._gate.run(lambda: self._stream(request, seed, on_text))]
+        joint = self.profile.takes_n and request.sampling.temperature > 0  # greedy takes n=1 only
+        found = await self._draw(request, wanted if joint else 1, seed) if wanted else []
+        singles = [self._draw(request, 1, seed + i) for i in range(len(found), wanted)]
+        return found + [each for one in await _together(singles) for each in one]
+
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        max_tokens: int,
+        seed: int,
+        stop: Sequence[str] = (),
+    ) -> Generation:
+        """Ask a side question through the chat API; the text is the answer without its thinking.
+
+        Raises:
+            EndpointError: As for `complete`.
+        """
+        spoken = [{"role": message.role, "content": message.content} for message in messages]
+        body = self._body(sampling, max_tokens, seed, stop) | {"messages": spoken}
+        return await self._gate.run(lambda: self._answer(body))
+
+    async def models(self) -> list[reply.Served]:
+        """List what is served, in one attempt.
+
+        Raises:
+            EndpointError: The server is not there, or is no API.
+        """
+        body = await _once(lambda: self._connection.get(f"{self.url}/models"))
+        return reply.read(reply.Models, f"{self.url}/models", body).data
+
+    async def health(self) -> bool:
+        """Say whether the server answers its health check."""
+        try:
+            await _once(lambda: self._connection.get(f"{self.url.removesuffix('/v1')}/health"))
+        except EndpointError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Close the connections; requests under way fail."""
+        await self._connection.close()
+
+    async def _draw(self, request: Request, n: int, seed: int) -> list[Generation]:
+        """Ask for `n` draws at once; a server that gives one instead is remembered."""
+        body = self._prompt_body(request, seed) | {"n": n}
+        found = await self._gate.run(lambda: self._whole(request, body))
+        if len(found) == 1 < n:
+            logger.info("%s gives one draw a request (asked for %d)", self.url, n)
+            self.profile = self.profile.model_copy(update={"takes_n": False})
+        elif len(found) != n:
+            raise BadReply(f"{self.url} gave {len(found)} choices for n={n}")
+        return found
+
+    async def _whole(self, request: Request, body: Body) -> list[Generation]:
+        began = time.perf_counter()
+        text = await self._connection.post("/completions", body)
+        seconds = time.perf_counter() - began
+        completion = reply.read(reply.Completion, f"{self.url}/completions", text)
+        return sample.generations(completion, request, self.tokenizer, seconds)
+
+    async def _answer(self, body: Body) -> Generation:
+        began = time.perf_counter()
+        text = await self._connection.post("/chat/completions", body)
+        seconds = time.perf_counter() - began
+        return sample.answer(reply.read(reply.Chat, f"{self.url}/chat/completions", text), seconds)
+
+    async def _stream(self, request: Request, seed: int, on_text: OnText) -> Generation:
+        body = self._prompt_body(request, seed)
+        body |= {"n": 1, "stream": True, "stream_options": {"include_usage": True}}
+        parts = reply.Parts(f"{self.url}/completions")
+        began = time.perf_counter()
+        try:
+            async with self._connection.stream(body) as lines:
+                async for line in lines:
+                    if text := parts.add(line):
+                        on_text(text)
+            whole = parts.join()
+        except Again as failure:
+            raise (failure.error if parts.text else failure) from None
+        seconds = time.perf_counter() - began
+        return sample.generations(whole, request, self.tokenizer, seconds)[0]
+
+    def _prompt_body(self, request: Request, seed: int) -> Body:
+        """Add the prompt; a server looks for special tokens in its text only where told to."""
+        body = self._body(request.sampling, request.max_tokens, seed, request.stop)
+        body |= {
+            "prompt": request.prompt if isinstance(request.prompt, str) else list(request.prompt),
+            "add_special_tokens": False,
+            "include_stop_str_in_output": True,
+        }
+        if request.logprobs:
+            body["logprobs"] = request.logprobs
+        if self.tokenizer and any(map(self.tokenizer.has_end, request.stop)):
+            body["skip_special_tokens"] = False
+        return self._allowed(body)
+
+    def _body(self, sampling: Sampling, max_tokens: int, seed: int, stop: Sequence[str]) -> Body:
+        """Say how to draw."""
+        return self._allowed(
+            {
+                **sampling.model_dump(),
+                "model": self.model,
+                "max_tokens": max_tokens,
+                "seed": seed,
+                "stop": list(stop),
+                "return_token_ids": True,
+                **self._extra,
+            }
+        )
+
+    def _allowed(self, body: Body) -> Body:
+        return {name: value for name, value in body.items() if name not in self._drop}
+
+
+async def _once(attempt: Callable[[], Awaitable[str]]) -> str:
+    try:
+        return await attempt()
+    except Again as failure:
+        raise failure.error from None
+
+
+async def _together(
+    draws: Sequence[Coroutine[None, None, list[Generation]]],
+) -> list[list[Generation]]:
+    """Run all; the first failure stops the others and is raised by itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(draw) for draw in draws]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -1,0 +1,193 @@
+"""The wire: the `openai` client as it is used here, and its failures as our own errors.
+
+No redirects, no proxy for this machine, nothing from the library's own environment variables, no
+retries of its own. Replies come back as text and are read elsewhere. The library is imported with
+the first request: that takes a second.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from collab.endpoints.fault import refused, unreachable
+from collab.errors import ConfigError
+from collab.trajectory import Json
+
+if TYPE_CHECKING:
+    from httpx2 import AsyncClient, Timeout
+    from openai import AsyncOpenAI
+
+Body = dict[str, Json]
+CONNECT = 10.0
+"""Longest wait for a connection (seconds); a reply may take as long as the deadline allows."""
+
+
+@dataclass
+class Connection:
+    """An address, its key and the connections to it."""
+
+    url: str
+    """Where the API lives, such as http://127.0.0.1:8000/v1."""
+    key: str | None = field(default=None, repr=False)
+    uds: str | None = None
+    """The Unix socket to go through."""
+    size: int = 64
+    """Requests under way at once."""
+    _opened: AsyncOpenAI | None = field(default=None, repr=False)
+
+    async def post(self, path: str, body: Body) -> str:
+        """Send a request and return the reply's text.
+
+        Raises:
+            Again: It failed in a way that may pass.
+            EndpointError: It failed for good.
+        """
+        client = self._client()
+        with self._faults(self.url + path):
+            # What is sent is `body`, whole: the library would look at every token of a prompt.
+            if path == "/completions":
+                completions = client.completions.with_raw_response
+                raw = await completions.create(model="", prompt="", extra_body=body)
+                return raw.http_response.text
+            chats = client.chat.completions.with_raw_response
+            said = await chats.create(model="", messages=[], extra_body=body)
+            return said.http_response.text
+
+    @asynccontextmanager
+    async def stream(self, body: Body) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a streamed completion and give its lines; leaving the block stops the server.
+
+        Raises:
+            Again: It failed in a way that may pass.
+            EndpointError: It failed for good.
+        """
+        create = self._client().completions.with_streaming_response.create
+        with self._faults(f"{self.url}/completions"):
+            async with create(model="", prompt="", stream=True, extra_body=body) as response:
+                yield _lines(response.iter_bytes())
+
+    async def get(self, url: str) -> str:
+        """Fetch an address of this server; failures are those of `post`."""
+        from httpx2 import Response
+
+        client = self._client()
+        with self._faults(url):
+            return (await client.get(url, cast_to=Response)).text
+
+    async def close(self) -> None:
+        """Close all connections; requests under way fail."""
+        if self._opened is not None:
+            client, self._opened = self._opened, None
+            await client.close()
+
+    def _client(self) -> AsyncOpenAI:
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    def _open(self) -> AsyncOpenAI:
+        from openai import AsyncOpenAI
+
+        client = AsyncOpenAI(
+            api_key=self.key or "none",
+            base_url=self.url,
+            max_retries=0,
+            timeout=_timeout(),
+            http_client=self._http(),
+        )
+        client.organization = client.project = client.admin_api_key = None
+        client._custom_headers = {}  # what OPENAI_CUSTOM_HEADERS holds is meant for another host
+        return client
+
+    def _http(self) -> AsyncClient:
+        import httpx2
+
+        size = self.size + 2  # health and models beside the requests
+        pool = httpx2.Limits(max_connections=size, max_keepalive_connections=size)
+        local = self.uds is not None or _is_loopback(self.url)
+        way = httpx2.AsyncHTTPTransport(uds=self.uds, limits=pool) if self.uds else None
+        return httpx2.AsyncClient(
+            transport=way,
+            limits=pool,
+            timeout=_timeout(),
+            follow_redirects=False,
+            trust_env=not local,
+        )
+
+    @contextmanager
+    def _faults(self, url: str) -> Iterator[None]:
+        """Turn the libraries' errors into ours."""
+        from httpx2 import RequestError
+        from openai import APIConnectionError, APIStatusError
+
+        setting = "model.endpoint.uds" if self.uds else "model.endpoint.base_url"
+        where = f"{url} through {self.uds}" if self.uds else url
+        try:
+            yield
+        except APIStatusError as error:
+            raise refused(url, error.response) from None
+        except (APIConnectionError, RequestError) as error:
+            raise unreachable(where, error, setting) from error
+
+
+def address(base_url: str) -> str:
+    """Complete an address: `/v1` is added where it has no path.
+
+    Raises:
+        ConfigError: It is no http address, or holds a password or a query.
+    """
+    parts = urlsplit(base_url)
+    plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+        raise ConfigError(
+            f"base_url {base_url!r} is no plain http(s) address; set it to one such as "
+            "http://127.0.0.1:8000/v1"
+        )
+    return base_url.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
+
+
+def key_from(variable: str | None) -> str | None:
+    """Read a key from an environment variable; none is needed where none is named.
+
+    Raises:
+        ConfigError: The variable is not set.
+    """
+    if variable is None:
+        return None
+    key = os.environ.get(variable)
+    if not key:
+        raise ConfigError(
+            f"the environment variable {variable!r} is not set; put the server's key in it, "
+            "or change model.endpoint.api_key_env"
+        )
+    return key
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Split at newlines alone: a text may hold the other characters that end a line."""
+    rest = b""
+    async for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line
+    yield rest
+
+
+def _timeout() -> Timeout:
+    from httpx2 import Timeout
+
+    return Timeout(None, connect=CONNECT)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,169 @@
+"""A dialect: how a partial thought is put to a model so that it goes on inside its think block.
+
+Both dialects here write the same thing for the raw completions API: the question in the model's
+chat template, an open think block, the living units and, once the thinking is closed, the reply so
+far. `IdsDialect` sends token ids, where a model's own tokens go back exactly as it produced them;
+`TextDialect` sends text, which the server encodes anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from typing import Protocol
+
+from collab.endpoints.template import Template
+from collab.endpoints.tokens import Tokenizer
+from collab.errors import ConfigError
+from collab.sampling import Prompt
+from collab.trajectory import Message, Phase, Trajectory, Unit
+
+HEADS = 256
+"""How many questions' heads a dialect remembers."""
+RUNS = 512
+"""How many encoded heads and runs of others' text a dialect remembers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A prompt, and what is known of its seams."""
+
+    prompt: Prompt
+    runs: int = 0
+    """Unbroken runs of others' text that were encoded, each as one piece."""
+    foreign: int = 0
+    """Tokens in these runs: the reader's own encoding of text that came without its ids."""
+
+
+class Dialect(Protocol):
+    """One way to let a model continue a thought."""
+
+    @property
+    def name(self) -> str:
+        """The dialect's name in configs, profiles and manifests."""
+        ...
+
+    @property
+    def close_ids(self) -> tuple[int, ...]:
+        """The ids of the close of the thinking; empty where the dialect knows no tokens."""
+        ...
+
+    def prompt(
+        self, messages: Sequence[Message], trajectory: Trajectory, phase: Phase, seat: str
+    ) -> Laid:
+        """Lay out what `seat`'s model continues; the signals of other seats are left out."""
+        ...
+
+
+class Frame:
+    """A question in its chat template, up to and including the open think tag."""
+
+    def __init__(
+        self, template: Template, think_open: str = "<think>\n", think_close: str = "</think>"
+    ) -> None:
+        self.template = template
+        self.think_open = think_open
+        self.think_close = think_close
+        self._heads = lru_cache(HEADS)(self._render)
+
+    def head(self, messages: Sequence[Message]) -> str:
+        """Return everything before the first unit.
+
+        Whether the template opens the think block is read off what it renders.
+
+        Raises:
+            ConfigError: The template closes the block again, or opens more than one.
+        """
+        return self._heads(tuple(messages))
+
+    def _render(self, messages: tuple[Message, ...]) -> str:
+        before = self.template.render(messages, add_generation_prompt=False)
+        text = self.template.render(messages)
+        turn = text.removeprefix(before)
+        tag = self.think_open.strip()
+        if not turn.rstrip().endswith(tag):
+            turn, text = turn + self.think_open, text + self.think_open
+        if self.think_close.strip() in turn:
+            raise ConfigError(
+                f"the chat template begins the answer with a closed think block ({turn!r}); "
+                "set the template variable that turns thinking on (enable_thinking: true)"
+            )
+        if turn.count(tag) != 1:
+            raise ConfigError(
+                f"the chat template opens {turn.count(tag)} think blocks ({turn!r}), not one; "
+                f"set think_open to what it writes (now {self.think_open!r})"
+            )
+        return text
+
+
+class TextDialect:
+    """One string: the rendered question and the trajectory."""
+
+    name = "text"
+    close_ids: tuple[int, ...] = ()
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+
+    def prompt(
+        self, messages: Sequence[Message], trajectory: Trajectory, phase: Phase, seat: str
+    ) -> Laid:
+        """Lay out the text that `seat`'s model continues."""
+        text = self.frame.head(messages) + _text(_visible(trajectory.units, seat))
+        if phase == "answer":
+            text += self.frame.think_close + _text(_visible(trajectory.reply, seat))
+        return Laid(text)
+
+
+class IdsDialect:
+    """Token ids: nothing that the reader's tokenizer produced is ever encoded again.
+
+    What has no ids of this tokenizer is encoded in pieces: the head, every unbroken run of such
+    text, and the close. So a model that writes alone reads exactly the tokens that it wrote.
+    """
+
+    name = "ids"
+
+    def __init__(self, frame: Frame, tokenizer: Tokenizer) -> None:
+        self.frame = frame
+        self.tokenizer = tokenizer
+        self.close_ids = tokenizer.encode(frame.think_close)
+        self._encode = lru_cache(RUNS)(tokenizer.encode)
+
+    def prompt(
+        self, messages: Sequence[Message], trajectory: Trajectory, phase: Phase, seat: str
+    ) -> Laid:
+        """Lay out the ids that `seat`'s model continues."""
+        parts = [self._encode(self.frame.head(messages))]
+        runs = self._body(trajectory.units, seat, parts)
+        if phase == "answer":
+            parts.append(self.close_ids)
+            runs += self._body(trajectory.reply, seat, parts)
+        ids = tuple(index for part in parts for index in part)
+        return Laid(ids, runs=len(runs), foreign=sum(map(len, runs)))
+
+    def _body(
+        self, units: Sequence[Unit], seat: str, parts: list[tuple[int, ...]]
+    ) -> list[tuple[int, ...]]:
+        """Append the ids of `units` to `parts`; return the runs that had to be encoded."""
+        encoded = []
+        for own, run in groupby(_visible(units, seat), key=self._knows):
+            if own:
+                parts += [unit.ids for unit in run if unit.ids is not None]
+            elif text := _text(run):
+                encoded.append(self._encode(text))
+                parts.append(encoded[-1])
+        return encoded
+
+    def _knows(self, unit: Unit) -> bool:
+        return unit.ids is not None and unit.tokenizer == self.tokenizer.fingerprint
+
+
+def _visible(units: Sequence[Unit], seat: str) -> list[Unit]:
+    return [unit for unit in units if unit.kind != "signal" or unit.author == seat]
+
+
+def _text(units: Iterable[Unit]) -> str:
+    return "".join(unit.text for unit in units)

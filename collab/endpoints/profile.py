@@ -1,0 +1,99 @@
+"""What an endpoint can do, and the short look at the start of a run that finds out.
+
+A run whose server is dead, is no API, serves another model or alters prompts stops here, with one
+error that says so, before any work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from collab.endpoints.tokens import Tokenizer
+from collab.errors import BadReply, ConfigError
+from collab.sampling import Request, Sampling
+from collab.trajectory import Message, Trajectory
+
+if TYPE_CHECKING:
+    from collab.endpoints.client import Endpoint
+    from collab.endpoints.dialects import Dialect
+
+PROBE = (Message("user", "What is 1 + 1?"),)
+
+
+class Profile(BaseModel):
+    """What is known of an endpoint that serves one model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dialect: Literal["ids", "text", "none"] = "ids"
+    """How a thought is continued here."""
+    takes_ids: bool = True
+    """Prompts may be token ids."""
+    returns_ids: bool = True
+    """Replies carry the ids that were read and written."""
+    takes_n: bool = True
+    """One request may ask for several draws."""
+    takes_seed: bool = True
+    """A seed decides the draw."""
+    logprobs: bool = True
+    """The likeliest tokens can be asked for."""
+    can_write_thinking: bool = True
+    """The endpoint continues a thought; without it, it advises and answers."""
+    max_model_len: int | None = None
+    """Prompt and reply together (tokens), where the server says so."""
+    think_open: str = "<think>\n"
+    think_close: str = "</think>"
+    checked: Literal["real", "engine", "documented"] = "documented"
+    """How this is known: seen on this server, seen on this engine, or read in its documents."""
+
+
+async def check(endpoint: Endpoint, dialect: Dialect, tokenizer: Tokenizer | None) -> Profile:
+    """Look at a server: does it serve the model, and does it read the prompt that we send?
+
+    One list of models and one sampled token. The endpoint keeps the profile.
+
+    Raises:
+        ConfigError: The model is not served here; the message lists what is.
+        EndpointError: The server is not there, is no API, or changed the prompt.
+    """
+    max_model_len = await _served(endpoint)
+    request = Request(
+        model=endpoint.model,
+        prompt=dialect.prompt(PROBE, Trajectory(), "thinking", "").prompt,
+        sampling=Sampling(temperature=0),
+        max_tokens=1,
+    )
+    (sample,) = await endpoint.complete(request, range(1), seed=0)
+    if isinstance(request.prompt, str) and tokenizer is not None:
+        _same_count(len(tokenizer.encode(request.prompt)), sample.prompt_tokens)
+    endpoint.profile = endpoint.profile.model_copy(
+        update={
+            "dialect": dialect.name,
+            "takes_ids": not isinstance(request.prompt, str),
+            "returns_ids": sample.ids is not None,
+            "max_model_len": max_model_len,
+            "checked": "real",
+        }
+    )
+    return endpoint.profile
+
+
+async def _served(endpoint: Endpoint) -> int | None:
+    models = {model.id: model for model in await endpoint.models()}
+    if endpoint.model not in models:
+        served = ", ".join(map(repr, sorted(models))) or "nothing"
+        raise ConfigError(
+            f"{endpoint.url} does not serve {endpoint.model!r} (it serves: {served}); "
+            "set model.endpoint.model to one of them"
+        )
+    return models[endpoint.model].max_model_len
+
+
+def _same_count(ours: int, theirs: int) -> None:
+    if ours != theirs:
+        raise BadReply(
+            f"the endpoint changed the prompt: it is {ours} tokens here and {theirs} there "
+            "(a second start token, a template around it, or another tokenizer)"
+        )

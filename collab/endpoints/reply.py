@@ -1,0 +1,176 @@
+"""The shapes of the API's replies, as far as they are used here.
+
+A reply is read once, whole or event by event, into pydantic values; what is none of the API's is an
+error that shows how it begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from collab.endpoints.fault import broken, strange
+from collab.endpoints.limits import Again
+from collab.errors import Unreachable
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Details(BaseModel):
+    """What the prompt's tokens were."""
+
+    cached_tokens: int | None = None
+
+
+class Usage(BaseModel):
+    """What the server counted."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: Details | None = None
+
+
+class Logprobs(BaseModel):
+    """The likeliest tokens at each position."""
+
+    top_logprobs: list[dict[str, float] | None] | None = None
+
+
+class Choice(BaseModel):
+    """One continuation, or a streamed part of one."""
+
+    index: int = 0
+    text: str
+    finish_reason: str | None = None
+    stop_reason: str | int | None = None
+    token_ids: tuple[int, ...] | None = None
+    prompt_token_ids: tuple[int, ...] | None = None
+    logprobs: Logprobs | None = None
+
+
+class Completion(BaseModel):
+    """The reply to POST /v1/completions, or one event of its stream."""
+
+    choices: list[Choice]
+    usage: Usage | None = None
+    prompt_token_ids: tuple[int, ...] | None = None
+
+
+class Said(BaseModel):
+    """The message of a chat reply."""
+
+    content: str | None = None
+
+
+class ChatChoice(BaseModel):
+    """One answer to a chat."""
+
+    message: Said
+    finish_reason: str | None = None
+    stop_reason: str | int | None = None
+    token_ids: tuple[int, ...] | None = None
+
+
+class Chat(BaseModel):
+    """The reply to POST /v1/chat/completions."""
+
+    choices: list[ChatChoice] = Field(min_length=1)
+    usage: Usage | None = None
+
+
+class Served(BaseModel):
+    """A model that a server offers."""
+
+    id: str
+    max_model_len: int | None = None
+
+
+class Models(BaseModel):
+    """The reply to GET /v1/models."""
+
+    data: list[Served]
+
+
+def read(kind: type[Model], url: str, body: str) -> Model:
+    """Read a reply.
+
+    Raises:
+        BadReply: It is not JSON, or not of this shape; the message shows how it begins.
+    """
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        why = f"{field}: {first['msg']}" if field else first["msg"]
+        raise strange(url, body, why) from None
+
+
+class Parts:
+    """The events of a streamed completion, put together."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.text = ""
+        self._choices: list[Choice] = []
+        self._usage: Usage | None = None
+
+    def add(self, line: bytes) -> str:
+        """Take in one line of the stream and return the text that it brought.
+
+        Raises:
+            Again: The server broke off with an error.
+            BadReply: This is no event stream.
+        """
+        field, _, value = line.partition(b":")
+        data = value.strip().decode(errors="replace")
+        if field.strip() not in (b"", b"data", b"event", b"id", b"retry"):
+            raise strange(self.url, line.decode(errors="replace"), "no event stream")
+        if field != b"data" or data == "[DONE]":
+            return ""
+        if (error := broken(self.url, data)) is not None:
+            raise error
+        part = read(Completion, self.url, data)
+        self._choices += part.choices
+        self._usage = part.usage or self._usage
+        text = "".join(choice.text for choice in part.choices)
+        self.text += text
+        return text
+
+    def join(self) -> Completion:
+        """Return the completion as one reply.
+
+        Raises:
+            Again: The stream ended before the completion did.
+        """
+        if not self._choices or self._choices[-1].finish_reason is None:
+            raise Again(Unreachable(f"{self.url} ended its stream before the completion"))
+        last = self._choices[-1]
+        whole = last.model_copy(
+            update={
+                "text": self.text,
+                "token_ids": _all_ids(self._choices),
+                "prompt_token_ids": _first_ids(self._choices),
+                "logprobs": _all_logprobs(self._choices),
+            }
+        )
+        return Completion(choices=[whole], usage=self._usage)
+
+
+def _first_ids(choices: Sequence[Choice]) -> tuple[int, ...] | None:
+    echoes = (choice.prompt_token_ids for choice in choices)
+    return next((echo for echo in echoes if echo is not None), None)
+
+
+def _all_ids(choices: Sequence[Choice]) -> tuple[int, ...] | None:
+    parts = [choice.token_ids for choice in choices]
+    if all(part is None for part in parts):
+        return None
+    return tuple(index for part in parts for index in part or ())
+
+
+def _all_logprobs(choices: Sequence[Choice]) -> Logprobs:
+    parts = [choice.logprobs.top_logprobs or [] for choice in choices if choice.logprobs]
+    return Logprobs(top_logprobs=[position for part in parts for position in part])

@@ -1,0 +1,151 @@
+"""A model's tokenizer, held on this side of the wire.
+
+Whoever knows the exact token ids can say exactly what a model saw. The tokenizer is read from the
+file that the server reads too; its fingerprint names it, so that ids are never read with another.
+
+A tag such as ``<think>`` is parsed to its own token wherever it stands, in the template's text and
+in a model's or a stranger's text alike; a server that is sent the same string does the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tokenizers import Tokenizer as RawTokenizer
+from tokenizers.decoders import DecodeStream
+
+from collab.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Text to token ids and back, exactly."""
+
+    raw: RawTokenizer
+    fingerprint: str
+    """Names the tokenizer: a hash of its file."""
+    end_ids: frozenset[int] = frozenset()
+    """Special tokens: one of them ends a turn, and none belongs to the text of a unit."""
+
+    @classmethod
+    def load(cls, source: str | Path) -> Self:
+        """Read `tokenizer.json` from a folder, or from a Hugging Face id.
+
+        Raises:
+            ConfigError: There is no such file, or it is no tokenizer.
+        """
+        content = (model_folder(source) / "tokenizer.json").read_bytes()
+        try:
+            raw = RawTokenizer.from_buffer(content)
+        except Exception as error:  # the library raises bare exceptions
+            raise ConfigError(
+                f"tokenizer.json of {str(source)!r} is not readable: {error}"
+            ) from error
+        raw.no_padding()
+        raw.no_truncation()
+        added = raw.get_added_tokens_decoder()
+        ends = frozenset(index for index, token in added.items() if token.special)
+        return cls(raw, hashlib.sha256(content).hexdigest()[:12], ends)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Return the ids of `text`, encoded as one piece and with nothing added."""
+        return tuple(self.raw.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids`, special tokens written out."""
+        return self.raw.decode(list(ids), skip_special_tokens=False)
+
+    def ends(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Return where each token ends in `decode(ids)` (characters).
+
+        A token that ends inside a character ends where that character does.
+        """
+        whole = self.decode(ids)
+        streamed = self._streamed_ends(ids, whole)
+        return streamed if streamed is not None else self._prefix_ends(ids, whole)
+
+    def without_end(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """Drop the special tokens that close a turn from the end of `ids`."""
+        keep = len(ids)
+        while keep and ids[keep - 1] in self.end_ids:
+            keep -= 1
+        return ids[:keep]
+
+    def has_end(self, text: str) -> bool:
+        """Say whether a special token is written out in `text`."""
+        return not self.end_ids.isdisjoint(self.encode(text))
+
+    def _streamed_ends(self, ids: Sequence[int], whole: str) -> tuple[int, ...] | None:
+        """Decode token by token; None where bytes are no valid text and the library loses track."""
+        stream = DecodeStream([], False)
+        ends: list[int] = []
+        pieces: list[str] = []
+        end = 0
+        for count, index in enumerate(ids, start=1):
+            try:
+                piece = stream.step(self.raw, index)
+            except Exception:  # the library raises bare exceptions
+                return None
+            if piece is not None:
+                pieces.append(piece)
+                end += len(piece)
+                ends += [end] * (count - len(ends))
+        ends += [len(whole)] * (len(ids) - len(ends))
+        return tuple(ends) if whole.startswith("".join(pieces)) else None
+
+    def _prefix_ends(self, ids: Sequence[int], whole: str) -> tuple[int, ...]:
+        """Decode every prefix: quadratic, and right for any decoder."""
+        ends: list[int] = []
+        for count in range(1, len(ids)):
+            shared = _shared(self.decode(ids[:count]), whole)
+            ends.append(max(shared, ends[-1] if ends else 0))
+        return (*ends, len(whole)) if ids else ()
+
+
+def model_folder(source: str | Path) -> Path:
+    """Find the folder of a model's tokenizer: on disk, or an owner/name[@revision] on the hub.
+
+    Raises:
+        ConfigError: It is neither a folder with a tokenizer nor an id that can be fetched.
+    """
+    folder = Path(source)
+    if (folder / "tokenizer.json").exists():
+        return folder
+    if folder.exists() or str(source).count("/") != 1:
+        raise ConfigError(
+            f"{str(source)!r} holds no tokenizer.json: name a folder with one or an owner/name id"
+        )
+    return _from_hub(str(source))
+
+
+def _from_hub(source: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise ConfigError(
+            f"{source!r} is no folder; to fetch it by its id: pip install 'collab[hf]'"
+        ) from error
+    wanted = [
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "chat_template.jinja",
+    ]
+    try:
+        name, _, revision = source.partition("@")
+        folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=wanted))
+    except Exception as error:  # network, access and naming errors share no base
+        raise ConfigError(f"cannot fetch the tokenizer of {source!r}: {error}") from error
+    if not (folder / "tokenizer.json").exists():
+        raise ConfigError(f"{source!r} publishes no tokenizer.json; name a folder that holds one")
+    return folder
+
+
+def _shared(one: str, other: str) -> int:
+    """Count the characters that two texts begin with alike."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))

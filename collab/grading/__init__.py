@@ -1,0 +1,1 @@
+"""Judging answers: right or wrong is decided here, and nowhere else."""

@@ -1,0 +1,194 @@
+"""Maths answers, judged by math-verify in worker processes that can be killed.
+
+A short text may ask for an endless computation (`9^{9^{9^{9}}}`) that no exception interrupts. So each
+judgement has a limit of wall-clock time and of memory, and a worker that reaches one is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import re
+import signal
+import sys
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Literal, Self
+
+from pebble import ProcessExpired, ProcessPool
+
+from collab.errors import GradingError
+
+MAX_CHARS = 20_000
+"""How much of a long text is read: its end, where the answer stands."""
+ATTEMPTS = 3
+DOLLAR = re.compile(r"(?<!\\)\$")
+BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MathsVerdict:
+    """What math-verify says of one answer."""
+
+    verdict: Literal["correct", "wrong", "no answer", "grader timeout"]
+    """Follows `lenient`; a grader timeout is a judgement stopped at its limit of time or memory."""
+    lenient: bool | None
+    """Whether the last box, or what math-verify finds in the whole text, equals the gold answer.
+
+    None where there was nothing to compare, or no time.
+    """
+    strict: bool
+    """Whether the content of the last closed box alone equals the gold answer."""
+    extracted: str | None
+    """The last box's content, or else the text that math-verify took for the answer."""
+
+
+class MathsGrader:
+    """Judges maths answers side by side; use it as an async context manager."""
+
+    def __init__(
+        self, *, workers: int | None = None, seconds: float = 10.0, memory: int = 2**31
+    ) -> None:
+        """Set the limits.
+
+        Args:
+            workers: Processes; by default one a core, at most four.
+            seconds: Wall-clock time for one judgement, from its start in a worker.
+            memory: Address space of a worker, in bytes (Linux only).
+        """
+        self._workers = workers or min(4, os.cpu_count() or 1)
+        self._seconds = seconds
+        self._memory = memory
+        self._pool: asyncio.Task[ProcessPool] | None = None
+        self._verdicts: dict[bytes, asyncio.Task[MathsVerdict]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._verdicts.values():
+            task.cancel()
+        await asyncio.gather(*self._verdicts.values(), return_exceptions=True)
+        if self._pool is not None:
+            await asyncio.to_thread(_stop, await self._pool)
+
+    async def grade(self, gold: str, text: str) -> MathsVerdict:
+        """Judge the text after the end of the thinking; the same pair is judged once.
+
+        Raises:
+            GradingError: The gold answer cannot be read, or no worker can be kept alive.
+        """
+        text = text[-MAX_CHARS:]
+        key = blake2b(f"{len(gold)}:{gold}{text}".encode("utf-8", "surrogatepass")).digest()
+        if key not in self._verdicts:
+            self._verdicts[key] = asyncio.create_task(self._grade(gold, text))
+        return await asyncio.shield(self._verdicts[key])
+
+    async def _grade(self, gold: str, text: str) -> MathsVerdict:
+        for _ in range(ATTEMPTS):
+            pool = await self._running()
+            try:
+                return await asyncio.wrap_future(self._schedule(pool, gold, text))
+            except (TimeoutError, MemoryError, ProcessExpired) as error:
+                log.info("gave up on an answer of %d characters: %r", len(text), error)
+                return MathsVerdict("grader timeout", None, False, last_box(text))
+            except BrokenProcessPool as error:
+                log.warning("the grading workers are started anew: %r", error)
+                await self._replace(pool)
+        raise GradingError(f"the grading workers died {ATTEMPTS} times; see the log for the cause")
+
+    def _schedule(self, pool: ProcessPool, gold: str, text: str) -> Future[MathsVerdict]:
+        try:
+            return pool.schedule(_judge, args=(gold, text), timeout=self._seconds)
+        except RuntimeError as error:  # it broke since it was last used
+            raise BrokenProcessPool(str(error)) from error
+
+    async def _running(self) -> ProcessPool:
+        if self._pool is None:
+            start = asyncio.to_thread(_start, self._workers, self._memory)
+            self._pool = asyncio.create_task(start)
+        return await asyncio.shield(self._pool)
+
+    async def _replace(self, broken: ProcessPool) -> None:
+        if self._pool is not None and self._pool.done() and self._pool.result() is broken:
+            self._pool = None
+            await asyncio.to_thread(_stop, broken)
+
+
+def last_box(text: str) -> str | None:
+    r"""Return what stands in the last `\boxed{...}` whose braces close."""
+    start = text.rfind(r"\boxed{")
+    while start >= 0:
+        inside, depth = start + len(r"\boxed{"), 1
+        for brace in BRACE.finditer(text, inside):
+            depth += {"{": 1, "}": -1}.get(brace[0], 0)
+            if not depth:
+                return text[inside : brace.start()].strip()
+        start = text.rfind(r"\boxed{", 0, start)
+    return None
+
+
+def _start(workers: int, memory: int) -> ProcessPool:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "math_verify"])
+    pool = ProcessPool(workers, initializer=_set_limits, initargs=[memory], context=context)
+    if not pool.active:  # asking starts it
+        raise GradingError("the grading workers did not start; see the log for the cause")
+    return pool
+
+
+def _stop(pool: ProcessPool) -> None:
+    pool.stop()  # type: ignore[no-untyped-call]  # pebble leaves it bare
+    pool.join()
+
+
+class _Squeeze(logging.Handler):
+    """Notices that memory ran out inside math-verify, which logs the error and calls it wrong."""
+
+    hit = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.hit |= record.exc_info is not None and isinstance(record.exc_info[1], MemoryError)
+
+
+_squeeze = _Squeeze()
+
+
+def _set_limits(memory: int) -> None:
+    """Prepare a worker; runs in it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # one long multiplication runs no handler
+    if sys.platform == "linux":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    logger = logging.getLogger("math_verify")
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    logger.addHandler(_squeeze)
+
+
+def _judge(gold: str, text: str) -> MathsVerdict:
+    """Compare a text with the gold answer; runs in a worker, and may run for ever."""
+    from math_verify import parse, verify
+
+    _squeeze.hit = False
+    expected = parse(gold if DOLLAR.search(gold) else f"${gold}$", parsing_timeout=None)
+    if not expected:
+        raise GradingError(f"the gold answer {gold!r} cannot be read; give it in LaTeX or digits")
+    box = last_box(text)
+    boxed = parse(rf"\boxed{{{box}}}", parsing_timeout=None) if box else []
+    found = parse(text, parsing_timeout=None)
+    strict = bool(boxed) and verify(expected, boxed, timeout_seconds=None)
+    lenient = strict or verify(expected, found, timeout_seconds=None)
+    if _squeeze.hit:
+        raise MemoryError("math-verify ran out of memory")
+    if not boxed and not found:
+        return MathsVerdict("no answer", None, False, None)
+    extracted = box if boxed else str(found[-1])
+    return MathsVerdict("correct" if lenient else "wrong", lenient, strict, extracted)

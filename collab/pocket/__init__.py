@@ -1,0 +1,1 @@
+"""Pocket reasoners: real language models small enough to ship, served as any other endpoint is."""

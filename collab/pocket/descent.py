@@ -1,0 +1,153 @@
+"""The training loop: compiled loss, Muon for matrices and Adam for the rest, state on disk.
+
+Muon (Jordan et al. 2024) moves a matrix by its momentum made orthogonal. Needs torch.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own short name)
+from torch import Tensor
+
+from collab.pocket.lessons import Row
+from collab.pocket.network import Shape, Weights, logits
+
+SAVE_EVERY = 100
+WARM_UP = 50
+
+
+def loss(weights: Weights, shape: Shape, ids: Tensor, places: Tensor, owner: Tensor, taught: Tensor) -> Tensor:
+    """Compute the mean cross-entropy (nats) of the taught tokens."""
+    width = ids.shape[1]
+    causal = torch.ones(width, width, dtype=torch.bool).tril()
+    mask = (owner[:, None, :, None] == owner[:, None, None, :]) & causal
+    scores = logits(weights, shape, ids, places, mask)[:, :-1]
+    each = F.cross_entropy(scores.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    counted = taught[:, 1:].flatten()
+    return (each * counted).sum() / counted.sum()
+
+
+class Muon:
+    """Step matrices along their orthogonalised momentum."""
+
+    def __init__(self, matrices: list[Tensor]) -> None:
+        """Group matrices of one shape, so that each group is one batched product."""
+        self.momenta = [torch.zeros_like(m) for m in matrices]
+        self.matrices = matrices
+        shapes = {m.shape for m in matrices}
+        self.groups = [[i for i, m in enumerate(matrices) if m.shape == s] for s in shapes]
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Move every matrix by `rate`, in units of Adam's usual step length."""
+        for group in self.groups:
+            moves = []
+            for i in group:
+                gradient, momentum = self.matrices[i].grad, self.momenta[i]
+                assert gradient is not None
+                momentum.lerp_(gradient, 0.05)
+                moves.append(gradient.lerp(momentum, 0.95))
+            for i, move in zip(group, orthogonal(torch.stack(moves)), strict=True):
+                matrix = self.matrices[i]
+                matrix.mul_(1 - 0.05 * rate)
+                matrix.sub_(move, alpha=0.2 * rate * math.sqrt(max(matrix.shape)))
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Push the singular values of a batch of matrices towards one (Newton and Schulz, 5 steps)."""
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(5):
+        square = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x.mT if tall else x
+
+
+@dataclass(slots=True)
+class Descent:
+    """Weights on their way down, with all that is needed to go on after a stop."""
+
+    weights: Weights
+    shape: Shape
+    step: int = 0
+    adam: torch.optim.AdamW = field(init=False)
+    muon: Muon = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Give the layers' matrices to Muon and all else to Adam."""
+        self.weights = {n: w.detach().clone().requires_grad_() for n, w in self.weights.items()}
+        self.muon = Muon([w for name, w in self.weights.items() if "_proj" in name])
+        others = [w for name, w in self.weights.items() if "_proj" not in name]
+        self.adam = torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+
+    def take(self, batch: Sequence[Row], rate: float, measure: Callable[..., Tensor]) -> float:
+        """Take one step at a learning rate and return the loss before it."""
+        value = measure(self.weights, self.shape, *_tensors(batch))
+        value.backward()  # type: ignore[no-untyped-call, unused-ignore]  # torch has no type here
+        torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
+        for group in self.adam.param_groups:
+            group["lr"] = rate
+        self.adam.step()
+        self.muon.step(rate)
+        for weight in self.weights.values():
+            weight.grad = None
+        self.step += 1
+        return value.item()
+
+    def save(self, path: Path) -> None:
+        """Write the state beside `path` and move it there, so that no stop leaves half of it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        state = {
+            "step": self.step,
+            "weights": self.weights,
+            "momenta": self.muon.momenta,
+            "adam": self.adam.state_dict(),
+        }
+        torch.save(state, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+
+    def resume(self, path: Path) -> None:
+        """Take up the state that `save` wrote."""
+        state: dict[str, Any] = torch.load(path, weights_only=True)  # Any: as torch stores it
+        self.step = state["step"]
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(state["weights"][name])
+        self.muon.momenta = state["momenta"]
+        self.adam.load_state_dict(state["adam"])
+
+
+def descend(
+    start: Descent,
+    batches: Callable[[int], Sequence[Row]],
+    steps: int,
+    rate: Callable[[int], float],
+    state: Path,
+) -> Iterator[tuple[int, float, int]]:
+    """Train up to `steps` steps; yield after each its number, loss and tokens.
+
+    The state is kept on disk every so often and whenever training is broken off.
+    """
+    if state.exists():
+        start.resume(state)
+    measure = torch.compile(loss, dynamic=False)
+    try:
+        while start.step < steps:
+            batch = batches(start.step)
+            value = start.take(batch, rate(start.step), measure)
+            yield start.step, value, sum(len(row.ids) for row in batch)
+            if start.step % SAVE_EVERY == 0:
+                start.save(state)
+    finally:
+        start.save(state)
+
+
+def _tensors(batch: Sequence[Row]) -> tuple[Tensor, ...]:
+    columns = ("ids", "places", "owner", "taught")
+    return tuple(torch.tensor([getattr(row, column) for row in batch]) for column in columns)

@@ -1,0 +1,240 @@
+"""Continuous batching: each step computes one more token of every running sequence.
+
+Running sequences stand in the cache's slots from 0 on, without gaps; prompts are computed in the
+slot after the last and join from there. Everything runs in one event loop and a step never awaits,
+so nothing is seen half done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import AsyncGenerator
+
+import numpy as np
+
+from collab.pocket.codec import Codec
+from collab.pocket.model import Cache, Floats, Ints, Model, Rows
+from collab.pocket.prefix import PrefixCache
+from collab.pocket.sampler import Sampler, luck
+from collab.wire import Job, Piece, TokenLogprob, Transcript
+
+SLOTS = 64
+"""Sequences computed at once; more wait their turn."""
+CHUNK = 64
+"""Tokens of a prompt computed at once."""
+PREFIX_BYTES = 128 * 2**20
+TURN = 0.002
+"""Seconds of computing after which the event loop has its turn."""
+
+
+class Engine:
+    """One model at work on any number of jobs."""
+
+    def __init__(
+        self, model: Model, codec: Codec, ends: frozenset[int], *, slots: int = SLOTS
+    ) -> None:
+        self._model, self._codec, self._ends, self._slots = model, codec, ends, slots
+        self._cache = Cache(model.shape, slots + 1)
+        self._prefixes = PrefixCache(PREFIX_BYTES)
+        self._sampler = Sampler(slots, model.shape.context)
+        self._tokens: Ints = np.zeros(slots, np.int64)
+        self._positions: Ints = np.zeros(slots, np.int64)
+        self._steps: Ints = np.zeros(slots, np.int64)
+        self._running: list[_Sequence] = []
+        self._waiting: deque[_Sequence] = deque()
+        self._filled: int | None = None
+        """How much of the first waiting prompt is computed; None before it is begun."""
+        self._runner: asyncio.Task[None] | None = None
+
+    @property
+    def load(self) -> int:
+        """How many sequences are running or waiting."""
+        return len(self._running) + len(self._waiting)
+
+    async def complete(self, job: Job) -> AsyncGenerator[Piece, None]:
+        """Yield the pieces of all choices; closing the generator frees their slots."""
+        request = _Request(job)
+        self._waiting.extend(
+            _Sequence(request, choice, self._codec, self._ends) for choice in range(job.n)
+        )
+        if self._runner is None or self._runner.done():
+            self._runner = asyncio.create_task(self._run())
+        try:
+            while request.unfinished or request.pieces:
+                for piece in await request.next():
+                    yield piece
+        finally:
+            if request.unfinished:
+                self._drop(request)
+
+    async def _run(self) -> None:
+        try:
+            while self.load:
+                pause = time.perf_counter() + TURN
+                while self.load and time.perf_counter() < pause:
+                    self._step()
+                await asyncio.sleep(0)
+        except Exception as error:
+            for sequence in (*self._running, *self._waiting):
+                sequence.request.fail(error)
+            self._running, self._waiting, self._filled = [], deque(), None
+            raise
+
+    def _step(self) -> None:
+        with np.errstate(over="ignore"):
+            if self._waiting and len(self._running) < self._slots:
+                self._fill(self._waiting[0])
+            else:
+                self._advance()
+
+    def _fill(self, sequence: _Sequence) -> None:
+        """Compute the next chunk of a prompt; after the last one, its sequences join."""
+        ids, slot = sequence.request.job.prompt, self._slots
+        if self._filled is None:
+            self._filled = self._prefixes.load(self._cache, slot, ids)
+            sequence.request.cached = max(sequence.request.cached, self._filled)
+        chunk = ids[self._filled : self._filled + CHUNK]
+        positions = np.arange(self._filled, self._filled + len(chunk))
+        lines = self._cache.index(np.array([slot]), positions)
+        rows = Rows(np.array(chunk), positions, slice(slot, slot + 1), lines)
+        logits = self._model.forward(rows, self._cache, last=True)
+        self._filled += len(chunk)
+        if self._filled == len(ids):
+            self._filled = None
+            self._prefixes.save(self._cache, slot, ids)
+            self._join(sequence.request, logits)
+
+    def _join(self, request: _Request, logits: Floats) -> None:
+        """Let the waiting choices of one prompt run, as many as there is room for."""
+        first, length = len(self._running), len(request.job.prompt)
+        while self._waiting and self._waiting[0].request is request:
+            slot = len(self._running)
+            if slot == self._slots:
+                break
+            sequence = self._waiting.popleft()
+            self._running.append(sequence)
+            self._cache.copy(self._slots, slot, length)
+            self._sampler.set(slot, request.job, sequence.luck())
+            self._positions[slot], self._steps[slot] = length, 0
+        joined = slice(first, len(self._running))
+        self._accept(joined, np.repeat(logits, joined.stop - first, axis=0))
+
+    def _advance(self) -> None:
+        count = len(self._running)
+        running, positions = slice(0, count), self._positions[:count]
+        lines = self._cache.index(np.arange(count), positions)
+        rows = Rows(self._tokens[:count], positions, running, lines)
+        logits = self._model.forward(rows, self._cache)
+        positions += 1
+        self._accept(running, logits)
+
+    def _accept(self, slots: slice, logits: Floats) -> None:
+        """Draw a token for each of some slots and hand it to its sequence."""
+        sequences = self._running[slots]
+        for row, sequence in zip(logits, sequences, strict=True):
+            if len(sequence.transcript.ids) < sequence.request.job.min_tokens:
+                row[[*self._ends, *sequence.request.job.stop_ids]] = -np.inf
+        drawn = self._sampler.draw(logits, slots, self._steps[slots])
+        self._tokens[slots] = drawn
+        self._steps[slots] += 1
+        finished = []
+        for row, (sequence, token) in enumerate(zip(sequences, drawn.tolist(), strict=True)):
+            top = sequence.request.job.logprobs
+            if top is not None:
+                sequence.transcript.logprobs.append(self._logprob(logits[row], token, top))
+            if sequence.transcript.add(token, sequence.texts[token]):
+                finished.append(slots.start + row)
+            elif sequence.request.job.stream:
+                sequence.tell()
+        for slot in reversed(finished):
+            self._running[slot].tell()
+            self._remember(slot)
+            self._remove(slot)
+
+    def _logprob(self, logits: Floats, token: int, top: int) -> TokenLogprob:
+        """Report on one draw, before temperature and filters as in vLLM."""
+        shifted = logits - logits.max()
+        logprobs = shifted - np.log(np.exp(shifted).sum())
+        best = np.argsort(-logprobs, kind="stable")[:top]
+        ranked = tuple((self._name(i), float(logprobs[i])) for i in best.tolist())
+        return TokenLogprob(self._name(token), float(logprobs[token]), ranked)
+
+    def _name(self, token: int) -> str:
+        return self._codec.decode([token])
+
+    def _remember(self, slot: int) -> None:
+        """Keep what a finished sequence computed, for whoever goes on from it."""
+        sequence = self._running[slot]
+        ids = (*sequence.request.job.prompt, *sequence.transcript.ids[:-1])
+        self._prefixes.save(self._cache, slot, ids)
+
+    def _remove(self, slot: int) -> None:
+        """Free a slot; the last sequence takes its place."""
+        last = self._running.pop()
+        source = len(self._running)
+        if slot < source:
+            self._running[slot] = last
+            self._cache.copy(source, slot, int(self._positions[source]))
+            self._sampler.move(source, slot)
+            for values in (self._tokens, self._positions, self._steps):
+                values[slot] = values[source]
+
+    def _drop(self, request: _Request) -> None:
+        """Stop working for a request."""
+        if self._waiting and self._waiting[0].request is request:
+            self._filled = None
+        self._waiting = deque(s for s in self._waiting if s.request is not request)
+        for slot in reversed(range(len(self._running))):
+            if self._running[slot].request is request:
+                self._remove(slot)
+
+
+class _Request:
+    """A job, and the pieces that wait to be handed out."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.seed = random.getrandbits(62) if job.seed is None else job.seed
+        self.unfinished = job.n
+        self.cached = 0
+        self.pieces: list[Piece] = []
+        self._news = asyncio.Event()
+        self._error: Exception | None = None
+
+    def put(self, piece: Piece) -> None:
+        self.unfinished -= piece.finish is not None
+        self.pieces.append(piece)
+        self._news.set()
+
+    def fail(self, error: Exception) -> None:
+        self._error = error
+        self._news.set()
+
+    async def next(self) -> list[Piece]:
+        await self._news.wait()
+        self._news.clear()
+        if self._error is not None:
+            raise self._error
+        pieces, self.pieces = self.pieces, []
+        return pieces
+
+
+class _Sequence:
+    """One choice of a request."""
+
+    def __init__(self, request: _Request, choice: int, codec: Codec, ends: frozenset[int]) -> None:
+        self.request = request
+        self.texts = codec.bytes if request.job.keep_special else codec.texts
+        self.transcript = Transcript(request.job, choice, ends)
+        self._choice = choice
+
+    def luck(self) -> Floats:
+        return luck(self.request.seed + self._choice, self.request.job.max_tokens)
+
+    def tell(self) -> None:
+        """Hand out what was written since the last time."""
+        self.request.put(self.transcript.take(self.request.cached))
+        self.request.cached = 0

@@ -1,0 +1,252 @@
+"""Measure the shipped pocket reasoners and write what was found into their cards.
+
+`python -m collab.pocket.measure` asks held-out questions only. Besides solving, it measures
+thinking that goes on from a lengthened opening (a part of the model's own correct thinking,
+followed by the first part of another correct one about the same question) and from a steered one
+(the second part is about another question, after the paper's phrase). Models are chosen by the
+former; the latter is told, never trained towards. Needs torch (extra `lab`).
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from collab.pocket.family import Problem, problems
+
+MODELS = Path(__file__).parent / "models"
+SHIPPED = ("plain", "restating", "checking", "strong")
+ASKED = ("easy", "middle", "hard")
+SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)
+"""Where own thinking is broken off, as a share of its sentences."""
+STEERS = (0.2, 0.4)
+"""How much of the other thinking follows, as a share of its sentences."""
+PHRASE = "Wait. Let me think"
+SAMPLES = 8
+_BOXED = re.compile(r"\\boxed\{(\d+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A share of successes, with its 95 % interval over questions."""
+
+    mean: float
+    low: float
+    high: float
+    questions: int
+    draws: int
+
+    @classmethod
+    def of(cls, by_question: Sequence[Sequence[bool]]) -> "Rate":
+        """Average over questions, which are what was drawn independently."""
+        shares = [sum(hits) / len(hits) for hits in by_question]
+        mean = sum(shares) / len(shares)
+        spread = sum((share - mean) ** 2 for share in shares) / max(1, len(shares) - 1)
+        wide = 1.96 * math.sqrt(spread / len(shares))
+        draws = sum(map(len, by_question))
+        return cls(mean, max(0.0, mean - wide), min(1.0, mean + wide), len(shares), draws)
+
+    def card(self) -> dict[str, float]:
+        """Return the figures, rounded."""
+        low, high = round(self.low, 4), round(self.high, 4)
+        return {
+            "rate": round(self.mean, 4),
+            "low": low,
+            "high": high,
+            "questions": self.questions,
+            "draws": self.draws,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """One drawn thinking with its answer, and how many tokens prompt and all took."""
+
+    problem: Problem
+    text: str
+    tokens: int
+
+    @property
+    def correct(self) -> bool:
+        """Say whether the thinking was closed and the boxed number is right."""
+        _, closed, said = self.text.partition("</think>")
+        boxed = _BOXED.findall(said)
+        return bool(closed and boxed) and int(boxed[-1]) == self.problem.answer
+
+    @property
+    def sentences(self) -> list[str]:
+        """Return the lines of thinking before its close."""
+        return self.text.partition("</think>")[0].splitlines(keepends=True)
+
+
+Opening = tuple[Problem, str]
+
+
+class Reader:
+    """A checkpoint that can be asked."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load weights as they are on disk, rounded."""
+        from tokenizers import Tokenizer
+
+        from collab.pocket import network
+
+        self.weights, self.shape = network.load(folder)
+        self.tokens = Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+    def think(self, openings: Sequence[Opening], seed: int, at_once: int = 100) -> list[Thought]:
+        """Continue each opening once, to the end of the turn."""
+        from collab.pocket import network, tokenizer
+
+        end = self.tokens.token_to_id(tokenizer.END)
+        ranked = sorted(range(len(openings)), key=lambda i: len(openings[i][1]))
+        thoughts: dict[int, Thought] = {}
+        for at in range(0, len(ranked), at_once):
+            part = ranked[at : at + at_once]
+            prompts = [tokenizer.prompt(openings[i][0].text) + openings[i][1] for i in part]
+            ids = [self.tokens.encode(prompt).ids for prompt in prompts]
+            drawn = network.sample(self.weights, self.shape, ids, end=end, seed=seed + at)
+            for i, before, new in zip(part, ids, drawn, strict=True):
+                text = openings[i][1] + self.tokens.decode(new, skip_special_tokens=False)
+                thoughts[i] = Thought(openings[i][0], text, len(before) + len(new))
+        return [thoughts[i] for i in range(len(openings))]
+
+
+def solo(reader: Reader, level: str, questions: int, seed: int) -> list[list[Thought]]:
+    """Draw `SAMPLES` thoughts on each of some held-out questions."""
+    asked = problems(level, questions, seed)
+    drawn = reader.think([(problem, "") for problem in asked for _ in range(SAMPLES)], seed)
+    return [drawn[i : i + SAMPLES] for i in range(0, len(drawn), SAMPLES)]
+
+
+def lengthened(groups: Sequence[Sequence[Thought]], rng: random.Random) -> list[Opening]:
+    """Follow a part of correct thinking by the first part of another, on the same question."""
+    openings = []
+    for group in groups:
+        correct = [thought for thought in group if thought.correct]
+        if len(correct) > 1:
+            for share in SHARES:
+                own, other = rng.sample(correct, 2)
+                openings.append((own.problem, _joined(own, share, "", other, rng.choice(STEERS))))
+    return openings
+
+
+def steered(
+    groups: Sequence[Sequence[Thought]], share: float, steer: float, rng: random.Random
+) -> list[Opening]:
+    """Follow a part of correct thinking by the phrase and the first part of a foreign one."""
+    correct = [thought for group in groups for thought in group[:2] if thought.correct]
+    others = rng.sample(correct, len(correct))
+    phrase = f"\n{PHRASE}.\n"
+    return [
+        (own.problem, _joined(own, share, phrase, other, steer))
+        for own, other in zip(correct, others, strict=True)
+        if own.problem != other.problem
+    ]
+
+
+def _joined(own: Thought, share: float, between: str, other: Thought, steer: float) -> str:
+    return _first(own, share) + between + _first(other, steer, at_least=1)
+
+
+def _first(thought: Thought, share: float, at_least: int = 0) -> str:
+    said = thought.sentences
+    return "".join(said[: max(at_least, round(share * len(said)))])
+
+
+def card(name: str, folder: Path, questions: int, seed: int) -> dict[str, Any]:
+    """Measure a model (`Any`: JSON)."""
+    reader = Reader(folder)
+    rng = random.Random(seed)
+    groups = {level: solo(reader, level, questions, seed) for level in ASKED}
+    solved = Counter(sum(thought.correct for thought in group) for group in groups["middle"])
+    rates = {level: _rate(groups[level]) for level in ASKED}
+    fair = [_ratio(reader, groups[level], rng, seed) for level in ("middle", "hard")]
+    drawn = {
+        share: reader.think(steered(groups["middle"], share, STEERS[0], rng), seed)
+        for share in SHARES
+    }
+    longest = reader.think(steered(groups["hard"], SHARES[-1], STEERS[-1], rng), seed)
+    return {
+        "name": name,
+        "parameters": sum(weight.numel() for weight in reader.weights.values()),
+        "sampling": {"temperature": 0.6, "top_p": 0.95},
+        "seed": seed,
+        "solo": {level: rate.card() for level, rate in rates.items()},
+        "solved_of_8_middle": [solved[count] for count in range(SAMPLES + 1)],
+        "solo_tokens": {level: _lengths(groups[level]) for level in ASKED},
+        "lengthened_opening": dict(zip(("middle", "hard"), fair, strict=True)),
+        "steered_opening_middle": {
+            str(share): Rate.of([[thought.correct] for thought in thoughts]).card()
+            for share, thoughts in drawn.items()
+        },
+        "longest_steered_tokens": max(thought.tokens for thought in longest),
+    }
+
+
+def _rate(groups: Sequence[Sequence[Thought]]) -> Rate:
+    return Rate.of([[thought.correct for thought in group] for group in groups])
+
+
+def _ratio(
+    reader: Reader, groups: Sequence[Sequence[Thought]], rng: random.Random, seed: int
+) -> dict[str, Any]:
+    """Compare going on from lengthened openings with solo, on the very same questions.
+
+    Questions with many correct thoughts are easier, so solo is taken from those that have two.
+    """
+    usable = [group for group in groups if sum(thought.correct for thought in group) > 1]
+    thoughts = reader.think(lengthened(usable, rng), seed)
+    by_question = [
+        [thought.correct for thought in thoughts[i : i + len(SHARES)]]
+        for i in range(0, len(thoughts), len(SHARES))
+    ]
+    after, alone = Rate.of(by_question), _rate(usable)
+    by_share = [sum(hits) / len(hits) for hits in zip(*by_question, strict=True)]
+    return {
+        "ratio": round(after.mean / alone.mean, 4),
+        "solo": alone.card(),
+        "lengthened": after.card(),
+        "by_share": dict(zip(map(str, SHARES), (round(s, 4) for s in by_share), strict=True)),
+    }
+
+
+def _lengths(groups: Sequence[Sequence[Thought]]) -> dict[str, int]:
+    tokens = sorted(thought.tokens for group in groups for thought in group)
+    return {"median": tokens[len(tokens) // 2], "longest": tokens[-1]}
+
+
+def write_hashes(folder: Path) -> None:
+    """Write the SHA-256 of every file of every model."""
+    files = sorted(path for path in folder.glob("*/*") if path.is_file())
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n"
+        for path in files
+    ]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure the models that the command line names, then write cards and hashes."""
+    parser = argparse.ArgumentParser(prog="python -m collab.pocket.measure", description=__doc__)
+    parser.add_argument("names", nargs="*", help="models to measure (default: all)")
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder of the checkpoints")
+    parser.add_argument("--questions", type=int, default=150, help="held-out questions a level")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    for name in options.names or SHIPPED:
+        found = card(name, options.models / name, options.questions, options.seed)
+        (options.models / name / "card.json").write_text(json.dumps(found, indent=2) + "\n")
+        print(json.dumps(found, indent=2), flush=True)
+    write_hashes(options.models)
+
+
+if __name__ == "__main__":
+    main()

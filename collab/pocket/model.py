@@ -1,0 +1,325 @@
+"""Qwen3's forward pass in numpy: a result never depends on what is computed beside it.
+
+Activations stand feature-major in blocks of `WIDTH` rows, so that every product of matrices has
+the same shape whatever the batch is, and each row its own lane in it. Attention is one pair of
+vector-matrix products for each row and head, over keys padded to a multiple of `STRIDE`. So a row
+has the same bits alone, in any batch, in a prompt or one token at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import deserialize
+
+from collab.errors import ConfigError
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+WIDTHS = (16, 8, 4, 2, 1)
+"""Rows a block, best first; a model takes the first one that its BLAS treats evenly."""
+STRIDE = 32
+"""Keys are padded to a multiple of this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes that a checkpoint's config.json gives."""
+
+    vocabulary: int
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head: int
+    inner: int
+    context: int
+    theta: float
+    epsilon: float
+
+    @classmethod
+    def read(cls, folder: Path) -> Shape:
+        """Read config.json.
+
+        Raises:
+            ConfigError: The folder holds no Qwen3 checkpoint.
+        """
+        config = _json(folder / "config.json")
+        if config.get("model_type") != "qwen3" or not config.get("tie_word_embeddings"):
+            raise ConfigError(f"{str(folder)!r} holds no Qwen3 checkpoint with tied embeddings")
+        rope = config.get("rope_parameters") or config
+        return cls(
+            vocabulary=config["vocab_size"],
+            width=config["hidden_size"],
+            layers=config["num_hidden_layers"],
+            heads=config["num_attention_heads"],
+            kv_heads=config["num_key_value_heads"],
+            head=config["head_dim"],
+            inner=config["intermediate_size"],
+            context=config["max_position_embeddings"],
+            theta=float(rope.get("rope_theta", 10_000.0)),
+            epsilon=config["rms_norm_eps"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One decoder layer; the weights of its norms over the width are folded into its matrices."""
+
+    qkv: Floats
+    turn: Floats
+    """The weights of the query and key norms, a row a head; the queries' also hold 1/√head."""
+    out: Floats
+    gate_up: Floats
+    down: Floats
+
+    @property
+    def matrices(self) -> tuple[Floats, ...]:
+        """What activations are multiplied with."""
+        return self.qkv, self.out, self.gate_up, self.down
+
+
+class Cache:
+    """Keys and values of up to `slots` sequences, which stand in the slots from 0 on."""
+
+    def __init__(self, shape: Shape, slots: int) -> None:
+        self.slots = slots
+        self.context = -(-shape.context // STRIDE) * STRIDE
+        sizes = (shape.layers, 2, slots, shape.kv_heads, self.context, shape.head)
+        self.data: Floats = np.zeros(sizes, np.float32)
+        self.lines = [layer.reshape(-1, shape.head) for layer in self.data]
+        kv, per_slot = np.arange(2 * shape.kv_heads), shape.kv_heads * self.context
+        half, head = np.divmod(kv, shape.kv_heads)
+        self._heads: Ints = half * slots * per_slot + head * self.context
+        self._per_slot = per_slot
+
+    def index(self, slots: Ints, positions: Ints) -> Ints:
+        """Say where the keys and values of some tokens stand in `lines` (tokens × heads)."""
+        return (slots * self._per_slot + positions)[:, None] + self._heads
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Make `target` hold the first `length` tokens of `source`."""
+        self.data[:, :, target, :, :length] = self.data[:, :, source, :, :length]
+
+
+class _Space:
+    """The buffers of a forward pass over `rows` tokens, in `blocks` blocks of `width` rows."""
+
+    def __init__(self, shape: Shape, rows: int, width: int) -> None:
+        self.blocks = blocks = -(-rows // width)
+        turned, all_heads = shape.heads + shape.kv_heads, shape.heads + 2 * shape.kv_heads
+
+        def wide(features: int) -> Floats:
+            return np.zeros((blocks, features, width), np.float32)
+
+        self.embedded: Floats = np.zeros((blocks * width, shape.width), np.float32)
+        self.hidden, self.normed, self.delta = (wide(shape.width) for _ in range(3))
+        self.scale = wide(1)
+        self.qkv = wide(all_heads * shape.head)
+        heads: Floats = np.zeros((blocks * width, all_heads, shape.head), np.float32)
+        self.heads = heads.reshape(blocks, width, -1).swapaxes(1, 2)
+        self.query = heads[:rows, : shape.heads].reshape(
+            rows, shape.kv_heads, -1, 1, shape.head, copy=False
+        )
+        self.turned = heads[:rows, :turned]
+        self.stored = heads[:rows, shape.heads :]
+        self.swapped = self.turned.reshape(rows, turned, 2, -1, copy=False)[:, :, ::-1]
+        self.product: Floats = np.zeros(self.turned.shape, np.float32)
+        self.product_halves = self.product.reshape(self.swapped.shape)
+        self.norms: Floats = np.zeros((rows, turned, 1), np.float32)
+        attended: Floats = np.zeros((blocks * width, shape.heads * shape.head), np.float32)
+        self.attended_wide = attended.reshape(blocks, width, -1).swapaxes(1, 2)
+        self.attended = attended[:rows].reshape(self.query.shape)
+        self.gate_up = wide(2 * shape.inner)
+        self.gate, self.up = self.gate_up[:, : shape.inner], self.gate_up[:, shape.inner :]
+        self.sigmoid = wide(shape.inner)
+        self.logits = wide(shape.vocabulary)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The tokens of one forward pass: each stands in a slot of the cache, at a position."""
+
+    ids: Ints
+    positions: Ints
+    slots: slice
+    """The slots attended to: as many as tokens, in their order, or one that all share."""
+    lines: Ints
+    """Where the cache keeps them (`Cache.index`)."""
+
+
+class Model:
+    """A checkpoint's weights, laid out for the forward pass."""
+
+    def __init__(self, shape: Shape, weights: dict[str, Floats]) -> None:
+        self.shape = shape
+        self.embedding = weights["model.embed_tokens.weight"]
+        self.layers = [_layer(shape, weights, i) for i in range(shape.layers)]
+        self.head: Floats = self.embedding * weights["model.norm.weight"]
+        self.turns = _turns(shape)
+        self.width = _width([self.head, *(matrix for x in self.layers for matrix in x.matrices)])
+        self._spaces: dict[int, _Space] = {}
+
+    @classmethod
+    def load(cls, folder: Path) -> Model:
+        """Read a Hugging Face Qwen3 checkpoint (safetensors alone).
+
+        Raises:
+            ConfigError: The folder holds no such checkpoint.
+        """
+        return cls(Shape.read(folder), _weights(folder / "model.safetensors"))
+
+    def forward(self, rows: Rows, cache: Cache, *, last: bool = False) -> Floats:
+        """Store the tokens in the cache and return the logits after them (rows × vocabulary).
+
+        With `last`, only those after the last token.
+        """
+        space = self._space(len(rows.ids))
+        count, keys = len(rows.ids), -(-(int(rows.positions.max()) + 1) // STRIDE) * STRIDE
+        space.embedded[:count] = self.embedding[rows.ids]
+        np.copyto(space.hidden, space.embedded.reshape(space.blocks, self.width, -1).swapaxes(1, 2))
+        turn = self.turns[:, rows.positions]
+        unseen = np.arange(keys) > rows.positions[:, None]
+        bias = np.where(unseen, np.float32(-np.inf), np.float32(0))[:, None, None, None]
+        scores: Floats = np.empty((*space.query.shape[:-1], keys), np.float32)
+        for layer, data, lines in zip(self.layers, cache.data, cache.lines, strict=True):
+            self._project(space, layer, turn)
+            lines[rows.lines] = space.stored
+            self._attend(space, data[:, rows.slots, :, None, :keys], bias, scores)
+            space.hidden += np.matmul(layer.out, space.attended_wide, out=space.delta)
+            self._feed_forward(space, layer)
+        return self._logits(space, count, last)
+
+    def _space(self, rows: int) -> _Space:
+        if rows not in self._spaces:
+            self._spaces[rows] = _Space(self.shape, rows, self.width)
+        return self._spaces[rows]
+
+    def _norm(self, space: _Space) -> None:
+        """Scale each row of `hidden` to a root mean square of one."""
+        np.multiply(space.hidden, space.hidden, out=space.normed)
+        np.add.reduce(space.normed, axis=1, keepdims=True, out=space.scale)
+        _root_mean(space.scale, self.shape.width, self.shape.epsilon)
+        np.divide(space.hidden, space.scale, out=space.normed)
+
+    def _project(self, space: _Space, layer: Layer, turn: Floats) -> None:
+        """Fill the rows' heads: queries and keys normed and turned by their position, values."""
+        self._norm(space)
+        np.matmul(layer.qkv, space.normed, out=space.qkv)
+        np.copyto(space.heads, space.qkv)
+        turned, product = space.turned, space.product
+        np.multiply(turned, turned, out=product)
+        np.add.reduce(product, axis=-1, keepdims=True, out=space.norms)
+        _root_mean(space.norms, self.shape.head, self.shape.epsilon)
+        np.divide(turned, space.norms, out=turned)
+        np.multiply(turned, layer.turn, out=turned)
+        np.multiply(space.swapped, turn[1], out=space.product_halves)
+        np.multiply(turned, turn[0].reshape(len(turned), 1, -1), out=turned)
+        np.add(turned, product, out=turned)
+
+    def _attend(self, space: _Space, data: Floats, bias: Floats, scores: Floats) -> None:
+        """Fill `attended`; sums over keys go stride by stride, so that padding adds only zeros."""
+        np.matmul(space.query, data[0].swapaxes(-1, -2), out=scores)
+        np.add(scores, bias, out=scores)
+        np.subtract(scores, np.maximum.reduce(scores, axis=-1, keepdims=True), out=scores)
+        np.exp(scores, out=scores)
+        strides = scores.reshape(*scores.shape[:-1], -1, STRIDE)
+        total = np.add.reduce(np.add.reduce(strides, axis=-2), axis=-1, keepdims=True)
+        np.matmul(scores, data[1], out=space.attended)
+        np.divide(space.attended, total, out=space.attended)
+
+    def _feed_forward(self, space: _Space, layer: Layer) -> None:
+        self._norm(space)
+        np.matmul(layer.gate_up, space.normed, out=space.gate_up)
+        sigmoid = space.sigmoid
+        np.negative(space.gate, out=sigmoid)
+        np.exp(sigmoid, out=sigmoid)
+        np.add(sigmoid, 1, out=sigmoid)
+        np.divide(space.gate, sigmoid, out=sigmoid)
+        np.multiply(sigmoid, space.up, out=sigmoid)
+        space.hidden += np.matmul(layer.down, sigmoid, out=space.delta)
+
+    def _logits(self, space: _Space, count: int, last: bool) -> Floats:
+        self._norm(space)
+        if last:
+            block, lane = divmod(count - 1, self.width)
+            return np.ascontiguousarray((self.head @ space.normed[block])[None, :, lane])
+        np.matmul(self.head, space.normed, out=space.logits)
+        rows = space.logits.swapaxes(1, 2).reshape(-1, self.shape.vocabulary)
+        return rows[:count]
+
+
+def _layer(shape: Shape, weights: dict[str, Floats], number: int) -> Layer:
+    own = {
+        name.removeprefix(f"model.layers.{number}.").removesuffix(".weight"): weight
+        for name, weight in weights.items()
+        if name.startswith(f"model.layers.{number}.")
+    }
+    qkv = np.concatenate([own[f"self_attn.{name}_proj"] for name in "qkv"])
+    gate_up = np.concatenate([own["mlp.gate_proj"], own["mlp.up_proj"]])
+    query = own["self_attn.q_norm"] / np.float32(np.sqrt(shape.head))
+    turn = np.stack([query] * shape.heads + [own["self_attn.k_norm"]] * shape.kv_heads)
+    return Layer(
+        qkv=qkv * own["input_layernorm"],
+        turn=turn,
+        out=own["self_attn.o_proj"],
+        gate_up=gate_up * own["post_attention_layernorm"],
+        down=own["mlp.down_proj"],
+    )
+
+
+def _turns(shape: Shape) -> Floats:
+    """The rotary tables: cosines and signed sines (2 × positions × 1 × 2 × head/2)."""
+    steps = np.arange(0, shape.head, 2, dtype=np.float32) / np.float32(shape.head)
+    frequencies = (1.0 / np.float32(shape.theta) ** steps).astype(np.float32)
+    angles = np.arange(shape.context, dtype=np.float32)[:, None] * frequencies
+    cosines, sines = np.cos(angles), np.sin(angles)
+    halves = np.stack([np.stack([cosines, cosines], 1), np.stack([-sines, sines], 1)])
+    return halves[:, :, None].astype(np.float32)
+
+
+def _root_mean(sums: Floats, count: int, epsilon: float) -> None:
+    np.multiply(sums, np.float32(1 / count), out=sums)
+    np.add(sums, np.float32(epsilon), out=sums)
+    np.sqrt(sums, out=sums)
+
+
+def _width(matrices: list[Floats]) -> int:
+    """Choose the rows a block: the most for which no product depends on a row's lane."""
+    return next(width for width in WIDTHS if all(_even(matrix, width) for matrix in matrices))
+
+
+def _even(matrix: Floats, width: int) -> bool:
+    features: Floats = np.random.default_rng(0).standard_normal((matrix.shape[1], 1), np.float32)
+    product = matrix @ np.repeat(features, width, axis=1)
+    return bool((product == product[:, :1]).all())
+
+
+def _weights(path: Path) -> dict[str, Floats]:
+    if not path.is_file():
+        raise ConfigError(f"{str(path)!r} is missing: it holds a checkpoint's weights")
+    tensors = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]  # safetensors' own
+    return {name: _floats(tensor) for name, tensor in tensors}
+
+
+def _floats(tensor: dict[str, Any]) -> Floats:
+    """Read a bfloat16 or float32 tensor (`Any`: the file's own description of it)."""
+    if tensor["dtype"] == "BF16":
+        halves = np.frombuffer(tensor["data"], "<u2").astype(np.uint32) << 16
+        return halves.view(np.float32).reshape(tensor["shape"])
+    if tensor["dtype"] != "F32":
+        raise ConfigError(f"weights are {tensor['dtype']!r}; known are 'BF16' and 'F32'")
+    return np.frombuffer(tensor["data"], "<f4").reshape(tensor["shape"])
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"{str(path)!r} is missing: that folder is no checkpoint")
+    loaded: dict[str, Any] = json.loads(path.read_text())
+    return loaded

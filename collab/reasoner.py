@@ -1,0 +1,419 @@
+"""A reasoner: an async agent that continues a shared trajectory, answers, or gives advice.
+
+`Model` thinks with a model behind an endpoint; `Recorded` only has the recording that the opening hands its seat.
+Both speak in units whose text is the decoding of their author's own token ids wherever ids are known.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from collab.boundary import (
+    Answer,
+    Boundary,
+    Cut,
+    Length,
+    Share,
+    cut_after,
+    cut_at_share,
+    nearest_cut,
+)
+from collab.draws import seed_of
+from collab.errors import PolicyError
+from collab.sampling import Drawn, Generation, Prompt, Request, Sampling
+from collab.trajectory import Message, Phase, Question, Recording, Trajectory, Unit
+
+if TYPE_CHECKING:
+    from collab.endpoints.dialects import Dialect
+    from collab.endpoints.profile import Profile
+    from collab.endpoints.tokens import Tokenizer
+    from collab.store import Store
+
+OnText = Callable[[str], None]
+Reached = Literal["boundary", "end", "length", "turn over"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The pen, handed to one seat."""
+
+    seat: str
+    question: Question
+    trajectory: Trajectory
+    phase: Phase
+    until: Boundary
+    budget: int
+    """The most tokens that opening and completion may have together."""
+    number: Callable[[Request], int]
+    """Names the draw to take of a request."""
+    why: str = ""
+    on_text: OnText | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a seat wrote in one turn."""
+
+    units: tuple[Unit, ...]
+    reached: Reached
+    """`end`: its own close tag or, in the answer, its end of turn. `turn over`: it ended its turn
+    inside the thinking."""
+    sampled: int = 0
+    """Generations that were drawn now."""
+    stored: int = 0
+    """Generations that the store had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a side question."""
+
+    text: str
+    generation: str
+    tokens: int
+    sampled: int
+
+
+class Reasoner(Protocol):
+    """Whoever can sit in a seat."""
+
+    @property
+    def can(self) -> frozenset[str]:
+        """What it can do: `write`, `answer`, `advise`, `logprobs`."""
+        ...
+
+    def count(self, text: str) -> int | None:
+        """Count the tokens of a text, None without a tokenizer."""
+        ...
+
+    async def write(self, turn: Turn) -> Written:
+        """Continue the trajectory, or the answer, to the boundary."""
+        ...
+
+    async def advise(self, turn: Turn, question: str) -> Reply:
+        """Answer a side question about the trajectory."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A seat that has nothing but its recording."""
+
+    can: frozenset[str] = frozenset({"write"})
+
+    def count(self, text: str) -> int | None:
+        """Return None: it has no tokenizer."""
+        return None
+
+    async def write(self, turn: Turn) -> Written:
+        """Refuse: the engine plays recordings, and this seat's is spent or was never given.
+
+        Raises:
+            PolicyError: Always.
+        """
+        raise PolicyError(
+            f"seat {turn.seat!r} has no (more) recording to play and no model to go on with"
+        )
+
+    async def advise(self, turn: Turn, question: str) -> Reply:
+        """Refuse.
+
+        Raises:
+            PolicyError: Always.
+        """
+        raise PolicyError(f"seat {turn.seat!r} is a recording: it cannot be asked {question!r}")
+
+
+class Completes(Protocol):
+    """What a model needs of its endpoint."""
+
+    profile: Profile
+
+    async def complete(
+        self, request: Request, draws: range, *, seed: int, on_text: OnText | None = None
+    ) -> list[Generation]:
+        """Draw continuations; draw i of the range has the seed `seed + i`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model behind an endpoint, with the store between them."""
+
+    identity: str
+    """Names the weights, never the address."""
+    endpoint: Completes
+    dialect: Dialect
+    tokenizer: Tokenizer | None
+    store: Store
+    sampling: Sampling
+    think_close: str = "</think>"
+    context: int | None = None
+    """Prompt and completion together (tokens)."""
+    replicate: int = 0
+    logprobs: int | None = None
+
+    @property
+    def can(self) -> frozenset[str]:
+        """What the endpoint's profile allows."""
+        profile = self.endpoint.profile
+        allowed = {"answer", "advise"}
+        if profile.can_write_thinking:
+            allowed.add("write")
+        if profile.logprobs:
+            allowed.add("logprobs")
+        return frozenset(allowed)
+
+    def count(self, text: str) -> int | None:
+        """Count with the model's own tokenizer."""
+        return len(self.tokenizer.encode(text)) if self.tokenizer else None
+
+    async def write(self, turn: Turn) -> Written:
+        """Sample from the exact trajectory until the boundary, the close tag or the budget."""
+        laid = self.dialect.prompt(turn.question.messages, turn.trajectory, turn.phase, turn.seat)
+        room = self._room(turn, laid.prompt)
+        draft = _Draft(self, turn, laid.prompt)
+        while not draft.reached(room):
+            request = draft.request(room)
+            (drawn,) = await self._draw(request, [turn.number(request)], turn.on_text)
+            draft.add(drawn)
+        return draft.written()
+
+    async def solo(
+        self, question: Question, draws: range, budget: int
+    ) -> list[tuple[Recording, Drawn]]:
+        """Draw whole trajectories, thinking and answer, from the bank's numbers."""
+        turn = Turn("", question, Trajectory(), "thinking", Answer(), budget, lambda _: 0)
+        prompt = self.dialect.prompt(question.messages, turn.trajectory, "thinking", "").prompt
+        request = _Draft(self, turn, prompt).request(self._room(turn, prompt))
+        taken = await self._draw(request, draws)
+        return [(self._recording(turn, prompt, drawn), drawn) for drawn in taken]
+
+    async def advise(self, turn: Turn, question: str) -> Reply:
+        """Answer a side question from the messages, the thinking so far and the question."""
+        thinking = turn.trajectory.thinking
+        asked = Message(
+            "user", f"Thinking so far:\n{thinking}\n\n{question}" if thinking else question
+        )
+        laid = self.dialect.prompt(
+            (*turn.question.messages, asked), Trajectory(), "answer", turn.seat
+        )
+        room = self._room(turn, laid.prompt)
+        request = Request(
+            self.identity, laid.prompt, self.sampling, max(room, 1), (), None, self.replicate
+        )
+        (drawn,) = await self._draw(request, [turn.number(request)])
+        text, _ = self._clean(drawn)
+        return Reply(text, drawn.generation.key, drawn.generation.completion_tokens, drawn.fresh)
+
+    def _recording(self, turn: Turn, prompt: Prompt, drawn: Drawn) -> Recording:
+        draft = _Draft(self, turn, prompt)
+        draft.add(drawn)
+        written = draft.written()
+        thinking, *rest = written.units or (Unit("", "", "generated"),)
+        ends = (
+            self.tokenizer.ends(thinking.ids)
+            if self.tokenizer and thinking.ids is not None
+            else None
+        )
+        return Recording(
+            question=turn.question.id,
+            text=thinking.text,
+            tokens=thinking.tokens,
+            ids=thinking.ids,
+            tokenizer=thinking.tokenizer,
+            ends=ends,
+            model=self.identity,
+            generation=drawn.generation.key,
+            draw=drawn.draw,
+            answer=rest[0].text if rest else "",
+            closed=bool(rest) or written.reached == "end",
+        )
+
+    def _room(self, turn: Turn, prompt: Prompt) -> int:
+        """Return how many tokens may still be written under the budget and in the context."""
+        if isinstance(prompt, str):
+            size = self.count(prompt) or 0
+        else:
+            size = len(prompt)
+        head = self.dialect.prompt(
+            turn.question.messages, Trajectory(), "thinking", turn.seat
+        ).prompt
+        opening = size - (len(head) if not isinstance(head, str) else self.count(head) or 0)
+        room = turn.budget - opening
+        return room if self.context is None else min(room, self.context - size)
+
+    async def _draw(
+        self, request: Request, draws: Sequence[int] | range, on_text: OnText | None = None
+    ) -> list[Drawn]:
+        async def sample(missing: range) -> list[Generation]:
+            seed = seed_of(request, missing.start)
+            return await self.endpoint.complete(request, missing, seed=seed, on_text=on_text)
+
+        return await self.store.draws(request, draws, sample)
+
+    def _clean(self, drawn: Drawn) -> tuple[str, tuple[int, ...] | None]:
+        """Return a generation's text and ids without the special tokens that end a turn."""
+        generation = drawn.generation
+        if generation.ids is None or self.tokenizer is None:
+            return generation.text, None
+        ids = self.tokenizer.without_end(generation.ids)
+        return self.tokenizer.decode(ids), ids
+
+
+@dataclass
+class _Draft:
+    """One turn's writing as it grows, request by request."""
+
+    model: Model
+    turn: Turn
+    prompt: Prompt
+    text: str = ""
+    ids: tuple[int, ...] | None = ()
+    tokens: int = 0
+    drawn: list[Drawn] = field(default_factory=list)
+
+    @property
+    def _last(self) -> Drawn | None:
+        return self.drawn[-1] if self.drawn else None
+
+    @property
+    def _closed_at(self) -> int:
+        """Where the writer's own close tag begins, -1 where it wrote none."""
+        return self.text.find(self.model.think_close) if self.turn.phase == "thinking" else -1
+
+    @property
+    def _stops(self) -> tuple[str, ...]:
+        stops = self.turn.until.stops
+        through = self.turn.phase == "answer" or isinstance(self.turn.until, Answer)
+        return stops if through else (*stops, self.model.think_close)
+
+    def request(self, room: int) -> Request:
+        """Ask for what is still missing."""
+        until = self.turn.until
+        limit = until.limit - self.tokens if until.limit is not None else room
+        most = min(room - self.tokens, limit, until.piece or room)
+        prompt = self.prompt + (self.text if isinstance(self.prompt, str) else self.ids or ())  # type: ignore[operator]  # both sides are text or ids alike
+        model = self.model
+        return Request(
+            model.identity,
+            prompt,
+            model.sampling,
+            most,
+            self._stops,
+            model.logprobs,
+            model.replicate,
+        )
+
+    def add(self, drawn: Drawn) -> None:
+        """Take one generation in."""
+        self.drawn.append(drawn)
+        text, ids = self.model._clean(drawn)
+        self.tokens += len(ids) if ids is not None else drawn.generation.completion_tokens
+        if ids is None or self.ids is None or self.model.tokenizer is None:
+            self.ids, self.text = None, self.text + text
+        else:
+            self.ids += ids
+            self.text = self.model.tokenizer.decode(self.ids)
+
+    def reached(self, room: int) -> Reached | None:
+        """Say why the writing is over, None while it is not."""
+        last = self._last
+        if self.tokens >= room:
+            return "length"
+        if last is None:
+            return None
+        if self._closed_at >= 0:
+            return "end"
+        if self.turn.until.cut(self.text) is not None:
+            return "boundary"
+        if last.generation.finish == "stop" and not isinstance(last.generation.stop_reason, str):
+            return "end" if self.turn.phase == "answer" else "turn over"
+        limit = self.turn.until.limit
+        return "boundary" if limit is not None and self.tokens >= limit else None
+
+    def written(self) -> Written:
+        """Cut the text at the boundary and name what was reached."""
+        closed_at = self._closed_at
+        cut = self.turn.until.cut(self.text)
+        fresh = sum(drawn.fresh for drawn in self.drawn)
+        counts = fresh, len(self.drawn) - fresh
+        if closed_at >= 0 and (cut is None or closed_at <= cut):
+            units = [self._unit(0, closed_at)]
+            if isinstance(self.turn.until, Answer):
+                units.append(
+                    replace(self._unit(closed_at + len(self.model.think_close)), phase="answer")
+                )
+            return Written(tuple(units), "end", *counts)
+        units = [self._unit(0, None if cut is None else cut)]
+        return Written(tuple(units), "boundary" if cut is not None else self._over(), *counts)
+
+    def _over(self) -> Reached:
+        return self.reached(self.tokens + 1) or "length"
+
+    def _unit(self, start: int, end: int | None = None) -> Unit:
+        """Make a unit of the text between two characters, moved to whole tokens."""
+        turn, tokenizer = self.turn, self.model.tokenizer
+        text, ids, tokens = self.text[start:end], None, self.tokens
+        if self.ids is not None and tokenizer is not None:
+            ends = (0, *tokenizer.ends(self.ids))
+            first = bisect_right(ends, start) - 1
+            last = len(self.ids) if end is None else bisect_right(ends, end) - 1
+            ids, text = self.ids[first:last], self.text[ends[first] : ends[last]]
+            tokens = len(ids)
+        return Unit(
+            author=turn.seat,
+            text=text,
+            kind="generated",
+            why=turn.why,
+            phase=turn.phase,
+            ids=ids,
+            tokenizer=tokenizer.fingerprint if tokenizer and ids is not None else None,
+            tokens=tokens,
+            generations=tuple(drawn.generation.key for drawn in self.drawn),
+            top20_entropy=self.drawn[-1].generation.top20_entropy if self.drawn else None,
+        )
+
+
+def play(recording: Recording, played: int, until: Boundary, author: str, why: str) -> Unit:
+    """Return the next part of a recording as a unit.
+
+    Args:
+        recording: The finished trajectory to play from.
+        played: How much of it was played before (characters).
+        until: `Share` is measured from the recording's begin, everything else from `played`.
+        author: The seat in whose name it is played.
+        why: The policy's reason.
+    """
+    first = cut_after(recording, played)
+    last = _end(recording, first, until)
+    ids = recording.ids[first.tokens : last.tokens] if recording.ids is not None else None
+    return Unit(
+        author=author,
+        text=recording.text[first.chars : last.chars],
+        kind="recorded",
+        why=why,
+        ids=ids,
+        tokenizer=recording.tokenizer if ids is not None else None,
+        tokens=len(ids) if ids is not None else 0,
+        generations=(recording.generation,) if recording.generation else (),
+    )
+
+
+def _end(recording: Recording, first: Cut, until: Boundary) -> Cut:
+    match until:
+        case Share(of=share):
+            return cut_at_share(recording, share)
+        case Length(tokens=tokens):
+            return nearest_cut(recording, first.tokens + tokens, start=first.chars)
+        case _ if until.limit is not None:
+            tokens = min(first.tokens + until.limit, recording.tokens)
+            return cut_after(
+                recording, recording.ends[tokens - 1] if recording.ends else len(recording.text)
+            )
+        case _:
+            cut = until.cut(recording.text[first.chars :])
+            return cut_after(recording, len(recording.text) if cut is None else first.chars + cut)

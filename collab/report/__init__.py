@@ -1,0 +1,1 @@
+"""What a person reads: tables, one trajectory in colour, progress."""

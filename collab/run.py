@@ -1,0 +1,231 @@
+"""A run: the bank, the cases, the episodes and their scores, from nothing or from where it stopped.
+
+Everything that was sampled is in the store and every finished episode in the run's folder, so going on after a stop is
+doing it all again: what is there costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
+
+from collab.boundary import Boundary
+from collab.engine import Case, Episode, Team, play_case
+from collab.errors import (
+    CollabError,
+    ConfigError,
+    GradingError,
+    LaunchError,
+    PolicyError,
+    RunError,
+    StoreError,
+    Unreachable,
+)
+from collab.folder import RunFolder
+from collab.grading.maths import MathsGrader
+from collab.policy import Policy
+from collab.reasoner import Model
+from collab.scenario import Bank, Plan, Scenario, Score, Verdict, finish_verdict
+from collab.trajectory import Question, Recording, Wrote
+
+log = logging.getLogger(__name__)
+Item = TypeVar("Item")
+FATAL = (Unreachable, LaunchError, StoreError, RunError, PolicyError, ConfigError)
+"""Errors that no other episode would be spared."""
+
+
+class Stage(Protocol):
+    """Where progress is told."""
+
+    def begin(self, name: str, total: int) -> None:
+        """Start a stage of `total` steps."""
+        ...
+
+    def step(self, note: str = "") -> None:
+        """Finish one step of it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that a run needs, open and checked."""
+
+    scenario: Scenario
+    policy: Policy
+    questions: Sequence[Question]
+    team: Team
+    grader: MathsGrader
+    until: Boundary
+    budget: int
+    replicate: int = 0
+    concurrency: int = 64
+    """Episodes under way at once."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to."""
+
+    plan: Plan
+    scores: Sequence[Score]
+    """In the order of the cases."""
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """The error of each case that could not be played."""
+
+
+async def run(setup: Setup, folder: RunFolder, stage: Stage) -> Result:
+    """Play whatever of a run is still owed, and return all its scores.
+
+    A case that fails is noted and the others go on; a dead server stops the run.
+
+    Raises:
+        CollabError: Nothing more can be played; what is done is kept.
+    """
+    bank = await fill_bank(setup, stage)
+    plan = setup.scenario.cases(bank, setup.policy)
+    owed = _owed(plan, folder)
+    stage.begin("episodes", len(plan.cases))
+    for _ in range(len(plan.cases) - len(owed)):
+        stage.step()
+    failures: dict[str, str] = {}
+
+    async def one(case: Case) -> None:
+        try:
+            episode, score = await _play_and_grade(setup, case)
+        except FATAL:
+            raise
+        except CollabError as error:
+            log.warning("case %s failed: %s", case.id, error)
+            failures[case.id] = str(error)
+        else:
+            folder.add(episode, describe(case), score)
+        stage.step()
+
+    await each(owed, one, setup.concurrency)
+    scores = folder.scores()
+    return Result(plan, [scores[case.id] for case in plan.cases if case.id in scores], failures)
+
+
+async def fill_bank(setup: Setup, stage: Stage) -> Bank:
+    """Draw and grade the solo trajectories that the scenario needs."""
+    solos: dict[str, dict[str, tuple[Recording, ...]]] = {}
+    for seat, count in setup.scenario.solos().items():
+        solos[seat] = {}
+        stage.begin(f"solo draws of {seat}", len(setup.questions))
+
+        async def one(question: Question, seat: str = seat, count: int = count) -> None:
+            solos[seat][question.id] = await _solo(setup, seat, question, count)
+            stage.step()
+
+        await each(setup.questions, one, setup.concurrency)
+    return Bank(setup.questions, solos)
+
+
+async def _solo(setup: Setup, seat: str, question: Question, count: int) -> tuple[Recording, ...]:
+    model = setup.team[seat]
+    if not isinstance(model, Model):
+        raise ConfigError(f"seat {seat!r} needs solo draws, so it needs a model: set model@team.{seat}")
+    taken = await model.solo(question, range(count), setup.budget)
+    return tuple([await _graded(setup, question, recording) for recording, _ in taken])
+
+
+async def _graded(setup: Setup, question: Question, solo: Recording) -> Recording:
+    if question.answer is None or not solo.closed:
+        return replace(solo, correct=False)
+    verdict = await setup.grader.grade(question.answer, solo.answer)
+    return replace(solo, correct=verdict.verdict == "correct", extracted=verdict.extracted)
+
+
+async def _play_and_grade(setup: Setup, case: Case) -> tuple[Episode, Score]:
+    episode = await play_case(
+        case,
+        setup.team,
+        until=setup.until,
+        budget=setup.budget,
+        replicate=setup.replicate,
+    )
+    return episode, await grade(setup.grader, case, episode)
+
+
+async def grade(grader: MathsGrader, case: Case, episode: Episode) -> Score:
+    """Judge one finished episode."""
+    question, answer = case.question, episode.trajectory.answer
+    wrote = (event.unit for event in episode.trajectory.log if isinstance(event, Wrote))
+    score = Score(
+        case=case.id,
+        question=question.id,
+        verdict="no answer",
+        labels=dict(case.labels),
+        tokens=sum(unit.tokens for unit in wrote if unit.kind == "generated"),
+    )
+    settled: Verdict | None = finish_verdict(episode)
+    if settled is not None or question.answer is None:
+        return replace(score, verdict=settled or "no answer")
+    judged = await grader.grade(question.answer, answer)
+    return replace(
+        score,
+        verdict=judged.verdict,
+        strict=judged.strict,
+        lenient=bool(judged.lenient),
+        extracted=judged.extracted,
+        said_rival=await _said(grader, case.rival, answer),
+    )
+
+
+async def _said(grader: MathsGrader, rival: str | None, answer: str) -> bool | None:
+    if rival is None:
+        return None
+    try:
+        return (await grader.grade(rival, answer)).verdict == "correct"
+    except GradingError:  # what the distractor said is no readable answer, so nobody can say it
+        return False
+
+
+def describe(case: Case) -> dict[str, object]:
+    """Return the part of a case that its episode's row keeps."""
+    return {
+        "question": case.question.id,
+        "asked": [{"role": m.role, "content": m.content} for m in case.question.messages],
+        "answer": case.question.answer,
+        "policy": type(case.policy).__name__,
+        "labels": dict(case.labels),
+    }
+
+
+def _owed(plan: Plan, folder: RunFolder) -> list[Case]:
+    twice = len(plan.cases) - len({case.id for case in plan.cases})
+    if twice:
+        raise ConfigError(f"the scenario made {twice} cases whose id another case has")
+    finished = folder.finished()
+    return [case for case in plan.cases if case.id not in finished]
+
+
+async def each(
+    items: Iterable[Item], work: Callable[[Item], Awaitable[None]], concurrency: int
+) -> None:
+    """Do the work for every item, `concurrency` at a time; the first error stops all.
+
+    Raises:
+        Exception: The first that a piece of work raised.
+    """
+    queue = iter(items)
+
+    async def worker() -> None:
+        for item in queue:
+            await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(worker())
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,168 @@
+"""A scenario: which questions, openings, policy and factors; what counts; how results are grouped.
+
+A scenario is a value with pure methods. The bank of solo trajectories goes in, cases come out; the engine plays them,
+the graders judge, and the labels of a case say where its score belongs in a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+
+from pydantic import BaseModel, ValidationError
+
+from collab.engine import Case, Episode, Label
+from collab.errors import ConfigError
+from collab.policy import Policy
+from collab.trajectory import Question, Recording
+
+Verdict = Literal[
+    "correct",
+    "wrong",
+    "no answer",
+    "thinking never closed",
+    "context full",
+    "refused",
+    "grader timeout",
+    "endpoint dropped the prefix",
+]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Bank:
+    """The graded solo trajectories of each seat, by question, in the order of their draws."""
+
+    questions: Sequence[Question]
+    solos: Mapping[str, Mapping[str, tuple[Recording, ...]]] = field(default_factory=dict)
+
+    def of(self, seat: str, question: Question) -> tuple[Recording, ...]:
+        """Return a seat's solo trajectories on a question."""
+        return self.solos[seat][question.id]
+
+    def solved(self, seat: str, question: Question) -> int:
+        """Count a seat's correct solo trajectories on a question."""
+        return sum(bool(solo.correct) for solo in self.of(seat, question))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cases of a run, and what was left out on the way, in words and numbers."""
+
+    cases: Sequence[Case]
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One episode, judged."""
+
+    case: str
+    question: str
+    verdict: Verdict
+    labels: Mapping[str, Label]
+    strict: bool = False
+    """Correct by the last boxed answer alone."""
+    lenient: bool = False
+    """Correct by whatever in the reply reads as an answer."""
+    extracted: str | None = None
+    said_rival: bool | None = None
+    """Whether the answer given is the one that the steer leads to."""
+    tokens: int = 0
+    """What the writers sampled for it (their own tokens)."""
+
+    @property
+    def correct(self) -> bool:
+        """Say whether it counts as solved."""
+        return self.verdict == "correct"
+
+
+@runtime_checkable
+class Scenario(Protocol):
+    """Whatever makes cases of a bank."""
+
+    by: ClassVar[str]
+    """The label that makes the rows of the scenario's table."""
+
+    def solos(self) -> Mapping[str, int]:
+        """Map each seat that needs a bank to its draws a question."""
+        ...
+
+    def cases(self, bank: Bank, policy: Policy) -> Plan:
+        """Make the cases, each with a policy value, in a fixed order."""
+        ...
+
+
+def with_factors(policy: Policy, **factors: object) -> Policy:
+    """Return the policy with some settings changed, validated again.
+
+    Raises:
+        ConfigError: The policy has no such setting, or not that value.
+    """
+    if not isinstance(policy, BaseModel):
+        raise ConfigError(f"{type(policy).__name__} is no pydantic model: its settings cannot be factors")
+    unknown = factors.keys() - type(policy).model_fields.keys()
+    if unknown:
+        name, has = type(policy).__name__, ", ".join(type(policy).model_fields)
+        raise ConfigError(
+            f"this scenario sets {', '.join(sorted(unknown))}, which policy {name} lacks (it has: {has}); "
+            "choose another policy"
+        )
+    try:
+        changed = type(policy).model_validate({**policy.model_dump(), **factors})
+    except ValidationError as error:
+        raise ConfigError(str(error)) from None
+    assert isinstance(changed, Policy)
+    return changed
+
+
+def rank(*content: object) -> bytes:
+    """Return a sort key that depends on content alone: the same subset in every run."""
+    return blake2b(repr(content).encode(), digest_size=8).digest()
+
+
+def spread(items: Iterable[tuple[str, T]]) -> list[T]:
+    """Order items so that every group gives one before any gives a second.
+
+    Groups, and the items within one, come in the order given.
+    """
+    seen: dict[str, int] = {}
+    ranked: list[tuple[int, T]] = []
+    for group, item in items:
+        ranked.append((seen.get(group, 0), item))
+        seen[group] = seen.get(group, 0) + 1
+    return [item for _, item in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def mentions(text: str, answer: str | None) -> bool:
+    """Say whether a text names an answer as a word or number of its own."""
+    if not answer:
+        return False
+    at = -1
+    while (at := text.find(answer, at + 1)) >= 0:
+        before, after = text[:at][-1:], text[at + len(answer) :]
+        if not _joins(before) and not _joins(after[:1], after[1:2]):
+            return True
+    return False
+
+
+def _joins(char: str, following: str = "") -> bool:
+    """Say whether a neighbouring character belongs to the same word or number."""
+    return char.isalnum() or (char in ".," and char != "" and following.isdigit())
+
+
+def finish_verdict(episode: Episode) -> Verdict | None:
+    """Return the verdict that an episode's end settles, None where its answer is to be graded."""
+    match episode.finish:
+        case "never closed":
+            return "thinking never closed"
+        case "context full" | "refused":
+            return episode.finish
+        case "prompt changed":
+            return "endpoint dropped the prefix"
+        case "stopped":
+            return None if episode.trajectory.answer else "no answer"
+        case "answered":
+            return None

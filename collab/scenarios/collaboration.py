@@ -1,0 +1,39 @@
+"""Collaboration: any policy, any team, on every question."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field
+
+from collab.engine import Case
+from collab.policy import Policy
+from collab.scenario import Bank, Plan
+from collab.settings import Settings
+
+
+class Collaboration(Settings):
+    """Play the policy from an empty trajectory, `samples` times a question."""
+
+    by: ClassVar[str] = "level"
+
+    samples: int = Field(default=1, ge=1)
+    """Episodes a question."""
+
+    def solos(self) -> Mapping[str, int]:
+        """Ask for no bank."""
+        return {}
+
+    def cases(self, bank: Bank, policy: Policy) -> Plan:
+        """Make `samples` cases a question."""
+        return Plan(
+            [
+                Case(
+                    id=f"{question.id}/{sample}",
+                    question=question,
+                    policy=policy,
+                    labels={"arm": "together", **question.labels},
+                )
+                for question in bank.questions
+                for sample in range(self.samples)
+            ]
+        )

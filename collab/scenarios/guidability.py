@@ -1,0 +1,117 @@
+"""Guidability: can a model build on a stronger one's correct begin? (paper §2.2)
+
+On questions that `main` solves at most once in its solo draws, the first share of a guide's correct trajectory opens the
+thinking, and the model goes on. Beside every guided episode stands a fresh unguided draw of the same question, for a
+question that failed by bad luck would be solved at times without any guide.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from collab.boundary import cut_at_share
+from collab.engine import Case, Label
+from collab.policy import Policy
+from collab.scenario import Bank, Plan, mentions, rank, with_factors
+from collab.scenarios.recoverability import distinct_cuts
+from collab.settings import Settings
+from collab.trajectory import Question, Recording
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Guidability(Settings):
+    """Open hard questions with a share of each guide's correct trajectories.
+
+    The paper's setting: 8 samples, solved at most once, shares .2 to .8, three guides.
+    """
+
+    by: ClassVar[str] = "length"
+
+    main: str = "main"
+    guides: Annotated[tuple[str, ...], Field(min_length=1)] = ("guide",)
+    """The seats that guide, each with a model of its own."""
+    samples: int = Field(default=8, ge=1)
+    """Solo draws a question."""
+    solved_at_most: int = Field(default=1, ge=0)
+    """Questions that `main` solves more often are left out."""
+    correct_traces_per_guide: int = Field(default=1, ge=1)
+    """How many of a guide's correct trajectories open each question."""
+    lengths: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.2, 0.4, 0.6, 0.8)
+    """Shares of the guide's trajectory that are given."""
+    controls: tuple[Literal["none"], ...] = ("none",)
+
+    def solos(self) -> Mapping[str, int]:
+        """Ask for the banks of the main seat and of every guide."""
+        return dict.fromkeys((self.main, *self.guides), self.samples)
+
+    def cases(self, bank: Bank, policy: Policy) -> Plan:
+        """Cross hard questions with guides, their traces and the shares."""
+        hard = [q for q in bank.questions if bank.solved(self.main, q) <= self.solved_at_most]
+        cases: list[Case] = []
+        guided: Counter[str] = Counter()
+        for question in hard:
+            for guide, trace, length in self._steers(bank, question):
+                cases += self._arms(bank, policy, question, guide, trace, length, guided[question.id])
+                guided[question.id] += 1
+        unsolved = len(hard) - len(guided)
+        return Plan(
+            cases,
+            [
+                f"{len(hard)} of {len(bank.questions)} questions solved at most "
+                f"{self.solved_at_most} of {self.samples} times by {self.main}",
+                f"{unsolved} of them left out: no guide has a correct trajectory",
+            ],
+        )
+
+    def _steers(self, bank: Bank, question: Question) -> Iterator[tuple[str, Recording, float]]:
+        for guide in self.guides:
+            correct = [s for s in bank.of(guide, question) if s.correct and s.text.strip()]
+            correct.sort(key=lambda solo: rank("guide", solo.draw))
+            for trace in correct[: self.correct_traces_per_guide]:
+                for length in distinct_cuts(trace, self.lengths):
+                    yield guide, trace, length
+
+    def _arms(
+        self,
+        bank: Bank,
+        policy: Policy,
+        question: Question,
+        guide: str,
+        trace: Recording,
+        length: float,
+        nth: int,
+    ) -> Iterator[Case]:
+        cut = cut_at_share(trace, length)
+        labels: dict[str, Label] = {
+            **question.labels,
+            "length": length,
+            "guide": guide,
+            "solved": bank.solved(self.main, question),
+            "pair": f"{question.id}/{nth}",
+        }
+        played = with_factors(policy, guide=guide, length=length)
+        yield Case(
+            id=f"{question.id}/{trace.model}/{trace.draw}/{length:g}",
+            question=question,
+            policy=played,
+            opening={guide: trace},
+            labels={
+                **labels,
+                "arm": "steer",
+                "realised": round(cut.share, 4),
+                "steer_tokens": cut.tokens,
+                "steer_holds_answer": mentions(trace.text[: cut.chars], question.answer),
+            },
+        )
+        if "none" in self.controls:
+            yield Case(
+                id=f"{question.id}/unguided/{nth}",
+                question=question,
+                policy=played,
+                labels={**labels, "arm": "none"},
+            )

@@ -1,0 +1,206 @@
+"""Recoverability: can a model come back from a distracting steer? (paper §2.1, App. E.1)
+
+A correct solo trajectory is cut at an insertion point, the begin of a trajectory on another question is put behind it,
+and the model goes on. Two controls stand beside every rate: the same opening without a steer, and with a placebo (as
+much text of another correct trajectory on the same question, behind the same phrase).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from collab.boundary import Cut, cut_at_share
+from collab.engine import Case, Label
+from collab.policy import Policy
+from collab.scenario import Bank, Plan, mentions, rank, spread, with_factors
+from collab.settings import Settings
+from collab.trajectory import Question, Recording
+
+Point = Annotated[float, Field(ge=0, le=1)]
+Control = Literal["none", "placebo"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Original:
+    """A correct trajectory to disturb."""
+
+    question: Question
+    solo: Recording
+
+
+class Recoverability(Settings):
+    """Disturb `originals` correct trajectories of `main` at each of `points`.
+
+    The paper's setting: 8 samples, 200 originals, 50 distractors, points 0 to .8, steer length .2.
+    """
+
+    by: ClassVar[str] = "at"
+
+    main: str = "main"
+    distractor: str = "distractor"
+    """The seat whose recording is the steer."""
+    source: str | None = None
+    """The seat whose bank the distractors come from; None: `main` distracts itself."""
+    samples: int = Field(default=8, ge=2)
+    """Solo draws a question."""
+    originals: int = Field(default=200, ge=1)
+    distractors: int = Field(default=50, ge=2)
+    points: Annotated[tuple[Point, ...], Field(min_length=1)] = (0.0, 0.2, 0.4, 0.6, 0.8)
+    """Insertion points: shares of the original's tokens."""
+    length: float = Field(default=0.2, gt=0, le=1)
+    """Share of the distractor's own trace that is the steer."""
+    controls: tuple[Control, ...] = ("none", "placebo")
+
+    def solos(self) -> Mapping[str, int]:
+        """Ask for the bank of the main seat, and of the distractors' source."""
+        return dict.fromkeys((self.main, self.source or self.main), self.samples)
+
+    def cases(self, bank: Bank, policy: Policy) -> Plan:
+        """Pair originals with distractors and cross them with points and controls."""
+        originals = self._originals(bank)
+        pool = self._pool(bank)
+        pairs = list(_pair(originals, pool))
+        cases: list[Case] = []
+        merged = bare = 0
+        for original, rival in pairs:
+            cuts = distinct_cuts(original.solo, self.points)
+            merged += len(self.points) - len(cuts)
+            placebo = self._placebo(bank, original)
+            bare += placebo is None and "placebo" in self.controls
+            for at in cuts:
+                cases += self._arms(bank, policy, original, rival, placebo, at)
+        notes = [
+            f"{len(pairs)} originals, {len({r.solo.generation for _, r in pairs})} distractors",
+            f"{len(originals) - len(pairs)} originals without a distractor that answers otherwise",
+            f"{merged} insertion points merged with a nearer one (the same sentence end)",
+        ]
+        if "placebo" in self.controls:
+            notes.append(f"{bare} originals without another correct sample for the placebo")
+        return Plan(cases, notes)
+
+    def _originals(self, bank: Bank) -> list[_Original]:
+        correct = [
+            _Original(question, solo)
+            for question in bank.questions
+            for solo in bank.of(self.main, question)
+            if solo.correct and solo.text.strip()
+        ]
+        correct.sort(key=lambda one: rank(one.question.id, one.solo.draw))
+        return spread((one.question.id, one) for one in correct)[: self.originals]
+
+    def _pool(self, bank: Bank) -> list[_Original]:
+        seat = self.source or self.main
+        thoughts = [
+            _Original(question, solo)
+            for question in bank.questions
+            for solo in bank.of(seat, question)
+            if solo.closed and solo.text.strip()
+        ]
+        thoughts.sort(key=lambda one: rank("distractor", one.question.id, one.solo.draw))
+        return spread((one.question.id, one) for one in thoughts)[: self.distractors]
+
+    def _placebo(self, bank: Bank, original: _Original) -> Recording | None:
+        others = [
+            solo
+            for solo in bank.of(self.main, original.question)
+            if solo.correct and solo.draw != original.solo.draw and solo.text.strip()
+        ]
+        return min(
+            others, key=lambda solo: rank("placebo", original.solo.draw, solo.draw), default=None
+        )
+
+    def _arms(
+        self,
+        bank: Bank,
+        policy: Policy,
+        original: _Original,
+        rival: _Original,
+        placebo: Recording | None,
+        at: float,
+    ) -> Iterator[Case]:
+        steer = cut_at_share(rival.solo, self.length)
+        own = cut_at_share(original.solo, at)
+        gold = original.question.answer
+        labels: dict[str, Label] = {
+            **original.question.labels,
+            "at": at,
+            "realised": round(own.share, 4),
+            "solved": bank.solved(self.main, original.question),
+            "pair": f"{original.question.id}/{original.solo.draw}/{at:g}",
+            "own_holds_answer": mentions(original.solo.text[: own.chars], gold),
+        }
+        opening = {self.main: original.solo}
+        played = with_factors(policy, at=at, length=self.length)
+        yield Case(
+            id=f"{labels['pair']}/{rival.question.id}/{rival.solo.draw}",
+            question=original.question,
+            policy=played,
+            opening={**opening, self.distractor: rival.solo},
+            labels={**labels, "arm": "steer", **_steer(rival.solo, steer, gold)},
+            rival=rival.solo.extracted,
+        )
+        if "none" in self.controls:
+            yield Case(
+                id=f"{labels['pair']}/none",
+                question=original.question,
+                policy=played,
+                opening=opening,
+                labels={**labels, "arm": "none"},
+            )
+        if "placebo" in self.controls and placebo is not None:
+            yield Case(
+                id=f"{labels['pair']}/placebo/{placebo.draw}/{steer.tokens}",
+                question=original.question,
+                policy=with_factors(policy, at=at, steer_tokens=max(steer.tokens, 1)),
+                opening={**opening, self.distractor: placebo},
+                labels={**labels, "arm": "placebo"},
+            )
+
+
+def distinct_cuts(recording: Recording, shares: Sequence[float]) -> list[float]:
+    """Keep one share a distinct cut: the one nearest to what the cut realises."""
+    best: dict[int, tuple[float, float]] = {}
+    for share in shares:
+        cut = cut_at_share(recording, share)
+        off = abs(cut.share - share)
+        if cut.chars not in best or off < best[cut.chars][0]:
+            best[cut.chars] = (off, share)
+    return sorted(share for _, share in best.values())
+
+
+def _steer(recording: Recording, cut: Cut, gold: str | None) -> dict[str, Label]:
+    return {
+        "steer_question": recording.question,
+        "steer_tokens": cut.tokens,
+        "steer_realised": round(cut.share, 4),
+        "steer_holds_answer": mentions(recording.text[: cut.chars], gold),
+    }
+
+
+def _pair(
+    originals: Sequence[_Original], pool: Sequence[_Original]
+) -> Iterator[tuple[_Original, _Original]]:
+    """Give every original one distractor, each used equally often, never one that answers alike."""
+    used: Counter[int] = Counter()
+    for original in originals:
+        fits = [index for index, one in enumerate(pool) if _differs(original, one)]
+        if not fits:
+            continue
+        index = min(
+            fits, key=lambda at: (used[at], rank(original.question.id, original.solo.draw, at))
+        )
+        used[index] += 1
+        yield original, pool[index]
+
+
+def _differs(original: _Original, distractor: _Original) -> bool:
+    gold = original.question.answer
+    return original.question.id != distractor.question.id and gold not in (
+        distractor.question.answer,
+        distractor.solo.extracted,
+    )

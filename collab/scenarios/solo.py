@@ -1,0 +1,45 @@
+"""Solo: each model thinks alone, several times (paper §3.1, Tables 4 and 5)."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field
+
+from collab.engine import Case
+from collab.policy import Policy
+from collab.scenario import Bank, Plan
+from collab.settings import Settings
+
+
+class Solo(Settings):
+    """Report the bank itself: Pass@1 over `samples` draws a question."""
+
+    by: ClassVar[str] = "level"
+
+    main: str = "main"
+    samples: int = Field(default=8, ge=1)
+    """Solo draws a question."""
+
+    def solos(self) -> Mapping[str, int]:
+        """Ask for the main seat's bank."""
+        return {self.main: self.samples}
+
+    def cases(self, bank: Bank, policy: Policy) -> Plan:
+        """Make one case a draw of the bank: the store has it, nothing is sampled again."""
+        return Plan(
+            [
+                Case(
+                    id=f"{question.id}/solo/{solo.draw}",
+                    question=question,
+                    policy=policy,
+                    draw=solo.draw,
+                    labels={
+                        "arm": "solo",
+                        "solved": bank.solved(self.main, question),
+                        **question.labels,
+                    },
+                )
+                for question in bank.questions
+                for solo in bank.of(self.main, question)
+            ]
+        )

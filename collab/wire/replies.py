@@ -1,0 +1,134 @@
+"""The replies of the API, as JSON values."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from collab.wire.backend import Piece, TokenIds, TokenLogprob
+
+Body: TypeAlias = dict[str, Any]
+"""A JSON object (`Any`: whatever the API puts there)."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a request has cost so far: each prompt once, all choices' completions."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+
+    def add(self, piece: Piece) -> None:
+        """Count a piece."""
+        self.completion += len(piece.ids)
+        self.cached += piece.cached
+
+    def body(self) -> Body:
+        """Say it as the API does."""
+        return {
+            "prompt_tokens": self.prompt,
+            "completion_tokens": self.completion,
+            "total_tokens": self.prompt + self.completion,
+            "prompt_tokens_details": {"cached_tokens": self.cached},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How one request wants to be answered."""
+
+    model: str
+    chat: bool
+    token_ids: bool
+    logprobs: bool
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def whole(self, choices: Sequence[Sequence[Piece]], prompts: Sequence[TokenIds]) -> Body:
+        """The reply to a request without a stream; `prompts` holds a prompt a choice."""
+        body = self._head("chat.completion" if self.chat else "text_completion")
+        merged = enumerate(zip(map(_merge, choices), prompts, strict=True))
+        body["choices"] = [self._choice(i, p, prompt, "message") for i, (p, prompt) in merged]
+        if self.chat and self.token_ids:
+            body["prompt_token_ids"] = list(prompts[0])
+        return body
+
+    def chunk(self, index: int, piece: Piece, prompt: TokenIds | None) -> Body:
+        """One event of a stream; `prompt` is given with a choice's first piece."""
+        body = self._head("chat.completion.chunk" if self.chat else "text_completion")
+        body["choices"] = [self._choice(index, piece, prompt, "delta")]
+        if self.chat and self.token_ids and prompt is not None:
+            body["prompt_token_ids"] = list(prompt)
+        return body
+
+    def last(self, usage: Usage) -> Body:
+        """The event of a stream that holds the usage and no choice."""
+        body = self._head("chat.completion.chunk" if self.chat else "text_completion")
+        return body | {"choices": [], "usage": usage.body()}
+
+    def _head(self, kind: str) -> Body:
+        prefix = "chatcmpl" if self.chat else "cmpl"
+        made = {"id": f"{prefix}-{self.id}", "object": kind}
+        return made | {"created": self.created, "model": self.model}
+
+    def _choice(self, index: int, piece: Piece, prompt: TokenIds | None, part: str) -> Body:
+        body: Body = {"index": index}
+        if self.chat:
+            role = {"role": "assistant"} if prompt is not None else {}
+            body[part] = role | {"content": piece.text}
+            logprobs = chat_logprobs(piece.logprobs)
+        else:
+            body["text"] = piece.text
+            logprobs = text_logprobs(piece.logprobs)
+            if self.token_ids:
+                body["prompt_token_ids"] = None if prompt is None else list(prompt)
+        body["logprobs"] = logprobs if self.logprobs else None
+        body |= {"finish_reason": piece.finish, "stop_reason": piece.stop_reason}
+        if self.token_ids:
+            body["token_ids"] = list(piece.ids)
+        return body
+
+
+def text_logprobs(tokens: Iterable[TokenLogprob]) -> Body:
+    """The log-probabilities of a completion."""
+    body: Body = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+    offset = 0
+    for token in tokens:
+        body["tokens"].append(token.token)
+        body["token_logprobs"].append(token.logprob)
+        body["top_logprobs"].append({token.token: token.logprob} | dict(token.top))
+        body["text_offset"].append(offset)
+        offset += len(token.token)
+    return body
+
+
+def chat_logprobs(tokens: Iterable[TokenLogprob]) -> Body:
+    """The log-probabilities of a chat's answer."""
+    return {
+        "content": [
+            _entry(t.token, t.logprob) | {"top_logprobs": [_entry(*top) for top in t.top]}
+            for t in tokens
+        ]
+    }
+
+
+def _entry(token: str, logprob: float) -> Body:
+    return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+
+
+def _merge(pieces: Sequence[Piece]) -> Piece:
+    if len(pieces) == 1:
+        return pieces[0]
+    last = pieces[-1]
+    return Piece(
+        text="".join(piece.text for piece in pieces),
+        ids=tuple(token for piece in pieces for token in piece.ids),
+        choice=last.choice,
+        finish=last.finish,
+        stop_reason=last.stop_reason,
+        logprobs=tuple(entry for piece in pieces for entry in piece.logprobs),
+    )

@@ -1,0 +1,104 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collab.errors import ConfigError
+from collab.pocket.model import STRIDE, Cache, Floats, Ints, Model, Rows
+
+SLOTS = 40
+LONGEST = 300
+
+
+class Played:
+    """A model with one sequence of tokens, computed in whatever pieces a test likes."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.cache = Cache(model.shape, SLOTS)
+        rng = np.random.default_rng(1)
+        self.ids: Ints = rng.integers(0, model.shape.vocabulary, LONGEST)
+
+    def prompt(self, slot: int, start: int, end: int) -> Floats:
+        positions = np.arange(start, end)
+        lines = self.cache.index(np.array([slot]), positions)
+        rows = Rows(self.ids[start:end], positions, slice(slot, slot + 1), lines)
+        return self.model.forward(rows, self.cache).copy()
+
+    def step(self, positions: Ints) -> Floats:
+        count = len(positions)
+        lines = self.cache.index(np.arange(count), positions)
+        rows = Rows(self.ids[positions], positions, slice(0, count), lines)
+        return self.model.forward(rows, self.cache).copy()
+
+
+@pytest.fixture(scope="module", params=[{}, {"num_key_value_heads": 4, "head_dim": 64}])
+def played(
+    write_checkpoint: Callable[..., Path], request: pytest.FixtureRequest
+) -> tuple[Played, Floats]:
+    played = Played(Model.load(write_checkpoint(**request.param)))
+    return played, played.prompt(SLOTS - 1, 0, LONGEST)
+
+
+def test_logits_are_those_of_transformers(checkpoint: Path) -> None:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    played = Played(Model.load(checkpoint))
+    reference = transformers.Qwen3ForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    with torch.inference_mode():
+        expected = reference(torch.tensor(played.ids)[None]).logits[0].numpy()
+    assert np.abs(played.prompt(0, 0, LONGEST) - expected).max() < 1e-4
+
+
+def test_a_prompt_has_the_same_bits_token_by_token(played: tuple[Played, Floats]) -> None:
+    model, whole = played
+    single = [model.prompt(0, i, i + 1) for i in range(LONGEST)]
+    assert (np.concatenate(single) == whole).all()
+
+
+@pytest.mark.parametrize("cuts", [[7, 77], [64, 128, 192, 256], [STRIDE - 1, STRIDE, STRIDE + 1]])
+def test_a_prompt_has_the_same_bits_in_any_chunks(
+    played: tuple[Played, Floats], cuts: list[int]
+) -> None:
+    model, whole = played
+    edges = [0, *cuts, LONGEST]
+    chunks = [model.prompt(0, start, end) for start, end in zip(edges, edges[1:], strict=False)]
+    assert (np.concatenate(chunks) == whole).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 15, 16, 17, 31, 33, SLOTS - 1])
+def test_a_row_has_the_same_bits_in_any_batch(played: tuple[Played, Floats], count: int) -> None:
+    model, whole = played
+    positions = np.random.default_rng(count).integers(0, LONGEST, count)
+    for slot in range(count):
+        model.cache.copy(SLOTS - 1, slot, LONGEST)
+    assert (model.step(positions) == whole[positions]).all()
+
+
+def test_what_stands_behind_a_sequence_in_its_slot_is_not_seen(
+    played: tuple[Played, Floats],
+) -> None:
+    model, whole = played
+    model.cache.data[:, :, 0] = 1e4
+    model.prompt(0, 0, 20)
+    assert (model.prompt(0, 20, 21) == whole[20:21]).all()
+
+
+def test_the_logits_after_the_last_token_alone_are_the_same(played: tuple[Played, Floats]) -> None:
+    model, whole = played
+    positions = np.arange(50)
+    lines = model.cache.index(np.array([0]), positions)
+    rows = Rows(model.ids[:50], positions, slice(0, 1), lines)
+    last = model.model.forward(rows, model.cache, last=True)
+    assert (last == whole[49:50]).all()
+
+
+def test_a_folder_without_a_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config\.json.*is missing"):
+        Model.load(tmp_path)
+
+
+def test_another_architecture_is_refused(write_checkpoint: Callable[..., Path]) -> None:
+    with pytest.raises(ConfigError, match="no Qwen3 checkpoint"):
+        Model.load(write_checkpoint(model_type="llama"))

@@ -1,0 +1,142 @@
+"""The four shipped pocket reasoners: files, sizes, figures, and the same logits everywhere."""
+
+import hashlib
+import json
+import random
+
+import pytest
+
+from collab.pocket.family import draw, problems
+from collab.pocket.measure import Thought
+from collab.pocket.train import COURSES, MODELS, SHIPPED
+
+FILES = (
+    "card.json",
+    "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+WEAK = ("plain", "restating", "checking")
+
+
+def card(name: str) -> dict:
+    return json.loads((MODELS / name / "card.json").read_text())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_file_has_the_hash_that_was_written_down(name):
+    lines = (MODELS / "SHA256SUMS").read_text().splitlines()
+    written = {path: digest for digest, path in (line.split("  ") for line in lines)}
+    for file in FILES:
+        digest = hashlib.sha256((MODELS / name / file).read_bytes()).hexdigest()
+        assert written[f"{name}/{file}"] == digest
+
+
+def test_all_weights_together_stay_under_12_megabytes():
+    sizes = [(MODELS / name / "model.safetensors").stat().st_size for name in SHIPPED]
+    assert sum(sizes) < 12_000_000
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_config_is_a_plain_qwen3_with_tied_embeddings(name):
+    config = json.loads((MODELS / name / "config.json").read_text())
+    assert config["architectures"] == ["Qwen3ForCausalLM"]
+    assert config["tie_word_embeddings"]
+    assert config["head_dim"] == 32
+    tokens = json.loads((MODELS / name / "tokenizer.json").read_text())
+    known = {*tokens["model"]["vocab"], *(token["content"] for token in tokens["added_tokens"])}
+    assert config["vocab_size"] == len(known)
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_weak_models_solve_the_middle_level_often_and_not_always(name):
+    assert 0.60 <= card(name)["solo"]["middle"]["rate"] <= 0.95
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_solve_counts_spread_over_all_of_0_to_8(name):
+    counts = card(name)["solved_of_8_middle"]
+    assert len(counts) == 9
+    assert sum(1 for count in counts if count) >= 7
+
+
+def test_strong_is_nearly_perfect_on_middle_and_clearly_ahead_on_hard():
+    assert card("strong")["solo"]["middle"]["rate"] > 0.95
+    for name in WEAK:
+        assert card("strong")["solo"]["hard"]["low"] > card(name)["solo"]["hard"]["high"] + 0.2
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_lengthened_opening_keeps_nine_tenths_of_solo_accuracy(name):
+    assert card(name)["lengthened_opening"]["middle"]["ratio"] >= 0.9
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_training_sequences_are_half_as_long_again_as_the_longest_steered_one(name):
+    lessons = pytest.importorskip("collab.pocket.lessons", reason="needs tokenizers")
+    assert lessons.TRAINED_TOKENS >= 1.5 * card(name)["longest_steered_tokens"]
+
+
+@pytest.mark.parametrize("name", COURSES)
+def test_batches_really_hold_sequences_of_the_declared_length(name):
+    lessons = pytest.importorskip("collab.pocket.lessons", reason="needs tokenizers")
+    from collab.pocket import tokenizer
+
+    course = COURSES[name]
+    taught = lessons.Lessons(tokenizer.build(), course.styles, course.levels)
+    long = [step for step in range(80) if lessons.WIDTHS[step % 8] == lessons.LONG]
+    rows = [row for step in long for row in taught.batch("0", step)]
+    lengths = sorted(max(row.places) + 1 for row in rows)
+    assert lengths[-1] > 0.95 * lessons.TRAINED_TOKENS
+
+
+def test_examples_in_one_row_start_at_place_0_and_have_owners_of_their_own():
+    lessons = pytest.importorskip("collab.pocket.lessons", reason="needs tokenizers")
+    examples = [lessons.Example([7] * n, [True] * n) for n in (5, 4, 3)]
+    first, second = lessons.pack(examples, width=8, rows=2)
+    assert first.owner == [1] * 5 + [2] * 3
+    assert first.places == [0, 1, 2, 3, 4, 0, 1, 2]
+    assert second.taught == [True] * 4 + [False] * 4
+
+
+def test_pieces_encode_as_the_tokenizer_does():
+    lessons = pytest.importorskip("collab.pocket.lessons", reason="needs tokenizers")
+    from collab.pocket import tokenizer
+
+    tokens, rng = tokenizer.build(), random.Random(5)
+    taught = lessons.Lessons(tokens, SHIPPED, {"middle": 1.0})
+    for request in tokenizer.REQUESTS * 20:
+        problem, said = taught.text(rng, times=2)
+        text = tokenizer.prompt(problem.text + request, tokenizer.SYSTEM)
+        text += "".join(sentence.text for sentence in said) + tokenizer.closing(problem.answer)
+        assert taught.encode(text) == tokens.encode(text).ids
+
+
+def test_a_thought_is_correct_only_if_it_is_closed_and_boxed():
+    problem = draw("middle", random.Random(0), "test")
+    boxed = f"The answer is \\boxed{{{problem.answer}}}."
+    assert Thought(problem, f"</think>\n\n{boxed}", 9).correct
+    assert not Thought(problem, boxed, 9).correct
+    assert not Thought(problem, f"</think>\n\n{problem.answer}", 9).correct
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_transformers_computes_the_logits_that_were_trained(name):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from collab.pocket import network
+    from collab.pocket.measure import Reader
+    from collab.pocket.tokenizer import prompt
+
+    reader = Reader(MODELS / name)
+    ids = torch.tensor([reader.tokens.encode(prompt(problems("hard", 1)[0].text)).ids])
+    places = torch.arange(ids.shape[1])[None]
+    mask = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).tril()
+    ours = network.logits(reader.weights, reader.shape, ids, places, mask)
+    model = transformers.Qwen3ForCausalLM.from_pretrained(MODELS / name, dtype=torch.float32)
+    with torch.inference_mode():
+        theirs = model(ids).logits
+    assert (ours - theirs).abs().max() < 1e-4

@@ -1,0 +1,105 @@
+"""The tokenizer that all pocket reasoners share, as it is shipped."""
+
+import json
+import random
+
+import pytest
+from tokenizers import Tokenizer
+
+from collab.pocket import tokenizer, train
+from collab.pocket.family import LEVELS, draw
+from collab.pocket.styles import STYLES
+
+MODELS = train.MODELS
+NAMES = ("plain", "restating", "checking", "strong")
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Tokenizer:
+    return Tokenizer.from_file(str(MODELS / "plain" / "tokenizer.json"))
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_any_text_comes_back_unchanged(shipped, seed):
+    rng = random.Random(seed)
+    alphabets = ("abc XYZ", " \n\t\r", "0123456789", ".,!?{}\\", "äßçñ", "日本語", "👩‍👩‍👧 e\u0301", "\x00\x7f")
+    text = "".join(rng.choice(rng.choice(alphabets)) for _ in range(60))
+    assert shipped.decode(shipped.encode(text).ids, skip_special_tokens=False) == text
+
+
+def test_digits_full_stops_and_newlines_are_tokens_of_their_own(shipped):
+    tokens = shipped.encode("34 plus 17 is 51.\n\nSo 2026.").tokens
+    assert tokens.count("Ċ") == tokens.count(".") == 2
+    assert not any(len(token) > 1 and any(map(str.isdigit, token)) for token in tokens)
+
+
+def test_encoding_by_sentences_equals_encoding_at_once(shipped):
+    rng = random.Random(0)
+    for style in STYLES.values():
+        lines = [s.text for s in style(draw("hard", rng, "train"), rng)]
+        ids = [token for line in lines for token in shipped.encode(line).ids]
+        assert ids == shipped.encode("".join(lines)).ids
+
+
+def test_think_tags_stay_in_the_text_and_turn_tokens_do_not(shipped):
+    ids = shipped.encode("<|user|>a<think>b</think>c<|end|>").ids
+    assert len(ids) == 7
+    assert shipped.decode(ids) == "a<think>b</think>c"
+
+
+def test_all_models_share_one_tokenizer():
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        assert len({(MODELS / model / name).read_bytes() for model in NAMES}) == 1
+
+
+def test_building_anew_gives_the_shipped_tokenizer(shipped):
+    assert json.loads(tokenizer.build().to_str()) == json.loads(shipped.to_str())
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_words_of_the_family_are_single_tokens(shipped, level):
+    problem = draw(level, random.Random(1), "test")
+    said = "".join(s.text for s in STYLES["plain"](problem, random.Random(1)))
+    digits = sum(map(str.isdigit, said))
+    assert len(shipped.encode(said).ids) <= digits + 2 * len(said.split())
+
+
+class TestChatTemplate:
+    """The template, as Hugging Face renders it."""
+
+    @pytest.fixture(scope="class")
+    def hugging(self):
+        transformers = pytest.importorskip("transformers")
+        return transformers.AutoTokenizer.from_pretrained(MODELS / "plain")
+
+    def test_generation_prompt_opens_the_think_block(self, hugging):
+        messages = [{"role": "user", "content": "How many?"}]
+        rendered = hugging.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+        assert rendered == tokenizer.prompt("How many?")
+        assert rendered.endswith("<think>\n")
+
+    def test_system_prompt_is_rendered_only_if_given(self, hugging):
+        messages = [{"role": "system", "content": "Be."}, {"role": "user", "content": "How many?"}]
+        rendered = hugging.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+        assert rendered == tokenizer.prompt("How many?", system="Be.")
+
+    @pytest.mark.parametrize(
+        "turn",
+        [
+            {"content": "<think>\n1 plus 1 is 2.\n</think>\n\nThe answer is \\boxed{2}."},
+            {"content": "The answer is \\boxed{2}.", "reasoning_content": "1 plus 1 is 2.\n"},
+        ],
+    )
+    def test_finished_turns_are_rendered_as_they_were_written(self, hugging, turn):
+        messages = [{"role": "user", "content": "How many?"}, {"role": "assistant", **turn}]
+        rendered = hugging.apply_chat_template(messages, tokenize=False)
+        written = tokenizer.prompt("How many?") + "1 plus 1 is 2.\n" + tokenizer.closing(2)
+        assert rendered == written + "\n"
+
+    def test_ids_equal_those_of_the_bare_tokenizer(self, hugging, shipped):
+        text = tokenizer.prompt("Mia has 34 apples.") + "34 plus 17 is 51.\n" + tokenizer.closing(51)
+        assert hugging(text)["input_ids"] == shipped.encode(text).ids

@@ -1,0 +1,251 @@
+import math
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collab.stats import (
+    Mean,
+    Rate,
+    clustered_mean,
+    difference,
+    mcnemar,
+    paired_effect,
+    pass_at_k,
+    t_quantile,
+    wilson,
+)
+
+
+def _pairs(both: int, gained: int, lost: int, neither: int) -> tuple[list[bool], list[bool]]:
+    treated = [True] * (both + gained) + [False] * (lost + neither)
+    control = [True] * both + [False] * gained + [True] * lost + [False] * neither
+    return treated, control
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"),
+    [  # Newcombe, Statistics in Medicine 17 (1998), 857-872, table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_a_rate_has_the_published_interval(k: int, n: int, low: float, high: float) -> None:
+    rate = Rate(k, n)
+    assert (round(rate.low, 4), round(rate.high, 4)) == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("treated", "control", "low", "high"),
+    [  # Newcombe, Statistics in Medicine 17 (1998), 873-890, table II, method 10
+        (Rate(56, 70), Rate(48, 80), 0.0524, 0.3339),
+        (Rate(9, 10), Rate(3, 10), 0.1705, 0.8090),
+    ],
+)
+def test_a_difference_of_rates_has_the_published_interval(
+    treated: Rate, control: Rate, low: float, high: float
+) -> None:
+    effect = difference(treated, control)
+    assert (round(effect.low, 4), round(effect.high, 4)) == (low, high)
+    assert effect.value == treated.value - control.value
+
+
+def test_a_paired_effect_is_method_10_of_newcombe() -> None:
+    treated, control = _pairs(20, 12, 2, 16)
+    effect = paired_effect(treated, control, range(50))
+    assert (effect.value, round(effect.low, 4), round(effect.high, 4)) == (0.2, 0.0562, 0.3292)
+    assert effect.p == 2 * (1 + 14 + 91) / 2**14
+    assert effect.test == "exact McNemar"
+    assert str(effect) == "+20.0 pp [+5.6, +32.9] (n=50, p=0.013)"
+
+
+def test_swapping_the_sides_mirrors_a_paired_effect() -> None:
+    treated, control = _pairs(1, 1, 7, 12)
+    one, other = (
+        paired_effect(*sides, range(21)) for sides in ((treated, control), (control, treated))
+    )
+    assert (one.low, one.high, one.p) == pytest.approx((-other.high, -other.low, other.p))
+
+
+def test_pairs_without_a_difference_still_leave_doubt() -> None:
+    same = [True, False] * 20
+    effect = paired_effect(same, same, range(40))
+    assert (effect.value, effect.p) == (0, 1)
+    assert effect.low < -0.01
+    assert effect.high > 0.01
+
+
+def test_repeating_every_pair_does_not_narrow_the_interval() -> None:
+    treated, control = _pairs(20, 12, 2, 16)
+    once = paired_effect(treated, control, range(50))
+    thrice = paired_effect(treated * 3, control * 3, list(range(50)) * 3)
+    assert (thrice.n, thrice.clusters, thrice.value) == (150, 50, once.value)
+    assert thrice.high - thrice.low == pytest.approx(once.high - once.low, rel=0.1)
+    assert thrice.test == "cluster-robust t"
+
+
+def test_the_cluster_robust_interval_equals_one_computed_by_hand() -> None:
+    # differences 1, 0 | 1, 1 | 0, 0; mean 1/2; totals of residuals 0, 1, -1
+    # squared error: 3 / 2 * (0 + 1 + 1) / 36 = 1 / 12; t(2) = 4.302653
+    treated, control = [True, False, True, True, False, True], [False] * 5 + [True]
+    effect = paired_effect(treated, control, list("aabbcc"))
+    assert effect.low == pytest.approx(0.5 - 4.302653 / math.sqrt(12))
+    assert effect.high == 1.0
+    # T = sqrt(3) with 2 degrees of freedom: p = 1 - T / sqrt(2 + T**2)
+    assert effect.p == pytest.approx(1 - math.sqrt(3 / 5))
+
+
+@pytest.mark.parametrize("clusters", ["aaaa", "aabb"])
+def test_clusters_that_do_not_differ_leave_the_doubt_of_so_few_pairs(clusters: str) -> None:
+    effect = paired_effect([True] * 4, [True] * 4, clusters)
+    few = len(set(clusters))
+    alone = paired_effect([True] * few, [True] * few, range(few))
+    assert (effect.value, effect.p) == (0, None)
+    assert (effect.low, effect.high) == (alone.low, alone.high)
+
+
+def test_lists_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        paired_effect([True], [], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"),
+    [(1, 12.7062), (2, 4.3027), (5, 2.5706), (10, 2.2281), (30, 2.0423), (1000, 1.9623)],
+)
+def test_t_quantiles_are_those_of_the_tables(freedom: int, quantile: float) -> None:
+    assert round(t_quantile(freedom), 4) == quantile
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30), st.integers(0, 30))
+def test_an_effect_lies_in_its_interval_and_that_in_the_possible(
+    both: int, gained: int, lost: int, neither: int
+) -> None:
+    treated, control = _pairs(both, gained, lost, neither)
+    n = len(treated)
+    for clusters in (range(n), [index // 2 for index in range(n)]):
+        effect = paired_effect(treated, control, clusters)
+        assert not n or -1 <= effect.low <= effect.value <= effect.high <= 1 + 1e-12
+        assert effect.p is None or 0 <= effect.p <= 1
+
+
+def test_mcnemar_is_the_binomial_test_of_the_discordant_pairs() -> None:
+    assert mcnemar(*_pairs(5, 0, 6, 5)) == 2 / 64
+    assert mcnemar(*_pairs(9, 3, 3, 1)) == 1
+    assert mcnemar(*_pairs(9, 0, 0, 1)) == 1
+    assert mcnemar(*_pairs(0, 5000, 4000, 0)) < 1e-20
+
+
+@pytest.mark.parametrize(
+    ("n", "correct", "k", "value"),
+    [(8, 1, 1, 1 / 8), (8, 2, 4, 1 - 15 / 70), (5, 3, 3, 1.0), (8, 0, 8, 0.0), (4, 1, 2, 0.5)],
+)
+def test_pass_at_k_is_the_share_of_subsets_with_a_correct_draw(
+    n: int, correct: int, k: int, value: float
+) -> None:
+    assert pass_at_k(n, correct, k) == pytest.approx(value)
+
+
+def test_pass_at_k_needs_k_draws() -> None:
+    with pytest.raises(ValueError, match="k from 1 to n"):
+        pass_at_k(4, 1, 5)
+
+
+def test_a_mean_of_single_values_has_the_textbook_interval() -> None:
+    values = [0.0, 0.25, 0.5, 1.0]
+    mean = clustered_mean(values, range(4))
+    error = math.sqrt(sum((value - 0.4375) ** 2 for value in values) / 3 / 4)
+    assert mean.value == 0.4375
+    assert mean.high == pytest.approx(min(1.0, 0.4375 + 3.182446 * error))
+    assert mean.low == pytest.approx(max(0.0, 0.4375 - 3.182446 * error))
+
+
+def test_a_mean_of_equal_clusters_is_as_sure_as_one_trial_each() -> None:
+    mean = clustered_mean([1.0] * 80, [index % 10 for index in range(80)])
+    assert (mean.value, mean.low, mean.high) == (1.0, *wilson(10, 10))
+
+
+def test_numbers_are_written_with_their_doubt() -> None:
+    assert str(Rate(64, 100)) == "64.0 % [54.2, 72.7] (n=100)"
+    assert str(clustered_mean([0.0, 1.0, 1.0, 1.0], "aabb")).endswith("(n=4, 2 clusters)")
+    assert str(difference(Rate(9, 10), Rate(3, 10))) == "+60.0 pp [+17.1, +80.9] (n=20)"
+
+
+def test_nothing_counted_is_written_as_a_dash() -> None:
+    for nothing in (Rate(0, 0), clustered_mean([], []), paired_effect([], [], [])):
+        assert str(nothing) == "– (n=0)"
+        assert math.isnan(nothing.value)
+    assert (Rate(0, 0).low, Rate(0, 0).high) == (0.0, 1.0)
+    assert difference(Rate(1, 2), Rate(0, 0)).low == -1
+
+
+@pytest.mark.parametrize(("k", "n"), [(-1, 5), (6, 5)])
+def test_an_impossible_rate_is_refused(k: int, n: int) -> None:
+    with pytest.raises(ValueError, match="0 to n"):
+        Rate(k, n)
+
+
+def _chances(n: int, p: float) -> list[float]:
+    return [math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
+
+
+@pytest.mark.parametrize("n", [20, 50, 200])
+def test_wilsons_interval_covers_95_percent_averaged_over_the_rates(n: int) -> None:
+    rates = [(step + 0.5) / 50 for step in range(50)]
+    intervals = [wilson(k, n) for k in range(n + 1)]
+    covered = [
+        sum(
+            chance
+            for chance, (low, high) in zip(_chances(n, p), intervals, strict=True)
+            if low <= p <= high
+        )
+        for p in rates
+    ]
+    assert sum(covered) / len(covered) == pytest.approx(0.95, abs=0.01)
+    assert min(covered) > 0.85
+
+
+@pytest.mark.parametrize(("one", "other", "n"), [(0.3, 0.5, 30), (0.9, 0.6, 40), (0.5, 0.5, 25)])
+def test_the_interval_of_a_difference_covers_95_percent(one: float, other: float, n: int) -> None:
+    covered = 0.0
+    for k, chance in enumerate(_chances(n, one)):
+        for j, other_chance in enumerate(_chances(n, other)):
+            effect = difference(Rate(k, n), Rate(j, n))
+            covered += chance * other_chance * (effect.low <= one - other <= effect.high)
+    assert covered == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize(("draws", "seed"), [(1, 7), (4, 8)])
+def test_paired_effects_cover_95_percent(draws: int, seed: int) -> None:
+    """Questions differ in difficulty, so that the draws of one go together."""
+    rng = Random(seed)
+    effect, covered, runs = -0.15, 0, 1000
+    clusters = [question for question in range(60) for _ in range(draws)]
+    for _ in range(runs):
+        treated, control = [], []
+        for _ in range(60):
+            ease, harm = rng.uniform(0.3, 0.9), rng.choice([0.0, -2 * effect])
+            for _ in range(draws):
+                control.append(rng.random() < ease)
+                treated.append(rng.random() < ease - harm)
+        found = paired_effect(treated, control, clusters)
+        covered += found.low <= effect <= found.high
+    assert covered / runs == pytest.approx(0.95, abs=0.02)
+
+
+def test_a_mean_of_repeated_draws_covers_95_percent_where_wilson_does_not() -> None:
+    rng = Random(9)
+    covered = naive = 0
+    clusters = [question for question in range(60) for _ in range(8)]
+    for _ in range(600):
+        eases = [rng.choice([0.1, 0.5, 0.9]) for _ in range(60)]
+        outcomes = [float(rng.random() < eases[question]) for question in clusters]
+        mean, rate = clustered_mean(outcomes, clusters), Rate(int(sum(outcomes)), len(outcomes))
+        covered += mean.low <= 0.5 <= mean.high
+        naive += rate.low <= 0.5 <= rate.high
+    assert covered / 600 == pytest.approx(0.95, abs=0.025)
+    assert naive / 600 < 0.85
+    assert isinstance(mean, Mean)
