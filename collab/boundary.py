@@ -1,8 +1,9 @@
 """Where a unit ends, and where a recording is cut.
 
-A boundary tells the server what it can (`stops`, `limit`) and decides the rest on the text (`cut`). Ends that no stop
-string can express are found by asking for `piece` tokens at a time. Line breaks after an end stay with the left unit;
-a space belongs to the word that follows it, as it does in the token vocabularies of today's models.
+A boundary tells the server what it can (`stops`, `limit`) and decides the rest on the text (`cut`).
+Ends that no stop string can express are found by asking for `piece` tokens at a time. Line breaks
+after an end stay with the left unit; a space belongs to the word that follows it, as it does in the
+token vocabularies of today's models.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
+from typing_extensions import override
 
 from collab.settings import Settings
 from collab.trajectory import Recording
@@ -50,9 +52,11 @@ class Sentence(Boundary):
     """One sentence, with the line breaks after it."""
 
     @property
+    @override
     def stops(self) -> tuple[str, ...]:
-        return tuple(mark + space for mark in ".!?…" for space in " \n") + ("\n\n",)
+        return (*(mark + space for mark in ".!?…" for space in " \n"), "\n\n")
 
+    @override
     def cut(self, text: str) -> int | None:
         return next((end for end in sentence_ends(text) if text[:end].strip()), None)
 
@@ -61,9 +65,11 @@ class Paragraph(Boundary):
     """One paragraph, with the blank line after it."""
 
     @property
+    @override
     def stops(self) -> tuple[str, ...]:
         return ("\n\n",)
 
+    @override
     def cut(self, text: str) -> int | None:
         found = _PARAGRAPH.search(text)
         return found.end() if found else None
@@ -75,6 +81,7 @@ class Tokens(Boundary):
     count: int = Field(ge=1)
 
     @property
+    @override
     def limit(self) -> int:
         return self.count
 
@@ -85,9 +92,11 @@ class Words(Boundary):
     count: int = Field(ge=1)
 
     @property
+    @override
     def piece(self) -> int:
         return 2 * self.count + 8
 
+    @override
     def cut(self, text: str) -> int | None:
         words = list(_WORD.finditer(text))
         return words[self.count - 1].end() if len(words) > self.count else None
@@ -99,9 +108,11 @@ class Tag(Boundary):
     tag: str = Field(min_length=1)
 
     @property
+    @override
     def stops(self) -> tuple[str, ...]:
         return (self.tag,)
 
+    @override
     def cut(self, text: str) -> int | None:
         at = text.find(self.tag)
         return None if at < 0 else at + len(self.tag)
@@ -124,9 +135,11 @@ class Regex(Boundary):
         return pattern
 
     @property
+    @override
     def piece(self) -> int:
         return self.piece_tokens
 
+    @override
     def cut(self, text: str) -> int | None:
         found = re.search(self.pattern, text)
         return found.end() if found else None
@@ -150,12 +163,6 @@ class Length(Boundary):
     """A recording, for about `tokens` tokens more, to the nearest sentence end."""
 
     tokens: int = Field(ge=1)
-
-
-AnyBoundary = Annotated[
-    Sentence | Paragraph | Tokens | Words | Tag | Regex | End | Answer | Share | Length,
-    Field(union_mode="left_to_right"),
-]
 
 
 @dataclass(frozen=True, slots=True)

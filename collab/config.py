@@ -1,14 +1,14 @@
 """From plain YAML to values: compose, validate, and instantiate what a `_target_` names.
 
-This module, `plugins.py` and the command line are the only ones that know Hydra. Nothing of it travels further: what
-leaves here are pydantic values.
+This module, `plugins.py` and the command line are the only ones that know Hydra. Nothing of it
+travels further: what leaves here are pydantic values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_class, instantiate
@@ -26,7 +26,6 @@ from collab.sampling import Sampling
 from collab.scenario import Scenario
 from collab.settings import Settings
 
-T = TypeVar("T")
 Target = dict[str, Any]  # any: the settings of a class that only instantiation knows
 ADDRESS = frozenset({"base_url", "uds", "api_key_env", "launch", "limits", "served"})
 """What of a model's settings is where it is, not what it is."""
@@ -148,7 +147,8 @@ def build(config: RunConfig) -> Built:
     """Make the values that the config's targets name, and check that they fit the team.
 
     Raises:
-        ConfigError: A target is not what its group asks for, a setting is wrong, or a seat is not in
+        ConfigError: A target is not what its group asks for, a setting is wrong, or a seat is not
+        in
             the team.
     """
     built = Built(
@@ -162,7 +162,7 @@ def build(config: RunConfig) -> Built:
     return built
 
 
-def make(target: Target, protocol: type[T], where: str) -> T:
+def make(target: Target, protocol: type, where: str) -> Any:  # any: of the protocol
     """Instantiate one target after checking its class.
 
     Raises:
@@ -172,12 +172,11 @@ def make(target: Target, protocol: type[T], where: str) -> T:
     for key, nested in _nested(target, where):
         _check(nested, (Boundary, Policy, QuestionSet), key)
     try:
-        value: T = instantiate(target, _convert_="all")
+        return instantiate(target, _convert_="all")
     except (InstantiationException, ValidationError, TypeError) as error:
         cause = error.__cause__ or error
         text = explain(cause, where) if isinstance(cause, ValidationError) else str(cause)
         raise ConfigError(text) from None
-    return value
 
 
 def explain(error: ValidationError, where: str = "") -> str:
@@ -198,7 +197,9 @@ def _check(target: Target, protocol: type | tuple[type, ...], where: str) -> Non
     try:
         found = get_class(name)
     except (HydraException, ImportError, ValueError) as error:
-        raise ConfigError(f"{where}._target_={name!r} cannot be loaded: {_first_line(error)}") from None
+        raise ConfigError(
+            f"{where}._target_={name!r} cannot be loaded: {_first_line(error)}"
+        ) from None
     protocols = protocol if isinstance(protocol, tuple) else (protocol,)
     if not any(_offers(found, one) for one in protocols):
         wanted = " or ".join(one.__name__ for one in protocols)
@@ -220,7 +221,11 @@ def _protocol_attrs(protocol: type) -> set[str]:
 
 def _nested(value: object, where: str) -> Iterator[tuple[str, Target]]:
     """Yield the targets inside a target's settings."""
-    items = value.items() if isinstance(value, Mapping) else enumerate(value if isinstance(value, list) else ())
+    items = (
+        value.items()
+        if isinstance(value, Mapping)
+        else enumerate(value if isinstance(value, list) else ())
+    )
     for key, inner in items:
         if isinstance(inner, dict) and "_target_" in inner:
             yield f"{where}.{key}", inner

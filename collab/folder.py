@@ -1,7 +1,8 @@
 """A run's folder: what was decided goes in whole, what happens goes in line by line.
 
-The manifest is written once; entering a folder again checks that what decides the numbers is the same. A finished
-episode is one line, flushed; a torn last line is dropped and its episode owed again.
+The manifest is written once; entering a folder again checks that what decides the numbers is the
+same. A finished episode is one line, flushed; a torn last line is dropped and its episode owed
+again.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class RunFolder:
             start: What is noted of this start (versions and host are added).
 
         Raises:
-            RunError: Another process writes there, or `decides` differs; the message lists the keys.
+            RunError: Another process writes there, or `decides` differs; the message lists the
+            keys.
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -131,7 +133,8 @@ class RunFolder:
     def _open(self, decides: Plain, start: Plain) -> None:
         decides = json.loads(json.dumps(decides, default=str))
         here = self.path / "manifest.json"
-        manifest = self.manifest if here.exists() else {"decides": decides, "starts": []}
+        new: Plain = {"decides": decides, "starts": []}
+        manifest = self.manifest if here.exists() else new
         if manifest["decides"] != decides:
             keys = ", ".join(sorted(_differing(manifest["decides"], decides)))
             raise RunError(

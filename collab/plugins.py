@@ -1,8 +1,8 @@
 """The three doors for what others write: an installed package, `-cd DIR`, and COLLAB_CONF.
 
-Each adds a folder of YAML to Hydra's search path; a folder is also put at the end of `sys.path`, so that
-`DIR/policy/mine.yaml` with `_target_: mine.Mine` finds `DIR/mine.py`. An option that carries the name of one of ours
-would silently lose, so it is an error.
+Each adds a folder of YAML to Hydra's search path; a folder is also put at the end of `sys.path`, so
+that `DIR/policy/mine.yaml` with `_target_: mine.Mine` finds `DIR/mine.py`. An option that carries
+the name of one of ours would silently lose, so it is an error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Who writes next: the contract between a policy and the engine.
 
-A policy is a value with one async verb, `decide`. It sees a `View` and returns a `Decision`. One instance serves all
-episodes at once: what it needs to remember is on the trajectory or in the `memo` of its last decision.
+A policy is a value with one async verb, `decide`. It sees a `View` and returns a `Decision`. One
+instance serves all episodes at once: what it needs to remember is on the trajectory or in the
+`memo` of its last decision.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ Adviser = Annotated[str, Role("adviser")]
 class Write:
     """Let a seat continue the trajectory.
 
-    `until` is the run's own boundary where it is None. `Share` and `Length` play the seat's recording; a seat that
-    has nothing but a recording plays it under every boundary.
+    `until` is the run's own boundary where it is None. `Share` and `Length` play the seat's
+    recording; a seat that has nothing but a recording plays it under every boundary.
     """
 
     seat: str

@@ -1,7 +1,8 @@
 """A reasoner: an async agent that continues a shared trajectory, answers, or gives advice.
 
-`Model` thinks with a model behind an endpoint; `Recorded` only has the recording that the opening hands its seat.
-Both speak in units whose text is the decoding of their author's own token ids wherever ids are known.
+`Model` thinks with a model behind an endpoint; `Recorded` only has the recording that the opening
+hands its seat. Both speak in units whose text is the decoding of their author's own token ids
+wherever ids are known.
 """
 
 from __future__ import annotations
@@ -182,6 +183,14 @@ class Model:
             draft.add(drawn)
         return draft.written()
 
+    def reads(self, turn: Turn) -> str:
+        """Return the text of the exact prompt that a turn would send."""
+        messages, phase = turn.question.messages, turn.phase
+        prompt = self.dialect.prompt(messages, turn.trajectory, phase, turn.seat).prompt
+        if isinstance(prompt, str) or self.tokenizer is None:
+            return str(prompt)
+        return self.tokenizer.decode(prompt)
+
     async def solo(
         self, question: Question, draws: range, budget: int
     ) -> list[tuple[Recording, Drawn]]:
@@ -235,16 +244,15 @@ class Model:
 
     def _room(self, turn: Turn, prompt: Prompt) -> int:
         """Return how many tokens may still be written under the budget and in the context."""
-        if isinstance(prompt, str):
-            size = self.count(prompt) or 0
-        else:
-            size = len(prompt)
-        head = self.dialect.prompt(
-            turn.question.messages, Trajectory(), "thinking", turn.seat
-        ).prompt
-        opening = size - (len(head) if not isinstance(head, str) else self.count(head) or 0)
+        messages = turn.question.messages
+        head = self.dialect.prompt(messages, Trajectory(), "thinking", turn.seat).prompt
+        size = self._size(prompt)
+        opening = size - self._size(head)
         room = turn.budget - opening
         return room if self.context is None else min(room, self.context - size)
+
+    def _size(self, prompt: Prompt) -> int:
+        return (self.count(prompt) or 0) if isinstance(prompt, str) else len(prompt)
 
     async def _draw(
         self, request: Request, draws: Sequence[int] | range, on_text: OnText | None = None

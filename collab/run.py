@@ -1,7 +1,7 @@
 """A run: the bank, the cases, the episodes and their scores, from nothing or from where it stopped.
 
-Everything that was sampled is in the store and every finished episode in the run's folder, so going on after a stop is
-doing it all again: what is there costs nothing.
+Everything that was sampled is in the store and every finished episode in the run's folder, so going
+on after a stop is doing it all again: what is there costs nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from collab.grading.maths import MathsGrader
 from collab.policy import Policy
 from collab.reasoner import Model
 from collab.scenario import Bank, Plan, Scenario, Score, Verdict, finish_verdict
-from collab.trajectory import Question, Recording, Wrote
+from collab.trajectory import Question, Recording
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -127,7 +127,9 @@ async def fill_bank(setup: Setup, stage: Stage) -> Bank:
 async def _solo(setup: Setup, seat: str, question: Question, count: int) -> tuple[Recording, ...]:
     model = setup.team[seat]
     if not isinstance(model, Model):
-        raise ConfigError(f"seat {seat!r} needs solo draws, so it needs a model: set model@team.{seat}")
+        raise ConfigError(
+            f"seat {seat!r} needs solo draws, so it needs a model: set model@team.{seat}"
+        )
     taken = await model.solo(question, range(count), setup.budget)
     return tuple([await _graded(setup, question, recording) for recording, _ in taken])
 
@@ -153,13 +155,12 @@ async def _play_and_grade(setup: Setup, case: Case) -> tuple[Episode, Score]:
 async def grade(grader: MathsGrader, case: Case, episode: Episode) -> Score:
     """Judge one finished episode."""
     question, answer = case.question, episode.trajectory.answer
-    wrote = (event.unit for event in episode.trajectory.log if isinstance(event, Wrote))
     score = Score(
         case=case.id,
         question=question.id,
         verdict="no answer",
         labels=dict(case.labels),
-        tokens=sum(unit.tokens for unit in wrote if unit.kind == "generated"),
+        tokens=sum(unit.tokens for unit in episode.trajectory.generated),
     )
     settled: Verdict | None = finish_verdict(episode)
     if settled is not None or question.answer is None:

@@ -1,4 +1,4 @@
-"""What is sampled and what came back: the values that the store keeps and the endpoints exchange."""
+"""What is sampled and what came back: what the store keeps and the endpoints exchange."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Prompt = tuple[int, ...] | str
 
 
 class Sampling(BaseModel):
-    """How the next token is drawn. Every field is sent: no server's own default is left in force."""
+    """How the next token is drawn. Every field is sent: no server's own default is in force."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,7 +49,8 @@ class Generation:
     """One stored draw: a sampled continuation of an exact prompt."""
 
     text: str
-    """The decoding of `ids` where they are known, else the server's text; ends in the stop string that ended it."""
+    """The decoding of `ids` where they are known, else the server's text; ends in the stop
+    string that ended it."""
     ids: tuple[int, ...] | None
     finish: Finish
     stop_reason: str | int | None = None

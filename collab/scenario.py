@@ -1,7 +1,8 @@
 """A scenario: which questions, openings, policy and factors; what counts; how results are grouped.
 
-A scenario is a value with pure methods. The bank of solo trajectories goes in, cases come out; the engine plays them,
-the graders judge, and the labels of a case say where its score belongs in a table.
+A scenario is a value with pure methods. The bank of solo trajectories goes in, cases come out; the
+engine plays them, the graders judge, and the labels of a case say where its score belongs in a
+table.
 """
 
 from __future__ import annotations
@@ -90,6 +91,10 @@ class Scenario(Protocol):
         """Map each seat that needs a bank to its draws a question."""
         ...
 
+    def most(self, questions: int) -> int:
+        """Return how many cases so many questions make at most."""
+        ...
+
     def cases(self, bank: Bank, policy: Policy) -> Plan:
         """Make the cases, each with a policy value, in a fixed order."""
         ...
@@ -102,13 +107,15 @@ def with_factors(policy: Policy, **factors: object) -> Policy:
         ConfigError: The policy has no such setting, or not that value.
     """
     if not isinstance(policy, BaseModel):
-        raise ConfigError(f"{type(policy).__name__} is no pydantic model: its settings cannot be factors")
+        raise ConfigError(
+            f"{type(policy).__name__} is no pydantic model: its settings cannot be factors"
+        )
     unknown = factors.keys() - type(policy).model_fields.keys()
     if unknown:
         name, has = type(policy).__name__, ", ".join(type(policy).model_fields)
         raise ConfigError(
-            f"this scenario sets {', '.join(sorted(unknown))}, which policy {name} lacks (it has: {has}); "
-            "choose another policy"
+            f"this scenario sets {', '.join(sorted(unknown))}, which policy {name} lacks "
+            f"(it has: {has}); choose another policy"
         )
     try:
         changed = type(policy).model_validate({**policy.model_dump(), **factors})

@@ -1,12 +1,12 @@
 """The shared trajectory: an append-only log of events, and the living units that it leaves.
 
-Everything here is a frozen value. `Trajectory.add` returns a new trajectory; the old one stays what it was, so
-that forking is keeping a reference. What is struck or rewound stays in the log.
+Everything here is a frozen value. `Trajectory.add` returns a new trajectory; the old one stays what
+it was, so that forking is keeping a reference. What is struck or rewound stays in the log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import groupby
@@ -65,7 +65,8 @@ class Unit:
     generations: tuple[str, ...] = ()
     """The keys of the stored generations it was cut from."""
     top20_entropy: float | None = None
-    """Mean entropy over the 20 likeliest tokens (nats a token), where log-probabilities were asked for."""
+    """Mean entropy over the 20 likeliest tokens (nats a token), where log-probabilities were
+    asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,12 @@ class Trajectory:
     def tokens(self) -> int:
         """The living tokens, each counted by its author's tokenizer."""
         return sum(unit.tokens for unit in (*self.units, *self.reply))
+
+    @property
+    def generated(self) -> Iterator[Unit]:
+        """The units that models wrote for it, those struck since included."""
+        units = (event.unit for event in self.log if isinstance(event, Wrote))
+        return (unit for unit in units if unit.kind == "generated")
 
     @property
     def closed_by(self) -> str | None:

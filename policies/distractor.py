@@ -11,8 +11,8 @@ from collab import Close, Decision, Insert, Length, Settings, Share, View, Write
 class Distractor(Settings):
     """Play `main`'s own opening, put the steer of `distractor` behind it, let `main` go on.
 
-    The paper's setting: `at` one of 0, .2, .4, .6, .8; `length` .2; the phrase "Wait. Let me think". An opening
-    without a recording for `distractor` is the control: nothing is inserted.
+    The paper's setting: `at` one of 0, .2, .4, .6, .8; `length` .2; the phrase "Wait. Let me
+    think". An opening without a recording for `distractor` is the control: nothing is inserted.
     """
 
     main: Writer = "main"

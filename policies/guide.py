@@ -11,8 +11,8 @@ from collab import Close, Decision, Settings, Share, View, Write, Writer
 class Guide(Settings):
     """Play the first share of `guide`'s recording, then let `main` go on.
 
-    The paper's setting: `length` one of .2, .4, .6, .8 and no phrase between. An opening without a recording for
-    `guide` is the control: `main` thinks alone.
+    The paper's setting: `length` one of .2, .4, .6, .8 and no phrase between. An opening without a
+    recording for `guide` is the control: `main` thinks alone.
     """
 
     main: Writer = "main"

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 VERBS = {
-    "run": "play a scenario: solo draws, cases, episodes, scores, tables (Hydra overrides, -m sweeps)",
+    "run": "play a scenario and print its tables (Hydra overrides; -m sweeps)",
     "play": "play one question ad hoc and watch it grow",
     "plan": "say what a run would cost and show three prompts; sends nothing",
-    "show": "print one episode's trajectory, coloured by author, with the reason of each hand-off",
+    "show": "print one episode, coloured by author, with the reason of each hand-off",
     "pocket": "serve the shipped reasoners behind an OpenAI-compatible endpoint",
 }
 

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -21,7 +23,7 @@ from collab.errors import CollabError, ConfigError
 from collab.folder import RunFolder, digest
 from collab.plugins import open_doors
 from collab.report.live import Live
-from collab.report.tables import render, summary
+from collab.report.tables import summary
 from collab.run import Result, run
 from collab.store import Store
 
@@ -120,7 +122,8 @@ def _tell(built: Built, result: Result, store: Store, path: Path, console: Conso
         f"{seat} {model.id}" for seat, model in built.config.team.items() if model.kind == "model"
     )
     title = f"{type(built.scenario).__name__} · {team}"
-    render(summary(title, built.scenario.by, result.scores, result.plan.notes), console)
+    console.print()
+    console.print(summary(title, built.scenario.by, result.scores, result.plan.notes))
     for case, error in list(result.failures.items())[:3]:
         console.print(f"failed: {case}: {error}", style="red", markup=False)
     if len(result.failures) > 3:
@@ -132,19 +135,16 @@ def _tell(built: Built, result: Result, store: Store, path: Path, console: Conso
     )
 
 
-class _log_to:  # noqa: N801  # used as a function
+@contextmanager
+def _log_to(path: Path) -> Iterator[None]:
     """Send collab's log to a run's own file for a while."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path / "run.log"
-
-    def __enter__(self) -> None:
-        self._handler = logging.FileHandler(self._path, encoding="utf-8")
-        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-        logger = logging.getLogger("collab")
-        logger.setLevel(logging.INFO)
-        logger.addHandler(self._handler)
-
-    def __exit__(self, *exc: object) -> None:
-        logging.getLogger("collab").removeHandler(self._handler)
-        self._handler.close()
+    handler = logging.FileHandler(path / "run.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logger = logging.getLogger("collab")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

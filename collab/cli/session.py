@@ -68,8 +68,8 @@ async def opened(built: Built, *, sends: bool = True) -> AsyncIterator[tuple[Set
     """Open the store, start and check the servers, and seat the team.
 
     Args:
-        built: The config.
-        sends: Without it no server is started or asked; whatever the store lacks raises `NotStored`.
+        built: The config. sends: Without it no server is started or asked; whatever the store lacks
+        raises `NotStored`.
 
     Raises:
         CollabError: One of them is not to be had; nothing was sampled.

@@ -4,24 +4,24 @@ Muon (Jordan et al. 2024) moves a matrix by its momentum made orthogonal. Needs 
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own short name)
+import torch.nn.functional as F
 from torch import Tensor
 
 from collab.pocket.lessons import Row
 from collab.pocket.network import Shape, Weights, logits
 
 SAVE_EVERY = 100
-WARM_UP = 50
 
 
-def loss(weights: Weights, shape: Shape, ids: Tensor, places: Tensor, owner: Tensor, taught: Tensor) -> Tensor:
+def loss(
+    weights: Weights, shape: Shape, ids: Tensor, places: Tensor, owner: Tensor, taught: Tensor
+) -> Tensor:
     """Compute the mean cross-entropy (nats) of the taught tokens."""
     width = ids.shape[1]
     causal = torch.ones(width, width, dtype=torch.bool).tril()
@@ -42,20 +42,22 @@ class Muon:
         shapes = {m.shape for m in matrices}
         self.groups = [[i for i, m in enumerate(matrices) if m.shape == s] for s in shapes]
 
-    @torch.no_grad()
     def step(self, rate: float) -> None:
         """Move every matrix by `rate`, in units of Adam's usual step length."""
-        for group in self.groups:
-            moves = []
-            for i in group:
-                gradient, momentum = self.matrices[i].grad, self.momenta[i]
-                assert gradient is not None
-                momentum.lerp_(gradient, 0.05)
-                moves.append(gradient.lerp(momentum, 0.95))
-            for i, move in zip(group, orthogonal(torch.stack(moves)), strict=True):
-                matrix = self.matrices[i]
-                matrix.mul_(1 - 0.05 * rate)
-                matrix.sub_(move, alpha=0.2 * rate * math.sqrt(max(matrix.shape)))
+        with torch.no_grad():
+            for group in self.groups:
+                moves = orthogonal(torch.stack([self._momentum(i) for i in group]))
+                for i, move in zip(group, moves, strict=True):
+                    matrix = self.matrices[i]
+                    matrix.mul_(1 - 0.05 * rate)
+                    matrix.sub_(move, alpha=0.2 * rate * math.sqrt(max(matrix.shape)))
+
+    def _momentum(self, i: int) -> Tensor:
+        """Take up a new gradient; return the momentum as Nesterov looks ahead."""
+        gradient, momentum = self.matrices[i].grad, self.momenta[i]
+        assert gradient is not None
+        momentum.lerp_(gradient, 0.05)
+        return gradient.lerp(momentum, 0.95)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
@@ -98,7 +100,7 @@ class Descent:
         for weight in self.weights.values():
             weight.grad = None
         self.step += 1
-        return value.item()
+        return float(value.detach())
 
     def save(self, path: Path) -> None:
         """Write the state beside `path` and move it there, so that no stop leaves half of it."""

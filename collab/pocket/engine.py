@@ -8,6 +8,7 @@ so nothing is seen half done.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections import deque
@@ -20,6 +21,8 @@ from collab.pocket.model import Cache, Floats, Ints, Model, Rows
 from collab.pocket.prefix import PrefixCache
 from collab.pocket.sampler import Sampler, luck
 from collab.wire import Job, Piece, TokenLogprob, Transcript
+
+logger = logging.getLogger(__name__)
 
 SLOTS = 64
 """Sequences computed at once; more wait their turn."""
@@ -78,10 +81,10 @@ class Engine:
                     self._step()
                 await asyncio.sleep(0)
         except Exception as error:
+            logger.exception("a step failed; every job is given up")
             for sequence in (*self._running, *self._waiting):
                 sequence.request.fail(error)
             self._running, self._waiting, self._filled = [], deque(), None
-            raise
 
     def _step(self) -> None:
         with np.errstate(over="ignore"):

@@ -169,7 +169,9 @@ def _chain(level: Level, rng: random.Random) -> tuple[int, tuple[Step, ...]]:
 def _change(level: Level, value: int, rng: random.Random) -> Step:
     kind: Kind = rng.choice(("add", "add", "take", "take", "take", "double", "triple"))
     amount = FACTORS.get(kind) or rng.randint(*level.amount)
-    after = value + amount if kind == "add" else value - amount if kind == "take" else value * amount
+    after = (
+        value + amount if kind == "add" else value - amount if kind == "take" else value * amount
+    )
     return Step(kind, rng.choice(VERBS[kind]), amount, value, after)
 
 

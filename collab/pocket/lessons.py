@@ -15,7 +15,9 @@ from collab.pocket.family import Problem, draw
 from collab.pocket.styles import STYLES, Sentence, corrected, started_over
 from collab.pocket.tokenizer import REQUESTS, SYSTEM, closing, prompt
 
-_PIECES = re.compile(r"</?\|?\w+\|?>|\n|\.|\d|[^\r\n\da-zA-Z.<]?[a-zA-Z]+| ?[^\s\da-zA-Z.<]+|[^\S\n]+")
+_PIECES = re.compile(
+    r"</?\|?\w+\|?>|\n|\.|\d|[^\r\n\da-zA-Z.<]?[a-zA-Z]+| ?[^\s\da-zA-Z.<]+|[^\S\n]+"
+)
 """The tokenizer's pieces, in plain ASCII, and its tags."""
 
 Slips = Sequence[tuple[Problem, Sequence[str]]]

@@ -105,7 +105,7 @@ class Reader:
         """Continue each opening once, to the end of the turn."""
         from collab.pocket import network, tokenizer
 
-        end = self.tokens.token_to_id(tokenizer.END)
+        end = tokenizer.token_id(self.tokens, tokenizer.END)
         ranked = sorted(range(len(openings)), key=lambda i: len(openings[i][1]))
         thoughts: dict[int, Thought] = {}
         for at in range(0, len(ranked), at_once):

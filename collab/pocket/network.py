@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own short name)
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -103,10 +103,14 @@ def logits(
     for i in range(shape.layers):
         at = f"model.layers.{i}."
         normed = _norm(hidden, weights[f"{at}input_layernorm.weight"])
-        hidden = hidden + _attention(weights, f"{at}self_attn.", shape, normed, turn, mask, cache, i)
+        hidden = hidden + _attention(
+            weights, f"{at}self_attn.", shape, normed, turn, mask, cache, i
+        )
         normed = _norm(hidden, weights[f"{at}post_attention_layernorm.weight"])
         hidden = hidden + _feed_forward(weights, f"{at}mlp.", normed)
-    return F.linear(_norm(hidden, weights["model.norm.weight"]), weights["model.embed_tokens.weight"])
+    return F.linear(
+        _norm(hidden, weights["model.norm.weight"]), weights["model.embed_tokens.weight"]
+    )
 
 
 def _attention(
@@ -178,7 +182,6 @@ def load(folder: Path) -> tuple[Weights, Shape]:
     return {name: w.float() for name, w in stored.items()}, shape
 
 
-@torch.inference_mode()
 def sample(
     weights: Weights,
     shape: Shape,
@@ -190,7 +193,21 @@ def sample(
     top_p: float = 0.95,
     longest: int = 600,
 ) -> list[list[int]]:
-    """Continue each prompt until `end` or until it is `longest` tokens; return the new tokens."""
+    """Continue each prompt until `end`, at most by `longest` tokens; return the new tokens."""
+    with torch.inference_mode():
+        return _sample(weights, shape, prompts, end, seed, temperature, top_p, longest)
+
+
+def _sample(
+    weights: Weights,
+    shape: Shape,
+    prompts: Sequence[Sequence[int]],
+    end: int,
+    seed: int,
+    temperature: float,
+    top_p: float,
+    longest: int,
+) -> list[list[int]]:
     generator = torch.Generator().manual_seed(seed)
     widest = max(map(len, prompts))
     held = torch.tensor([[0] * (widest - len(p)) + list(p) for p in prompts])

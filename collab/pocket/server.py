@@ -70,6 +70,9 @@ class Pocket:
     def __init__(self, models: Sequence[str | Path] = ()) -> None:
         folders = [find(model) for model in models or shipped()]
         self._checkpoints = {folder.name: Checkpoint(folder) for folder in folders}
+        if len(self._checkpoints) < len(folders):
+            names = ", ".join(repr(folder.name) for folder in folders)
+            raise ConfigError(f"two models have one name ({names}); rename one of the folders")
         if not self._checkpoints:
             raise ConfigError("there is no pocket model to serve: name one, or a folder with one")
 

@@ -80,6 +80,14 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
 
 
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """Return the id of a token, or fail naming it."""
+    found = tokenizer.token_to_id(token)
+    if found is None:
+        raise ValueError(f"the tokenizer has no token {token!r}")
+    return found
+
+
 def prompt(question: str, system: str = "") -> str:
     """Render a question as the chat template does, up to the open think block."""
     before = f"<|system|>\n{system}{END}\n" if system else ""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collab.pocket.family import Problem, draw, replay
+from collab.pocket.styles import THINK_CLOSE
 
 if TYPE_CHECKING:
     from collab.pocket.lessons import Lessons
@@ -56,12 +57,12 @@ class Course:
 
 
 COURSES = {
-    "base": Course(2400, 3e-3, SHIPPED, MIXED, cools=False),
-    "plain": Course(600, 2e-3, ("plain",), MIXED, after="base"),
-    "restating": Course(600, 2e-3, ("restating",), MIXED, after="base"),
-    "doubting": Course(300, 2e-3, ("checking",), MIXED, after="base", cools=False),
-    "checking": Course(600, 2e-3, ("checking",), MIXED, after="doubting", own_slips=True),
-    "strong": Course(4000, 3e-3, ("strong",), HARDER, width=128),
+    "base": Course(1600, 3e-3, SHIPPED, MIXED, cools=False),
+    "plain": Course(500, 2e-3, ("plain",), MIXED, after="base"),
+    "restating": Course(500, 2e-3, ("restating",), MIXED, after="base"),
+    "doubting": Course(250, 2e-3, ("checking",), MIXED, after="base", cools=False),
+    "checking": Course(500, 2e-3, ("checking",), MIXED, after="doubting", own_slips=True),
+    "strong": Course(2500, 3e-3, ("strong",), HARDER, after="base"),
 }
 
 
@@ -99,7 +100,7 @@ class Workshop:
         from collab.pocket import network, tokenizer
 
         weights, shape = self.train(name), self._shape(COURSES[name])
-        end, pad = (self.tokens.token_to_id(token) for token in (tokenizer.END, tokenizer.PAD))
+        end, pad = (tokenizer.token_id(self.tokens, t) for t in (tokenizer.END, tokenizer.PAD))
         network.save(weights, shape, folder, end, pad)
         tokenizer.save(self.tokens, folder)
         print(f"wrote {folder}", flush=True)
@@ -142,11 +143,16 @@ class Workshop:
         levels = rng.choices(list(course.levels), list(course.levels.values()), k=SLIPS_READ)
         asked = [draw(level, rng, "train") for level in levels]
         prompts = [self.tokens.encode(tokenizer.prompt(problem.text)).ids for problem in asked]
-        close = self.tokens.token_to_id(tokenizer.THINK_CLOSE)
+        close = tokenizer.token_id(self.tokens, THINK_CLOSE)
         slips = []
         for at in range(0, len(asked), 250):
             drawn = network.sample(
-                weights, self._shape(course), prompts[at : at + 250], end=close, seed=at, temperature=1.0
+                weights,
+                self._shape(course),
+                prompts[at : at + 250],
+                end=close,
+                seed=at,
+                temperature=1.0,
             )
             for problem, ids in zip(asked[at : at + 250], drawn, strict=True):
                 said = self.tokens.decode(ids[:-1]).splitlines(keepends=True)

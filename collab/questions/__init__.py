@@ -1,7 +1,7 @@
 """Question sets, and the prompt that turns a question's text into messages.
 
-A set is a value with one verb, `load`. What the user turn says is a setting of its own, since it changes what is
-measured.
+A set is a value with one verb, `load`. What the user turn says is a setting of its own, since it
+changes what is measured.
 """
 
 from __future__ import annotations

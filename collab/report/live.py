@@ -1,4 +1,4 @@
-"""Progress while a run works: a bar a stage, with its rate and the time left; plain lines elsewhere."""
+"""Progress while a run works: a bar a stage, with rate and time left; plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ class Live:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self._progress.stop()
 

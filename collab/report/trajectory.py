@@ -38,8 +38,11 @@ def colours(trajectory: Trajectory) -> dict[str, str]:
 def safe(text: str) -> str:
     """Return text that no terminal acts on: control and format characters written out."""
     return "".join(
-        char if char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co") else
-        f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}"
+        char
+        if char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co")
+        else f"\\x{ord(char):02x}"
+        if ord(char) < 256
+        else f"\\u{ord(char):04x}"
         for char in text
     )
 

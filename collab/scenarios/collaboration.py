@@ -23,6 +23,10 @@ class Collaboration(Settings):
         """Ask for no bank."""
         return {}
 
+    def most(self, questions: int) -> int:
+        """Return how many cases there are at most."""
+        return questions * self.samples
+
     def cases(self, bank: Bank, policy: Policy) -> Plan:
         """Make `samples` cases a question."""
         return Plan(

@@ -1,8 +1,11 @@
-"""Guidability: can a model build on a stronger one's correct begin? (paper §2.2)
+"""Guidability: can a model build on a stronger one's correct begin?
 
-On questions that `main` solves at most once in its solo draws, the first share of a guide's correct trajectory opens the
-thinking, and the model goes on. Beside every guided episode stands a fresh unguided draw of the same question, for a
-question that failed by bad luck would be solved at times without any guide.
+Source: paper §2.2.
+
+On questions that `main` solves at most once in its solo draws, the first share of a guide's correct
+trajectory opens the thinking, and the model goes on. Beside every guided episode stands a fresh
+unguided draw of the same question, for a question that failed by bad luck would be solved at times
+without any guide.
 """
 
 from __future__ import annotations
@@ -49,6 +52,11 @@ class Guidability(Settings):
         """Ask for the banks of the main seat and of every guide."""
         return dict.fromkeys((self.main, *self.guides), self.samples)
 
+    def most(self, questions: int) -> int:
+        """Return how many cases there are at most."""
+        steers = len(self.guides) * self.correct_traces_per_guide * len(self.lengths)
+        return questions * steers * (1 + len(self.controls))
+
     def cases(self, bank: Bank, policy: Policy) -> Plan:
         """Cross hard questions with guides, their traces and the shares."""
         hard = [q for q in bank.questions if bank.solved(self.main, q) <= self.solved_at_most]
@@ -56,7 +64,9 @@ class Guidability(Settings):
         guided: Counter[str] = Counter()
         for question in hard:
             for guide, trace, length in self._steers(bank, question):
-                cases += self._arms(bank, policy, question, guide, trace, length, guided[question.id])
+                cases += self._arms(
+                    bank, policy, question, guide, trace, length, guided[question.id]
+                )
                 guided[question.id] += 1
         unsolved = len(hard) - len(guided)
         return Plan(

@@ -1,8 +1,11 @@
-"""Recoverability: can a model come back from a distracting steer? (paper §2.1, App. E.1)
+"""Recoverability: can a model come back from a distracting steer?
 
-A correct solo trajectory is cut at an insertion point, the begin of a trajectory on another question is put behind it,
-and the model goes on. Two controls stand beside every rate: the same opening without a steer, and with a placebo (as
-much text of another correct trajectory on the same question, behind the same phrase).
+Source: paper §2.1, App. E.1.
+
+A correct solo trajectory is cut at an insertion point, the begin of a trajectory on another
+question is put behind it, and the model goes on. Two controls stand beside every rate: the same
+opening without a steer, and with a placebo (as much text of another correct trajectory on the same
+question, behind the same phrase).
 """
 
 from __future__ import annotations
@@ -59,6 +62,11 @@ class Recoverability(Settings):
     def solos(self) -> Mapping[str, int]:
         """Ask for the bank of the main seat, and of the distractors' source."""
         return dict.fromkeys((self.main, self.source or self.main), self.samples)
+
+    def most(self, questions: int) -> int:
+        """Return how many cases there are at most."""
+        originals = min(self.originals, questions * self.samples)
+        return originals * len(self.points) * (1 + len(self.controls))
 
     def cases(self, bank: Bank, policy: Policy) -> Plan:
         """Pair originals with distractors and cross them with points and controls."""

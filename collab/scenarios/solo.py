@@ -24,6 +24,10 @@ class Solo(Settings):
         """Ask for the main seat's bank."""
         return {self.main: self.samples}
 
+    def most(self, questions: int) -> int:
+        """Return how many cases there are at most."""
+        return questions * self.samples
+
     def cases(self, bank: Bank, policy: Policy) -> Plan:
         """Make one case a draw of the bank: the store has it, nothing is sampled again."""
         return Plan(

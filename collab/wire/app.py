@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TypeAlias
 
 from starlette.applications import Starlette
@@ -266,7 +266,11 @@ async def _health(request: Request) -> Response:
 
 
 async def _version(request: Request) -> Response:
-    return JSONResponse({"version": version("collab"), "server": "collab"})
+    try:
+        number = version("collab")
+    except PackageNotFoundError:  # run from its source tree
+        number = "0"
+    return JSONResponse({"version": number, "server": "collab"})
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -138,7 +138,7 @@ class CompletionRequest(SamplingRequest):
         match self.prompt:
             case str():
                 return [self.prompt]
-            case [int(), *_]:
+            case [] | [int(), *_]:
                 return [cast(Ids, self.prompt)]  # all of them are ints: validated
             case _:
                 return cast(list[str | Ids], self.prompt)  # no ints left

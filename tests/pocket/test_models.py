@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+from typing import Any
 
 import pytest
 
@@ -22,12 +23,13 @@ FILES = (
 WEAK = ("plain", "restating", "checking")
 
 
-def card(name: str) -> dict:
+def card(name: str) -> Any:
+    """Read a card (`Any`: JSON)."""
     return json.loads((MODELS / name / "card.json").read_text())
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_file_has_the_hash_that_was_written_down(name):
+def test_every_file_has_the_hash_that_was_written_down(name: str) -> None:
     lines = (MODELS / "SHA256SUMS").read_text().splitlines()
     written = {path: digest for digest, path in (line.split("  ") for line in lines)}
     for file in FILES:
@@ -35,13 +37,13 @@ def test_every_file_has_the_hash_that_was_written_down(name):
         assert written[f"{name}/{file}"] == digest
 
 
-def test_all_weights_together_stay_under_12_megabytes():
+def test_all_weights_together_stay_under_12_megabytes() -> None:
     sizes = [(MODELS / name / "model.safetensors").stat().st_size for name in SHIPPED]
     assert sum(sizes) < 12_000_000
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_config_is_a_plain_qwen3_with_tied_embeddings(name):
+def test_config_is_a_plain_qwen3_with_tied_embeddings(name: str) -> None:
     config = json.loads((MODELS / name / "config.json").read_text())
     assert config["architectures"] == ["Qwen3ForCausalLM"]
     assert config["tie_word_embeddings"]
@@ -52,48 +54,48 @@ def test_config_is_a_plain_qwen3_with_tied_embeddings(name):
 
 
 @pytest.mark.parametrize("name", WEAK)
-def test_weak_models_solve_the_middle_level_often_and_not_always(name):
+def test_weak_models_solve_the_middle_level_often_and_not_always(name: str) -> None:
     assert 0.60 <= card(name)["solo"]["middle"]["rate"] <= 0.95
 
 
 @pytest.mark.parametrize("name", WEAK)
-def test_solve_counts_spread_over_all_of_0_to_8(name):
+def test_solve_counts_spread_over_all_of_0_to_8(name: str) -> None:
     counts = card(name)["solved_of_8_middle"]
     assert len(counts) == 9
     assert sum(1 for count in counts if count) >= 7
 
 
-def test_strong_is_nearly_perfect_on_middle_and_clearly_ahead_on_hard():
+def test_strong_is_nearly_perfect_on_middle_and_clearly_ahead_on_hard() -> None:
     assert card("strong")["solo"]["middle"]["rate"] > 0.95
     for name in WEAK:
         assert card("strong")["solo"]["hard"]["low"] > card(name)["solo"]["hard"]["high"] + 0.2
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_lengthened_opening_keeps_nine_tenths_of_solo_accuracy(name):
+def test_a_lengthened_opening_keeps_nine_tenths_of_solo_accuracy(name: str) -> None:
     assert card(name)["lengthened_opening"]["middle"]["ratio"] >= 0.9
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_training_sequences_are_half_as_long_again_as_the_longest_steered_one(name):
+def test_training_sequences_are_half_as_long_again_as_the_longest_steered_one(name: str) -> None:
     lessons = pytest.importorskip("collab.pocket.lessons", reason="needs tokenizers")
-    assert lessons.TRAINED_TOKENS >= 1.5 * card(name)["longest_steered_tokens"]
+    assert 1.5 * card(name)["longest_steered_tokens"] <= lessons.TRAINED_TOKENS
 
 
 @pytest.mark.parametrize("name", COURSES)
-def test_batches_really_hold_sequences_of_the_declared_length(name):
+def test_batches_really_hold_sequences_of_the_declared_length(name: str) -> None:
     lessons = pytest.importorskip("collab.pocket.lessons", reason="needs tokenizers")
     from collab.pocket import tokenizer
 
     course = COURSES[name]
     taught = lessons.Lessons(tokenizer.build(), course.styles, course.levels)
-    long = [step for step in range(80) if lessons.WIDTHS[step % 8] == lessons.LONG]
+    long = range(7, 80, 8)
     rows = [row for step in long for row in taught.batch("0", step)]
     lengths = sorted(max(row.places) + 1 for row in rows)
     assert lengths[-1] > 0.95 * lessons.TRAINED_TOKENS
 
 
-def test_examples_in_one_row_start_at_place_0_and_have_owners_of_their_own():
+def test_examples_in_one_row_start_at_place_0_and_have_owners_of_their_own() -> None:
     lessons = pytest.importorskip("collab.pocket.lessons", reason="needs tokenizers")
     examples = [lessons.Example([7] * n, [True] * n) for n in (5, 4, 3)]
     first, second = lessons.pack(examples, width=8, rows=2)
@@ -102,7 +104,7 @@ def test_examples_in_one_row_start_at_place_0_and_have_owners_of_their_own():
     assert second.taught == [True] * 4 + [False] * 4
 
 
-def test_pieces_encode_as_the_tokenizer_does():
+def test_pieces_encode_as_the_tokenizer_does() -> None:
     lessons = pytest.importorskip("collab.pocket.lessons", reason="needs tokenizers")
     from collab.pocket import tokenizer
 
@@ -115,7 +117,7 @@ def test_pieces_encode_as_the_tokenizer_does():
         assert taught.encode(text) == tokens.encode(text).ids
 
 
-def test_a_thought_is_correct_only_if_it_is_closed_and_boxed():
+def test_a_thought_is_correct_only_if_it_is_closed_and_boxed() -> None:
     problem = draw("middle", random.Random(0), "test")
     boxed = f"The answer is \\boxed{{{problem.answer}}}."
     assert Thought(problem, f"</think>\n\n{boxed}", 9).correct
@@ -124,7 +126,7 @@ def test_a_thought_is_correct_only_if_it_is_closed_and_boxed():
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_transformers_computes_the_logits_that_were_trained(name):
+def test_transformers_computes_the_logits_that_were_trained(name: str) -> None:
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     from collab.pocket import network

@@ -1,0 +1,169 @@
+"""`collab plan`: what a run would cost, and three of its prompts; nothing is sent."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from statistics import mean
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.text import Text
+
+from collab.cli.compose import add_config_arguments, composed
+from collab.cli.session import NotStored, opened
+from collab.config import Built
+from collab.engine import Case, Team, play_case
+from collab.reasoner import Model, Reply, Turn, Written
+from collab.report.trajectory import safe
+from collab.run import Setup, each, fill_bank
+from collab.scenario import Bank
+
+
+class _Silent:
+    """A stage that says nothing."""
+
+    def begin(self, name: str, total: int) -> None:
+        """Ignore it."""
+
+    def step(self, note: str = "") -> None:
+        """Ignore it."""
+
+
+@dataclass
+class _Count:
+    """Draws that the store has, and that would be sent."""
+
+    stored: int = 0
+    owed: int = 0
+
+
+def main(argv: list[str]) -> int:
+    """Print the plan of a run."""
+    parser = argparse.ArgumentParser(prog="collab plan", description=__doc__)
+    add_config_arguments(parser)
+    asked = parser.parse_args(argv)
+    built = composed(asked.overrides, asked.config_dir)
+    asyncio.run(_plan(built, Console(highlight=False)))
+    return 0
+
+
+async def _plan(built: Built, console: Console) -> None:
+    async with opened(built, sends=False) as (setup, _):
+        solos = await _solos(setup, console)
+        if solos.owed:
+            most = setup.scenario.most(len(setup.questions))
+            console.print(f"episodes: at most {most}; which ones is known when the solo draws are")
+            alone = [Case(q.id, q, setup.policy) for q in setup.questions[:3]]
+            await _prompts(setup, alone, console)
+            return
+        bank = await fill_bank(setup, _Silent())
+        await _episodes(setup, bank, console)
+
+
+async def _solos(setup: Setup, console: Console) -> _Count:
+    """Count the solo draws, seat by seat."""
+    total = _Count()
+    for seat, count in setup.scenario.solos().items():
+        model = setup.team[seat]
+        assert isinstance(model, Model)
+        here = _Count()
+        for question in setup.questions:
+            for draw in range(count):
+                try:
+                    await model.solo(question, range(draw, draw + 1), setup.budget)
+                    here.stored += 1
+                except NotStored:
+                    here.owed += 1
+        console.print(f"solo draws of {seat}: {here.stored} stored, {here.owed} to send")
+        total = _Count(total.stored + here.stored, total.owed + here.owed)
+    return total
+
+
+async def _episodes(setup: Setup, bank: Bank, console: Console) -> None:
+    """Play every case as far as the store goes, and count."""
+    plan = setup.scenario.cases(bank, setup.policy)
+    count = _Count()
+    lengths: list[int] = []
+
+    async def one(case: Case) -> None:
+        try:
+            episode = await play_case(case, setup.team, until=setup.until, budget=setup.budget)
+        except NotStored:
+            count.owed += 1
+        else:
+            count.stored += 1
+            lengths.append(sum(unit.tokens for unit in episode.trajectory.generated))
+
+    await each(plan.cases, one, setup.concurrency)
+    console.print(f"episodes: {len(plan.cases)} ({count.stored} stored, {count.owed} to play)")
+    solos = [s.tokens for of in bank.solos.values() for each_ in of.values() for s in each_]
+    typical = mean(lengths or solos or [setup.budget])
+    console.print(
+        f"tokens to sample: about {count.owed * typical:,.0f} ({typical:.0f} an episode, from what "
+        f"is stored), at most {count.owed * setup.budget:,}"
+    )
+    for note in plan.notes:
+        console.print(f"  {note}", style="dim")
+    await _prompts(setup, plan.cases[:: max(len(plan.cases) // 3, 1)][:3], console)
+
+
+async def _prompts(setup: Setup, cases: Sequence[Case], console: Console) -> None:
+    """Print the first prompt that each case sends, as the model reads it."""
+    for case in cases:
+        first = _First()
+        seats = setup.team.seats.items()
+        team = Team({s: _Listening(m, first) if isinstance(m, Model) else m for s, m in seats})
+        with suppress(_Enough):
+            await play_case(case, team, until=setup.until, budget=setup.budget)
+        console.print(Rule(Text(safe(case.id)), align="left"))
+        console.print(Text(safe(first.prompt)))
+
+
+class _Enough(Exception):
+    """The first prompt is there."""
+
+
+@dataclass
+class _First:
+    """The first prompt that a case sends."""
+
+    prompt: str = ""
+
+
+@dataclass(frozen=True)
+class _Listening:
+    """A reasoner that notes its prompt instead of writing."""
+
+    inner: Model
+    first: _First
+
+    @property
+    def can(self) -> frozenset[str]:
+        """Do what the model can."""
+        return self.inner.can
+
+    def count(self, text: str) -> int | None:
+        """Count as the model does."""
+        return self.inner.count(text)
+
+    async def write(self, turn: Turn) -> Written:
+        """Note the prompt.
+
+        Raises:
+            _Enough: Always.
+        """
+        self.first.prompt = self.inner.reads(turn)
+        raise _Enough
+
+    async def advise(self, turn: Turn, question: str) -> Reply:
+        """Note the prompt.
+
+        Raises:
+            _Enough: Always.
+        """
+        self.first.prompt = self.inner.reads(turn)
+        raise _Enough

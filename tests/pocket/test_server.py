@@ -1,0 +1,142 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from collab.errors import ConfigError
+from collab.pocket.__main__ import main
+from collab.pocket.server import Pocket, find
+from collab.wire import build_app, serve
+
+QUESTION = {"role": "user", "content": "How many?"}
+
+
+@pytest.fixture
+async def client(checkpoint: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    with serve(build_app(Pocket([checkpoint]))) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
+            yield client
+
+
+@contextmanager
+def process(*args: str, **env: str) -> Iterator[subprocess.Popen[str]]:
+    """A server of its own, ended with the context."""
+    command = [sys.executable, "-m", "collab.pocket", *args]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=os.environ | env
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def ready(child: subprocess.Popen[str]) -> dict[str, str]:
+    assert child.stdout is not None
+    line: dict[str, str] = json.loads(child.stdout.readline())
+    return line
+
+
+async def test_a_chat_and_its_rendered_prompt_have_the_same_tokens(
+    client: httpx2.AsyncClient,
+) -> None:
+    asked = {"temperature": 0, "max_tokens": 12, "return_token_ids": True}
+    chat = await client.post("/v1/chat/completions", json={"messages": [QUESTION], **asked})
+    prompt = "<|user|>\nHow many?<|end|>\n<|assistant|>\n<think>\n"
+    text = await client.post("/v1/completions", json={"prompt": prompt, **asked})
+    ids = text.json()["choices"][0]["prompt_token_ids"]
+    again = await client.post("/v1/completions", json={"prompt": ids, **asked})
+    assert chat.json()["prompt_token_ids"] == ids
+    choices = [reply.json()["choices"][0] for reply in (chat, text, again)]
+    assert len({tuple(choice["token_ids"]) for choice in choices}) == 1
+
+
+async def test_a_cached_prefix_shows_in_the_usage(client: httpx2.AsyncClient) -> None:
+    body = {"prompt": "x" * 100, "max_tokens": 1}
+    cached = [
+        (await client.post("/v1/completions", json=body)).json()["usage"]["prompt_tokens_details"]
+        for _ in range(2)
+    ]
+    assert cached == [{"cached_tokens": 0}, {"cached_tokens": 96}]
+
+
+async def test_special_tokens_are_in_the_text_only_where_asked(client: httpx2.AsyncClient) -> None:
+    ids = (await client.post("/tokenize", json={"prompt": "<|end|><think>a"})).json()["tokens"]
+    text = (await client.post("/detokenize", json={"tokens": ids})).json()["prompt"]
+    assert (len(ids), text) == (3, "<|end|><think>a")
+
+
+async def test_the_checkpoints_own_sampling_is_the_default(client: httpx2.AsyncClient) -> None:
+    body = {"prompt": "a", "seed": 1, "max_tokens": 30}
+    own = await client.post("/v1/completions", json=body)
+    said = await client.post("/v1/completions", json=body | {"temperature": 0.6, "top_p": 0.95})
+    other = await client.post("/v1/completions", json=body | {"temperature": 2.0, "top_p": 1.0})
+    texts = [reply.json()["choices"][0]["text"] for reply in (own, said, other)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_a_process_says_where_it_is_and_stops_with_its_parent(checkpoint: Path) -> None:
+    with process(str(checkpoint), "--stop-with-parent") as child:
+        where = ready(child)
+        assert where["pid"] == child.pid
+        assert httpx2.get(f"{where['url']}/health").status_code == 200
+        assert child.stdin is not None
+        child.stdin.close()
+        assert child.wait() == 0
+
+
+def test_a_process_serves_on_a_unix_socket_and_removes_it(checkpoint: Path, tmp_path: Path) -> None:
+    uds = tmp_path / "s"
+    with process(str(checkpoint), "--uds", str(uds), "--stop-with-parent") as child:
+        where = ready(child)
+        assert where["uds"] == str(uds)
+        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(uds))) as client:
+            assert client.get(f"{where['url']}/v1/models").status_code == 200
+        assert child.stdin is not None
+        child.stdin.close()
+        assert child.wait() == 0
+    assert not uds.exists()
+
+
+def test_a_process_asks_for_the_key_it_was_given(checkpoint: Path) -> None:
+    with process(str(checkpoint), "--api-key-env", "MY_KEY", MY_KEY="sesame") as child:
+        url = f"{ready(child)['url']}/v1/models"
+        assert httpx2.get(url).status_code == 401
+        headers = {"authorization": "Bearer sesame"}
+        assert httpx2.get(url, headers=headers).status_code == 200
+
+
+def test_an_interrupted_process_stops(checkpoint: Path) -> None:
+    with process(str(checkpoint)) as child:
+        ready(child)
+        child.terminate()
+        assert child.wait() != 0
+
+
+def test_an_unknown_model_is_refused_and_the_shipped_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["plane"]) == 2
+    said = capsys.readouterr().err
+    assert "'plane' is neither shipped" in said
+    with pytest.raises(ConfigError):
+        find("plane")
+
+
+def test_a_key_variable_that_is_not_set_is_an_error(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(checkpoint), "--api-key-env", "COLLAB_NO_SUCH_KEY"]) == 2
+    assert "'COLLAB_NO_SUCH_KEY' is not set" in capsys.readouterr().err
+
+
+def test_two_models_of_one_name_are_refused(checkpoint: Path) -> None:
+    with pytest.raises(ConfigError, match="two models"):
+        Pocket([checkpoint, checkpoint])
