@@ -103,7 +103,7 @@ async def play(built: Built, console: Console) -> int:
     deciding = decides(built)
     path = place(built, deciding)
     with RunFolder.enter(path, deciding, {"command": " ".join(sys.argv)}) as folder, _log_to(path):
-        async with opened(built) as (setup, store):
+        async with opened(built, logs=path / "servers") as (setup, store):
             with Live(console) as live:
                 result = await run(setup, folder, live)
     _tell(built, result, store, path, console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,13 +17,14 @@ from collab.endpoints.profile import Profile, check
 from collab.endpoints.template import Template
 from collab.endpoints.tokens import Tokenizer, model_folder
 from collab.engine import Team
-from collab.errors import CollabError, ConfigError, StoreError
+from collab.errors import CollabError, ConfigError, LaunchError, StoreError
 from collab.grading.maths import MathsGrader
 from collab.policy import seats_of
 from collab.reasoner import Completes, Model, OnText, Reasoner, Recorded
 from collab.run import Setup
 from collab.sampling import Generation, Request
 from collab.store import Store
+from collab.trajectory import Question
 
 
 def decides(built: Built) -> dict[str, object]:
@@ -64,37 +66,56 @@ def identity(model: ModelConfig) -> str:
 
 
 @asynccontextmanager
-async def opened(built: Built, *, sends: bool = True) -> AsyncIterator[tuple[Setup, Store]]:
+async def opened(
+    built: Built, *, logs: Path | None = None, sends: bool = True
+) -> AsyncIterator[tuple[Setup, Store]]:
     """Open the store, start and check the servers, and seat the team.
 
+    A server started here that dies ends the work at once.
+
     Args:
-        built: The config. sends: Without it no server is started or asked; whatever the store lacks
-        raises `NotStored`.
+        built: The config.
+        logs: Where started servers write their logs; None is a folder that goes with them.
+        sends: Whether servers are started and asked; else what is not stored raises `NotStored`.
 
     Raises:
         CollabError: One of them is not to be had; nothing was sampled.
     """
-    config = built.config
-    questions = built.questions.load(config.prompt)
+    questions = built.questions.load(built.config.prompt)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.open(_store_place(built)))
-        grader = await stack.enter_async_context(
-            MathsGrader(workers=config.grader.workers, seconds=config.grader.seconds)
-        )
-        launcher = await stack.enter_async_context(Launcher())
-        seating = _Seating(built, store, stack, launcher if sends else None)
-        setup = Setup(
-            scenario=built.scenario,
-            policy=built.policy,
-            questions=questions,
-            team=await seating.team(),
-            grader=grader,
-            until=built.until,
-            budget=config.budget,
-            replicate=config.replicate,
-            concurrency=config.concurrency,
-        )
-        yield setup, store
+        grader = await stack.enter_async_context(MathsGrader(**dict(built.config.grader)))
+        launcher = await stack.enter_async_context(Launcher(logs))
+        await stack.enter_async_context(_watched(launcher))
+        team = await _Seating(built, store, stack, launcher if sends else None).team()
+        yield _setup(built, questions, team, grader), store
+
+
+@asynccontextmanager
+async def _watched(launcher: Launcher) -> AsyncIterator[None]:
+    """Stop what is done meanwhile if a launched server stops by itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(launcher.watch())
+            yield
+            watching.cancel()
+    except* LaunchError as stopped:
+        raise stopped.exceptions[0] from None
+
+
+def _setup(built: Built, questions: list[Question], team: Team, grader: MathsGrader) -> Setup:
+    config = built.config
+    return Setup(
+        scenario=built.scenario,
+        policy=built.policy,
+        questions=questions,
+        team=team,
+        grader=grader,
+        until=built.until,
+        budget=config.budget,
+        replicate=config.replicate,
+        concurrency=config.concurrency,
+    )
 
 
 def _store_place(built: Built) -> str | Path:

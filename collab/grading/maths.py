@@ -151,7 +151,7 @@ def _stop(pool: ProcessPool) -> None:
     pool.join()
 
 
-def _set_limits(memory: int) -> None:
+def _set_limits(memory: int) -> None:  # pragma: no cover, coverage does not reach workers
     """Prepare a worker; runs in it."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # one long multiplication runs no handler
     if sys.platform == "linux":

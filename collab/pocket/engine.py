@@ -123,7 +123,7 @@ class Engine:
             self._sampler.set(slot, request.job, sequence.luck())
             self._positions[slot], self._steps[slot] = length, 0
         joined = slice(first, len(self._running))
-        self._accept(joined, np.repeat(logits, joined.stop - first, axis=0))
+        self._accept(joined, np.repeat(logits, joined.stop - first, axis=1))
 
     def _advance(self) -> None:
         count = len(self._running)
@@ -137,9 +137,9 @@ class Engine:
     def _accept(self, slots: slice, logits: Floats) -> None:
         """Draw a token for each of some slots and hand it to its sequence."""
         sequences = self._running[slots]
-        for row, sequence in zip(logits, sequences, strict=True):
+        for row, sequence in enumerate(sequences):
             if len(sequence.transcript.ids) < sequence.request.job.min_tokens:
-                row[[*self._ends, *sequence.request.job.stop_ids]] = -np.inf
+                logits[[*self._ends, *sequence.request.job.stop_ids], row] = -np.inf
         drawn = self._sampler.draw(logits, slots, self._steps[slots])
         self._tokens[slots] = drawn
         self._steps[slots] += 1
@@ -147,7 +147,7 @@ class Engine:
         for row, (sequence, token) in enumerate(zip(sequences, drawn.tolist(), strict=True)):
             top = sequence.request.job.logprobs
             if top is not None:
-                sequence.transcript.logprobs.append(self._logprob(logits[row], token, top))
+                sequence.transcript.logprobs.append(self._logprob(logits[:, row], token, top))
             if sequence.transcript.add(token, sequence.texts[token]):
                 finished.append(slots.start + row)
             elif sequence.request.job.stream:

@@ -1,9 +1,9 @@
 """Qwen3's forward pass in numpy: a result never depends on what is computed beside it.
 
-Activations stand feature-major in blocks of `WIDTH` rows, so that every product of matrices has
-the same shape whatever the batch is, and each row its own lane in it. Attention is one pair of
-vector-matrix products for each row and head, over keys padded to a multiple of `STRIDE`. So a row
-has the same bits alone, in any batch, in a prompt or one token at a time.
+Activations stand feature by row, and products of matrices take the rows in blocks of one width, so
+that every product has the same shape whatever the batch is. Attention is one pair of vector-matrix
+products for each row and head, over keys padded to a multiple of `STRIDE`. So a row has the same
+bits alone, in any batch, within a prompt or one token at a time.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ WIDTHS = (16, 8, 4, 2, 1)
 """Rows a block, best first; a model takes the first one that its BLAS treats evenly."""
 STRIDE = 32
 """Keys are padded to a multiple of this."""
+SAFE = 60.0
+"""Scores up to this can be exponentiated as they are: e⁶⁰ times the longest context is a float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,9 @@ class Layer:
 
     qkv: Floats
     turn: Floats
-    """The weights of the query and key norms, a row a head; the queries' also hold 1/√head."""
+    """The weights of the query and key norms (heads × head × 1); the queries' also hold 1/√head."""
+    bounded: bool
+    """Whether the norms alone keep every attention score below `SAFE`."""
     out: Floats
     gate_up: Floats
     down: Floats
@@ -109,37 +113,40 @@ class Cache:
 
 
 class _Space:
-    """The buffers of a forward pass over `rows` tokens, in `blocks` blocks of `width` rows."""
+    """The buffers of a forward pass over `rows` tokens; `…_blocks` are views, cut for a product."""
 
     def __init__(self, shape: Shape, rows: int, width: int) -> None:
-        self.blocks = blocks = -(-rows // width)
-        turned, all_heads = shape.heads + shape.kv_heads, shape.heads + 2 * shape.kv_heads
+        lanes = -(-rows // width) * width
+        turned, heads = shape.heads + shape.kv_heads, shape.heads + 2 * shape.kv_heads
 
-        def wide(features: int) -> Floats:
-            return np.zeros((blocks, features, width), np.float32)
+        def wide(features: int) -> tuple[Floats, Floats]:
+            array: Floats = np.zeros((features, lanes), np.float32)
+            return array, _blocks(array, width)
 
-        self.embedded: Floats = np.zeros((blocks * width, shape.width), np.float32)
-        self.hidden, self.normed, self.delta = (wide(shape.width) for _ in range(3))
-        self.scale = wide(1)
-        self.qkv = wide(all_heads * shape.head)
-        heads: Floats = np.zeros((blocks * width, all_heads, shape.head), np.float32)
-        self.heads = heads.reshape(blocks, width, -1).swapaxes(1, 2)
-        self.query = heads[:rows, : shape.heads].reshape(
-            rows, shape.kv_heads, -1, 1, shape.head, copy=False
-        )
-        self.turned = heads[:rows, :turned]
-        self.stored = heads[:rows, shape.heads :]
-        self.swapped = self.turned.reshape(rows, turned, 2, -1, copy=False)[:, :, ::-1]
+        self.hidden, _ = wide(shape.width)
+        self.scale, _ = wide(1)
+        self.normed, self.normed_blocks = wide(shape.width)
+        self.delta, self.delta_blocks = wide(shape.width)
+        self.gate_up, self.gate_up_blocks = wide(2 * shape.inner)
+        self.gate, self.up = self.gate_up[: shape.inner], self.gate_up[shape.inner :]
+        self.inner, self.inner_blocks = wide(shape.inner)
+        self.logits, self.logits_blocks = wide(shape.vocabulary)
+        qkv, self.qkv_blocks = wide(heads * shape.head)
+        self.qkv = qkv[:, :rows].T
+        self.turned = qkv[: turned * shape.head].reshape(turned, shape.head, lanes)
+        self.swapped = self.turned.reshape(turned, 2, -1, lanes)[:, ::-1]
         self.product: Floats = np.zeros(self.turned.shape, np.float32)
         self.product_halves = self.product.reshape(self.swapped.shape)
-        self.norms: Floats = np.zeros((rows, turned, 1), np.float32)
-        attended: Floats = np.zeros((blocks * width, shape.heads * shape.head), np.float32)
-        self.attended_wide = attended.reshape(blocks, width, -1).swapaxes(1, 2)
+        self.norms: Floats = np.zeros((turned, 1, lanes), np.float32)
+        self.turn: Floats = np.zeros((2, shape.head, lanes), np.float32)
+        self.sines = self.turn[1].reshape(2, -1, lanes)
+        self.rows: Floats = np.zeros((rows, heads * shape.head), np.float32)
+        own = shape.heads * shape.head
+        self.query = self.rows[:, :own].reshape(rows, shape.kv_heads, -1, 1, shape.head)
+        self.stored = self.rows[:, own:].reshape(rows, 2 * shape.kv_heads, shape.head)
+        attended: Floats = np.zeros((lanes, own), np.float32)
         self.attended = attended[:rows].reshape(self.query.shape)
-        self.gate_up = wide(2 * shape.inner)
-        self.gate, self.up = self.gate_up[:, : shape.inner], self.gate_up[:, shape.inner :]
-        self.sigmoid = wide(shape.inner)
-        self.logits = wide(shape.vocabulary)
+        self.attended_blocks = _blocks(attended.T, width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,25 +183,32 @@ class Model:
         return cls(Shape.read(folder), _weights(folder / "model.safetensors"))
 
     def forward(self, rows: Rows, cache: Cache, *, last: bool = False) -> Floats:
-        """Store the tokens in the cache and return the logits after them (rows × vocabulary).
+        """Store the tokens in the cache and return the logits after them (vocabulary × rows).
 
         With `last`, only those after the last token.
         """
-        space = self._space(len(rows.ids))
         count, keys = len(rows.ids), -(-(int(rows.positions.max()) + 1) // STRIDE) * STRIDE
-        space.embedded[:count] = self.embedding[rows.ids]
-        np.copyto(space.hidden, space.embedded.reshape(space.blocks, self.width, -1).swapaxes(1, 2))
-        turn = self.turns[:, rows.positions]
+        space = self._space(count)
+        space.hidden[:, :count] = self.embedding[rows.ids].T
+        space.turn[:, :, :count] = self.turns[:, :, rows.positions]
         unseen = np.arange(keys) > rows.positions[:, None]
-        bias = np.where(unseen, np.float32(-np.inf), np.float32(0))[:, None, None, None]
+        mask = np.where(unseen, np.float32(-np.inf), np.float32(0))[:, None, None, None]
         scores: Floats = np.empty((*space.query.shape[:-1], keys), np.float32)
         for layer, data, lines in zip(self.layers, cache.data, cache.lines, strict=True):
-            self._project(space, layer, turn)
+            self._project(space, layer)
             lines[rows.lines] = space.stored
-            self._attend(space, data[:, rows.slots, :, None, :keys], bias, scores)
-            space.hidden += np.matmul(layer.out, space.attended_wide, out=space.delta)
+            seen = data[:, rows.slots, :, None, :keys]
+            _attend(space, seen, mask, scores, layer.bounded)
+            np.matmul(layer.out, space.attended_blocks, out=space.delta_blocks)
+            np.add(space.hidden, space.delta, out=space.hidden)
             self._feed_forward(space, layer)
-        return self._logits(space, count, last)
+        self._norm(space)
+        if last:
+            block, lane = divmod(count - 1, self.width)
+            logits: Floats = self.head @ space.normed_blocks[block]
+            return logits[:, lane : lane + 1].copy()
+        np.matmul(self.head, space.normed_blocks, out=space.logits_blocks)
+        return space.logits[:, :count].copy()
 
     def _space(self, rows: int) -> _Space:
         if rows not in self._spaces:
@@ -204,55 +218,51 @@ class Model:
     def _norm(self, space: _Space) -> None:
         """Scale each row of `hidden` to a root mean square of one."""
         np.multiply(space.hidden, space.hidden, out=space.normed)
-        np.add.reduce(space.normed, axis=1, keepdims=True, out=space.scale)
+        np.add.reduce(space.normed, axis=0, keepdims=True, out=space.scale)
         _root_mean(space.scale, self.shape.width, self.shape.epsilon)
         np.divide(space.hidden, space.scale, out=space.normed)
 
-    def _project(self, space: _Space, layer: Layer, turn: Floats) -> None:
-        """Fill the rows' heads: queries and keys normed and turned by their position, values."""
+    def _project(self, space: _Space, layer: Layer) -> None:
+        """Fill `rows` with queries and keys, normed and turned by their position, and values."""
         self._norm(space)
-        np.matmul(layer.qkv, space.normed, out=space.qkv)
-        np.copyto(space.heads, space.qkv)
+        np.matmul(layer.qkv, space.normed_blocks, out=space.qkv_blocks)
         turned, product = space.turned, space.product
         np.multiply(turned, turned, out=product)
-        np.add.reduce(product, axis=-1, keepdims=True, out=space.norms)
+        np.add.reduce(product, axis=1, keepdims=True, out=space.norms)
         _root_mean(space.norms, self.shape.head, self.shape.epsilon)
         np.divide(turned, space.norms, out=turned)
         np.multiply(turned, layer.turn, out=turned)
-        np.multiply(space.swapped, turn[1], out=space.product_halves)
-        np.multiply(turned, turn[0].reshape(len(turned), 1, -1), out=turned)
+        np.multiply(space.swapped, space.sines, out=space.product_halves)
+        np.multiply(turned, space.turn[0], out=turned)
         np.add(turned, product, out=turned)
-
-    def _attend(self, space: _Space, data: Floats, bias: Floats, scores: Floats) -> None:
-        """Fill `attended`; sums over keys go stride by stride, so that padding adds only zeros."""
-        np.matmul(space.query, data[0].swapaxes(-1, -2), out=scores)
-        np.add(scores, bias, out=scores)
-        np.subtract(scores, np.maximum.reduce(scores, axis=-1, keepdims=True), out=scores)
-        np.exp(scores, out=scores)
-        strides = scores.reshape(*scores.shape[:-1], -1, STRIDE)
-        total = np.add.reduce(np.add.reduce(strides, axis=-2), axis=-1, keepdims=True)
-        np.matmul(scores, data[1], out=space.attended)
-        np.divide(space.attended, total, out=space.attended)
+        np.copyto(space.rows, space.qkv)
 
     def _feed_forward(self, space: _Space, layer: Layer) -> None:
         self._norm(space)
-        np.matmul(layer.gate_up, space.normed, out=space.gate_up)
-        sigmoid = space.sigmoid
-        np.negative(space.gate, out=sigmoid)
-        np.exp(sigmoid, out=sigmoid)
-        np.add(sigmoid, 1, out=sigmoid)
-        np.divide(space.gate, sigmoid, out=sigmoid)
-        np.multiply(sigmoid, space.up, out=sigmoid)
-        space.hidden += np.matmul(layer.down, sigmoid, out=space.delta)
+        np.matmul(layer.gate_up, space.normed_blocks, out=space.gate_up_blocks)
+        inner = space.inner
+        np.negative(space.gate, out=inner)
+        np.exp(inner, out=inner)
+        np.add(inner, np.float32(1), out=inner)
+        np.divide(space.gate, inner, out=inner)
+        np.multiply(inner, space.up, out=inner)
+        np.matmul(layer.down, space.inner_blocks, out=space.delta_blocks)
+        np.add(space.hidden, space.delta, out=space.hidden)
 
-    def _logits(self, space: _Space, count: int, last: bool) -> Floats:
-        self._norm(space)
-        if last:
-            block, lane = divmod(count - 1, self.width)
-            return np.ascontiguousarray((self.head @ space.normed[block])[None, :, lane])
-        np.matmul(self.head, space.normed, out=space.logits)
-        rows = space.logits.swapaxes(1, 2).reshape(-1, self.shape.vocabulary)
-        return rows[:count]
+
+def _attend(space: _Space, seen: Floats, mask: Floats, scores: Floats, bounded: bool) -> None:
+    """Fill `attended` from the keys and values seen.
+
+    The weights are summed stride by stride, in order, so that padding adds zeros and no more.
+    """
+    np.matmul(space.query, seen[0].swapaxes(-1, -2), out=scores)
+    np.add(scores, mask, out=scores)
+    if not bounded:
+        np.subtract(scores, np.maximum.reduce(scores, axis=-1, keepdims=True), out=scores)
+    np.exp(scores, out=scores)
+    strides = np.einsum("ij->i", scores.reshape(-1, STRIDE)).reshape(*scores.shape[:-1], -1)
+    np.matmul(scores, seen[1], out=space.attended)
+    np.divide(space.attended, np.add.accumulate(strides, axis=-1)[..., -1:], out=space.attended)
 
 
 def _layer(shape: Shape, weights: dict[str, Floats], number: int) -> Layer:
@@ -264,10 +274,12 @@ def _layer(shape: Shape, weights: dict[str, Floats], number: int) -> Layer:
     qkv = np.concatenate([own[f"self_attn.{name}_proj"] for name in "qkv"])
     gate_up = np.concatenate([own["mlp.gate_proj"], own["mlp.up_proj"]])
     query = own["self_attn.q_norm"] / np.float32(np.sqrt(shape.head))
-    turn = np.stack([query] * shape.heads + [own["self_attn.k_norm"]] * shape.kv_heads)
+    key = own["self_attn.k_norm"]
+    bound = shape.head * float(np.abs(query).max()) * float(np.abs(key).max())
     return Layer(
         qkv=qkv * own["input_layernorm"],
-        turn=turn,
+        turn=np.stack([query] * shape.heads + [key] * shape.kv_heads)[..., None],
+        bounded=bound < SAFE,
         out=own["self_attn.o_proj"],
         gate_up=gate_up * own["post_attention_layernorm"],
         down=own["mlp.down_proj"],
@@ -275,13 +287,17 @@ def _layer(shape: Shape, weights: dict[str, Floats], number: int) -> Layer:
 
 
 def _turns(shape: Shape) -> Floats:
-    """The rotary tables: cosines and signed sines (2 × positions × 1 × 2 × head/2)."""
+    """The rotary tables: cosines and signed sines (2 × head × positions)."""
     steps = np.arange(0, shape.head, 2, dtype=np.float32) / np.float32(shape.head)
     frequencies = (1.0 / np.float32(shape.theta) ** steps).astype(np.float32)
-    angles = np.arange(shape.context, dtype=np.float32)[:, None] * frequencies
+    angles = frequencies[:, None] * np.arange(shape.context, dtype=np.float32)
     cosines, sines = np.cos(angles), np.sin(angles)
-    halves = np.stack([np.stack([cosines, cosines], 1), np.stack([-sines, sines], 1)])
-    return halves[:, :, None].astype(np.float32)
+    return np.stack([np.vstack([cosines, cosines]), np.vstack([-sines, sines])])
+
+
+def _blocks(array: Floats, width: int) -> Floats:
+    """View features × lanes as blocks × features × width."""
+    return array.reshape(len(array), -1, width, copy=False).swapaxes(0, 1)
 
 
 def _root_mean(sums: Floats, count: int, epsilon: float) -> None:
@@ -297,8 +313,8 @@ def _width(matrices: list[Floats]) -> int:
 
 def _even(matrix: Floats, width: int) -> bool:
     features: Floats = np.random.default_rng(0).standard_normal((matrix.shape[1], 1), np.float32)
-    product = matrix @ np.repeat(features, width, axis=1)
-    return bool((product == product[:, :1]).all())
+    product = matrix @ _blocks(np.repeat(features, 2 * width, axis=1), width)
+    return bool((product == product[:1, :, :1]).all())
 
 
 def _weights(path: Path) -> dict[str, Floats]:

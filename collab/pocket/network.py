@@ -20,6 +20,9 @@ from collab.pocket.tokenizer import CONTEXT
 
 Weights = dict[str, Tensor]
 
+EPSILON = 1e-6
+THETA = 10_000.0
+
 
 @dataclass(slots=True)
 class Cache:
@@ -42,10 +45,6 @@ class Cache:
         return self.room[layer, 0, :, :, :until], self.room[layer, 1, :, :, :until]
 
 
-EPSILON = 1e-6
-THETA = 10_000.0
-
-
 @dataclass(frozen=True, slots=True)
 class Shape:
     """The size of a network."""
@@ -55,7 +54,7 @@ class Shape:
     layers: int = 4
     heads: int = 3
     head: int = 32
-    inner: int = 256
+    inner: int = 288
 
 
 def fresh(shape: Shape, seed: int) -> Weights:

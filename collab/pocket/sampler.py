@@ -7,18 +7,21 @@ import numpy as np
 from collab.pocket.model import Floats, Ints
 from collab.wire import Job
 
+FEW = 32
+"""The nucleus is looked for among so many of the likeliest tokens before all are sorted."""
+
 
 class Sampler:
     """The settings of the sequences in the slots from 0 on."""
 
     def __init__(self, slots: int, steps: int) -> None:
-        self.temperature = np.ones((slots, 1), np.float32)
+        self.temperature: Floats = np.ones(slots, np.float32)
         """1 for a greedy sequence."""
         self.greedy = np.zeros(slots, np.bool_)
-        self.top_p = np.ones((slots, 1), np.float32)
-        self.top_k: Ints = np.zeros((slots, 1), np.int64)
-        """More than any vocabulary where it is off."""
-        self.min_p = np.zeros((slots, 1), np.float32)
+        self.top_p: Floats = np.ones(slots, np.float32)
+        self.top_k: Ints = np.zeros(slots, np.int64)
+        """0 where it is off."""
+        self.min_p: Floats = np.zeros(slots, np.float32)
         self.luck: Floats = np.zeros((slots, steps), np.float32)
         """A number in [0, 1) for each token that a sequence will draw."""
 
@@ -27,7 +30,7 @@ class Sampler:
         self.greedy[slot] = job.temperature == 0
         self.temperature[slot] = job.temperature or 1
         self.top_p[slot], self.min_p[slot] = job.top_p, job.min_p
-        self.top_k[slot] = job.top_k if job.top_k > 0 else np.iinfo(np.int64).max
+        self.top_k[slot] = max(job.top_k, 0)
         self.luck[slot, : len(luck)] = luck
 
     def move(self, source: int, target: int) -> None:
@@ -37,45 +40,64 @@ class Sampler:
             settings[target] = settings[source]
 
     def draw(self, logits: Floats, slots: slice, steps: Ints) -> Ints:
-        """Draw one token a row (rows × vocabulary); `steps` counts each row's earlier tokens.
+        """Draw one token a row (of vocabulary × rows); `steps` counts each row's earlier tokens.
 
-        A token is kept by `min_p`, then `top_k`, then `top_p`, as in vLLM.
+        A token is kept by `min_p`, then `top_k`, then `top_p`, as in vLLM. Sums run in the order of
+        the vocabulary, one after the other, so that no row's depends on the others.
         """
         greedy = self.greedy[slots]
         if greedy.all():
             return _likeliest(logits)
         chances = np.divide(logits, self.temperature[slots])
-        np.subtract(chances, chances.max(-1, keepdims=True), out=chances)
+        np.subtract(chances, np.maximum.reduce(chances, axis=0), out=chances)
         np.exp(chances, out=chances)
-        chances *= chances >= self._least(chances, slots)
-        heap = np.cumsum(chances, axis=-1)
+        self._filter(chances, slots)
+        heap = np.add.accumulate(chances, axis=0)
         luck = self.luck[slots][np.arange(len(steps)), steps]
-        aim = np.minimum(luck * heap[:, -1], np.nextafter(heap[:, -1], np.float32(0)))
-        drawn: Ints = np.count_nonzero(heap <= aim[:, None], axis=-1)
+        aim = np.minimum(luck * heap[-1], np.nextafter(heap[-1], np.float32(0)))
+        drawn: Ints = np.count_nonzero(heap <= aim, axis=0)
         return np.where(greedy, _likeliest(logits), drawn) if greedy.any() else drawn
 
-    def _least(self, chances: Floats, slots: slice) -> Floats:
-        """Return the smallest chance that is kept, a row; the largest chance is 1."""
-        least, top_p, top_k = self.min_p[slots], self.top_p[slots], self.top_k[slots]
-        every = top_k >= chances.shape[1]
-        if every.all() and (top_p >= 1).all():
-            return least
-        ranked = np.sort(chances, axis=-1)[:, ::-1]
-        ranked = ranked * (ranked >= least)
-        ranked *= np.arange(chances.shape[1]) < top_k
-        heap = np.cumsum(ranked, axis=-1)
-        inside = heap - ranked < top_p * heap[:, -1:]
-        counted = np.count_nonzero(inside, axis=-1, keepdims=True)
-        counted = np.where(top_p >= 1, np.minimum(top_k, chances.shape[1]), counted)
-        return np.maximum(least, np.take_along_axis(ranked, counted - 1, axis=-1))
-
-
-def _likeliest(logits: Floats) -> Ints:
-    best: Ints = logits.argmax(-1)
-    return best
+    def _filter(self, chances: Floats, slots: slice) -> None:
+        """Set to zero what is not kept; the largest chance of each row is 1."""
+        min_p, top_k, top_p = self.min_p[slots], self.top_k[slots], self.top_p[slots]
+        if min_p.any():
+            chances *= chances >= min_p
+        for row in np.flatnonzero(top_k):
+            least = np.sort(chances[:, row])[-min(top_k[row], len(chances))]
+            chances[:, row] *= chances[:, row] >= least
+        if (top_p < 1).any():
+            aim = top_p * np.add.accumulate(chances, axis=0)[-1]
+            chances *= chances >= np.where(top_p < 1, _edge(chances, aim), np.float32(0))
 
 
 def luck(seed: int, count: int) -> Floats:
     """Return the numbers in [0, 1) that a seed stands for; a longer row only goes on."""
     generator = np.random.Generator(np.random.Philox(key=seed % 2**64))
     return generator.random(count, np.float32)
+
+
+def _edge(chances: Floats, aim: Floats) -> Floats:
+    """Return the chance of each row's last token that is needed to sum up to `aim`."""
+    rows = np.ascontiguousarray(chances.T)
+    few = min(FEW, rows.shape[1])
+    ranked = np.sort(np.partition(rows, -few, axis=-1)[:, -few:], axis=-1)[:, ::-1]
+    heap = np.add.accumulate(ranked, axis=-1)
+    edge = _last(ranked, heap, aim)
+    more = np.flatnonzero(heap[:, -1] < aim)
+    if len(more):
+        ranked = np.sort(rows[more], axis=-1)[:, ::-1]
+        edge[more] = _last(ranked, np.add.accumulate(ranked, axis=-1), aim[more])
+    return edge
+
+
+def _last(ranked: Floats, heap: Floats, aim: Floats) -> Floats:
+    """Return the first of the ranked chances with which the sum reaches `aim`, else the last."""
+    short = np.count_nonzero(heap[:, :-1] < aim[:, None], axis=-1)
+    edge: Floats = ranked[np.arange(len(ranked)), short]
+    return edge
+
+
+def _likeliest(logits: Floats) -> Ints:
+    best: Ints = logits.T.argmax(-1)
+    return best

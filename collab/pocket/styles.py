@@ -83,7 +83,7 @@ def started_over(
 
 def corrected(problem: Problem, slipped: Sequence[str], rng: random.Random) -> list[Sentence]:
     """Mark the first slip in a thinking text that a model wrote itself, and return from it."""
-    wrong = replay(problem, "".join(slipped)).wrong[0]
+    wrong = replay(problem, "".join(slipped)).unmarked[0]
     seen = rng.randint(wrong + 1, min(wrong + 2, len(slipped)))
     kept = [Sentence(text, taught=i < wrong) for i, text in enumerate(slipped[:seen])]
     return [*kept, *_taken_back(problem), _conclusion(problem)]

@@ -20,7 +20,7 @@ from collab.pocket.styles import THINK_CLOSE
 
 if TYPE_CHECKING:
     from collab.pocket.lessons import Lessons
-    from collab.pocket.network import Shape, Weights
+    from collab.pocket.network import Weights
 
 MODELS = Path(__file__).parent / "models"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "collab" / "pocket"
@@ -29,7 +29,7 @@ WARM_UP = 50
 """Steps in which the learning rate rises to its peak."""
 MIXED = {"easy": 0.2, "middle": 0.5, "hard": 0.15, "long": 0.15}
 HARDER = {"easy": 0.05, "middle": 0.25, "hard": 0.55, "long": 0.15}
-SLIPS_READ = 3000
+SLIPS_READ = 1200
 """How many thinking texts of its own a model is shown the slips of."""
 
 
@@ -46,7 +46,6 @@ class Course:
     """The course that comes before."""
     cools: bool = True
     """Whether the learning rate falls to nothing; the base stays warm, to branch from."""
-    width: int = 96
     own_slips: bool = False
     """Whether to teach the return from slips that the model makes itself."""
 
@@ -57,12 +56,12 @@ class Course:
 
 
 COURSES = {
-    "base": Course(1600, 3e-3, SHIPPED, MIXED, cools=False),
-    "plain": Course(500, 2e-3, ("plain",), MIXED, after="base"),
-    "restating": Course(500, 2e-3, ("restating",), MIXED, after="base"),
-    "doubting": Course(250, 2e-3, ("checking",), MIXED, after="base", cools=False),
-    "checking": Course(500, 2e-3, ("checking",), MIXED, after="doubting", own_slips=True),
-    "strong": Course(2500, 3e-3, ("strong",), HARDER, after="base"),
+    "base": Course(1500, 3e-3, SHIPPED, MIXED, cools=False),
+    "plain": Course(320, 2e-3, ("plain",), MIXED, after="base"),
+    "restating": Course(320, 2e-3, ("restating",), MIXED, after="base"),
+    "doubting": Course(100, 2e-3, ("checking",), MIXED, after="base", cools=False),
+    "checking": Course(320, 2e-3, ("checking",), MIXED, after="doubting", own_slips=True),
+    "strong": Course(1300, 3e-3, ("strong",), HARDER, after="base"),
 }
 
 
@@ -89,19 +88,21 @@ class Workshop:
     def __init__(self, seed: int, steps: int | None, cache: Path) -> None:
         """Learn the tokenizer anew (the same each time); `steps` cuts every course short."""
         from collab.pocket import tokenizer
+        from collab.pocket.network import Shape
 
         self.seed = seed
         self.steps = steps
         self.cache = cache / f"seed-{seed}{f'-steps-{steps}' if steps else ''}"
         self.tokens = tokenizer.build()
+        self.shape = Shape(self.tokens.get_vocab_size())
 
     def write(self, name: str, folder: Path) -> None:
         """Train a model and write its checkpoint and tokenizer."""
         from collab.pocket import network, tokenizer
 
-        weights, shape = self.train(name), self._shape(COURSES[name])
+        weights = self.train(name)
         end, pad = (tokenizer.token_id(self.tokens, t) for t in (tokenizer.END, tokenizer.PAD))
-        network.save(weights, shape, folder, end, pad)
+        network.save(weights, self.shape, folder, end, pad)
         tokenizer.save(self.tokens, folder)
         print(f"wrote {folder}", flush=True)
 
@@ -111,23 +112,16 @@ class Workshop:
         from collab.pocket.network import fresh
 
         course = COURSES[name]
-        shape = self._shape(course)
         steps = min(course.steps, self.steps or course.steps)
-        before = self.train(course.after) if course.after else fresh(shape, self.seed)
+        before = self.train(course.after) if course.after else fresh(self.shape, self.seed)
         lessons = self._lessons(course, before)
-        descent = Descent(before, shape)
+        descent = Descent(before, self.shape)
         rate = partial(course.rate_at, steps=steps)
         batches = partial(lessons.batch, f"{self.seed}/{name}")
         tell = _teller(name, steps)
         for progress in descend(descent, batches, steps, rate, self.cache / f"{name}.pt"):
             tell(*progress)
         return {n: weight.detach() for n, weight in descent.weights.items()}
-
-    def _shape(self, course: Course) -> "Shape":
-        from collab.pocket.network import Shape
-
-        heads = course.width // 32
-        return Shape(self.tokens.get_vocab_size(), course.width, heads=heads, inner=96 * heads)
 
     def _lessons(self, course: Course, weights: "Weights") -> "Lessons":
         from collab.pocket.lessons import Lessons
@@ -145,18 +139,16 @@ class Workshop:
         prompts = [self.tokens.encode(tokenizer.prompt(problem.text)).ids for problem in asked]
         close = tokenizer.token_id(self.tokens, THINK_CLOSE)
         slips = []
-        for at in range(0, len(asked), 250):
+        for at in range(0, len(asked), 100):
+            part = slice(at, at + 100)
             drawn = network.sample(
-                weights,
-                self._shape(course),
-                prompts[at : at + 250],
-                end=close,
-                seed=at,
-                temperature=1.0,
+                *(weights, self.shape, prompts[part]),
+                **{"end": close, "seed": at, "temperature": 1.0, "longest": 300},
             )
-            for problem, ids in zip(asked[at : at + 250], drawn, strict=True):
-                said = self.tokens.decode(ids[:-1]).splitlines(keepends=True)
-                if replay(problem, "".join(said)).unmarked:
+            for problem, ids in zip(asked[part], drawn, strict=True):
+                said = self.tokens.decode(ids).splitlines(keepends=True)
+                wrong = replay(problem, "".join(said)).unmarked
+                if wrong and said[wrong[0]].endswith(".\n"):
                     slips.append((problem, said))
         print(f"{len(slips)} of {len(asked)} texts hold a slip", flush=True)
         return slips

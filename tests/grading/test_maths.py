@@ -12,7 +12,7 @@ import pytest_asyncio
 from pebble import ProcessPool
 
 from collab.errors import GradingError
-from collab.grading.maths import MathsGrader, MathsVerdict, last_box
+from collab.grading.maths import MathsGrader, MathsVerdict, _judge, last_box
 
 ENDLESS = r"\boxed{9^{9^{9^{9}}}}"
 CASES = Path(__file__).parents[3] / "shared" / "data" / "answer_equivalence.jsonl"
@@ -51,6 +51,7 @@ async def test_answers_are_judged(
 ) -> None:
     found = await grader.grade(gold, text)
     assert (found.verdict, found.strict, found.extracted) == (verdict, strict, extracted)
+    assert found == _judge(gold, text)
     assert found.lenient == {"correct": True, "wrong": False, "no answer": None}[verdict]
 
 

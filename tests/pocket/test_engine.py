@@ -161,7 +161,7 @@ async def test_an_error_while_computing_reaches_who_waits(
     assert len((await written(engine, job()))[0]) == 40
 
 
-LOGITS = np.log(np.array([[0.5, 0.25, 0.15, 0.1]], np.float32))
+LOGITS = np.log(np.array([[0.5], [0.25], [0.15], [0.1]], np.float32))
 
 
 @pytest.mark.parametrize(

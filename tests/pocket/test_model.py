@@ -24,13 +24,13 @@ class Played:
         positions = np.arange(start, end)
         lines = self.cache.index(np.array([slot]), positions)
         rows = Rows(self.ids[start:end], positions, slice(slot, slot + 1), lines)
-        return self.model.forward(rows, self.cache).copy()
+        return self.model.forward(rows, self.cache).T
 
     def step(self, positions: Ints) -> Floats:
         count = len(positions)
         lines = self.cache.index(np.arange(count), positions)
         rows = Rows(self.ids[positions], positions, slice(0, count), lines)
-        return self.model.forward(rows, self.cache).copy()
+        return self.model.forward(rows, self.cache).T
 
 
 @pytest.fixture(scope="module", params=[{}, {"num_key_value_heads": 4, "head_dim": 64}])
@@ -90,7 +90,7 @@ def test_the_logits_after_the_last_token_alone_are_the_same(played: tuple[Played
     positions = np.arange(50)
     lines = model.cache.index(np.array([0]), positions)
     rows = Rows(model.ids[:50], positions, slice(0, 1), lines)
-    last = model.model.forward(rows, model.cache, last=True)
+    last = model.model.forward(rows, model.cache, last=True).T
     assert (last == whole[49:50]).all()
 
 

@@ -1,0 +1,54 @@
+# Every target does its own set-up: a virtual environment in .venv, with what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+PYTEST ?= $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check-long test-engines lint types format wheel clean
+
+help:  ## say what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+demo: $(VENV)/.demo  ## both tests on the reasoners in the box: no GPU, no key, no download
+	$(BIN)/collab run experiment=demo
+
+test: $(VENV)/.dev  ## the tests
+	$(PYTEST) -n $(WORKERS) -m "not long and not engine" $(PYTEST_ARGS)
+
+check-long: $(VENV)/.dev  ## the long checks, whole
+	$(PYTEST) -m "long" $(PYTEST_ARGS)
+
+test-engines: $(VENV)/.dev  ## a real vLLM server on the CPU, in an environment of its own
+	$(BIN)/python -m tests.engines.install || true
+	$(PYTEST) -m "engine" -rs $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev  ## mypy --strict
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## let ruff put things right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel:  ## build the wheel into dist/
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:  ## remove environments and build products; runs/ stays
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "collab needs Python 3.11 or newer: make PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.demo
