@@ -9,7 +9,7 @@ token vocabularies of today's models.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -20,7 +20,9 @@ from typing_extensions import override
 from collab.settings import Settings
 from collab.trajectory import Recording
 
-_SENTENCE = re.compile(r"(?<!^\d)(?<!\n\d)[.!?…][\"'”’)\]]*(?:\n+|(?=[ \t]))|\n{2,}")
+_MARK = r"[.!?…][\"'”’)\]]*"
+_IN_LIST = r"(?<!^\d)(?<!\n\d)(?<!^\d\d)(?<!\n\d\d)"
+_SENTENCE = re.compile(rf"{_MARK}\n+|{_IN_LIST}{_MARK}(?=[ \t])|\n{{2,}}")
 _PARAGRAPH = re.compile(r"(?<=\S)\s*?\n{2,}")
 _WORD = re.compile(r"\S+")
 
@@ -182,17 +184,20 @@ def sentence_ends(text: str) -> Iterable[int]:
     return (found.end() for found in _SENTENCE.finditer(text))
 
 
-def cut_at_share(recording: Recording, share: float) -> Cut:
+def cut_at_share(recording: Recording, share: float, start: int = 0) -> Cut:
     """Cut a recording at the sentence end nearest to a share of its length.
 
-    A share above 0 never cuts to nothing (paper §2.1: "always at the end of the nearest sentence").
+    A share above 0 never cuts to nothing (paper §2.1: "always at the end of the nearest sentence"),
+    nor to nothing behind the character `start`.
 
     Raises:
         ValueError: The share lies outside 0 to 1.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"a share of {share!r} lies outside 0 to 1")
-    return nearest_cut(recording, share * _length(recording)) if share else Cut(0, 0, 0.0)
+    if not share:
+        return _cut_of(recording, 0)
+    return nearest_cut(recording, share * _length(recording), start)
 
 
 def nearest_cut(recording: Recording, length: float, start: int = 0) -> Cut:
@@ -210,6 +215,13 @@ def nearest_cut(recording: Recording, length: float, start: int = 0) -> Cut:
 def cut_after(recording: Recording, chars: int) -> Cut:
     """Cut a recording at the last token that ends at or before a character."""
     return _cut_of(recording, chars)
+
+
+def cut_through(recording: Recording, chars: int) -> Cut:
+    """Cut a recording at the first token that ends at or after a character."""
+    if recording.ends is None:
+        return _cut_of(recording, chars)
+    return _cut_of(recording, recording.ends[bisect_left(recording.ends, chars)])
 
 
 def _cuts(recording: Recording) -> list[Cut]:

@@ -23,7 +23,7 @@ from collab.errors import ConfigError
 from collab.policy import Policy, seats_of
 from collab.questions import Prompt, QuestionSet
 from collab.sampling import Sampling
-from collab.scenario import Scenario
+from collab.scenario import Scenario, with_factors
 from collab.settings import Settings
 
 Target = dict[str, Any]  # any: the settings of a class that only instantiation knows
@@ -133,7 +133,8 @@ def read(composed: DictConfig) -> RunConfig:
     try:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(_first_line(error)) from None
+        where = f"{error.full_key}: " if error.full_key else ""
+        raise ConfigError(where + _in_one_line(error)) from None
     assert isinstance(plain, dict)
     plain.pop("hydra", None)
     plain.pop("experiment", None)
@@ -182,7 +183,11 @@ def make(target: Target, protocol: type, where: str) -> Any:  # any: of the prot
 def explain(error: ValidationError, where: str = "") -> str:
     """Say in one line what pydantic found wrong, each setting with its value."""
     parts = []
+    places = [found["loc"] for found in error.errors()]
     for found in error.errors():
+        here = found["loc"]
+        if any(place[: len(here)] == here != place for place in places):
+            continue  # what lies inside it was refused: that says more
         key = ".".join(str(part) for part in (where, *found["loc"]) if part != "")
         message = found["msg"].removeprefix("Value error, ")
         given = "" if isinstance(found["input"], dict) else f" (given: {found['input']!r})"
@@ -198,7 +203,7 @@ def _check(target: Target, protocol: type | tuple[type, ...], where: str) -> Non
         found = get_class(name)
     except (HydraException, ImportError, ValueError) as error:
         raise ConfigError(
-            f"{where}._target_={name!r} cannot be loaded: {_first_line(error)}"
+            f"{where}._target_={name!r} cannot be loaded: {_in_one_line(error)}"
         ) from None
     protocols = protocol if isinstance(protocol, tuple) else (protocol,)
     if not any(_offers(found, one) for one in protocols):
@@ -233,8 +238,10 @@ def _nested(value: object, where: str) -> Iterator[tuple[str, Target]]:
 
 
 def _check_seats(built: Built) -> None:
-    team = built.config.team
-    for seat, role in seats_of(built.policy).items():
+    team, solos = built.config.team, built.scenario.solos()
+    factors = built.scenario.factors()
+    played = with_factors(built.policy, **factors) if factors else built.policy
+    for seat, role in seats_of(played).items():
         if seat not in team:
             raise ConfigError(
                 f"seat {seat!r} is not in the team (seats: {', '.join(sorted(team))}); set the "
@@ -242,7 +249,12 @@ def _check_seats(built: Built) -> None:
             )
         if role.name == "adviser" and isinstance(team[seat], RecordingConfig):
             raise ConfigError(f"seat {seat!r} is asked for advice but is a recording")
-    for seat in built.scenario.solos():
+        if not solos and isinstance(team[seat], RecordingConfig):
+            raise ConfigError(
+                f"seat {seat!r} is a recording, and this scenario hands out none; "
+                f"set model@team.{seat}=…"
+            )
+    for seat in solos:
         if not isinstance(team.get(seat), ModelConfig):
             raise ConfigError(
                 f"the scenario needs solo draws of seat {seat!r}, which has no model "
@@ -251,5 +263,7 @@ def _check_seats(built: Built) -> None:
             )
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _in_one_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type="))]
+    return " ".join(kept) or type(error).__name__

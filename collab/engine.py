@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Literal
 
@@ -170,8 +170,8 @@ class _Table:
             raise PolicyError(f"{self._name} took {STEPS} decisions without an end")
         decision = await self._case.policy.decide(self._view())
         self._steps += 1
-        self._memo = decision.memo
         await self._carry_out(decision)
+        self._memo = decision.memo
 
     @property
     def _name(self) -> str:
@@ -199,10 +199,13 @@ class _Table:
 
     async def _write(self, decision: Write) -> None:
         seat, until = decision.seat, decision.until or self._until
-        recording = self._recording(seat, until)
+        reasoner = self._team[seat]
+        recording = self._recording(seat, reasoner, until)
         if recording is not None:
             unit = play(recording, self._played[seat], until, seat, decision.why)
             self._played[seat] += len(unit.text)
+            if unit.ids is None:
+                unit = replace(unit, tokens=self._team.count(unit.text, seat))
             self.add(Wrote(unit, decision.memo))
             return
         if isinstance(until, Share | Length):
@@ -221,12 +224,15 @@ class _Table:
             self.over("answered")
         elif written.reached in ("length", "turn over"):
             self.over("never closed")
+        elif written.reached == "context":
+            self.over("context full")
 
     async def _answer(self, seat: str, why: str) -> None:
         written = await self._turn(seat, "answer", Answer(), why)
         for unit in written.units:
             self.add(Wrote(unit))
-        self.over("answered")
+        full = written.reached == "context" and not self.trajectory.answer
+        self.over("context full" if full else "answered")
 
     async def _turn(self, seat: str, phase: Phase, until: Boundary, why: str) -> Written:
         turn = Turn(
@@ -245,17 +251,20 @@ class _Table:
         self.stored += written.stored
         return written
 
-    def _recording(self, seat: str, until: Boundary) -> Recording | None:
+    def _recording(self, seat: str, reasoner: Reasoner, until: Boundary) -> Recording | None:
         """Return the seat's recording if this is a turn to play it."""
         recording = self._case.opening.get(seat)
         if recording is None or self._played[seat] >= len(recording.text):
             return None
-        only_recorded = isinstance(self._team[seat], Recorded)
-        return recording if only_recorded or isinstance(until, Share | Length) else None
+        playing = isinstance(reasoner, Recorded) or isinstance(until, Share | Length)
+        return recording if playing else None
 
     def _number(self, request: Request) -> int:
-        """Name the draw: by the case, and by how often this episode asked this prompt."""
-        digest = digest_of(request)
+        """Name the draw: by the case, and by how often this episode asked this prompt.
+
+        How the text is to be cut makes no other prompt of it: the seed is the same.
+        """
+        digest = digest_of(replace(request, max_tokens=1, stop=(), logprobs=None))
         nth = self._asked[digest]
         self._asked[digest] += 1
         if self._case.draw is not None and nth == 0:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -83,14 +82,20 @@ class RunFolder:
             RunError: There is none.
         """
         try:
-            manifest: Plain = json.loads((self.path / "manifest.json").read_text())
-        except (OSError, json.JSONDecodeError) as error:
+            manifest: Plain = json.loads((self.path / "manifest.json").read_bytes())
+        except (OSError, ValueError) as error:
             raise RunError(f"{str(self.path)!r} is no run folder: {error}") from None
         return manifest
 
     def episodes(self) -> Iterator[tuple[Episode, Plain]]:
-        """Yield the finished episodes, each with the row that it was read from."""
-        for row in self._rows("episodes.jsonl"):
+        """Yield the finished episodes, each with the row that it was read from.
+
+        A case that was played again after a stop comes once: its last line counts.
+        """
+        last = {row["case"]: nth for nth, row in enumerate(self._rows("episodes.jsonl"))}
+        for nth, row in enumerate(self._rows("episodes.jsonl")):
+            if last[row["case"]] != nth:
+                continue
             trajectory = Trajectory.replay(_EVENTS.validate_python(row["log"]))
             yield (
                 Episode(row["case"], trajectory, row["finish"], row["sampled"], row["stored"]),
@@ -122,13 +127,12 @@ class RunFolder:
 
     def write(self, name: str, text: str) -> None:
         """Write a whole file, so that nobody ever reads half of it."""
-        with tempfile.NamedTemporaryFile(
-            "w", dir=self.path, prefix=f".{name}.", delete=False, encoding="utf-8"
-        ) as file:
+        aside = self.path / f".{name}.new"
+        with aside.open("w", encoding="utf-8", errors="surrogatepass") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(file.name, self.path / name)
+        os.replace(aside, self.path / name)
 
     def _open(self, decides: Plain, start: Plain) -> None:
         decides = json.loads(json.dumps(decides, default=str))
@@ -150,15 +154,15 @@ class RunFolder:
         path = self.path / name
         if not path.exists():
             return
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:  # bytes: a torn line may end inside a character
             for line in file:
-                if line.endswith("\n"):
+                if line.endswith(b"\n"):
                     yield json.loads(line)
 
     def _append(self, name: str, row: Plain) -> None:
         line = json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n"
         try:
-            with (self.path / name).open("a", encoding="utf-8") as file:
+            with (self.path / name).open("a", encoding="utf-8", errors="surrogatepass") as file:
                 file.write(line)
         except OSError as error:
             raise RunError(f"cannot write to {str(self.path / name)!r}: {error}") from None

@@ -58,7 +58,7 @@ def open_doors(config_dirs: Iterable[str] = ()) -> None:
     for point in entry_points(group="collab.conf"):
         try:
             package = files(point.value)
-        except ModuleNotFoundError as error:
+        except Exception as error:  # a stranger's package may raise anything while it is imported
             raise ConfigError(f"plugin {point.name!r} cannot be imported: {error}") from None
         _refuse_taken_names(Path(str(package)), point.value)
         _packages.append(point.value)

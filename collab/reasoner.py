@@ -7,9 +7,10 @@ wherever ids are known.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from collab.boundary import (
@@ -20,6 +21,7 @@ from collab.boundary import (
     Share,
     cut_after,
     cut_at_share,
+    cut_through,
     nearest_cut,
 )
 from collab.draws import seed_of
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from collab.store import Store
 
 OnText = Callable[[str], None]
-Reached = Literal["boundary", "end", "length", "turn over"]
+Reached = Literal["boundary", "end", "length", "context", "turn over"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Written:
     units: tuple[Unit, ...]
     reached: Reached
     """`end`: its own close tag or, in the answer, its end of turn. `turn over`: it ended its turn
-    inside the thinking."""
+    inside the thinking. `length`, `context`: the budget, or the model's context, is used up."""
     sampled: int = 0
     """Generations that were drawn now."""
     stored: int = 0
@@ -175,13 +177,14 @@ class Model:
     async def write(self, turn: Turn) -> Written:
         """Sample from the exact trajectory until the boundary, the close tag or the budget."""
         laid = self.dialect.prompt(turn.question.messages, turn.trajectory, turn.phase, turn.seat)
-        room = self._room(turn, laid.prompt)
+        room, wall = self._room(turn, laid.prompt)
         draft = _Draft(self, turn, laid.prompt)
         while not draft.reached(room):
             request = draft.request(room)
             (drawn,) = await self._draw(request, [turn.number(request)], turn.on_text)
             draft.add(drawn)
-        return draft.written()
+        written = draft.written()
+        return replace(written, reached=wall) if written.reached == "length" else written
 
     def reads(self, turn: Turn) -> str:
         """Return the text of the exact prompt that a turn would send."""
@@ -197,7 +200,8 @@ class Model:
         """Draw whole trajectories, thinking and answer, from the bank's numbers."""
         turn = Turn("", question, Trajectory(), "thinking", Answer(), budget, lambda _: 0)
         prompt = self.dialect.prompt(question.messages, turn.trajectory, "thinking", "").prompt
-        request = _Draft(self, turn, prompt).request(self._room(turn, prompt))
+        room, _ = self._room(turn, prompt)
+        request = _Draft(self, turn, prompt).request(room)
         taken = await self._draw(request, draws)
         return [(self._recording(turn, prompt, drawn), drawn) for drawn in taken]
 
@@ -210,7 +214,7 @@ class Model:
         laid = self.dialect.prompt(
             (*turn.question.messages, asked), Trajectory(), "answer", turn.seat
         )
-        room = self._room(turn, laid.prompt)
+        room, _ = self._room(turn, laid.prompt)
         request = Request(
             self.identity, laid.prompt, self.sampling, max(room, 1), (), None, self.replicate
         )
@@ -242,17 +246,20 @@ class Model:
             closed=bool(rest) or written.reached == "end",
         )
 
-    def _room(self, turn: Turn, prompt: Prompt) -> int:
-        """Return how many tokens may still be written under the budget and in the context."""
+    def _room(self, turn: Turn, prompt: Prompt) -> tuple[int, Literal["length", "context"]]:
+        """Return how many tokens may still be written, and what sets this bound."""
         messages = turn.question.messages
         head = self.dialect.prompt(messages, Trajectory(), "thinking", turn.seat).prompt
-        size = self._size(prompt)
-        opening = size - self._size(head)
-        room = turn.budget - opening
-        return room if self.context is None else min(room, self.context - size)
+        size, before = self._size(prompt), self._size(head)
+        if size is None or before is None:
+            return turn.budget - turn.trajectory.tokens, "length"
+        room = turn.budget - (size - before)
+        if self.context is not None and self.context - size < room:
+            return self.context - size, "context"
+        return room, "length"
 
-    def _size(self, prompt: Prompt) -> int:
-        return (self.count(prompt) or 0) if isinstance(prompt, str) else len(prompt)
+    def _size(self, prompt: Prompt) -> int | None:
+        return self.count(prompt) if isinstance(prompt, str) else len(prompt)
 
     async def _draw(
         self, request: Request, draws: Sequence[int] | range, on_text: OnText | None = None
@@ -268,7 +275,9 @@ class Model:
         generation = drawn.generation
         if generation.ids is None or self.tokenizer is None:
             return generation.text, None
-        ids = self.tokenizer.without_end(generation.ids)
+        ids, close = generation.ids, self.dialect.close_ids
+        if not close or ids[-len(close) :] != close:  # in some models the close is special too
+            ids = self.tokenizer.without_end(ids)
         return self.tokenizer.decode(ids), ids
 
 
@@ -283,6 +292,8 @@ class _Draft:
     ids: tuple[int, ...] | None = ()
     tokens: int = 0
     drawn: list[Drawn] = field(default_factory=list)
+    stuck: bool = False
+    """Whether the last request brought nothing but special tokens."""
 
     @property
     def _last(self) -> Drawn | None:
@@ -320,6 +331,7 @@ class _Draft:
         """Take one generation in."""
         self.drawn.append(drawn)
         text, ids = self.model._clean(drawn)
+        self.stuck = not (text or ids)
         self.tokens += len(ids) if ids is not None else drawn.generation.completion_tokens
         if ids is None or self.ids is None or self.model.tokenizer is None:
             self.ids, self.text = None, self.text + text
@@ -338,7 +350,8 @@ class _Draft:
             return "end"
         if self.turn.until.cut(self.text) is not None:
             return "boundary"
-        if last.generation.finish == "stop" and not isinstance(last.generation.stop_reason, str):
+        ended = last.generation.finish == "stop"
+        if self.stuck or (ended and not isinstance(last.generation.stop_reason, str)):
             return "end" if self.turn.phase == "answer" else "turn over"
         limit = self.turn.until.limit
         return "boundary" if limit is not None and self.tokens >= limit else None
@@ -350,7 +363,7 @@ class _Draft:
         fresh = sum(drawn.fresh for drawn in self.drawn)
         counts = fresh, len(self.drawn) - fresh
         if closed_at >= 0 and (cut is None or closed_at <= cut):
-            units = [self._unit(0, closed_at)]
+            units = [self._unit(0, closed_at, through=False)]
             if isinstance(self.turn.until, Answer):
                 units.append(
                     replace(self._unit(closed_at + len(self.model.think_close)), phase="answer")
@@ -362,14 +375,18 @@ class _Draft:
     def _over(self) -> Reached:
         return self.reached(self.tokens + 1) or "length"
 
-    def _unit(self, start: int, end: int | None = None) -> Unit:
-        """Make a unit of the text between two characters, moved to whole tokens."""
+    def _unit(self, start: int, end: int | None = None, through: bool = True) -> Unit:
+        """Make a unit of the text between two characters, moved to whole tokens.
+
+        The token that `end` falls into belongs to the unit if it goes `through`.
+        """
         turn, tokenizer = self.turn, self.model.tokenizer
         text, ids, tokens = self.text[start:end], None, self.tokens
         if self.ids is not None and tokenizer is not None:
             ends = (0, *tokenizer.ends(self.ids))
             first = bisect_right(ends, start) - 1
-            last = len(self.ids) if end is None else bisect_right(ends, end) - 1
+            end = ends[-1] if end is None else ends[bisect_left(ends, end)] if through else end
+            last = bisect_right(ends, end) - 1
             ids, text = self.ids[first:last], self.text[ends[first] : ends[last]]
             tokens = len(ids)
         return Unit(
@@ -398,7 +415,8 @@ def play(recording: Recording, played: int, until: Boundary, author: str, why: s
     """
     first = cut_after(recording, played)
     last = _end(recording, first, until)
-    ids = recording.ids[first.tokens : last.tokens] if recording.ids is not None else None
+    known = recording.ids is not None and recording.ends is not None
+    ids = recording.ids[first.tokens : last.tokens] if known and recording.ids else None
     return Unit(
         author=author,
         text=recording.text[first.chars : last.chars],
@@ -414,14 +432,25 @@ def play(recording: Recording, played: int, until: Boundary, author: str, why: s
 def _end(recording: Recording, first: Cut, until: Boundary) -> Cut:
     match until:
         case Share(of=share):
-            return cut_at_share(recording, share)
+            return cut_at_share(recording, share, first.chars)
         case Length(tokens=tokens):
-            return nearest_cut(recording, first.tokens + tokens, start=first.chars)
+            return nearest_cut(recording, _further(recording, first, tokens), start=first.chars)
         case _ if until.limit is not None:
-            tokens = min(first.tokens + until.limit, recording.tokens)
-            return cut_after(
-                recording, recording.ends[tokens - 1] if recording.ends else len(recording.text)
-            )
+            end = ceil(_further(recording, first, until.limit))
+            ends = recording.ends or range(1, len(recording.text) + 1)
+            return cut_through(recording, ends[min(end, len(ends)) - 1])
         case _:
             cut = until.cut(recording.text[first.chars :])
-            return cut_after(recording, len(recording.text) if cut is None else first.chars + cut)
+            return cut_through(recording, len(recording.text) if cut is None else first.chars + cut)
+
+
+def _further(recording: Recording, first: Cut, tokens: int) -> float:
+    """Return the place `tokens` tokens further on, in tokens or, without ids, in characters."""
+    if recording.ends is not None:
+        return first.tokens + tokens
+    if not recording.tokens:
+        raise PolicyError(
+            f"nobody counted the tokens of the recording on {recording.question!r}, so no "
+            f"{tokens} of them can be played; use a share of it"
+        )
+    return first.chars + tokens * len(recording.text) / recording.tokens

@@ -95,6 +95,10 @@ class Scenario(Protocol):
         """Return how many cases so many questions make at most."""
         ...
 
+    def factors(self) -> Mapping[str, object]:
+        """Return what one of its cases sets of the policy: a run checks that the policy has it."""
+        ...
+
     def cases(self, bank: Bank, policy: Policy) -> Plan:
         """Make the cases, each with a policy value, in a fixed order."""
         ...
@@ -149,15 +153,15 @@ def mentions(text: str, answer: str | None) -> bool:
         return False
     at = -1
     while (at := text.find(answer, at + 1)) >= 0:
-        before, after = text[:at][-1:], text[at + len(answer) :]
-        if not _joins(before) and not _joins(after[:1], after[1:2]):
+        before, after = text[max(at - 2, 0) : at], text[at + len(answer) :][:2]
+        if not _joins(before[-1:], before[-2:-1]) and not _joins(after[:1], after[1:]):
             return True
     return False
 
 
-def _joins(char: str, following: str = "") -> bool:
+def _joins(char: str, beyond: str) -> bool:
     """Say whether a neighbouring character belongs to the same word or number."""
-    return char.isalnum() or (char in ".," and char != "" and following.isdigit())
+    return char.isalnum() or (char in (".", ",") and beyond.isdigit())
 
 
 def finish_verdict(episode: Episode) -> Verdict | None:

@@ -236,15 +236,18 @@ class Trajectory:
     @property
     def closed_by(self) -> str | None:
         """The seat whose last living unit ended in its own close tag."""
-        for event in reversed(self.log):
+        tags: list[str | None] = []
+        for event in self.log:
             match event:
+                case Wrote(unit) if unit.phase == "thinking":
+                    tags.append(None)
                 case Ended(seat):
-                    return seat
-                case Asked():
-                    continue
-                case _:
-                    return None
-        return None
+                    tags[-1:] = [seat]
+                case Edited(index, text):
+                    tags[index : index + 1] = [] if text is None else [None]
+                case Rewound(to):
+                    del tags[to:]
+        return tags[-1] if tags else None
 
     @property
     def closed(self) -> Closed | None:

@@ -148,6 +148,17 @@ async def test_a_chat_without_the_flag_opens_a_new_turn(client: httpx2.AsyncClie
     assert "".join(read["token_strs"]).endswith("First we</s>\n<|assistant|>\n<think>\n")
 
 
+async def test_a_message_may_come_in_parts_of_text_and_of_text_alone(
+    client: httpx2.AsyncClient,
+) -> None:
+    parts = [{"type": "text", "text": "How "}, {"type": "text", "text": "much?"}]
+    whole = (await post(client, "/tokenize", messages=[QUESTION])).json()
+    split = (await post(client, "/tokenize", messages=[QUESTION | {"content": parts}])).json()
+    picture = QUESTION | {"content": [{"type": "image_url", "image_url": {"url": "x"}}]}
+    assert split == whole
+    assert (await refusal(client, "/tokenize", messages=[picture]))[:2] == (400, "messages")
+
+
 async def test_tokens_go_back_to_the_text_they_came_from(client: httpx2.AsyncClient) -> None:
     read = (await post(client, "/tokenize", prompt=THOUGHT)).json()
     text = (await post(client, "/detokenize", tokens=read["tokens"])).json()["prompt"]
@@ -228,13 +239,15 @@ async def test_a_body_that_is_no_json_is_refused(client: httpx2.AsyncClient) -> 
 
 
 async def test_only_the_key_opens_the_door_and_health_has_none() -> None:
-    async with ScriptedServer("x", key="sesame") as server:
-        async with httpx2.AsyncClient(base_url=server.url) as client:
-            shut = await client.get("/v1/models")
-            headers = {"authorization": "Bearer sesame"}
-            opened = await client.get("/v1/models", headers=headers)
-            wrong = await client.get("/version", headers={"authorization": "Bearer sesam"})
-            health = await client.get("/health")
+    async with (
+        ScriptedServer("x", key="sesame") as server,
+        httpx2.AsyncClient(base_url=server.url) as client,
+    ):
+        shut = await client.get("/v1/models")
+        headers = {"authorization": "Bearer sesame"}
+        opened = await client.get("/v1/models", headers=headers)
+        wrong = await client.get("/version", headers={"authorization": "Bearer sesam"})
+        health = await client.get("/health")
     codes = [reply.status_code for reply in (shut, opened, wrong, health)]
     assert codes == [401, 200, 401, 200]
 

@@ -43,7 +43,9 @@ def _run(verb: str, arguments: list[str]) -> int:
         status: int = importlib.import_module(f"collab.cli.{verb}").main(arguments)
         return status
     except CollabError as error:
-        print(f"error: {error}", file=sys.stderr)
+        from collab.report.trajectory import safe  # what a server said is in some of them
+
+        print(f"error: {safe(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted: what was sampled is stored; the same command goes on", file=sys.stderr)

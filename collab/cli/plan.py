@@ -91,7 +91,13 @@ async def _episodes(setup: Setup, bank: Bank, console: Console) -> None:
 
     async def one(case: Case) -> None:
         try:
-            episode = await play_case(case, setup.team, until=setup.until, budget=setup.budget)
+            episode = await play_case(
+                case,
+                setup.team,
+                until=setup.until,
+                budget=setup.budget,
+                replicate=setup.replicate,
+            )
         except NotStored:
             count.owed += 1
         else:

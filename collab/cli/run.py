@@ -9,9 +9,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -24,6 +27,7 @@ from collab.folder import RunFolder, digest
 from collab.plugins import open_doors
 from collab.report.live import Live
 from collab.report.tables import summary
+from collab.report.trajectory import safe
 from collab.run import Result, run
 from collab.store import Store
 
@@ -39,7 +43,11 @@ Plays a scenario and prints its table; what was sampled before is not sampled ag
 
 
 class JobFailed(CollabError):
-    """A job of this process failed and has said so."""
+    """A job failed in another process than the one that swept it, and has said so there."""
+
+
+_failed: dict[int, int] = {}
+"""How many jobs failed in this process, where it is the one that took the command."""
 
 
 def main(argv: list[str]) -> int:
@@ -52,6 +60,7 @@ def main(argv: list[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us, who say them in a line
     before = sys.argv
     sys.argv = ["collab run", *rest]
+    _failed[os.getpid()] = 0
     try:
         hydra.main(config_path=f"pkg://{CONF}", config_name="config", version_base="1.3")(job)()
     except JobFailed:
@@ -60,7 +69,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(one_line(error)) from None
     finally:
         sys.argv = before
-    return 0
+    return 1 if _failed[os.getpid()] else 0
 
 
 def _config_dirs(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -82,20 +91,21 @@ def _config_dirs(argv: list[str]) -> tuple[list[str], list[str]]:
 
 
 def job(composed: DictConfig) -> None:
-    """Play one composed config.
+    """Play one composed config; what goes wrong is printed, and the sweep goes on.
 
     Raises:
-        JobFailed: It could not be played, or not all of it; the reason was printed.
+        JobFailed: It was not played to its end, and a launcher runs it in a process of its own.
     """
-    console = Console(stderr=False, soft_wrap=True)
     try:
         built = build(read(composed))
-        failures = asyncio.run(play(built, console))
+        failures = asyncio.run(play(built, Console(soft_wrap=True)))
     except CollabError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise JobFailed(str(error)) from None
-    if failures:
+        failures = 1
+    if failures and os.getpid() not in _failed:
         raise JobFailed(f"{failures} cases failed")
+    if failures:
+        _failed[os.getpid()] += 1
 
 
 async def play(built: Built, console: Console) -> int:
@@ -125,13 +135,15 @@ def _tell(built: Built, result: Result, store: Store, path: Path, console: Conso
     console.print()
     console.print(summary(title, built.scenario.by, result.scores, result.plan.notes))
     for case, error in list(result.failures.items())[:3]:
-        console.print(f"failed: {case}: {error}", style="red", markup=False)
+        console.print(safe(f"failed: {case}: {error}"), style="red", markup=False)
     if len(result.failures) > 3:
-        console.print(f"… and {len(result.failures) - 3} more failed; see {path / 'run.log'}")
+        more = len(result.failures) - 3
+        console.print(f"… and {more} more failed; see {path / 'run.log'}", markup=False)
     console.print(
         f"done: {len(result.scores)} episodes, {store.sampled} generations sampled, "
         f"{store.served} from the store, {path}",
         highlight=False,
+        markup=False,
     )
 
 

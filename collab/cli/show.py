@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from collab.engine import Episode
 from collab.errors import RunError
@@ -55,15 +56,15 @@ def _list(folder: RunFolder, limit: int, console: Console) -> None:
     scores = folder.scores()
     table = Table("episode", "verdict", "given", "tokens", box=None, pad_edge=False)
     for score in list(scores.values())[:limit]:
-        given = safe(score.extracted or "–")[:20]
-        table.add_row(score.case, score.verdict, given, str(score.tokens))
+        given = safe(score.extracted or "–").replace("\n", " ")[:20]
+        table.add_row(Text(safe(score.case)), score.verdict, Text(given), str(score.tokens))
     console.print(table)
     if len(scores) > limit:
         console.print(f"… and {len(scores) - limit} more (--limit)", style="dim")
 
 
 def _show(episode: Episode, row: Plain, scores: dict[str, Score], console: Console) -> None:
-    console.print(episode.case, style="bold", markup=False, highlight=False)
+    console.print(safe(episode.case), style="bold", markup=False, highlight=False)
     console.print(question_of(row["asked"]))
     console.print(shown(episode.trajectory))
     score = scores.get(episode.case)

@@ -1,8 +1,8 @@
 """Continuous batching: each step computes one more token of every running sequence.
 
-Running sequences stand in the cache's slots from 0 on, without gaps; prompts are computed in the
-slot after the last and join from there. Everything runs in one event loop and a step never awaits,
-so nothing is seen half done.
+Running sequences stand in the cache's slots from 0 on, without gaps; a prompt is computed aside
+and joins when it is whole. Everything runs in one event loop and a step never awaits, so nothing
+is seen half done.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ SLOTS = 64
 CHUNK = 64
 """Tokens of a prompt computed at once."""
 PREFIX_BYTES = 128 * 2**20
+LEAST = -9999.0
+"""The log-probability of a token that was not allowed; JSON has no infinity."""
 TURN = 0.002
 """Seconds of computing after which the event loop has its turn."""
 
@@ -40,7 +42,7 @@ class Engine:
         self, model: Model, codec: Codec, ends: frozenset[int], *, slots: int = SLOTS
     ) -> None:
         self._model, self._codec, self._ends, self._slots = model, codec, ends, slots
-        self._cache = Cache(model.shape, slots + 1)
+        self._cache, self._aside = Cache(model.shape), Cache(model.shape)
         self._prefixes = PrefixCache(PREFIX_BYTES)
         self._sampler = Sampler(slots, model.shape.context)
         self._tokens: Ints = np.zeros(slots, np.int64)
@@ -95,19 +97,18 @@ class Engine:
 
     def _fill(self, sequence: _Sequence) -> None:
         """Compute the next chunk of a prompt; after the last one, its sequences join."""
-        ids, slot = sequence.request.job.prompt, self._slots
+        ids = sequence.request.job.prompt
         if self._filled is None:
-            self._filled = self._prefixes.load(self._cache, slot, ids)
+            self._filled = self._prefixes.load(self._aside, 0, ids)
             sequence.request.cached = max(sequence.request.cached, self._filled)
         chunk = ids[self._filled : self._filled + CHUNK]
         positions = np.arange(self._filled, self._filled + len(chunk))
-        lines = self._cache.index(np.array([slot]), positions)
-        rows = Rows(np.array(chunk), positions, slice(slot, slot + 1), lines)
-        logits = self._model.forward(rows, self._cache, last=True)
+        rows = Rows(np.array(chunk), positions, slice(0, 1))
+        logits = self._model.forward(rows, self._aside, last=True)
         self._filled += len(chunk)
         if self._filled == len(ids):
             self._filled = None
-            self._prefixes.save(self._cache, slot, ids)
+            self._prefixes.save(self._aside, 0, ids)
             self._join(sequence.request, logits)
 
     def _join(self, request: _Request, logits: Floats) -> None:
@@ -119,17 +120,16 @@ class Engine:
                 break
             sequence = self._waiting.popleft()
             self._running.append(sequence)
-            self._cache.copy(self._slots, slot, length)
+            self._cache.copy(slot, self._aside, 0, length)
             self._sampler.set(slot, request.job, sequence.luck())
             self._positions[slot], self._steps[slot] = length, 0
         joined = slice(first, len(self._running))
-        self._accept(joined, np.repeat(logits, joined.stop - first, axis=1))
+        self._accept(joined, np.repeat(logits, joined.stop - first, axis=0))
 
     def _advance(self) -> None:
         count = len(self._running)
         running, positions = slice(0, count), self._positions[:count]
-        lines = self._cache.index(np.arange(count), positions)
-        rows = Rows(self._tokens[:count], positions, running, lines)
+        rows = Rows(self._tokens[:count], positions, running)
         logits = self._model.forward(rows, self._cache)
         positions += 1
         self._accept(running, logits)
@@ -139,7 +139,7 @@ class Engine:
         sequences = self._running[slots]
         for row, sequence in enumerate(sequences):
             if len(sequence.transcript.ids) < sequence.request.job.min_tokens:
-                logits[[*self._ends, *sequence.request.job.stop_ids], row] = -np.inf
+                logits[row, [*self._ends, *sequence.request.job.stop_ids]] = -np.inf
         drawn = self._sampler.draw(logits, slots, self._steps[slots])
         self._tokens[slots] = drawn
         self._steps[slots] += 1
@@ -147,7 +147,7 @@ class Engine:
         for row, (sequence, token) in enumerate(zip(sequences, drawn.tolist(), strict=True)):
             top = sequence.request.job.logprobs
             if top is not None:
-                sequence.transcript.logprobs.append(self._logprob(logits[:, row], token, top))
+                sequence.transcript.logprobs.append(self._logprob(logits[row], token, top))
             if sequence.transcript.add(token, sequence.texts[token]):
                 finished.append(slots.start + row)
             elif sequence.request.job.stream:
@@ -160,7 +160,7 @@ class Engine:
     def _logprob(self, logits: Floats, token: int, top: int) -> TokenLogprob:
         """Report on one draw, before temperature and filters as in vLLM."""
         shifted = logits - logits.max()
-        logprobs = shifted - np.log(np.exp(shifted).sum())
+        logprobs = np.maximum(shifted - np.log(np.exp(shifted).sum()), LEAST)
         best = np.argsort(-logprobs, kind="stable")[:top]
         ranked = tuple((self._name(i), float(logprobs[i])) for i in best.tolist())
         return TokenLogprob(self._name(token), float(logprobs[token]), ranked)
@@ -180,7 +180,7 @@ class Engine:
         source = len(self._running)
         if slot < source:
             self._running[slot] = last
-            self._cache.copy(source, slot, int(self._positions[source]))
+            self._cache.copy(slot, self._cache, source, int(self._positions[source]))
             self._sampler.move(source, slot)
             for values in (self._tokens, self._positions, self._steps):
                 values[slot] = values[source]

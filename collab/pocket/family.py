@@ -183,6 +183,7 @@ def _fits(step: Step, steps: Sequence[Step], level: Level) -> bool:
 
 SLIP_MARK = "No, that is wrong."
 AGAIN = "Read it again."
+CONCLUSION = "So the answer is"
 _SUM = re.compile(r"\d+ (?:plus|minus|times) \d+ is \d+")
 _NUMBER = re.compile(r"\d+")
 
@@ -231,8 +232,9 @@ def _follows(problem: Problem, line: str, place: int) -> int | None:
         at = sums.index(found[0]) if found[0] in sums else None
         said = at is not None and _belongs(problem, line[: found.start()] + line[found.end() :])
         return at if said and at in (place, place + 1, 0) else None
-    if line == f"So the answer is {problem.answer}.":
-        return place if place == len(problem.steps) - 1 else None
+    if line.startswith(CONCLUSION):
+        done = place == len(problem.steps) - 1
+        return place if done and line == f"{CONCLUSION} {problem.answer}." else None
     return place if _belongs(problem, line) else None
 
 

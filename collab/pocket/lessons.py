@@ -34,7 +34,7 @@ BATCH = 4096
 """Tokens of a batch."""
 FILL = 1.05
 """Tokens of the examples that are drawn for a batch, as a share of it; a few find no room."""
-STARTED_OVER = 0.3
+STARTED_OVER = 0.5
 """Share of short examples in which the derivation is started over once."""
 OWN_SLIPS = 0.25
 """Share of examples made from the model's own slips, where there are any."""

@@ -27,7 +27,7 @@ WIDTHS = (16, 8, 4, 2, 1)
 STRIDE = 32
 """Keys are padded to a multiple of this."""
 SAFE = 60.0
-"""Scores up to this can be exponentiated as they are: e⁶⁰ times the longest context is a float32."""
+"""Scores up to this are exponentiated as they are: e⁶⁰ times a whole context is a float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,33 +90,48 @@ class Layer:
 
 
 class Cache:
-    """Keys and values of up to `slots` sequences, which stand in the slots from 0 on."""
+    """Keys and values of sequences, one a slot; it grows with what is asked of it."""
 
-    def __init__(self, shape: Shape, slots: int) -> None:
-        self.slots = slots
-        self.context = -(-shape.context // STRIDE) * STRIDE
-        sizes = (shape.layers, 2, slots, shape.kv_heads, self.context, shape.head)
-        self.data: Floats = np.zeros(sizes, np.float32)
-        self.lines = [layer.reshape(-1, shape.head) for layer in self.data]
-        kv, per_slot = np.arange(2 * shape.kv_heads), shape.kv_heads * self.context
-        half, head = np.divmod(kv, shape.kv_heads)
-        self._heads: Ints = half * slots * per_slot + head * self.context
-        self._per_slot = per_slot
+    data: Floats
+    """Layers × keys and values × slots × heads × tokens × head."""
+    lines: list[Floats]
+    """The same of each layer, a token's key or value of one head a line."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._slots = self._tokens = 0
+        self.reserve(1, STRIDE)
+
+    def reserve(self, slots: int, tokens: int) -> None:
+        """Make room for sequences in that many slots, of that many tokens."""
+        if slots <= self._slots and tokens <= self._tokens:
+            return
+        layers, heads, head = self._shape.layers, self._shape.kv_heads, self._shape.head
+        before, old_slots, old_tokens = getattr(self, "data", None), self._slots, self._tokens
+        self._slots = max(old_slots, 1 << (slots - 1).bit_length())
+        self._tokens = max(old_tokens, STRIDE << (-(-tokens // STRIDE) - 1).bit_length())
+        self.data = np.zeros((layers, 2, self._slots, heads, self._tokens, head), np.float32)
+        if before is not None:
+            self.data[:, :, :old_slots, :, :old_tokens] = before
+        self.lines = [layer.reshape(-1, head) for layer in self.data]
+        halves, numbers = np.divmod(np.arange(2 * heads), heads)
+        self._heads: Ints = (halves * self._slots * heads + numbers) * self._tokens
 
     def index(self, slots: Ints, positions: Ints) -> Ints:
         """Say where the keys and values of some tokens stand in `lines` (tokens × heads)."""
-        return (slots * self._per_slot + positions)[:, None] + self._heads
+        return (slots * self._shape.kv_heads * self._tokens + positions)[:, None] + self._heads
 
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Make `target` hold the first `length` tokens of `source`."""
-        self.data[:, :, target, :, :length] = self.data[:, :, source, :, :length]
+    def copy(self, slot: int, source: Cache, source_slot: int, tokens: int) -> None:
+        """Fill a slot with the first tokens of another one, of this cache or of another."""
+        self.reserve(slot + 1, tokens)
+        self.data[:, :, slot, :, :tokens] = source.data[:, :, source_slot, :, :tokens]
 
 
 class _Space:
     """The buffers of a forward pass over `rows` tokens; `…_blocks` are views, cut for a product."""
 
     def __init__(self, shape: Shape, rows: int, width: int) -> None:
-        lanes = -(-rows // width) * width
+        lanes = max(2, -(-rows // width) * width)  # one lane alone would be summed in another order
         turned, heads = shape.heads + shape.kv_heads, shape.heads + 2 * shape.kv_heads
 
         def wide(features: int) -> tuple[Floats, Floats]:
@@ -151,14 +166,12 @@ class _Space:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The tokens of one forward pass: each stands in a slot of the cache, at a position."""
+    """The tokens of one forward pass."""
 
     ids: Ints
     positions: Ints
     slots: slice
-    """The slots attended to: as many as tokens, in their order, or one that all share."""
-    lines: Ints
-    """Where the cache keeps them (`Cache.index`)."""
+    """The cache's slots they belong to: as many as tokens, in their order, or one for all."""
 
 
 class Model:
@@ -183,11 +196,13 @@ class Model:
         return cls(Shape.read(folder), _weights(folder / "model.safetensors"))
 
     def forward(self, rows: Rows, cache: Cache, *, last: bool = False) -> Floats:
-        """Store the tokens in the cache and return the logits after them (vocabulary × rows).
+        """Store the tokens in the cache and return the logits after them (rows × vocabulary).
 
         With `last`, only those after the last token.
         """
         count, keys = len(rows.ids), -(-(int(rows.positions.max()) + 1) // STRIDE) * STRIDE
+        cache.reserve(rows.slots.stop, keys)
+        places = cache.index(np.arange(rows.slots.start, rows.slots.stop), rows.positions)
         space = self._space(count)
         space.hidden[:, :count] = self.embedding[rows.ids].T
         space.turn[:, :, :count] = self.turns[:, :, rows.positions]
@@ -196,7 +211,7 @@ class Model:
         scores: Floats = np.empty((*space.query.shape[:-1], keys), np.float32)
         for layer, data, lines in zip(self.layers, cache.data, cache.lines, strict=True):
             self._project(space, layer)
-            lines[rows.lines] = space.stored
+            lines[places] = space.stored
             seen = data[:, rows.slots, :, None, :keys]
             _attend(space, seen, mask, scores, layer.bounded)
             np.matmul(layer.out, space.attended_blocks, out=space.delta_blocks)
@@ -206,9 +221,9 @@ class Model:
         if last:
             block, lane = divmod(count - 1, self.width)
             logits: Floats = self.head @ space.normed_blocks[block]
-            return logits[:, lane : lane + 1].copy()
+            return logits[:, lane : lane + 1].T.copy()
         np.matmul(self.head, space.normed_blocks, out=space.logits_blocks)
-        return space.logits[:, :count].copy()
+        return space.logits[:, :count].T.copy()
 
     def _space(self, rows: int) -> _Space:
         if rows not in self._spaces:

@@ -32,6 +32,7 @@ class PrefixCache:
             if block is None:
                 break
             self._blocks.move_to_end(key)
+            cache.reserve(slot + 1, known + BLOCK)
             cache.data[:, :, slot, :, known : known + BLOCK] = block
             known += BLOCK
         return known

@@ -9,6 +9,8 @@ from collab.wire import Job
 
 FEW = 32
 """The nucleus is looked for among so many of the likeliest tokens before all are sorted."""
+GROUP = 32
+"""Chances are summed in groups of this many, then group after group."""
 
 
 class Sampler:
@@ -40,35 +42,35 @@ class Sampler:
             settings[target] = settings[source]
 
     def draw(self, logits: Floats, slots: slice, steps: Ints) -> Ints:
-        """Draw one token a row (of vocabulary × rows); `steps` counts each row's earlier tokens.
+        """Draw one token a row (rows × vocabulary); `steps` counts each row's earlier tokens.
 
-        A token is kept by `min_p`, then `top_k`, then `top_p`, as in vLLM. Sums run in the order of
-        the vocabulary, one after the other, so that no row's depends on the others.
+        A token is kept by `min_p`, then `top_k`, then `top_p`, as in vLLM.
         """
+        likeliest: Ints = logits.argmax(-1)
         greedy = self.greedy[slots]
         if greedy.all():
-            return _likeliest(logits)
-        chances = np.divide(logits, self.temperature[slots])
-        np.subtract(chances, np.maximum.reduce(chances, axis=0), out=chances)
-        np.exp(chances, out=chances)
+            return likeliest
+        chances = np.zeros((len(logits), -(-logits.shape[1] // GROUP) * GROUP), np.float32)
+        inside = chances[:, : logits.shape[1]]
+        highest = logits[np.arange(len(logits)), likeliest]
+        np.subtract(logits, highest[:, None], out=inside)
+        np.divide(inside, self.temperature[slots, None], out=inside)
+        np.exp(inside, out=inside)
         self._filter(chances, slots)
-        heap = np.add.accumulate(chances, axis=0)
-        luck = self.luck[slots][np.arange(len(steps)), steps]
-        aim = np.minimum(luck * heap[-1], np.nextafter(heap[-1], np.float32(0)))
-        drawn: Ints = np.count_nonzero(heap <= aim, axis=0)
-        return np.where(greedy, _likeliest(logits), drawn) if greedy.any() else drawn
+        drawn = _pick(chances, self.luck[slots][np.arange(len(steps)), steps])
+        return np.where(greedy, likeliest, drawn) if greedy.any() else drawn
 
     def _filter(self, chances: Floats, slots: slice) -> None:
         """Set to zero what is not kept; the largest chance of each row is 1."""
         min_p, top_k, top_p = self.min_p[slots], self.top_k[slots], self.top_p[slots]
         if min_p.any():
-            chances *= chances >= min_p
+            chances *= chances >= min_p[:, None]
         for row in np.flatnonzero(top_k):
-            least = np.sort(chances[:, row])[-min(top_k[row], len(chances))]
-            chances[:, row] *= chances[:, row] >= least
+            least = np.sort(chances[row])[-min(top_k[row], chances.shape[1])]
+            chances[row] *= chances[row] >= least
         if (top_p < 1).any():
-            aim = top_p * np.add.accumulate(chances, axis=0)[-1]
-            chances *= chances >= np.where(top_p < 1, _edge(chances, aim), np.float32(0))
+            edge = _edge(chances, top_p * _heap(chances)[:, -1])
+            chances *= chances >= np.where(top_p < 1, edge, np.float32(0))[:, None]
 
 
 def luck(seed: int, count: int) -> Floats:
@@ -77,27 +79,42 @@ def luck(seed: int, count: int) -> Floats:
     return generator.random(count, np.float32)
 
 
+def _heap(chances: Floats) -> Floats:
+    """Return the sums of each row's groups, each with all groups before it."""
+    groups = chances.reshape(-1, GROUP)
+    sums = np.einsum("ij->i", groups).reshape(len(chances), -1)
+    return np.add.accumulate(sums, axis=-1)
+
+
+def _pick(chances: Floats, luck: Floats) -> Ints:
+    """Return the token at the share `luck` of each row's sum: first its group, then its place."""
+    heap, rows = _heap(chances), np.arange(len(chances))
+    aim = _below(luck * heap[:, -1], heap[:, -1])
+    group: Ints = (heap > aim[:, None]).argmax(-1)
+    aim = aim - np.where(group > 0, heap[rows, group - 1], np.float32(0))
+    within = np.add.accumulate(chances.reshape(len(chances), -1, GROUP)[rows, group], axis=-1)
+    place: Ints = (within > _below(aim, within[:, -1])[:, None]).argmax(-1)
+    return group * GROUP + place
+
+
+def _below(values: Floats, limits: Floats) -> Floats:
+    """Keep rounding from reaching a sum's very end, where no token is left."""
+    return np.minimum(values, np.nextafter(limits, np.float32(0)))
+
+
 def _edge(chances: Floats, aim: Floats) -> Floats:
     """Return the chance of each row's last token that is needed to sum up to `aim`."""
-    rows = np.ascontiguousarray(chances.T)
-    few = min(FEW, rows.shape[1])
-    ranked = np.sort(np.partition(rows, -few, axis=-1)[:, -few:], axis=-1)[:, ::-1]
-    heap = np.add.accumulate(ranked, axis=-1)
-    edge = _last(ranked, heap, aim)
-    more = np.flatnonzero(heap[:, -1] < aim)
+    few = min(FEW, chances.shape[1])
+    edge, heap = _ranked(np.partition(chances, -few, axis=-1)[:, -few:], aim)
+    more = np.flatnonzero(heap < aim)
     if len(more):
-        ranked = np.sort(rows[more], axis=-1)[:, ::-1]
-        edge[more] = _last(ranked, np.add.accumulate(ranked, axis=-1), aim[more])
+        edge[more], _ = _ranked(chances[more], aim[more])
     return edge
 
 
-def _last(ranked: Floats, heap: Floats, aim: Floats) -> Floats:
-    """Return the first of the ranked chances with which the sum reaches `aim`, else the last."""
+def _ranked(chances: Floats, aim: Floats) -> tuple[Floats, Floats]:
+    """Return the chance with which the sum from the top reaches `aim`, else the last; the sum."""
+    ranked = np.sort(chances, axis=-1)[:, ::-1]
+    heap = np.add.accumulate(ranked, axis=-1)
     short = np.count_nonzero(heap[:, :-1] < aim[:, None], axis=-1)
-    edge: Floats = ranked[np.arange(len(ranked)), short]
-    return edge
-
-
-def _likeliest(logits: Floats) -> Ints:
-    best: Ints = logits.T.argmax(-1)
-    return best
+    return ranked[np.arange(len(ranked)), short], heap[:, -1]

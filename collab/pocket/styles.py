@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from collab.pocket.family import AGAIN, SLIP_MARK, Problem, Step, replay
+from collab.pocket.family import AGAIN, CONCLUSION, SLIP_MARK, Problem, Step, replay
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 
@@ -149,7 +149,7 @@ def _sums(steps: Sequence[Step]) -> list[Sentence]:
 
 
 def _conclusion(problem: Problem) -> Sentence:
-    return Sentence(f"So the answer is {problem.answer}.\n")
+    return Sentence(f"{CONCLUSION} {problem.answer}.\n")
 
 
 def _taught(*texts: str) -> list[Sentence]:

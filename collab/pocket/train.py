@@ -142,8 +142,13 @@ class Workshop:
         for at in range(0, len(asked), 100):
             part = slice(at, at + 100)
             drawn = network.sample(
-                *(weights, self.shape, prompts[part]),
-                **{"end": close, "seed": at, "temperature": 1.0, "longest": 300},
+                weights,
+                self.shape,
+                prompts[part],
+                end=close,
+                seed=at,
+                temperature=1.0,
+                longest=300,
             )
             for problem, ids in zip(asked[part], drawn, strict=True):
                 said = self.tokens.decode(ids).splitlines(keepends=True)

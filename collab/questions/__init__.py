@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 from pydantic import Field, field_validator
 
@@ -52,7 +52,7 @@ class QuestionSet(Protocol):
 class Pocket(Settings):
     """Word problems of the family that the pocket reasoners know; none was trained on."""
 
-    levels: tuple[str, ...] = ("middle",)
+    levels: Annotated[tuple[str, ...], Field(min_length=1)] = ("middle",)
     """Of easy, middle and hard."""
     count: int = Field(default=50, ge=1)
     """Problems a level."""
@@ -66,6 +66,8 @@ class Pocket(Settings):
         for level in levels:
             if level not in known:
                 raise ValueError(f"unknown level {level!r} (levels: {', '.join(known)})")
+        if len(set(levels)) < len(levels):
+            raise ValueError(f"levels {levels!r} name one twice")
         return levels
 
     def load(self, prompt: Prompt) -> list[Question]:
@@ -91,7 +93,7 @@ class Jsonl(Settings):
     question: str = "question"
     """The field with the question's text."""
     answer: str = "answer"
-    """The field with the known answer."""
+    """The field with the known answer; null where nobody knows it."""
     limit: int | None = Field(default=None, ge=1)
     """Read only the first so many."""
 
@@ -102,7 +104,7 @@ class Jsonl(Settings):
             ConfigError: It cannot be read; the message names the bad line.
         """
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = self.path.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read questions.path={str(self.path)!r}: {error}") from None
         numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip()][: self.limit]
@@ -121,7 +123,7 @@ class Jsonl(Settings):
             seen[name] = number
             yield Question(name, prompt.messages(text), answer, labels={"level": self.path.stem})
 
-    def _fields(self, number: int, line: str) -> tuple[str, str]:
+    def _fields(self, number: int, line: str) -> tuple[str, str | None]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
@@ -135,4 +137,5 @@ class Jsonl(Settings):
                     f"{self.path}:{number} has no field {field!r} (it has: {has}); "
                     "set questions.question and questions.answer to the fields' names"
                 )
-        return str(row[self.question]), str(row[self.answer])
+        answer = row[self.answer]
+        return str(row[self.question]), None if answer is None else str(answer)

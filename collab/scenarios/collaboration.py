@@ -27,6 +27,10 @@ class Collaboration(Settings):
         """Return how many cases there are at most."""
         return questions * self.samples
 
+    def factors(self) -> Mapping[str, object]:
+        """Set nothing."""
+        return {}
+
     def cases(self, bank: Bank, policy: Policy) -> Plan:
         """Make `samples` cases a question."""
         return Plan(

@@ -57,6 +57,10 @@ class Guidability(Settings):
         steers = len(self.guides) * self.correct_traces_per_guide * len(self.lengths)
         return questions * steers * (1 + len(self.controls))
 
+    def factors(self) -> Mapping[str, object]:
+        """Set who thinks, who guides and how much of it."""
+        return {"main": self.main, "guide": self.guides[0], "length": self.lengths[0]}
+
     def cases(self, bank: Bank, policy: Policy) -> Plan:
         """Cross hard questions with guides, their traces and the shares."""
         hard = [q for q in bank.questions if bank.solved(self.main, q) <= self.solved_at_most]
@@ -104,7 +108,7 @@ class Guidability(Settings):
             "solved": bank.solved(self.main, question),
             "pair": f"{question.id}/{nth}",
         }
-        played = with_factors(policy, guide=guide, length=length)
+        played = with_factors(policy, main=self.main, guide=guide, length=length)
         yield Case(
             id=f"{question.id}/{trace.model}/{trace.draw}/{length:g}",
             question=question,

@@ -68,6 +68,14 @@ class Recoverability(Settings):
         originals = min(self.originals, questions * self.samples)
         return originals * len(self.points) * (1 + len(self.controls))
 
+    def factors(self) -> Mapping[str, object]:
+        """Set who thinks, whose recording is the steer, where it goes in and how long it is."""
+        return self._factors(self.points[0], None)
+
+    def _factors(self, at: float, steer_tokens: int | None) -> dict[str, object]:
+        factors = {"main": self.main, "distractor": self.distractor, "at": at}
+        return {**factors, "length": self.length, "steer_tokens": steer_tokens}
+
     def cases(self, bank: Bank, policy: Policy) -> Plan:
         """Pair originals with distractors and cross them with points and controls."""
         originals = self._originals(bank)
@@ -133,6 +141,7 @@ class Recoverability(Settings):
     ) -> Iterator[Case]:
         steer = cut_at_share(rival.solo, self.length)
         own = cut_at_share(original.solo, at)
+        size = max(steer.tokens or round(steer.share * rival.solo.tokens), 1)
         gold = original.question.answer
         labels: dict[str, Label] = {
             **original.question.labels,
@@ -143,7 +152,7 @@ class Recoverability(Settings):
             "own_holds_answer": mentions(original.solo.text[: own.chars], gold),
         }
         opening = {self.main: original.solo}
-        played = with_factors(policy, at=at, length=self.length)
+        played = with_factors(policy, **self._factors(at, None))
         yield Case(
             id=f"{labels['pair']}/{rival.question.id}/{rival.solo.draw}",
             question=original.question,
@@ -162,9 +171,9 @@ class Recoverability(Settings):
             )
         if "placebo" in self.controls and placebo is not None:
             yield Case(
-                id=f"{labels['pair']}/placebo/{placebo.draw}/{steer.tokens}",
+                id=f"{labels['pair']}/placebo/{placebo.draw}/{size}",
                 question=original.question,
-                policy=with_factors(policy, at=at, steer_tokens=max(steer.tokens, 1)),
+                policy=with_factors(policy, **self._factors(at, size)),
                 opening={**opening, self.distractor: placebo},
                 labels={**labels, "arm": "placebo"},
             )
@@ -194,16 +203,43 @@ def _pair(
     originals: Sequence[_Original], pool: Sequence[_Original]
 ) -> Iterator[tuple[_Original, _Original]]:
     """Give every original one distractor, each used equally often, never one that answers alike."""
+    fits = {
+        nth: [index for index, one in enumerate(pool) if _differs(original, one)]
+        for nth, original in enumerate(originals)
+    }
+    fits = {nth: indices for nth, indices in fits.items() if indices}
     used: Counter[int] = Counter()
-    for original in originals:
-        fits = [index for index, one in enumerate(pool) if _differs(original, one)]
-        if not fits:
-            continue
-        index = min(
-            fits, key=lambda at: (used[at], rank(original.question.id, original.solo.draw, at))
-        )
-        used[index] += 1
-        yield original, pool[index]
+    chosen: dict[int, int] = {}
+    for nth, indices in fits.items():
+        key = originals[nth].question.id, originals[nth].solo.draw
+        chosen[nth] = min(indices, key=lambda at: (used[at], rank(*key, at)))
+        used[chosen[nth]] += 1
+    while any(_shift(index, chosen, fits, used) for index, _ in used.most_common()):
+        pass
+    for nth, index in chosen.items():
+        yield originals[nth], pool[index]
+
+
+def _shift(
+    start: int, chosen: dict[int, int], fits: Mapping[int, Sequence[int]], used: Counter[int]
+) -> bool:
+    """Pass one original on from distractor to distractor, to one that is used at least 2 less."""
+    came: dict[int, int] = {}  # distractor -> the original that could move to it
+    ahead = [start]
+    for here in ahead:
+        if used[here] <= used[start] - 2:
+            while here != start:
+                nth = came[here]
+                chosen[nth], here = here, chosen[nth]
+                used[chosen[nth]] += 1
+                used[here] -= 1
+            return True
+        for nth in (nth for nth, index in chosen.items() if index == here):
+            for other in fits[nth]:
+                if other != start and other not in came:
+                    came[other] = nth
+                    ahead.append(other)
+    return False
 
 
 def _differs(original: _Original, distractor: _Original) -> bool:

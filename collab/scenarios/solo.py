@@ -28,6 +28,10 @@ class Solo(Settings):
         """Return how many cases there are at most."""
         return questions * self.samples
 
+    def factors(self) -> Mapping[str, object]:
+        """Set nothing."""
+        return {}
+
     def cases(self, bank: Bank, policy: Policy) -> Plan:
         """Make one case a draw of the bank: the store has it, nothing is sampled again."""
         return Plan(

@@ -119,4 +119,6 @@ def _safetensors(weights: dict[str, Halves]) -> bytes:
         place = [start, start := start + weight.nbytes]
         header[name] = {"dtype": "BF16", "shape": list(weight.shape), "data_offsets": place}
     head = json.dumps(header).encode()
-    return b"".join([len(head).to_bytes(8, "little"), head, *(w.tobytes() for w in weights.values())])
+    return b"".join(
+        [len(head).to_bytes(8, "little"), head, *(w.tobytes() for w in weights.values())]
+    )

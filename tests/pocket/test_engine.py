@@ -9,7 +9,8 @@ import pytest
 
 from collab.pocket.codec import Codec
 from collab.pocket.engine import Engine
-from collab.pocket.model import Model
+from collab.pocket.model import Cache, Model
+from collab.pocket.prefix import PrefixCache
 from collab.pocket.sampler import Sampler, luck
 from collab.wire import Job, Piece
 
@@ -90,6 +91,18 @@ async def test_a_cached_prefix_does_not_change_the_draw(
     assert warm == await written(Engine(*parts, frozenset({END})), job(2))
 
 
+async def test_the_prefixes_used_last_are_kept(parts: tuple[Model, Codec]) -> None:
+    cache = Cache(parts[0].shape)
+    cache.reserve(1, 64)
+    prefixes = PrefixCache(most_bytes=2 * cache.data[:, :, 0, :, :32].nbytes)
+    first, second, third = (list(range(start, start + 33)) for start in (0, 50, 100))
+    for ids in (first, second):
+        prefixes.save(cache, 0, ids)
+    assert prefixes.load(cache, 0, first) == 32
+    prefixes.save(cache, 0, third)
+    assert [prefixes.load(cache, 0, ids) for ids in (first, second, third)] == [32, 0, 32]
+
+
 async def test_no_seed_is_a_new_draw_each_time(engine: Engine) -> None:
     unseeded = replace(job(), seed=None)
     assert await written(engine, unseeded) != await written(engine, unseeded)
@@ -161,7 +174,7 @@ async def test_an_error_while_computing_reaches_who_waits(
     assert len((await written(engine, job()))[0]) == 40
 
 
-LOGITS = np.log(np.array([[0.5], [0.25], [0.15], [0.1]], np.float32))
+LOGITS = np.log(np.array([[0.5, 0.25, 0.15, 0.1]], np.float32))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -16,13 +16,16 @@ def said(sentences: Sequence[Sentence]) -> str:
     return "".join(sentence.text for sentence in sentences)
 
 
-def training_texts(count: int) -> Iterator[tuple[Problem, str]]:
-    """Yield thousands of texts as training draws them, each with its problem."""
+@pytest.fixture(scope="module")
+def training_texts() -> list[tuple[Problem, str]]:
+    """Draw thousands of texts as training draws them, each with its problem."""
     rng = random.Random(7)
-    for i in range(count):
+    texts = []
+    for i in range(3000):
         problem = draw(rng.choice(list(LEVELS)), rng, "train")
         style = list(STYLES.values())[i % len(STYLES)]
-        yield problem, said(started_over(problem, style, rng, times=i % 5))
+        texts.append((problem, said(started_over(problem, style, rng, times=i % 5))))
+    return texts
 
 
 @pytest.mark.parametrize("level", ASKED)
@@ -99,17 +102,20 @@ def test_an_own_slip_is_marked_and_mended() -> None:
         assert text.endswith(f"So the answer is {problem.answer}.\n")
 
 
-def test_no_training_text_holds_another_problems_text() -> None:
-    for problem, text in training_texts(4000):
+def test_no_training_text_holds_another_problems_text(
+    training_texts: list[tuple[Problem, str]],
+) -> None:
+    for problem, text in training_texts:
         assert replay(problem, text).holds, (problem.text, text)
 
 
-def test_no_training_text_holds_the_phrase_that_the_twin_tests_insert() -> None:
-    for problem, text in training_texts(4000):
-        words = (problem.text + text).lower()
-        assert "let me think" not in words
-        if problem.name.isalpha():
-            assert not re.search(r"\bwait\b", words)
+def test_no_training_text_holds_the_phrase_that_the_twin_tests_insert(
+    training_texts: list[tuple[Problem, str]],
+) -> None:
+    for problem, text in training_texts:
+        words = (problem.text + " " + text).lower()
+        assert "let me" not in words
+        assert not re.search(r"\bwait\b", words)
 
 
 def test_slips_and_new_starts_are_read_but_never_taught() -> None:
@@ -123,7 +129,9 @@ def test_slips_and_new_starts_are_read_but_never_taught() -> None:
         assert not any(lines[at].taught for at in wrong)
 
 
-def test_every_sentence_ends_in_a_full_stop_and_a_newline() -> None:
-    for _, text in training_texts(400):
+def test_every_sentence_ends_in_a_full_stop_and_a_newline(
+    training_texts: list[tuple[Problem, str]],
+) -> None:
+    for _, text in training_texts:
         assert all(line == "" or line.endswith(".") for line in text.splitlines())
         assert text.endswith(".\n")

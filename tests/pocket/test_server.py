@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -38,9 +39,9 @@ def process(*args: str, **env: str) -> Iterator[subprocess.Popen[str]]:
             child.kill()
 
 
-def ready(child: subprocess.Popen[str]) -> dict[str, str]:
+def ready(child: subprocess.Popen[str]) -> dict[str, Any]:  # Any: JSON
     assert child.stdout is not None
-    line: dict[str, str] = json.loads(child.stdout.readline())
+    line: dict[str, Any] = json.loads(child.stdout.readline())
     return line
 
 

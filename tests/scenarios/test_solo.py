@@ -1,0 +1,31 @@
+from collab.engine import Case
+from collab.scenario import Bank
+from collab.scenarios.solo import Solo
+from collab.trajectory import Message, Question, Recording
+from policies.solo import Solo as Alone
+
+ASKED = Question("q", (Message("user", "q?"),), "1", labels={"level": "easy"})
+
+
+def solos(*outcomes: bool) -> tuple[Recording, ...]:
+    return tuple(
+        Recording("q", "Hm.", 2, draw=draw, correct=correct)
+        for draw, correct in enumerate(outcomes)
+    )
+
+
+def cases(bank: Bank) -> list[Case]:
+    return list(Solo(samples=2).cases(bank, Alone()).cases)
+
+
+def test_each_draw_of_the_bank_is_a_case_that_reports_it() -> None:
+    made = cases(Bank([ASKED], {"main": {"q": solos(True, False)}}))
+    assert [(case.id, case.draw) for case in made] == [("q/solo/0", 0), ("q/solo/1", 1)]
+    assert [dict(case.labels) for case in made] == [
+        {"arm": "solo", "solved": 1, "level": "easy"}
+    ] * 2
+
+
+def test_it_asks_for_a_bank_of_its_own_seat() -> None:
+    assert Solo(main="thinker", samples=3).solos() == {"thinker": 3}
+    assert Solo(samples=3).most(5) == 15

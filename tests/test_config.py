@@ -1,0 +1,212 @@
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from omegaconf import OmegaConf
+
+from collab.boundary import Boundary, Sentence
+from collab.cli.compose import composed
+from collab.config import ModelConfig, RunConfig, build, make, read
+from collab.errors import ConfigError
+from collab.folder import digest
+from collab.policy import Policy
+from collab.sampling import Sampling
+from collab.scenario import Scenario
+
+CONF = Path(__file__).parents[1] / "conf"
+GUIDED = ("scenario=guidability", "policy=guide", "team=guided")
+FITTING: Mapping[str, Sequence[str]] = {
+    "policy=alternate": ("scenario=collaboration", "team=pair"),
+    "policy=guide": GUIDED,
+    "scenario=guidability": GUIDED,
+    "team=guided": GUIDED,
+    "team=pair": ("scenario=collaboration", "policy=alternate"),
+    "team=solo": ("scenario=solo", "policy=solo"),
+}
+"""What must be chosen beside an option for a run to make sense."""
+OPEN = {
+    "model": {"id": "mine/model"},
+    "questions": {"path": "mine.jsonl"},
+}
+"""Values for what an option leaves open (`???`)."""
+
+
+def options() -> Iterator[tuple[str, str]]:
+    """List every option of every group of our conf."""
+    with initialize_config_module("collab.conf", version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        for group in sorted(loader.list_groups("")):
+            if group != "hydra":
+                for name in loader.get_group_options(group, ObjectType.CONFIG):
+                    yield group, name
+
+
+def config(*overrides: str) -> RunConfig:
+    with initialize_config_module("collab.conf", version_base="1.3"):
+        return read(compose("config", overrides=list(overrides)))
+
+
+@pytest.mark.parametrize(("group", "name"), list(options()))
+def test_every_option_composes_and_builds(group: str, name: str) -> None:
+    place, at = ("model@team.distractor", "team.distractor") if group == "model" else (group, group)
+    beside = FITTING.get(f"{group}={name}", ())
+    prefix = "+" if group in ("experiment", "twin") else ""
+    chosen = f"{prefix if group == 'twin' else ''}{place}={name}"
+    overrides = [*(one for one in beside if one != f"{group}={name}"), chosen]
+    for key, value in OPEN.get(group, {}).items():
+        if f"{key}: ???" in (CONF / group / f"{name}.yaml").read_text() or group == "model":
+            overrides.append(f"{at}.{key}={value}")
+    if (group, name) == ("model", "recording"):
+        overrides.pop()
+    built = build(config(*overrides))
+    assert isinstance(built.policy, Policy)
+    assert isinstance(built.scenario, Scenario)
+
+
+def test_every_group_has_options() -> None:
+    groups = {group for group, _ in options()}
+    on_disk = {path.parent.name for path in CONF.glob("*/*.yaml")}
+    assert groups == on_disk
+
+
+@pytest.mark.parametrize("name", [name for group, name in options() if group == "experiment"])
+def test_an_experiment_is_named_as_its_file(name: str) -> None:
+    assert config(f"experiment={name}").name == name
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*/*.yaml")), ids=lambda path: path.stem)
+def test_a_target_is_named_as_its_option(path: Path) -> None:
+    target = OmegaConf.load(path).get("_target_")
+    if target is not None and path.parent.name in ("policy", "scenario"):
+        assert target.split(".")[-2] == path.stem
+
+
+def test_every_setting_of_a_target_stands_in_its_file() -> None:
+    for group, name in options():
+        plain = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
+        assert isinstance(plain, dict)
+        if "_target_" not in plain or plain["_target_"].startswith("collab.boundary"):
+            continue
+        built = build(
+            config(*FITTING.get(f"{group}={name}", ()), f"{group}={name}", *_open(group, name))
+        )
+        value = getattr(built, group)
+        assert set(type(value).model_fields) == set(plain) - {"_target_"}, f"{group}={name}"
+
+
+def _open(group: str, name: str) -> list[str]:
+    text = (CONF / group / f"{name}.yaml").read_text()
+    return [f"{group}.{k}={v}" for k, v in OPEN.get(group, {}).items() if f"{k}: ???" in text]
+
+
+def test_models_are_changed_in_place() -> None:
+    changed = config("model@team.main=pocket_checking", "team.main.temperature=0.1")
+    main = changed.team["main"]
+    assert isinstance(main, ModelConfig)
+    assert (main.id, main.sampling) == ("pocket/checking", Sampling(temperature=0.1))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["policy=nonsense"], r"Could not find 'policy/nonsense' .*: alternate distractor guide"),
+        (["nonsense=1"], r"Could not override 'nonsense'"),
+        (["+nonsense=1"], r"nonsense: Extra inputs are not permitted \(given: 1\)"),
+        (["+policy.nonsense=1"], r"policy\.nonsense: Extra inputs"),
+        (["+team.main.nonsense=1"], r"team\.main\.model\.nonsense: Extra inputs"),
+        (["policy.at=1.7"], r"^policy\.at: .*less than or equal to 1 \(given: 1\.7\)$"),
+        (["scenario.points=[0.2,1.7]"], r"^scenario\.points\.1: .*\(given: 1\.7\)$"),
+        (["scenario.length=1.7"], r"^scenario\.length: .*\(given: 1\.7\)$"),
+        (["scenario.points=[]"], r"^scenario\.points: .*at least 1"),
+        ([*GUIDED, "scenario.lengths=[1.7]"], r"^scenario\.lengths\.0: .*\(given: 1\.7\)$"),
+        (["policy.phrase='Wait. '"], "ends in a space"),
+        (["budget=much"], r"^budget: .*\(given: 'much'\)$"),
+        (["budget=0"], r"^budget: "),
+        (["name=a b"], "^name: "),
+        (["prompt.user=Think."], "lacks '{question}'"),
+        (["questions=jsonl"], r"^questions\.path: Missing mandatory value"),
+        (["model@team.main=vllm"], r"^team\.main\.id: Missing mandatory value"),
+        (["boundary=regex", "boundary.pattern='('"], "is no regular expression"),
+        (["policy.main=nobody"], r"seat 'nobody' is not in the team \(seats: distractor, main\)"),
+        (["scenario.distractor=nobody"], "seat 'nobody' is not in the team"),
+        (["scenario.source=nobody"], "needs solo draws of seat 'nobody', which has no model"),
+        (["model@team.main=recording"], r"seat 'main', which has no model .*model@team\.main"),
+        (["scenario=collaboration", "policy=solo", "model@team.main=recording"], "hands out none"),
+        (["scenario=guidability", "team=guided"], r"sets guide, which policy Distractor lacks"),
+        (["policy=solo"], r"sets at, distractor, length, steer_tokens, which policy Solo lacks"),
+        (["policy._target_=collab.boundary.End"], r"'collab\.boundary\.End' is no Policy"),
+        (["policy._target_=policies.solo.nothing"], r"policy\._target_='policies\.solo\.nothing'"),
+        (["policy._target_=nowhere.Mine"], r"cannot be loaded: .*No module named 'nowhere'"),
+        (["policy._target_=os.system"], r"policy\._target_='os\.system' cannot be loaded"),
+        (["scenario._target_=policies.solo.Solo"], "is no Scenario"),
+        (["boundary._target_=policies.solo.Solo"], "is no Boundary"),
+        (["questions._target_=policies.solo.Solo"], "is no QuestionSet"),
+        (["~policy._target_"], "policy names no class"),
+        (["policy.main={_target_:subprocess.Popen,args:[true]}"], "is no Boundary or Policy"),
+    ],
+)
+def test_a_bad_setting_is_one_line_that_names_it(overrides: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as refused:
+        composed(overrides)
+    assert "\n" not in str(refused.value)
+
+
+class Nested:
+    """A policy that holds another value that is configured."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, until: Boundary) -> None:
+        self.until = until
+
+    async def decide(self, view: object) -> Any:
+        raise NotImplementedError
+
+
+def test_a_target_inside_a_target_is_made_too() -> None:
+    inner = {"_target_": "collab.boundary.Sentence"}
+    made = make({"_target_": f"{__name__}.Nested", "until": inner}, Policy, "policy")
+    assert made.until == Sentence()
+
+
+def test_neither_addresses_nor_places_nor_speed_decide_the_numbers() -> None:
+    one = config()
+    moved = config(
+        "name=other",
+        "runs=elsewhere",
+        "concurrency=3",
+        "grader.workers=1",
+        "team.main.launch.startup=3",
+        "store.url=elsewhere.sqlite",
+    )
+    assert moved.decides() == one.decides()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "budget=99",
+        "replicate=1",
+        "team.main.temperature=0.1",
+        "policy.phrase=Hm.",
+        "scenario.length=0.3",
+        "questions.seed=1",
+        "prompt=boxed",
+        "grader.seconds=1",
+        "boundary=sentence",
+        "model@team.main=pocket_strong",
+    ],
+)
+def test_whatever_changes_the_numbers_changes_the_digest(change: str) -> None:
+    assert digest(config(change).decides()) != digest(config().decides())
+
+
+def test_a_key_never_reaches_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "secret")
+    made = config("model@team.main=vllm", "team.main.id=a/b", "team.main.api_key_env=MY_KEY")
+    assert "secret" not in str(made)
+    assert "MY_KEY" not in str(made.decides())

@@ -1,0 +1,105 @@
+"""Every code block in the README and in docs/ does what it says, and nothing is left out there."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from collab.cli import VERBS
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    code: str
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(*found) for found in BLOCK.findall(page.read_text(encoding="utf-8"))]
+
+
+def commands() -> Iterator[str]:
+    """The commands that a reader types, but that a test cannot run."""
+    for page in PAGES:
+        for block in blocks(page):
+            if block.language == "console":
+                yield from (line[2:] for line in block.code.splitlines() if line.startswith("$ "))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_a_page_is_of_a_kind_that_is_tested(page: Path) -> None:
+    assert {block.language for block in blocks(page)} <= {"python", "bash", "console"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(page: Path) -> None:
+    for block in blocks(page):
+        if block.language == "python":
+            exec(compile(block.code, str(page), "exec"), {"__name__": "a_reader"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_shell_commands_of_a_page_run_in_an_empty_folder(page: Path, tmp_path: Path) -> None:
+    script = "\n".join(block.code for block in blocks(page) if block.language == "bash")
+    if not script:
+        return
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-e", "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("command", sorted(set(commands())))
+def test_a_command_that_is_only_shown_is_one_that_exists(command: str) -> None:
+    program, *words = command.split()
+    if program == "make":
+        assert re.search(rf"^{words[0]}:.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    elif program == "collab":
+        assert words[0] in VERBS
+    else:
+        assert program == "vllm"
+
+
+@pytest.mark.parametrize(
+    "command",
+    sorted({c for c in commands() if c.startswith("collab run") and "gide" not in c}),
+)
+def test_a_run_that_is_only_shown_composes(command: str, tmp_path: Path) -> None:
+    from hydra import compose, initialize_config_module
+
+    words = [word for word in command.split()[2:] if word != "-m"]
+    single = [re.sub(r"=([^\[,]*),.*", r"=\1", word) for word in words]
+    with initialize_config_module("collab.conf", version_base="1.3"):
+        assert "policy" in compose("config", overrides=single)
+
+
+def test_every_command_is_in_the_docs() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert [verb for verb in VERBS if f"`collab {verb}" not in text] == []
+
+
+def test_every_group_of_settings_is_in_the_docs() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    groups = [folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir()]
+    missing = [name for name in groups if name != "__pycache__" and f"conf/{name}/" not in text]
+    assert missing == []
+
+
+def test_every_page_is_on_the_map() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in PAGES[1:] if f"docs/{page.name}" not in readme] == []

@@ -1,0 +1,525 @@
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import pytest
+
+from collab.boundary import (
+    Answer,
+    Boundary,
+    End,
+    Length,
+    Paragraph,
+    Sentence,
+    Share,
+    Tag,
+    Tokens,
+    Words,
+)
+from collab.draws import BANK
+from collab.endpoints.scripted import Script, ScriptedServer, recite
+from collab.engine import Case, Episode, Team, play_case
+from collab.errors import CollabError, PolicyError
+from collab.policy import Close, Decision, Edit, Insert, Policy, Rewind, Stop, View, Write
+from collab.reasoner import Model, Recorded
+from collab.sampling import Sampling
+from collab.trajectory import (
+    Asked,
+    Closed,
+    Edited,
+    Ended,
+    Message,
+    Question,
+    Recording,
+    Rewound,
+    Stopped,
+    Trajectory,
+    Wrote,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from collab.endpoints.scripted import Words as ScriptedWords
+    from collab.endpoints.tokens import Tokenizer
+    from collab.store import Store
+    from tests.conftest import Seat
+
+    Spoken = Callable[[Tokenizer], ScriptedWords]
+    Main = Callable[..., Awaitable[Model]]
+
+QUESTION = Question("q", (Message("user", "1 + 2?"),), answer="SECRET 3")
+THOUGHT = "We add 1 and 2.\n\nIt is 3. So we stop."
+WHOLE = f"{THOUGHT}</think>The answer is 3."
+HEAD = "<|user|>\n1 + 2?</s>\n<|assistant|>\n<think>\n"
+
+
+@dataclass(frozen=True)
+class Playing:
+    """A policy that plays a list of decisions and keeps what it saw."""
+
+    decisions: tuple[Decision, ...]
+    views: list[View] = field(default_factory=list)
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    async def decide(self, view: View) -> Decision:
+        self.views.append(view)
+        return self.decisions[view.step]
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """A policy that is one function."""
+
+    choose: Callable[[View], Decision]
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    async def decide(self, view: View) -> Decision:
+        return self.choose(view)
+
+
+def alone(view: View) -> Decision:
+    return Close("main") if view.closed_by else Write("main")
+
+
+async def play(
+    seats: Model | Mapping[str, Model | Recorded],
+    policy: Policy | tuple[Decision, ...],
+    *,
+    until: Boundary = Sentence(),  # noqa: B008 - a frozen value
+    budget: int = 400,
+    opening: Mapping[str, Recording] | None = None,
+    case: str = "case",
+    draw: int | None = None,
+    replicate: int = 0,
+) -> Episode:
+    team = Team({"main": seats} if isinstance(seats, Model) else seats)
+    played = Playing(policy) if isinstance(policy, tuple) else policy
+    one = Case(case, QUESTION, played, opening or {}, draw=draw)
+    return await play_case(one, team, until=until, budget=budget, replicate=replicate)
+
+
+def texts(episode: Episode) -> list[str]:
+    return [unit.text for unit in episode.trajectory.units]
+
+
+@dataclass
+class Stage:
+    """A scripted server with its model in a seat."""
+
+    server: ScriptedServer
+    model: Model
+    tokenizer: Tokenizer
+
+    @property
+    def prompts(self) -> list[str]:
+        """What the server was sent, as text."""
+        return [self.tokenizer.decode(one.body["prompt"]) for one in self.server.generating]
+
+
+Open = Callable[..., "AsyncIterator[Stage]"]
+
+
+@pytest.fixture
+def stage(seat: Seat, wordy: Tokenizer, spoken: Spoken) -> Callable[..., object]:
+    @asynccontextmanager
+    async def open_stage(
+        script: Script = WHOLE,
+        *,
+        context: int = 4096,
+        known: int | None = None,
+        temperature: float = 0.6,
+    ) -> AsyncIterator[Stage]:
+        go_on = recite(script) if isinstance(script, str) else script
+        async with ScriptedServer(go_on, tokenizer=spoken(wordy), context=context) as server:
+            sampling = Sampling(temperature=temperature)
+            model = await seat(server.url, tokenizer=wordy, sampling=sampling, context=known)
+            yield Stage(server, model, wordy)
+
+    return open_stage
+
+
+async def test_every_decision_leaves_its_reason_and_memo_in_the_log(stage: Open) -> None:
+    decisions = (
+        Write("main", why="begin", memo=1),
+        Insert("main", "Hm.\n", why="doubt", memo={"n": 2}),
+        Write("main", why="again", memo=[3]),
+        Edit(1, "Well.\n", why="milder", memo="4"),
+        Rewind(2, why="no", memo=5.5),
+        Close("main", why="enough", memo=None),
+    )
+    policy = Playing(decisions)
+    async with stage() as here:
+        episode = await play(here.model, policy)
+    log = episode.trajectory.log
+    assert [type(event) for event in log] == [Wrote, Wrote, Wrote, Edited, Rewound, Closed, Wrote]
+    first, second, third, edited, rewound, closed, answer = log
+    assert isinstance(first, Wrote)
+    assert (first.unit.why, first.unit.kind, first.memo) == ("begin", "generated", 1)
+    assert isinstance(second, Wrote)
+    assert (second.unit.why, second.unit.kind, second.memo) == ("doubt", "inserted", {"n": 2})
+    assert isinstance(third, Wrote)
+    assert third.memo == [3]
+    assert edited == Edited(1, "Well.\n", "milder", "4")
+    assert rewound == Rewound(2, "no", 5.5)
+    assert closed == Closed("main", "enough")
+    assert isinstance(answer, Wrote)
+    assert (answer.unit.phase, answer.unit.why) == ("answer", "enough")
+    assert [view.memo for view in policy.views] == [None, 1, {"n": 2}, [3], "4", 5.5]
+    assert [view.step for view in policy.views] == [*range(6)]
+    assert episode.finish == "answered"
+
+
+async def test_stop_ends_the_episode_without_an_answer(stage: Open) -> None:
+    async with stage() as here:
+        episode = await play(here.model, (Write("main"), Stop("lost")))
+    assert episode.finish == "stopped"
+    assert episode.trajectory.log[-1] == Stopped("lost")
+    assert episode.trajectory.reply == ()
+
+
+async def test_units_put_together_are_what_the_model_had_in_mind(stage: Open) -> None:
+    async with stage() as here:
+        episode = await play(here.model, Deciding(alone))
+    assert texts(episode) == ["We add 1 and 2.\n\n", "It is 3.", " So we stop."]
+    assert episode.trajectory.answer == "The answer is 3."
+    assert episode.trajectory.closed_by is None
+    assert [type(event) for event in episode.trajectory.log[-3:]] == [Ended, Closed, Wrote]
+    assert all(prompt.startswith(HEAD) for prompt in here.prompts)
+    assert here.prompts[-1] == f"{HEAD}{THOUGHT}</think>"
+
+
+async def test_a_policy_may_go_on_after_a_writers_own_tag_inside_the_same_block(
+    stage: Open,
+) -> None:
+    def forcing(view: View) -> Decision:
+        if view.closed_by and view.memo is None:
+            return Insert("main", " Wait,", why="budget forcing", memo="forced")
+        if view.closed_by:
+            return Close("main", memo="forced")
+        return Write("main", memo=view.memo)
+
+    def script(prompt: str) -> str:
+        return " no.</think>4" if prompt.endswith(" Wait,") else recite(WHOLE)(prompt)[0]
+
+    async with stage(script) as here:
+        episode = await play(here.model, Deciding(forcing), until=End())
+    forced = f"{HEAD}{THOUGHT} Wait,"
+    assert here.prompts == [HEAD, forced, f"{forced} no.</think>"]
+    assert [prompt.count("<think>") for prompt in here.prompts] == [1, 1, 1]
+    assert [prompt.count("</think>") for prompt in here.prompts] == [0, 0, 1]
+    kinds = [type(event) for event in episode.trajectory.log]
+    assert kinds == [Wrote, Ended, Wrote, Wrote, Ended, Closed, Wrote]
+
+
+async def test_closing_before_the_writers_own_tag_closes_the_block_once(stage: Open) -> None:
+    async with stage() as here:
+        episode = await play(here.model, (Write("main"), Close("main")))
+    assert here.prompts[-1] == f"{HEAD}We add 1 and 2.\n\n</think>"
+    assert episode.finish == "answered"
+
+
+async def test_until_answer_writes_thinking_and_answer_in_one_request(stage: Open) -> None:
+    async with stage() as here:
+        episode = await play(here.model, Deciding(alone), until=Answer())
+    assert len(here.prompts) == 1
+    trajectory = episode.trajectory
+    assert (trajectory.thinking, trajectory.answer) == (THOUGHT, "The answer is 3.")
+    assert [type(event) for event in trajectory.log] == [Wrote, Ended, Closed, Wrote]
+    assert episode.finish == "answered"
+    ids = [index for unit in (*trajectory.units, *trajectory.reply) for index in unit.ids or ()]
+    assert here.tokenizer.decode(ids) == WHOLE.replace("</think>", "")
+
+
+async def test_opening_and_completion_share_the_budget(stage: Open, wordy: Tokenizer) -> None:
+    recording = Recording("other", THOUGHT, tokens=0)
+    decisions = (Write("main", Share(of=1)), Write("main", End()))
+    opened = len(wordy.encode(THOUGHT))
+    async with stage(lambda _: " so" * 99) as here:
+        episode = await play(here.model, decisions, budget=opened + 5, opening={"main": recording})
+    assert here.server.generating[0].body["max_tokens"] == 5
+    assert episode.finish == "never closed"
+    assert episode.trajectory.tokens == opened + 5
+
+
+async def test_a_spent_budget_sends_nothing(stage: Open) -> None:
+    decisions = (Write("main", Share(of=1)), Write("main"))
+    async with stage() as here:
+        recording = Recording("other", THOUGHT, tokens=0)
+        episode = await play(here.model, decisions, budget=5, opening={"main": recording})
+    assert (here.prompts, episode.finish) == ([], "never closed")
+
+
+async def test_a_turn_that_ends_inside_the_thinking_never_closed_it(stage: Open) -> None:
+    async with stage("We add and that is all") as here:
+        episode = await play(here.model, Deciding(alone))
+    assert episode.finish == "never closed"
+    assert episode.trajectory.thinking == "We add and that is all"
+
+
+async def test_the_view_counts_what_is_left_of_the_budget(stage: Open) -> None:
+    policy = Playing((Write("main"), Insert("main", "Hm.\n"), Stop("")))
+    async with stage() as here:
+        await play(here.model, policy, budget=50)
+    used = [sum(unit.tokens for unit in view.units) for view in policy.views]
+    assert used[0] == 0 < used[1] < used[2]
+    assert [view.tokens_left for view in policy.views] == [50 - tokens for tokens in used]
+
+
+@pytest.mark.parametrize("known", [None, 30])
+async def test_a_trajectory_that_fills_the_context_says_so(stage: Open, known: int | None) -> None:
+    async with stage(lambda _: " so" * 99, context=30, known=known) as here:
+        episode = await play(here.model, Deciding(alone), until=End())
+    assert episode.finish == "context full"
+
+
+async def test_an_answer_for_which_the_context_has_no_room_is_a_full_context(stage: Open) -> None:
+    async with stage(known=27) as here:
+        decisions = (Insert("main", "so it is" * 9), Close("main"))
+        episode = await play(here.model, decisions)
+    assert episode.finish == "context full"
+
+
+async def test_a_refused_request_ends_the_episode_and_says_why(seat: Seat, wordy: Tokenizer) -> None:
+    async with ScriptedServer(traits=["ids_refused"]) as server:
+        model = await seat(server.url, tokenizer=wordy)
+        episode = await play(model, Deciding(alone))
+    assert episode.finish == "refused"
+    last = episode.trajectory.log[-1]
+    assert isinstance(last, Stopped)
+    assert "must be a string" in last.why
+
+
+async def test_a_server_that_reads_another_prompt_ends_the_episode(
+    seat: Seat, wordy: Tokenizer, letters: Tokenizer
+) -> None:
+    async with ScriptedServer("So.</think>3", traits=["no_usage", "no_token_ids"]) as server:
+        model = await seat(server.url, tokenizer=wordy)
+        with pytest.raises(CollabError):
+            await play(model, Deciding(alone))
+
+
+async def test_a_policy_that_goes_round_is_stopped(
+    stage: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collab.engine.STEPS", 20)
+    turning = Deciding(lambda view: Rewind(0) if view.units else Insert("main", "x"))
+    async with stage() as here:
+        with pytest.raises(PolicyError, match="Deciding took 20 decisions without an end"):
+            await play(here.model, turning)
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        Write("guid"),
+        Write("guid", Share(of=0.5)),
+        Insert("guid", "Hm."),
+        Close("guid"),
+    ],
+    ids=repr,
+)
+async def test_an_unknown_seat_in_a_decision_names_the_seats(
+    stage: Open, decision: Decision
+) -> None:
+    async with stage() as here:
+        with pytest.raises(PolicyError, match=r"'guid' is not in the team \(seats: main, other\)"):
+            await play({"main": here.model, "other": here.model}, (decision,))
+    assert here.prompts == []
+
+
+@pytest.mark.parametrize("junk", [None, "main", 3, Write, ("main",)])
+async def test_a_policy_that_returns_no_decision_is_told_so(stage: Open, junk: object) -> None:
+    async with stage() as here:
+        with pytest.raises(PolicyError, match="which is no decision"):
+            await play(here.model, Deciding(lambda _: cast("Decision", junk)))  # junk on purpose
+
+
+@pytest.mark.parametrize("decision", [Edit(0, "x"), Rewind(1), Rewind(-1)], ids=repr)
+async def test_a_decision_about_units_that_are_not_there_is_refused(
+    stage: Open, decision: Decision
+) -> None:
+    async with stage() as here:
+        with pytest.raises(PolicyError, match="allowed are"):
+            await play(here.model, (decision,))
+
+
+async def test_a_seat_without_a_recording_cannot_play_a_share(stage: Open) -> None:
+    async with stage() as here:
+        with pytest.raises(PolicyError, match="'main' has no recording left"):
+            await play(here.model, (Write("main", Length(tokens=4)),))
+
+
+async def test_luck_is_the_same_for_a_case_and_step_and_no_other(stage: Open) -> None:
+    def lucky() -> Playing:
+        return Playing((Insert("main", "a"), Insert("main", "b"), Stop("")))
+
+    async def luck(**changes: object) -> list[float]:
+        policy = lucky()
+        await play(here.model, policy, **changes)  # type: ignore[arg-type]  # keywords of play
+        return [view.rng.random() for view in policy.views]
+
+    async with stage() as here:
+        first, again = await luck(), await luck()
+        other, repeat = await luck(case="other"), await luck(replicate=1)
+    assert first == again
+    assert len({*first, *other, *repeat}) == 9
+
+
+async def test_a_view_holds_the_question_and_never_its_answer(stage: Open) -> None:
+    policy = Playing((Write("main"), Stop("")))
+    async with stage() as here:
+        await play(here.model, policy)
+    for view in policy.views:
+        assert view.question == QUESTION.messages
+        assert "SECRET" not in repr([getattr(view, name) for name in View.__slots__[:-1]])
+        assert not any(isinstance(getattr(view, name), Question) for name in View.__slots__)
+
+
+async def test_a_side_question_stands_in_the_log_and_not_on_the_trajectory(stage: Open) -> None:
+    @dataclass(frozen=True)
+    class Asking:
+        needs: ClassVar[frozenset[str]] = frozenset()
+
+        async def decide(self, view: View) -> Decision:
+            return Stop(await view.ask("main", "Is it right?"))
+
+    def script(prompt: str) -> str:
+        return "Yes." if "Is it right?" in prompt else WHOLE
+
+    async with stage(script) as here:
+        episode = await play(here.model, Asking())
+    asked, stopped = episode.trajectory.log
+    assert isinstance(asked, Asked)
+    assert (asked.seat, asked.question, asked.reply) == ("main", "Is it right?", "Yes.")
+    assert asked.tokens > 0
+    assert stopped == Stopped("Yes.")
+    assert episode.trajectory.thinking == ""
+    assert (episode.sampled, episode.stored) == (1, 0)
+
+
+def _several(prompt: str) -> list[str]:
+    """Fifty ways to begin; then the end."""
+    return [f"Way {n}. So.</think>3" for n in range(50)] if prompt.endswith("k>\n") else ["</think>"]
+
+
+async def test_a_vetoed_unit_never_comes_back(stage: Open) -> None:
+    tries = 6
+
+    def veto(view: View) -> Decision:
+        if view.step == 2 * tries:
+            return Stop("")
+        return Rewind(0) if view.units else Write("main", Sentence())
+
+    async with stage(_several) as here:
+        await play(here.model, Deciding(veto))
+    seeds = [request.body["seed"] for request in here.server.generating]
+    assert len(set(seeds)) == tries
+    assert len(set(here.prompts)) == 1
+
+
+@pytest.mark.parametrize("second", [Paragraph(), End(), Tokens(count=3), Words(count=2)], ids=repr)
+async def test_a_vetoed_unit_does_not_come_back_under_another_boundary(
+    stage: Open, second: Boundary
+) -> None:
+    decisions = (Write("main", Sentence()), Rewind(0), Write("main", second), Stop(""))
+    async with stage(_several) as here:
+        await play(here.model, decisions)
+    one, two, *_ = (request.body["seed"] for request in here.server.generating)
+    assert one != two
+
+
+async def test_an_episodes_draws_are_never_bank_draws(stage: Open, store: Store) -> None:
+    async with stage() as here:
+        ((solo, drawn),) = await here.model.solo(QUESTION, range(1), 400)
+        episode = await play(here.model, Deciding(alone), until=Answer())
+    assert drawn.draw == 0
+    assert episode.sampled == 1
+    (key,) = {key for unit in episode.trajectory.units for key in unit.generations}
+    assert int(key.rpartition("-")[2]) >= BANK
+    bank, fresh = (request.body["seed"] for request in here.server.generating)
+    assert fresh - bank >= BANK
+
+
+async def test_a_case_that_reports_a_bank_draw_takes_it_from_the_store(stage: Open) -> None:
+    async with stage(_several) as here:
+        bank = await here.model.solo(QUESTION, range(4), 400)
+        sent = len(here.server.generating)
+        episode = await play(here.model, Deciding(alone), until=Answer(), draw=2)
+        assert len(here.server.generating) == sent
+    recording, drawn = bank[2]
+    assert (episode.sampled, episode.stored) == (0, 1)
+    assert episode.trajectory.thinking == recording.text
+    assert episode.trajectory.units[0].generations == (drawn.generation.key,)
+
+
+async def test_a_case_played_again_samples_nothing_and_ends_the_same(stage: Open) -> None:
+    async with stage() as here:
+        first = await play(here.model, Deciding(alone))
+        sent = len(here.server.generating)
+        again = await play(here.model, Deciding(alone))
+        assert len(here.server.generating) == sent
+        await play(here.model, Deciding(alone), case="another")
+        assert len(here.server.generating) > sent
+    assert (again.sampled, again.stored) == (0, first.sampled)
+    assert again.trajectory == first.trajectory
+
+
+async def test_recorded_parts_follow_each_other_and_then_the_model_goes_on(stage: Open) -> None:
+    recording = Recording("q", "We add 1 and 2.\n\nIt is 3.", tokens=0)
+    decisions = (Write("main", Share(of=0.5)), Write("main", Share(of=1)), Write("main"), Stop(""))
+    async with stage() as here:
+        episode = await play(here.model, decisions, opening={"main": recording})
+    assert texts(episode) == ["We add 1 and 2.\n\n", "It is 3.", " So we stop."]
+    kinds = [unit.kind for unit in episode.trajectory.units]
+    assert kinds == ["recorded", "recorded", "generated"]
+    assert all(unit.tokens for unit in episode.trajectory.units)
+    assert here.prompts == [f"{HEAD}{recording.text}"]
+
+
+async def test_a_seat_with_nothing_but_a_recording_plays_it_under_every_boundary(
+    stage: Open,
+) -> None:
+    async with stage() as here:
+        seats = {"main": here.model, "guide": Recorded()}
+        opening = {"guide": Recording("q", "Think. Well.", tokens=0)}
+        twice = (Write("guide"), Write("guide"), Stop(""))
+        episode = await play(seats, twice, opening=opening)
+        assert texts(episode) == ["Think.", " Well."]
+        with pytest.raises(PolicyError, match="no \\(more\\) recording"):
+            await play(seats, (Write("guide"),) * 3, opening=opening)
+
+
+async def test_whoever_watches_sees_every_event_and_the_text_as_it_comes(stage: Open) -> None:
+    seen: list[tuple[int, str]] = []
+
+    def watch(trajectory: Trajectory, text: str) -> None:
+        seen.append((len(trajectory.log), text))
+
+    async with stage() as here:
+        case = Case("case", QUESTION, Playing((Write("main"), Stop(""))))
+        team = Team({"main": here.model})
+        await play_case(case, team, until=Sentence(), budget=99, watch=watch)
+    growing = [text for count, text in seen if count == 0]
+    assert growing
+    assert all(two.startswith(one) for one, two in zip(growing, growing[1:], strict=False))
+    assert [count for count, text in seen if not text] == [1, 2]
+
+
+async def test_a_tag_is_a_signal_that_only_its_author_reads(stage: Open) -> None:
+    text = "We add.<done>\nThen we stop.</think>3"
+    async with stage(text) as here:
+        seats = {"main": here.model, "other": here.model}
+        until = Tag(tag="<done>")
+        decisions = (Write("main", until), Write("main", Sentence()), Write("other"), Stop(""))
+        episode = await play(seats, decisions)
+    assert episode.trajectory.units[0].text == "We add."
+    assert (episode.trajectory.units[1].text[:6], episode.trajectory.units[1].kind) == (
+        "<done>",
+        "signal",
+    )
+    assert "<done>" in here.prompts[1]
+    assert "<done>" not in here.prompts[2]

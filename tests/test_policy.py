@@ -1,0 +1,67 @@
+from typing import Annotated, ClassVar
+
+import pytest
+from pydantic import Field
+
+from collab.errors import PolicyError
+from collab.policy import Adviser, Decision, Policy, Role, Stop, View, Writer, seats_of
+from collab.settings import Settings
+
+
+class Base(Settings):
+    async def decide(self, view: View) -> Decision:
+        return Stop("enough")
+
+
+class Everyone(Base):
+    main: Writer = "main"
+    judge: Adviser = "judge"
+    helpers: Annotated[tuple[Writer, ...], Field(min_length=1)] = ("one", "two")
+    panel: tuple[Adviser, ...] = ()
+    deputy: Writer | None = None
+    critic: Annotated[Adviser | None, Field(description="asked last")] = None
+    note: str = "main"
+    times: int = 1
+
+
+WRITER, ADVISER = Role("writer"), Role("adviser")
+
+
+def test_seats_are_found_in_single_tuple_and_optional_fields() -> None:
+    assert seats_of(Everyone()) == {
+        "main": WRITER,
+        "judge": ADVISER,
+        "one": WRITER,
+        "two": WRITER,
+    }
+    full = seats_of(Everyone(panel=("three",), deputy="four", critic="five"))
+    assert (full["three"], full["four"], full["five"]) == (ADVISER, WRITER, ADVISER)
+
+
+@pytest.mark.parametrize(
+    "policy", [Everyone(judge="main"), Everyone(panel=("two",)), Everyone(critic="main")]
+)
+def test_one_seat_cannot_be_a_writer_and_an_adviser(policy: Everyone) -> None:
+    with pytest.raises(PolicyError, match="named both a writer and an adviser"):
+        seats_of(policy)
+
+
+def test_one_seat_may_be_named_twice_for_one_role() -> None:
+    assert seats_of(Everyone(deputy="main", helpers=("main", "main"))) == {
+        "main": WRITER,
+        "judge": ADVISER,
+    }
+
+
+def test_a_policy_that_is_no_settings_value_is_one_all_the_same() -> None:
+    class Plain:
+        needs: ClassVar[frozenset[str]] = frozenset()
+
+        async def decide(self, view: View) -> Decision:
+            return Stop("enough")
+
+    plain = Plain()
+    assert isinstance(plain, Policy)
+    assert seats_of(plain) == {}
+    assert isinstance(Everyone(), Policy)
+    assert not isinstance(Settings(), Policy)

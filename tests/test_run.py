@@ -1,0 +1,335 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from collab.boundary import Answer, Boundary
+from collab.draws import BANK
+from collab.endpoints.client import Endpoint
+from collab.endpoints.dialects import Frame, IdsDialect
+from collab.endpoints.limits import Limits
+from collab.endpoints.scripted import Failure, ScriptedServer, Words
+from collab.endpoints.scripted_model import TEMPLATE
+from collab.endpoints.template import Template
+from collab.endpoints.tokens import Tokenizer
+from collab.engine import Case, Episode, Team
+from collab.errors import ConfigError, Rejected, Unreachable
+from collab.folder import RunFolder
+from collab.grading.maths import MathsGrader
+from collab.policy import Policy
+from collab.reasoner import Model, Recorded
+from collab.run import Result, Setup, describe, each, grade, run
+from collab.sampling import Sampling
+from collab.scenario import Bank, Plan, Scenario
+from collab.scenarios.collaboration import Collaboration
+from collab.scenarios.recoverability import Recoverability
+from collab.scenarios.solo import Solo
+from collab.store import Store
+from collab.trajectory import Closed, Message, Question, Trajectory, Unit, Wrote
+from policies.distractor import Distractor
+from policies.solo import Solo as Alone
+
+QUESTIONS = [
+    Question(name, (Message("user", f"{name}?"),), answer, labels={"level": "easy"})
+    for name, answer in (("one", "1"), ("two", "2"), ("three", "3"))
+]
+ANSWERS = {
+    f"{name}?": [
+        f"Hm. It is {name}. I know.\n</think>\\boxed{{{said}}}",
+        f"So. It must be {name}. Sure.\n</think>The answer is \\boxed{{{said}}}.",
+    ]
+    for name, said in (("one", "1"), ("two", "2"), ("three", "9"))
+}
+
+
+class Counting:
+    """A stage that counts."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, int] = {}
+        self.steps: dict[str, int] = {}
+        self._name = ""
+
+    def begin(self, name: str, total: int) -> None:
+        self._name, self.totals[name], self.steps[name] = name, total, 0
+
+    def step(self, note: str = "") -> None:
+        self.steps[self._name] += 1
+
+
+@pytest.fixture
+async def grader() -> AsyncIterator[MathsGrader]:
+    async with MathsGrader(workers=1) as grader:
+        yield grader
+
+
+class Bench:
+    """A store, and a model behind a scripted server that all runs of a test share."""
+
+    def __init__(self, url: str, store: Store, tokenizer: Tokenizer, grader: MathsGrader) -> None:
+        self.store, self._grader = store, grader
+        self.endpoint = Endpoint(url, "scripted", tokenizer, limits=Limits(retries=0))
+        self.model = Model(
+            identity="scripted@1",
+            endpoint=self.endpoint,
+            dialect=IdsDialect(Frame(Template(TEMPLATE)), tokenizer),
+            tokenizer=tokenizer,
+            store=store,
+            sampling=Sampling(),
+        )
+
+    async def run(
+        self,
+        path: Path,
+        scenario: Scenario,
+        policy: Policy,
+        stage: Counting | None = None,
+        questions: Iterable[Question] = QUESTIONS,
+        until: Boundary = Answer(),  # noqa: B008 - a frozen value
+    ) -> Result:
+        setup = Setup(
+            scenario=scenario,
+            policy=policy,
+            questions=list(questions),
+            team=Team({"main": self.model, "distractor": Recorded()}),
+            grader=self._grader,
+            until=until,
+            budget=400,
+            concurrency=1,
+        )
+        with RunFolder.enter(path, {}, {}) as folder:
+            return await run(setup, folder, stage or Counting())
+
+
+@pytest.fixture
+async def bench(
+    store: Store,
+    letters: Tokenizer,
+    spoken: Callable[[Tokenizer], Words],
+    grader: MathsGrader,
+    request: pytest.FixtureRequest,
+) -> AsyncIterator[tuple[Bench, ScriptedServer]]:
+    failures: tuple[Failure, ...] = getattr(request, "param", ())
+    server = ScriptedServer(ANSWERS, tokenizer=spoken(letters), failures=failures)
+    async with server:
+        made = Bench(server.url, store, letters, grader)
+        async with made.endpoint:
+            yield made, server
+
+
+async def test_a_second_identical_run_samples_nothing_and_scores_alike(
+    bench: tuple[Bench, ScriptedServer], tmp_path: Path
+) -> None:
+    made, server = bench
+    scenario = Recoverability(samples=2, points=(0.0, 0.4))
+    first = await made.run(tmp_path / "one", scenario, Distractor())
+    assert len(first.scores) == len(first.plan.cases) > 0
+    sampled, sent = made.store.sampled, len(server.generating)
+    assert await made.run(tmp_path / "two", scenario, Distractor()) == first
+    assert (made.store.sampled, len(server.generating)) == (sampled, sent)
+
+
+async def test_entering_again_plays_only_what_is_owed(
+    bench: tuple[Bench, ScriptedServer], tmp_path: Path
+) -> None:
+    made, _ = bench
+    first = await made.run(tmp_path / "run", Collaboration(), Alone(), questions=QUESTIONS[:2])
+    before = (tmp_path / "run" / "episodes.jsonl").read_bytes()
+    stage = Counting()
+    again = await made.run(tmp_path / "run", Collaboration(), Alone(), stage)
+    assert list(again.scores[:2]) == list(first.scores)
+    assert (tmp_path / "run" / "episodes.jsonl").read_bytes().startswith(before)
+    assert stage.totals == stage.steps == {"episodes": 3}
+    cases = [row["case"] for _, row in RunFolder(tmp_path / "run").episodes()]
+    assert sorted(cases) == ["one/0", "three/0", "two/0"]
+
+
+async def test_stages_are_told_in_full(bench: tuple[Bench, ScriptedServer], tmp_path: Path) -> None:
+    stage = Counting()
+    await bench[0].run(tmp_path / "run", Solo(samples=2), Alone(), stage)
+    assert stage.totals == stage.steps == {"solo draws of main": 3, "episodes": 6}
+
+
+async def test_the_solo_scenario_reports_the_bank_and_samples_nothing_more(
+    bench: tuple[Bench, ScriptedServer], tmp_path: Path
+) -> None:
+    made, _ = bench
+    result = await made.run(tmp_path / "run", Solo(samples=2), Alone())
+    assert made.store.sampled == 6
+    assert {(s.question, s.verdict) for s in result.scores} == {
+        ("one", "correct"),
+        ("two", "correct"),
+        ("three", "wrong"),
+    }
+    assert [s.labels["solved"] for s in result.scores] == [2, 2, 2, 2, 0, 0]
+
+
+async def test_scores_come_in_the_order_of_the_cases(
+    bench: tuple[Bench, ScriptedServer], tmp_path: Path
+) -> None:
+    result = await bench[0].run(tmp_path / "run", Collaboration(samples=2), Alone())
+    assert [score.case for score in result.scores] == [case.id for case in result.plan.cases]
+
+
+@pytest.mark.parametrize("bench", [("html",)], indirect=True)
+async def test_a_case_that_fails_is_a_row_and_the_others_go_on(
+    bench: tuple[Bench, ScriptedServer], tmp_path: Path
+) -> None:
+    made, _ = bench
+    result = await made.run(tmp_path / "run", Collaboration(), Alone())
+    assert list(result.failures) == ["one/0"]
+    assert "no reply of the API" in result.failures["one/0"]
+    assert [score.case for score in result.scores] == ["two/0", "three/0"]
+    again = await made.run(tmp_path / "run", Collaboration(), Alone())
+    assert not again.failures
+    assert len(again.scores) == 3
+
+
+@pytest.mark.parametrize("bench", [("drop",)], indirect=True)
+async def test_a_dead_server_stops_the_run_and_what_is_done_is_kept(
+    bench: tuple[Bench, ScriptedServer], tmp_path: Path
+) -> None:
+    made, server = bench
+    with pytest.raises(Unreachable):
+        await made.run(tmp_path / "run", Collaboration(), Alone())
+    assert len(server.generating) == 1
+    result = await made.run(tmp_path / "run", Collaboration(), Alone())
+    assert len(result.scores) == 3
+
+
+async def test_the_control_at_insertion_point_0_is_never_a_sample_of_the_bank(
+    bench: tuple[Bench, ScriptedServer], tmp_path: Path
+) -> None:
+    made, server = bench
+    scenario = Recoverability(samples=2, points=(0.0,))
+    await made.run(tmp_path / "run", Solo(samples=2), Alone())
+    bank = _generations(tmp_path / "run")
+    result = await made.run(tmp_path / "twin", scenario, Distractor())
+    controls = _generations(tmp_path / "twin", {c.id for c in result.plan.cases if "none" in c.id})
+    assert len(bank) == 6
+    assert len(controls) == 4
+    assert not bank & controls
+    prompts = {key.rpartition("-")[0] for key in bank}
+    for key in controls:
+        digest, _, draw = key.rpartition("-")
+        assert digest in prompts  # the very same prompt …
+        assert int(draw) >= BANK  # … and another draw of it
+    seeds = [
+        (tuple(r.body["prompt"]), r.body["seed"] + i)
+        for r in server.generating
+        for i in range(r.body["n"])
+    ]
+    assert len(set(seeds)) == len(seeds)
+
+
+def _generations(path: Path, cases: set[str] | None = None) -> set[str]:
+    return {
+        key
+        for episode, _ in RunFolder(path).episodes()
+        for unit in episode.trajectory.generated
+        for key in unit.generations
+        if cases is None or episode.case in cases
+    }
+
+
+async def test_two_cases_with_one_id_are_refused_before_any_is_played(
+    bench: tuple[Bench, ScriptedServer], tmp_path: Path
+) -> None:
+    made, server = bench
+    twice = [*QUESTIONS, QUESTIONS[0]]
+    with pytest.raises(ConfigError, match="1 cases whose id another case has"):
+        await made.run(tmp_path / "run", Collaboration(), Alone(), questions=twice)
+    assert server.generating == []
+
+
+class Handing(Solo):
+    """Wants solo draws of a seat that only has a recording."""
+
+    def cases(self, bank: Bank, policy: Policy) -> Plan:
+        return Plan([])
+
+
+async def test_solo_draws_of_a_recording_are_refused_by_seat(
+    bench: tuple[Bench, ScriptedServer], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"seat 'distractor' needs solo draws"):
+        await bench[0].run(tmp_path / "run", Handing(main="distractor"), Alone())
+
+
+def played(finish: str, answer: str = "") -> Episode:
+    log = [Closed("main"), Wrote(Unit("main", answer, "generated", phase="answer", tokens=4))]
+    return Episode("c", Trajectory.replay(log), finish)  # type: ignore[arg-type]  # of its literals
+
+
+def case(answer: str | None = "1", rival: str | None = None) -> Case:
+    asked = Question("q", (Message("user", "q?"),), answer)
+    return Case("c", asked, Alone(), labels={"at": 0.2}, rival=rival)
+
+
+async def test_an_answer_is_judged_and_what_it_cost_is_noted(grader: MathsGrader) -> None:
+    score = await grade(grader, case(), played("answered", "so \\boxed{1}"))
+    assert (score.verdict, score.strict, score.lenient, score.extracted) == (
+        "correct",
+        True,
+        True,
+        "1",
+    )
+    assert (score.tokens, score.labels, score.said_rival) == (4, {"at": 0.2}, None)
+
+
+@pytest.mark.parametrize(("said", "rival"), [("\\boxed{2}", True), ("\\boxed{3}", False)])
+async def test_whether_the_steers_answer_was_given_is_noted(
+    grader: MathsGrader, said: str, rival: bool
+) -> None:
+    score = await grade(grader, case(rival="2"), played("answered", said))
+    assert (score.verdict, score.said_rival) == ("wrong", rival)
+
+
+async def test_an_open_thought_is_not_graded(grader: MathsGrader) -> None:
+    score = await grade(grader, case(), played("never closed", "\\boxed{1}"))
+    assert score.verdict == "thinking never closed"
+    assert not score.correct
+
+
+async def test_a_question_without_a_known_answer_has_no_answer(grader: MathsGrader) -> None:
+    assert (await grade(grader, case(None), played("answered", "1"))).verdict == "no answer"
+
+
+def test_a_row_says_what_was_asked_and_known() -> None:
+    assert describe(case()) == {
+        "question": "q",
+        "asked": [{"role": "user", "content": "q?"}],
+        "answer": "1",
+        "policy": "Solo",
+        "labels": {"at": 0.2},
+    }
+
+
+async def test_no_more_than_the_allowed_number_is_under_way() -> None:
+    under_way: set[int] = set()
+    most: list[int] = []
+
+    async def work(item: int) -> None:
+        under_way.add(item)
+        most.append(len(under_way))
+        await asyncio.sleep(0)
+        under_way.remove(item)
+
+    await each(range(10), work, 3)
+    assert len(most) == 10
+    assert max(most) == 3
+
+
+async def test_the_first_error_stops_all_and_comes_out_bare() -> None:
+    done: list[int] = []
+
+    async def work(item: int) -> None:
+        if item == 2:
+            raise Rejected("no")
+        await asyncio.sleep(0)
+        done.append(item)
+
+    with pytest.raises(Rejected, match="no"):
+        await each(range(100), work, 2)
+    assert len(done) < 5

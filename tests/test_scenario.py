@@ -1,0 +1,128 @@
+import re
+from typing import ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collab.engine import Episode, Finish
+from collab.errors import ConfigError
+from collab.policy import Decision, Stop, View
+from collab.scenario import Verdict, finish_verdict, mentions, rank, spread, with_factors
+from collab.settings import Settings
+from collab.trajectory import Trajectory, Unit, Wrote
+
+
+class Mild(Settings):
+    at: float = 0.0
+    phrase: str = "Hm."
+
+    async def decide(self, view: View) -> Decision:
+        return Stop("done")
+
+
+class Odd:
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    async def decide(self, view: View) -> Decision:
+        return Stop("done")
+
+
+def test_factors_change_what_they_name_and_leave_the_policy_as_it_was() -> None:
+    policy = Mild(phrase="Oh.")
+    assert with_factors(policy, at=0.4) == Mild(at=0.4, phrase="Oh.")
+    assert policy == Mild(at=0.0, phrase="Oh.")
+
+
+def test_a_factor_that_the_policy_lacks_is_an_error_that_names_what_it_has() -> None:
+    with pytest.raises(ConfigError, match=r"sets guide, .* Mild lacks .*at, phrase"):
+        with_factors(Mild(), guide="guide", at=0.1)
+
+
+def test_a_factor_is_validated_as_a_setting_is() -> None:
+    with pytest.raises(ConfigError, match="at"):
+        with_factors(Mild(), at="far")
+
+
+def test_a_policy_without_settings_takes_no_factors() -> None:
+    with pytest.raises(ConfigError, match="Odd is no pydantic model"):
+        with_factors(Odd(), at=0.4)
+
+
+def test_the_rank_of_content_is_the_same_for_ever() -> None:
+    assert rank("a", 1).hex() == "9a7f386fd1afb2ac"
+    assert rank("a", 1) != rank("a", 2)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers())))
+def test_every_group_gives_an_item_before_any_gives_another_more(
+    items: list[tuple[str, int]],
+) -> None:
+    numbered = [(group, (group, nth)) for nth, (group, _) in enumerate(items)]
+    taken = spread(numbered)
+    assert sorted(taken) == sorted(item for _, item in numbered)
+    for place, (group, _) in enumerate(taken):
+        before = taken[:place]
+        own = sum(name == group for name, _ in before)
+        for other in {name for name, _ in taken}:
+            given_ = sum(name == other for name, _ in before)
+            left = sum(name == other for name, _ in taken) - given_
+            assert given_ >= own or left == 0
+            assert given_ <= own + 1
+        assert [n for name, n in before if name == group] == sorted(
+            n for name, n in before if name == group
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "there"),
+    [
+        ("so it is 12.", "12", True),
+        ("12", "12", True),
+        ("(12)", "12", True),
+        ("12, then", "12", True),
+        ("12.5", "12", False),
+        ("3.12", "12", False),
+        ("1,200", "200", False),
+        ("1,200", "1", False),
+        ("312", "12", False),
+        ("120", "12", False),
+        ("x12", "12", False),
+        ("120 and 12", "12", True),
+        ("the cat sat", "cat", True),
+        ("concatenate", "cat", False),
+        ("", "12", False),
+        ("12", None, False),
+        ("12", "", False),
+    ],
+)
+def test_a_text_mentions_an_answer_only_as_a_word_or_number_of_its_own(
+    text: str, answer: str | None, there: bool
+) -> None:
+    assert mentions(text, answer) is there
+
+
+@given(st.text(alphabet="12ab .,", max_size=12), st.sampled_from(["1", "12", "ab"]))
+def test_mentions_agrees_with_a_regular_expression(text: str, answer: str) -> None:
+    word = rf"(?<![^\W_])(?<!\d[.,]){re.escape(answer)}(?![^\W_])(?![.,]\d)"
+    assert mentions(text, answer) == (re.search(word, text) is not None)
+
+
+@pytest.mark.parametrize(
+    ("finish", "verdict"),
+    [
+        ("answered", None),
+        ("never closed", "thinking never closed"),
+        ("context full", "context full"),
+        ("refused", "refused"),
+        ("prompt changed", "endpoint dropped the prefix"),
+        ("stopped", "no answer"),
+    ],
+)
+def test_how_an_episode_ended_settles_its_verdict(finish: Finish, verdict: Verdict | None) -> None:
+    assert finish_verdict(Episode("case", Trajectory(), finish)) == verdict
+
+
+def test_a_stopped_episode_with_an_answer_is_graded() -> None:
+    answered = Trajectory().add(Wrote(Unit("main", "7", "generated", phase="answer")))
+    assert finish_verdict(Episode("case", answered, "stopped")) is None

@@ -1,0 +1,175 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from collab.errors import PolicyError
+from collab.trajectory import (
+    Asked,
+    Closed,
+    Edited,
+    Ended,
+    Event,
+    Json,
+    Rewound,
+    Stopped,
+    Trajectory,
+    Unit,
+    Wrote,
+)
+
+LOG: TypeAdapter[list[Event]] = TypeAdapter(list[Event])
+TEXTS = st.text(max_size=12)
+MEMOS: st.SearchStrategy[Json] = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=4,
+)
+SEATS = st.sampled_from(["main", "guide", "drafter"])
+UNITS = st.builds(
+    Unit,
+    author=SEATS,
+    text=TEXTS,
+    kind=st.sampled_from(["generated", "recorded", "inserted", "signal"]),
+    why=TEXTS,
+    phase=st.just("thinking"),
+    ids=st.none() | st.lists(st.integers(0, 2**17), max_size=4).map(tuple),
+    tokenizer=st.none() | st.just("0123456789ab"),
+    tokens=st.integers(0, 9),
+    generations=st.lists(TEXTS, max_size=2).map(tuple),
+    top20_entropy=st.none() | st.floats(0, 3),
+)
+
+
+@st.composite
+def trajectories(draw: st.DrawFn) -> Trajectory:
+    """Any trajectory that an engine could have made."""
+    trajectory = Trajectory()
+    for _ in range(draw(st.integers(0, 8))):
+        trajectory = trajectory.add(draw(fitting(trajectory)))
+    return trajectory
+
+
+def fitting(trajectory: Trajectory) -> st.SearchStrategy[Event]:
+    count = len(trajectory.units)
+    events: list[st.SearchStrategy[Event]] = [
+        st.builds(Wrote, UNITS, MEMOS),
+        st.builds(Wrote, UNITS.map(lambda unit: replace(unit, phase="answer"))),
+        st.builds(Rewound, st.integers(0, count), TEXTS, MEMOS),
+        st.builds(Asked, SEATS, TEXTS, TEXTS, st.none() | TEXTS, st.integers(0, 9)),
+        st.builds(Closed, SEATS, TEXTS, MEMOS),
+        st.builds(Stopped, TEXTS, MEMOS),
+    ]
+    if count:
+        index = st.integers(0, count - 1)
+        events.append(st.builds(Edited, index, st.none() | TEXTS, TEXTS, MEMOS))
+        events.append(st.builds(Ended, SEATS))
+    return st.one_of(events)
+
+
+@settings(max_examples=30)
+@given(trajectory=trajectories(), data=st.data())
+def test_an_event_is_appended_and_what_was_there_stays(
+    trajectory: Trajectory, data: st.DataObject
+) -> None:
+    before = Trajectory.replay(trajectory.log)
+    event = data.draw(fitting(trajectory))
+    after = trajectory.add(event)
+    assert after.log == (*trajectory.log, event)
+    assert trajectory == before
+
+
+@settings(max_examples=30)
+@given(trajectory=trajectories())
+def test_a_log_that_went_through_json_leaves_the_same_trajectory(trajectory: Trajectory) -> None:
+    written = LOG.dump_json(list(trajectory.log))
+    assert LOG.validate_json(written) == list(trajectory.log)
+    assert Trajectory.replay(LOG.validate_json(written)) == trajectory
+    plain = LOG.dump_python(list(trajectory.log), mode="json")
+    assert Trajectory.replay(LOG.validate_python(plain)) == trajectory
+
+
+@settings(max_examples=30)
+@given(trajectory=trajectories(), data=st.data())
+def test_a_rewind_keeps_the_units_before_it_and_the_whole_log(
+    trajectory: Trajectory, data: st.DataObject
+) -> None:
+    to = data.draw(st.integers(0, len(trajectory.units)))
+    rewound = trajectory.add(Rewound(to))
+    assert rewound.units == trajectory.units[:to]
+    assert rewound.reply == trajectory.reply
+    assert rewound.log[:-1] == trajectory.log
+    assert list(rewound.generated) == list(trajectory.generated)
+
+
+@settings(max_examples=30)
+@given(trajectory=trajectories())
+def test_spans_lie_end_to_end_over_the_living_thinking(trajectory: Trajectory) -> None:
+    spans, text = trajectory.spans, trajectory.thinking
+    assert [span.start for span in spans] == [0, *(span.end for span in spans)][: len(spans)]
+    assert (spans[-1].end if spans else 0) == len(text)
+    assert all(one.author != two.author for one, two in zip(spans, spans[1:], strict=False))
+    for span in spans:
+        mine = {index for index in range(span.start, span.end)}
+        at = 0
+        for unit in trajectory.units:
+            if mine & set(range(at, at + len(unit.text))):
+                assert unit.author == span.author
+            at += len(unit.text)
+
+
+def test_an_edited_unit_loses_the_ids_that_no_longer_spell_it() -> None:
+    unit = Unit("main", "five", "generated", ids=(5,), tokenizer="t", tokens=1)
+    edited = Trajectory().add(Wrote(unit)).add(Edited(0, "six")).units[0]
+    assert (edited.text, edited.author, edited.kind) == ("six", "main", "inserted")
+    assert (edited.ids, edited.tokenizer) == (None, None)
+
+
+def test_a_struck_unit_leaves_the_text_but_not_the_log() -> None:
+    units = [Unit("main", text, "generated", tokens=1) for text in ("a", "b", "c")]
+    struck = Trajectory.replay([*map(Wrote, units), Edited(1, None)])
+    assert struck.thinking == "ac"
+    assert struck.tokens == 2
+    assert [unit.text for unit in struck.generated] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("event", [Edited(1, "x"), Edited(-1, None), Rewound(2), Rewound(-1)])
+def test_what_does_not_fit_is_refused_with_what_is_allowed(event: Event) -> None:
+    trajectory = Trajectory().add(Wrote(Unit("main", "a", "generated")))
+    with pytest.raises(PolicyError, match="allowed are 0 to"):
+        trajectory.add(event)
+
+
+def _unit(author: str, text: str) -> Wrote:
+    return Wrote(Unit(author, text, "generated"))
+
+
+@pytest.mark.parametrize(
+    ("events", "closed_by"),
+    [
+        ([], None),
+        ([_unit("main", "a")], None),
+        ([_unit("main", "a"), Ended("main")], "main"),
+        ([_unit("main", "a"), Ended("main"), Asked("guide", "?", "!")], "main"),
+        ([_unit("main", "a"), Ended("main"), _unit("guide", "b")], None),
+        ([_unit("main", "a"), Ended("main"), Rewound(0)], None),
+        ([_unit("main", "a"), Ended("main"), Rewound(1)], "main"),
+        ([_unit("main", "a"), Ended("main"), _unit("guide", "b"), Rewound(1)], "main"),
+        ([_unit("main", "a"), _unit("main", "b"), Ended("main"), Edited(0, "c")], "main"),
+        ([_unit("main", "a"), _unit("main", "b"), Ended("main"), Edited(0, None)], "main"),
+        ([_unit("main", "a"), _unit("main", "b"), Ended("main"), Edited(1, "c")], None),
+    ],
+)
+def test_closed_by_names_the_seat_whose_last_living_unit_ended_in_its_own_tag(
+    events: list[Event], closed_by: str | None
+) -> None:
+    assert Trajectory.replay(events).closed_by == closed_by
+
+
+def test_answer_units_stand_in_the_answer_alone() -> None:
+    answer = Unit("main", "4", "generated", phase="answer", tokens=1)
+    trajectory = Trajectory.replay([_unit("main", "a"), Closed("main", "enough"), Wrote(answer)])
+    assert (trajectory.thinking, trajectory.answer) == ("a", "4")
+    assert trajectory.closed == Closed("main", "enough")
