@@ -21,7 +21,7 @@ check-long: $(VENV)/.dev  ## the long checks, whole
 	$(PYTEST) -m "long" $(PYTEST_ARGS)
 
 test-engines: $(VENV)/.dev  ## a real vLLM server on the CPU, in an environment of its own
-	$(BIN)/python -m tests.engines.install || true
+	$(BIN)/python tests/engines/install.py || true
 	$(PYTEST) -m "engine" -rs $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev  ## ruff

@@ -2,8 +2,8 @@
 
 A boundary tells the server what it can (`stops`, `limit`) and decides the rest on the text (`cut`).
 Ends that no stop string can express are found by asking for `piece` tokens at a time. Line breaks
-after an end stay with the left unit; a space belongs to the word that follows it, as it does in the
-token vocabularies of today's models.
+after an end stay with the left unit, as far as the writer's last token holds them; a space belongs
+to the word that follows it, as it does in the token vocabularies of today's models.
 """
 
 from __future__ import annotations
@@ -105,7 +105,10 @@ class Words(Boundary):
 
 
 class Tag(Boundary):
-    """Up to and including a tag that the writer writes itself."""
+    """Up to and including a tag that the writer writes itself.
+
+    The tag becomes a unit of its own, a signal, which only its author reads.
+    """
 
     tag: str = Field(min_length=1)
 

@@ -265,8 +265,9 @@ def _as_played(built: Built) -> Policy:
     """Return the policy as one of the scenario's cases plays it."""
     policy: Policy = built.policy
     factors = built.scenario.factors()
-    for key, value in factors.items() if isinstance(policy, BaseModel) else ():
-        info, given = type(policy).model_fields.get(key), getattr(policy, key, None)
+    fields = getattr(type(policy), "model_fields", {})
+    for key, value in factors.items():
+        info, given = fields.get(key), getattr(policy, key, None)
         if info is not None and given not in (value, info.default):
             raise ConfigError(
                 f"policy.{key}={given!r} would have no effect: this scenario sets {key}, such as "

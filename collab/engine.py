@@ -214,8 +214,10 @@ class _Table:
         self._append(written, decision)
 
     def _append(self, written: Written, decision: Write) -> None:
-        thinking, *answer = written.units
-        self.add(Wrote(thinking, decision.memo))
+        thinking = [unit for unit in written.units if unit.phase == "thinking"]
+        answer = written.units[len(thinking) :]
+        for unit in thinking:
+            self.add(Wrote(unit, decision.memo))
         if written.reached == "end":
             self.add(Ended(decision.seat))
         if answer:

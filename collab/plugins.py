@@ -2,7 +2,7 @@
 
 Each adds a folder of YAML to Hydra's search path; a folder is also put at the end of `sys.path`, so
 that `DIR/policy/mine.yaml` with `_target_: mine.Mine` finds `DIR/mine.py`. An option that carries
-the name of one of ours would silently lose, so it is an error.
+the name of another one would silently win or lose, so it is an error.
 """
 
 from __future__ import annotations
@@ -46,12 +46,13 @@ def open_doors(config_dirs: Iterable[str] = ()) -> None:
     """
     _folders.clear()
     _packages.clear()
+    owners: dict[Path, str] = {}
     named = [*config_dirs, *filter(None, os.environ.get("COLLAB_CONF", "").split(os.pathsep))]
     for name in named:
         folder = Path(name).expanduser().resolve()
         if not folder.is_dir():
             raise ConfigError(f"the conf folder {name!r} is not there")
-        _refuse_taken_names(folder, str(folder))
+        _refuse_taken_names(folder, str(folder), owners)
         _folders.append(folder)
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
@@ -60,19 +61,21 @@ def open_doors(config_dirs: Iterable[str] = ()) -> None:
             package = files(point.value)
         except Exception as error:  # a stranger's package may raise anything while it is imported
             raise ConfigError(f"plugin {point.name!r} cannot be imported: {error}") from None
-        _refuse_taken_names(Path(str(package)), point.value)
+        _refuse_taken_names(Path(str(package)), point.value, owners)
         _packages.append(point.value)
     Plugins.instance().register(CollabSearchPath)
 
 
-def _refuse_taken_names(folder: Path, where: str) -> None:
+def _refuse_taken_names(folder: Path, where: str, owners: dict[Path, str]) -> None:
+    """Note whose a folder's options are; `owners` maps those of the folders before it."""
     ours = Path(str(files("collab.conf")))
-    taken = [str(option) for option in _options(folder) if (ours / option).exists()]
-    if taken and folder != ours:
-        raise ConfigError(
-            f"{where} brings {', '.join(taken)}, which collab has too; "
-            "give it a name of your own, such as mylab_…"
-        )
+    for option in () if folder == ours else _options(folder):
+        owner = "collab" if (ours / option).exists() else owners.setdefault(option, where)
+        if owner != where:
+            raise ConfigError(
+                f"{where} brings {option}, which {owner} has too; "
+                "give it a name of your own, such as mylab_…"
+            )
 
 
 def _options(folder: Path) -> Iterator[Path]:

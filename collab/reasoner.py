@@ -19,6 +19,7 @@ from collab.boundary import (
     Cut,
     Length,
     Share,
+    Tag,
     cut_after,
     cut_at_share,
     cut_through,
@@ -207,7 +208,10 @@ class Model:
 
     async def advise(self, turn: Turn, question: str) -> Reply:
         """Answer a side question from the messages, the thinking so far and the question."""
-        thinking = turn.trajectory.thinking
+        units = turn.trajectory.units
+        thinking = "".join(
+            unit.text for unit in units if unit.kind != "signal" or unit.author == turn.seat
+        )
         asked = Message(
             "user", f"Thinking so far:\n{thinking}\n\n{question}" if thinking else question
         )
@@ -369,8 +373,14 @@ class _Draft:
                     replace(self._unit(closed_at + len(self.model.think_close)), phase="answer")
                 )
             return Written(tuple(units), "end", *counts)
-        units = [self._unit(0, None if cut is None else cut)]
-        return Written(tuple(units), "boundary" if cut is not None else self._over(), *counts)
+        if cut is None:
+            return Written((self._unit(0),), self._over(), *counts)
+        if isinstance(self.turn.until, Tag):
+            at = cut - len(self.turn.until.tag)
+            before, tag = self._unit(0, at, through=False), self._unit(at, cut)
+            units = [*([before] if before.text else []), replace(tag, kind="signal")]
+            return Written(tuple(units), "boundary", *counts)
+        return Written((self._unit(0, cut),), "boundary", *counts)
 
     def _over(self) -> Reached:
         return self.reached(self.tokens + 1) or "length"

@@ -223,10 +223,11 @@ async def each(
             for _ in range(concurrency):
                 group.create_task(worker())
     except BaseExceptionGroup as errors:
-        raise _first(errors) from None
+        raise first_of(errors) from None
 
 
-def _first(error: BaseException) -> BaseException:
+def first_of(error: BaseException) -> BaseException:
+    """Return the first error in a group, however deep."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

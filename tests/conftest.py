@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RawTokenizer
 
@@ -21,6 +22,9 @@ from collab.reasoner import Model
 from collab.sampling import Sampling
 from collab.store import Store
 from collab.wire import Job, Piece, build_app, serve
+
+settings.register_profile("collab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("collab")  # a busy machine makes no property false
 
 CORPUS = "So we add 3 and 4. Then we stop.\n\nIs it 7? Wait. The answer is 7.</s>\n"
 

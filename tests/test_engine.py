@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+import itertools
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from tests.conftest import Seat
 
     Spoken = Callable[[Tokenizer], ScriptedWords]
-    Main = Callable[..., Awaitable[Model]]
 
 QUESTION = Question("q", (Message("user", "1 + 2?"),), answer="SECRET 3")
 THOUGHT = "We add 1 and 2.\n\nIt is 3. So we stop."
@@ -120,11 +120,11 @@ class Stage:
         return [self.tokenizer.decode(one.body["prompt"]) for one in self.server.generating]
 
 
-Open = Callable[..., "AsyncIterator[Stage]"]
+Open = Callable[..., AbstractAsyncContextManager[Stage]]
 
 
 @pytest.fixture
-def stage(seat: Seat, wordy: Tokenizer, spoken: Spoken) -> Callable[..., object]:
+def stage(seat: Seat, wordy: Tokenizer, spoken: Spoken) -> Open:
     @asynccontextmanager
     async def open_stage(
         script: Script = WHOLE,
@@ -184,9 +184,10 @@ async def test_stop_ends_the_episode_without_an_answer(stage: Open) -> None:
 async def test_units_put_together_are_what_the_model_had_in_mind(stage: Open) -> None:
     async with stage() as here:
         episode = await play(here.model, Deciding(alone))
-    assert texts(episode) == ["We add 1 and 2.\n\n", "It is 3.", " So we stop."]
+    assert texts(episode) == ["We add 1 and 2.\n", "\nIt is 3.", " So we stop."]
+    assert episode.trajectory.thinking == THOUGHT
     assert episode.trajectory.answer == "The answer is 3."
-    assert episode.trajectory.closed_by is None
+    assert episode.trajectory.closed_by == "main"
     assert [type(event) for event in episode.trajectory.log[-3:]] == [Ended, Closed, Wrote]
     assert all(prompt.startswith(HEAD) for prompt in here.prompts)
     assert here.prompts[-1] == f"{HEAD}{THOUGHT}</think>"
@@ -218,7 +219,7 @@ async def test_a_policy_may_go_on_after_a_writers_own_tag_inside_the_same_block(
 async def test_closing_before_the_writers_own_tag_closes_the_block_once(stage: Open) -> None:
     async with stage() as here:
         episode = await play(here.model, (Write("main"), Close("main")))
-    assert here.prompts[-1] == f"{HEAD}We add 1 and 2.\n\n</think>"
+    assert here.prompts[-1] == f"{HEAD}We add 1 and 2.\n</think>"
     assert episode.finish == "answered"
 
 
@@ -283,7 +284,9 @@ async def test_an_answer_for_which_the_context_has_no_room_is_a_full_context(sta
     assert episode.finish == "context full"
 
 
-async def test_a_refused_request_ends_the_episode_and_says_why(seat: Seat, wordy: Tokenizer) -> None:
+async def test_a_refused_request_ends_the_episode_and_says_why(
+    seat: Seat, wordy: Tokenizer
+) -> None:
     async with ScriptedServer(traits=["ids_refused"]) as server:
         model = await seat(server.url, tokenizer=wordy)
         episode = await play(model, Deciding(alone))
@@ -403,7 +406,9 @@ async def test_a_side_question_stands_in_the_log_and_not_on_the_trajectory(stage
 
 def _several(prompt: str) -> list[str]:
     """Fifty ways to begin; then the end."""
-    return [f"Way {n}. So.</think>3" for n in range(50)] if prompt.endswith("k>\n") else ["</think>"]
+    return (
+        [f"Way {n}. So.</think>3" for n in range(50)] if prompt.endswith("k>\n") else ["</think>"]
+    )
 
 
 async def test_a_vetoed_unit_never_comes_back(stage: Open) -> None:
@@ -434,7 +439,7 @@ async def test_a_vetoed_unit_does_not_come_back_under_another_boundary(
 
 async def test_an_episodes_draws_are_never_bank_draws(stage: Open, store: Store) -> None:
     async with stage() as here:
-        ((solo, drawn),) = await here.model.solo(QUESTION, range(1), 400)
+        ((_solo, drawn),) = await here.model.solo(QUESTION, range(1), 400)
         episode = await play(here.model, Deciding(alone), until=Answer())
     assert drawn.draw == 0
     assert episode.sampled == 1
@@ -484,7 +489,7 @@ async def test_a_seat_with_nothing_but_a_recording_plays_it_under_every_boundary
     stage: Open,
 ) -> None:
     async with stage() as here:
-        seats = {"main": here.model, "guide": Recorded()}
+        seats: dict[str, Model | Recorded] = {"main": here.model, "guide": Recorded()}
         opening = {"guide": Recording("q", "Think. Well.", tokens=0)}
         twice = (Write("guide"), Write("guide"), Stop(""))
         episode = await play(seats, twice, opening=opening)
@@ -505,21 +510,18 @@ async def test_whoever_watches_sees_every_event_and_the_text_as_it_comes(stage: 
         await play_case(case, team, until=Sentence(), budget=99, watch=watch)
     growing = [text for count, text in seen if count == 0]
     assert growing
-    assert all(two.startswith(one) for one, two in zip(growing, growing[1:], strict=False))
+    assert all(two.startswith(one) for one, two in itertools.pairwise(growing))
     assert [count for count, text in seen if not text] == [1, 2]
 
 
 async def test_a_tag_is_a_signal_that_only_its_author_reads(stage: Open) -> None:
-    text = "We add.<done>\nThen we stop.</think>3"
+    text = "We add.\n<done>\nThen we stop.</think>3"
     async with stage(text) as here:
         seats = {"main": here.model, "other": here.model}
         until = Tag(tag="<done>")
         decisions = (Write("main", until), Write("main", Sentence()), Write("other"), Stop(""))
         episode = await play(seats, decisions)
-    assert episode.trajectory.units[0].text == "We add."
-    assert (episode.trajectory.units[1].text[:6], episode.trajectory.units[1].kind) == (
-        "<done>",
-        "signal",
-    )
+    kinds = [(unit.text, unit.kind) for unit in episode.trajectory.units[:2]]
+    assert kinds == [("We add.\n", "generated"), ("<done>", "signal")]
     assert "<done>" in here.prompts[1]
     assert "<done>" not in here.prompts[2]

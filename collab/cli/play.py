@@ -41,15 +41,16 @@ def _question(overrides: list[str]) -> tuple[str | None, list[str]]:
     """Take `question=…` out of the overrides: it is text, not a setting."""
     asked = [word for word in overrides if word.startswith("question=")]
     rest = [word for word in overrides if not word.startswith("question=")]
-    return (asked[-1].partition("=")[2] if asked else None), rest
+    text = asked[-1].partition("=")[2] if asked else None
+    if text is not None and not text.strip():
+        raise ConfigError("question= is empty; say what to ask")
+    return text, rest
 
 
 async def _play(built: Built, text: str | None, console: Console) -> Episode:
     async with opened(built) as (setup, _):
         question = setup.questions[0]
         if text is not None:
-            if not text.strip():
-                raise ConfigError("question='' is empty; say what to ask")
             question = Question("play/" + text, built.config.prompt.messages(text))
         console.print(Text(safe(question.messages[-1].content)))
         episode = await _watched(setup, question, console)

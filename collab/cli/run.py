@@ -9,12 +9,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -26,7 +23,7 @@ from collab.errors import CollabError, ConfigError
 from collab.folder import RunFolder, digest
 from collab.plugins import open_doors
 from collab.report.live import Live
-from collab.report.tables import summary
+from collab.report.tables import print_whole, summary
 from collab.report.trajectory import safe
 from collab.run import Result, run
 from collab.store import Store
@@ -100,7 +97,7 @@ def job(composed: DictConfig) -> None:
         built = build(read(composed))
         failures = asyncio.run(play(built, Console(soft_wrap=True)))
     except CollabError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {safe(str(error))}", file=sys.stderr)
         failures = 1
     if failures and os.getpid() not in _failed:
         raise JobFailed(f"{failures} cases failed")
@@ -133,7 +130,7 @@ def _tell(built: Built, result: Result, store: Store, path: Path, console: Conso
     )
     title = f"{type(built.scenario).__name__} · {team}"
     console.print()
-    console.print(summary(title, built.scenario.by, result.scores, result.plan.notes))
+    print_whole(console, summary(title, built.scenario.by, result.scores, result.plan.notes))
     for case, error in list(result.failures.items())[:3]:
         console.print(safe(f"failed: {case}: {error}"), style="red", markup=False)
     if len(result.failures) > 3:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 
 from collab.config import Built, ModelConfig
@@ -17,24 +17,33 @@ from collab.endpoints.profile import Profile, check
 from collab.endpoints.template import Template
 from collab.endpoints.tokens import Tokenizer, model_folder
 from collab.engine import Team
-from collab.errors import CollabError, ConfigError, LaunchError, StoreError
+from collab.errors import CollabError, ConfigError, StoreError
+from collab.folder import digest
 from collab.grading.maths import MathsGrader
 from collab.policy import seats_of
 from collab.reasoner import Completes, Model, OnText, Reasoner, Recorded
-from collab.run import Setup
+from collab.run import Setup, first_of
 from collab.sampling import Generation, Request
 from collab.store import Store
 from collab.trajectory import Question
 
 
 def decides(built: Built) -> dict[str, object]:
-    """Return what decides the numbers, with what the files behind the config hash to."""
+    """Return what decides the numbers, with what the files behind the config hash to.
+
+    Raises:
+        ConfigError: One of the files cannot be read.
+    """
     models = {
         seat: _hashes(model)
         for seat, model in built.config.team.items()
         if isinstance(model, ModelConfig)
     }
-    return {**built.config.decides(), "models": models}
+    asked = [
+        [question.id, question.answer, *(message.content for message in question.messages)]
+        for question in built.questions.load(built.config.prompt)
+    ]
+    return {**built.config.decides(), "models": models, "asked": digest({"questions": asked})}
 
 
 def _hashes(model: ModelConfig) -> dict[str, str]:
@@ -60,8 +69,8 @@ def identity(model: ModelConfig) -> str:
     weights = checkpoint(model) / "model.safetensors"
     if weights.exists():
         with weights.open("rb") as file:
-            digest = sha256(file.read()).hexdigest()[:12]
-        return f"{Path(model.id).name}@{digest}"
+            named = file_digest(file, "sha256").hexdigest()[:12]
+        return f"{Path(model.id).name}@{named}"
     return f"{model.id}@{model.revision}" if model.revision else model.id
 
 
@@ -99,8 +108,8 @@ async def _watched(launcher: Launcher) -> AsyncIterator[None]:
             watching = group.create_task(launcher.watch())
             yield
             watching.cancel()
-    except* LaunchError as stopped:
-        raise stopped.exceptions[0] from None
+    except BaseExceptionGroup as errors:
+        raise first_of(errors) from None
 
 
 def _setup(built: Built, questions: list[Question], team: Team, grader: MathsGrader) -> Setup:

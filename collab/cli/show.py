@@ -12,6 +12,7 @@ from rich.text import Text
 from collab.engine import Episode
 from collab.errors import RunError
 from collab.folder import Plain, RunFolder
+from collab.report.tables import print_whole
 from collab.report.trajectory import question_of, safe, shown
 from collab.scenario import Score
 
@@ -54,11 +55,13 @@ def find(folder: RunFolder, wanted: str) -> tuple[Episode, Plain]:
 
 def _list(folder: RunFolder, limit: int, console: Console) -> None:
     scores = folder.scores()
-    table = Table("episode", "verdict", "given", "tokens", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in ("episode", "verdict", "given", "tokens"):
+        table.add_column(column, no_wrap=True)
     for score in list(scores.values())[:limit]:
         given = safe(score.extracted or "–").replace("\n", " ")[:20]
         table.add_row(Text(safe(score.case)), score.verdict, Text(given), str(score.tokens))
-    console.print(table)
+    print_whole(console, table)
     if len(scores) > limit:
         console.print(f"… and {len(scores) - limit} more (--limit)", style="dim")
 

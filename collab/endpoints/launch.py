@@ -14,12 +14,12 @@ import secrets
 import socket
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from collab.endpoints.child import Child
 from collab.endpoints.connection import Connection
@@ -67,18 +67,31 @@ class VllmSpec(BaseModel):
     """A folder or a Hugging Face id."""
     served_name: str | None = None
     """What requests call it; the model's own name where it is None."""
-    python: str = sys.executable
-    """The interpreter of the environment that vLLM is installed in."""
+    python: str | None = None
+    """The interpreter of the environment that vLLM is installed in; None: the one we run in."""
     args: tuple[str, ...] = ()
     """Further arguments for the server, word by word."""
     env: tuple[tuple[str, str], ...] = ()
-    """Further environment variables."""
+    """Further environment variables; a mapping is taken too."""
     startup: float = Field(default=1800.0, gt=0)
     """How long it may take to be ready (seconds)."""
 
+    @field_validator("args", mode="before")
+    @classmethod
+    def _words(cls, args: object) -> object:
+        return tuple(map(str, args)) if isinstance(args, list | tuple) else args
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _pairs(cls, env: object) -> object:
+        if isinstance(env, Mapping):
+            return tuple((name, str(value)) for name, value in env.items())
+        return env
+
     def command(self, port: int) -> list[str]:
         """Return the command line; the model's own sampling defaults stay out of force."""
-        module = [*SUPERVISED, self.python, "-m", "vllm.entrypoints.openai.api_server"]
+        python = self.python or sys.executable
+        module = [*SUPERVISED, python, "-m", "vllm.entrypoints.openai.api_server"]
         name = self.served_name or self.model
         fixed = {"model": self.model, "served-model-name": name, "generation-config": "vllm"}
         words = [word for option, value in fixed.items() for word in (f"--{option}", value)]

@@ -53,11 +53,14 @@ class Level:
 
 LEVELS: dict[str, Level] = {
     "easy": Level(start=(2, 20), amount=(2, 20), most=60, length=(2, 3)),
-    "middle": Level(start=(2, 60), amount=(2, 60), most=400, length=(3, 5)),
+    "middle": Level(start=(2, 60), amount=(2, 60), most=400, length=(4, 6)),
     "hard": Level(start=(10, 99), amount=(2, 300), most=999, length=(5, 7)),
+    "short": Level(start=(2, 60), amount=(2, 60), most=400, length=(3, 5)),
     "long": Level(start=(2, 60), amount=(2, 90), most=600, length=(8, 12)),
 }
-"""The levels; `long` is for training alone, so that no asked chain is the longest one seen."""
+"""The levels; `short` and `long` are for training alone: no asked chain is the longest one seen."""
+TAUGHT = ("easy", "short", "hard", "long")
+"""The levels that models are trained on; their numbers and lengths span those of the asked ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class Reader:
         self.weights, self.shape = network.load(folder)
         self.tokens = Tokenizer.from_file(str(folder / "tokenizer.json"))
 
-    def think(self, openings: Sequence[Opening], seed: int, at_once: int = 100) -> list[Thought]:
+    def think(self, openings: Sequence[Opening], seed: int, at_once: int = 128) -> list[Thought]:
         """Continue each opening once, to the end of the turn."""
         from collab.pocket import network, tokenizer
 
@@ -142,7 +142,7 @@ def steered(
     groups: Sequence[Sequence[Thought]], share: float, steer: float, rng: random.Random
 ) -> list[Opening]:
     """Follow a part of correct thinking by the phrase and the first part of a foreign one."""
-    correct = [thought for group in groups for thought in group[:2] if thought.correct]
+    correct = [thought for group in groups for thought in group[:1] if thought.correct]
     others = rng.sample(correct, len(correct))
     phrase = f"\n{PHRASE}.\n"
     return [

@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from collab.pocket.family import ITEMS, LEVELS, PEOPLE, draw
+from collab.pocket.family import ITEMS, PEOPLE, TAUGHT, draw
 from collab.pocket.styles import STYLES, THINK_CLOSE, THINK_OPEN
 
 END = "<|end|>"
@@ -102,7 +102,7 @@ def closing(answer: int) -> str:
 def _corpus(seed: int) -> Iterator[str]:
     rng = random.Random(seed)
     for i in range(4000):
-        problem = draw(rng.choice(list(LEVELS)), rng, "train")
+        problem = draw(rng.choice(TAUGHT), rng, "train")
         if problem.item in ITEMS and problem.name in dict(PEOPLE):
             style = list(STYLES.values())[i % len(STYLES)]
             yield problem.text + rng.choice(REQUESTS) + SYSTEM

@@ -27,8 +27,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "colla
 SHIPPED = ("plain", "restating", "checking", "strong")
 WARM_UP = 50
 """Steps in which the learning rate rises to its peak."""
-MIXED = {"easy": 0.2, "middle": 0.5, "hard": 0.15, "long": 0.15}
-HARDER = {"easy": 0.05, "middle": 0.25, "hard": 0.55, "long": 0.15}
+MIXED = {"easy": 0.2, "short": 0.5, "hard": 0.15, "long": 0.15}
+HARDER = {"easy": 0.05, "short": 0.25, "hard": 0.55, "long": 0.15}
 SLIPS_READ = 1200
 """How many thinking texts of its own a model is shown the slips of."""
 

@@ -6,15 +6,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import mean
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from collab.engine import Label
+from collab.report.trajectory import safe
 from collab.scenario import Score
 from collab.stats import Rate, paired_effect
 
 CONTROLS = {"none": "no steer", "placebo": "placebo"}
+WIDEST = 1000
+"""Characters that a table's line may have."""
 HOLDS = {"own_holds_answer": "answer in own part", "steer_holds_answer": "answer in steer"}
 
 
@@ -28,6 +31,13 @@ def summary(title: str, by: str, scores: Sequence[Score], notes: Sequence[str]) 
         *tables,
         *(Text(f"  {line}", style="dim") for line in lines if line),
     )
+
+
+def print_whole(console: Console, shown: RenderableType) -> None:
+    """Print tables at their full width: a narrow terminal breaks the lines, no number is cut."""
+    free = console.options.update(max_width=WIDEST)
+    console.width = max(console.width, console.measure(shown, options=free).maximum)
+    console.print(shown, soft_wrap=True)
 
 
 def _plain(by: str, scores: Sequence[Score]) -> Table:
@@ -126,5 +136,5 @@ def _verdicts(scores: Sequence[Score]) -> str:
     return "verdicts besides correct and wrong: " + ", ".join(odd) if odd else ""
 
 
-def _show(name: Label) -> str:
-    return f"{name:g}" if isinstance(name, float) else str(name)
+def _show(name: Label) -> Text:
+    return Text(safe(f"{name:g}" if isinstance(name, float) else str(name)))

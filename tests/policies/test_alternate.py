@@ -9,9 +9,7 @@ from policies.alternate import Alternate
 Look = Callable[..., View]
 
 
-@pytest.mark.parametrize(
-    ("units", "order"), [(1, "abcabcabc"), (2, "aabbccaab"), (4, "aaaabbbbc")]
-)
+@pytest.mark.parametrize(("units", "order"), [(1, "abcabcabc"), (2, "aabbccaab"), (4, "aaaabbbbc")])
 async def test_three_seats_write_so_many_units_each_round_and_round(
     look: Look, units: int, order: str
 ) -> None:

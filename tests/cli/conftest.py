@@ -1,0 +1,143 @@
+"""What the tests of the command line share: one finished run, and how to call the command."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from collab.cli import main
+from collab.endpoints.scripted import Failure, Script, ScriptedServer, Words
+from collab.endpoints.scripted_model import TEMPLATE
+from collab.endpoints.tokens import Tokenizer
+from collab.wire import serve
+
+SMALL = (
+    "questions.count=3",
+    "questions.levels=[easy]",
+    "scenario.samples=2",
+    "scenario.originals=3",
+    "scenario.points=[0.0,0.4]",
+    "budget=200",
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command came to."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line on stderr, which must be all that is there."""
+        (line,) = self.err.splitlines()
+        assert line.startswith("error: ")
+        assert "Traceback" not in self.out
+        return line
+
+
+Command = Callable[..., Said]
+
+
+def call(*words: str) -> Said:
+    """Run a command in this process."""
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            status = main(words)
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+    return Said(status, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Return how to call the command in this process."""
+    return call
+
+
+@pytest.fixture(scope="session")
+def process() -> Command:
+    """Return how to call the command in a process of its own."""
+
+    def start(*words: str, cwd: Path, **env: str) -> Said:
+        made = subprocess.run(
+            [sys.executable, "-m", "collab", *words],
+            cwd=cwd,
+            env=os.environ | env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Said(made.returncode, made.stdout, made.stderr)
+
+    return start
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A small run that has ended, on the shipped models."""
+
+    words: Sequence[str]
+    runs: Path
+    said: Said
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        (manifest,) = self.runs.glob("small/*/manifest.json")
+        return manifest.parent
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Play recoverability on three questions."""
+    runs = tmp_path_factory.mktemp("finished") / "runs"
+    words = (*SMALL, "name=small", f"runs={runs}")
+    return Finished(words, runs, call("run", *words))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A scripted server, and the settings that put its model into the main seat."""
+
+    server: ScriptedServer
+    url: str
+    words: Sequence[str]
+
+
+@pytest.fixture
+def scripted(
+    tmp_path: Path, letters: Tokenizer, spoken: Callable[[Tokenizer], Words]
+) -> Callable[..., object]:
+    """Return how to serve a script for a while, as a bench."""
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    letters.raw.save(str(folder / "tokenizer.json"))
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+
+    @contextmanager
+    def serving(script: Script = "", failures: Sequence[Failure] = ()) -> Iterator[Bench]:
+        server = ScriptedServer(script, failures=failures, tokenizer=spoken(letters))
+        with serve(server) as url:
+            yield Bench(server, url, seat(url, folder))
+
+    return serving
+
+
+def seat(url: str, folder: Path) -> list[str]:
+    """Return the settings that put the model of a server into the main seat."""
+    return [
+        "model@team.main=vllm",
+        "team.main.id=scripted",
+        f"team.main.checkpoint={folder}",
+        f"team.main.base_url={url}",
+    ]

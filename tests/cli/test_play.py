@@ -1,0 +1,93 @@
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Command = Callable[..., Any]  # any: what conftest says a command comes to
+Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench
+THOUGHT = "It is 3 and 4.\nSo 7.\n</think>The answer is \\boxed{7}."
+
+
+def test_a_question_is_played_and_every_reason_printed(
+    command: Command, scripted: Scripted, tmp_path: Path
+) -> None:
+    with scripted(THOUGHT) as bench:
+        said = command(
+            "play", *bench.words, "question=What is 3 + [4]?", f"runs={tmp_path / 'runs'}"
+        )
+    assert (said.status, said.err) == (0, "")
+    lines = said.out.splitlines()
+    assert lines[0] == "What is 3 + [4]?"
+    assert lines[1].startswith("main · thinking · generated · ")
+    assert "main thinks alone" in lines[1]
+    assert lines[2:4] == ["It is 3 and 4.", "So 7."]
+    assert "The answer is \\boxed{7}." in lines
+    assert lines[-1].startswith("answered after ")
+    assert not (tmp_path / "runs" / "run").exists()
+
+
+def test_what_was_played_is_stored_and_not_sampled_again(
+    command: Command, scripted: Scripted, tmp_path: Path
+) -> None:
+    with scripted([THOUGHT, "Hm.</think>7"]) as bench:
+        words = ["play", *bench.words, "question=3 + 4?", f"runs={tmp_path / 'runs'}"]
+        first = command(*words)
+        sent = len(bench.server.generating)
+        again = command(*words)
+        assert len(bench.server.generating) == sent + 1  # the look at the server's begin
+    assert again == first
+
+
+def test_two_models_take_turns(command: Command, tmp_path: Path) -> None:
+    said = command(
+        "play",
+        "team=pair",
+        "policy=alternate",
+        "boundary=sentence",
+        "budget=40",
+        "question=Mia has 3 pens. She buys 4. How many pens does she have now?",
+        f"runs={tmp_path / 'runs'}",
+    )
+    assert said.err == ""
+    assert "unit 1 of 1 in turn 1" in said.out
+    assert "partner · thinking · generated" in said.out
+    assert (said.status == 0) == said.out.splitlines()[-1].startswith("answered")
+
+
+def test_without_a_question_the_first_of_the_set_is_played(
+    command: Command, scripted: Scripted, tmp_path: Path
+) -> None:
+    with scripted(THOUGHT) as bench:
+        said = command("play", *bench.words, f"runs={tmp_path / 'runs'}")
+        assert bench.server.generating
+    assert re.match(r"\w+ has \d+ \w+\.", said.out)
+    assert said.status == 0
+
+
+def test_a_thought_that_never_closes_fails(
+    command: Command, scripted: Scripted, tmp_path: Path
+) -> None:
+    with scripted("on and on " * 50) as bench:
+        said = command(
+            "play", *bench.words, "question=Why?", "budget=60", f"runs={tmp_path / 'runs'}"
+        )
+    assert said.status == 1
+    assert said.out.splitlines()[-1] == "never closed after 60 tokens"
+
+
+def test_hostile_text_stands_as_text(command: Command, scripted: Scripted, tmp_path: Path) -> None:
+    with scripted("\x1b[2J [red]so[/]</think>\x07") as bench:
+        said = command("play", *bench.words, "question=\x1b[31mred", f"runs={tmp_path / 'runs'}")
+    assert not {"\x1b", "\x07"} & set(said.out)
+    assert "\\x1b[2J [red]so[/]" in said.out
+
+
+@pytest.mark.parametrize("words", [["question= "], ["nonsense=1"], ["policy=nonsense"]])
+def test_a_bad_setting_is_one_line(command: Command, tmp_path: Path, words: list[str]) -> None:
+    said = command("play", *words, f"runs={tmp_path / 'runs'}")
+    assert said.status == 1
+    assert said.error
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,373 @@
+"""A real vLLM serves a shipped checkpoint: it reads and writes what the pocket server does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx2
+import numpy as np
+import pytest
+
+from collab import Decision, Stop, View, Write
+from collab.boundary import Answer, Boundary, Sentence, Tokens, Words
+from collab.cli.compose import composed
+from collab.config import ModelConfig
+from collab.endpoints.client import Endpoint
+from collab.endpoints.dialects import Frame, IdsDialect, TextDialect
+from collab.endpoints.launch import Launcher, Server, VllmSpec
+from collab.endpoints.profile import check
+from collab.endpoints.template import Template
+from collab.endpoints.tokens import Tokenizer
+from collab.engine import Case, Team, play_case
+from collab.errors import ContextFull, Rejected
+from collab.pocket.model import Cache, Rows
+from collab.pocket.model import Model as Weights
+from collab.pocket.server import find
+from collab.questions import Pocket, Prompt
+from collab.reasoner import Model, Recorded
+from collab.sampling import Request, Sampling
+from collab.store import Store
+from collab.trajectory import Question, Recording, Trajectory
+from policies.distractor import Distractor
+from policies.solo import Solo
+
+if TYPE_CHECKING:
+    from tests.conftest import Served
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+INSTALL = Path(__file__).with_name("install.py")
+KEY = "COLLAB_TEST_VLLM_KEY"
+NAME = "plain"
+FOLDER = find(NAME)
+TOKENIZER = Tokenizer.load(FOLDER)
+FRAME = Frame(Template.load(FOLDER))
+IDS, TEXT = IdsDialect(FRAME, TOKENIZER), TextDialect(FRAME)
+SEATED = (
+    f"team.main.id={NAME}",
+    f"team.main.checkpoint={FOLDER}",
+)
+ARGS = "--max-model-len 1024 --dtype float32 --max-num-seqs 64 --enforce-eager --block-size 32"
+ENV = ("HF_HUB_OFFLINE=1", "VLLM_NO_USAGE_STATS=1", "DO_NOT_TRACK=1", "VLLM_CPU_KVCACHE_SPACE=1")
+CONTEXT = 1024
+
+ORIGINALS = 40
+SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)
+OPENINGS = ORIGINALS * len(SHARES)
+TIE = 1e-3
+"""Logits nearer than this may come in either order: the two servers add up in different orders."""
+GREEDY = Sampling(temperature=0)
+LONGEST = 320
+"""The most that is written on an opening (tokens)."""
+
+
+class OpeningAlone(Distractor):
+    """Lay the opening, and stop where the model would go on."""
+
+    async def decide(self, view: View) -> Decision:
+        decision = await super().decide(view)
+        goes_on = isinstance(decision, Write) and decision.until is None
+        return Stop("the opening stands") if goes_on else decision
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One checkpoint behind both servers."""
+
+    pocket: Endpoint
+    vllm: Endpoint
+    store: Store
+
+
+def seated(endpoint: Endpoint, store: Store, sampling: Sampling) -> Model:
+    name = f"{NAME} at {endpoint.url}"
+    return Model(name, endpoint, IDS, TOKENIZER, store, sampling, context=CONTEXT)
+
+
+def laid(question: Question, trajectory: Trajectory) -> tuple[int, ...]:
+    prompt = IDS.prompt(question.messages, trajectory, "thinking", "main").prompt
+    assert not isinstance(prompt, str)
+    return prompt
+
+
+@dataclass(frozen=True)
+class Bank:
+    """What the pocket server wrote alone, and the openings made of it."""
+
+    recordings: list[tuple[Question, Recording]]
+    openings: list[tuple[Question, Trajectory]]
+
+    @classmethod
+    async def draw(cls, url: str, place: Path) -> Self:
+        """Think on some questions, and put the begin of another's thought on every thought."""
+        questions = Pocket(levels=("middle", "hard"), count=ORIGINALS, seed=7).load(Prompt())
+        async with Endpoint(url, NAME, TOKENIZER) as endpoint, Store.open(place) as store:
+            model = seated(endpoint, store, Sampling())
+            drawn = await asyncio.gather(*(model.solo(asked, range(1), 600) for asked in questions))
+        pairs = zip(questions, drawn, strict=True)
+        closed = [(asked, solo) for asked, ((solo, _),) in pairs if solo.closed and solo.text]
+        own = closed[:: len(closed) // ORIGINALS][:ORIGINALS]
+        rivals = [solo for _, solo in own[1:] + own[:1]]
+        return cls(
+            own,
+            [
+                (asked, await opening(asked, solo, rival, at))
+                for (asked, solo), rival in zip(own, rivals, strict=True)
+                for at in SHARES
+            ],
+        )
+
+
+async def opening(
+    question: Question, own: Recording, rival: Recording | None, at: float
+) -> Trajectory:
+    team = Team({"main": Recorded(), "distractor": Recorded()})
+    given = {"main": own} if rival is None else {"main": own, "distractor": rival}
+    case = Case("opening", question, OpeningAlone(at=at), given)
+    return (await play_case(case, team, until=Answer(), budget=CONTEXT)).trajectory
+
+
+@dataclass(frozen=True)
+class ReadBack:
+    client: httpx2.AsyncClient
+
+    async def __call__(self, prompt: str | tuple[int, ...]) -> tuple[int, ...]:
+        body = {"model": NAME, "prompt": prompt, "max_tokens": 1}
+        flags = {"add_special_tokens": False, "return_token_ids": True}
+        reply = await self.client.post("/v1/completions", json=body | flags)
+        choice: dict[str, Any] = reply.json()["choices"][0]  # Any: JSON
+        return tuple(choice["prompt_token_ids"])
+
+
+async def continued(
+    endpoint: Endpoint, prompts: Sequence[tuple[int, ...]]
+) -> list[tuple[int, ...]]:
+    """Let a server go on greedily, to its end of turn, with everything."""
+    asked = [Request(NAME, prompt, GREEDY, LONGEST) for prompt in prompts]
+    replies = await asyncio.gather(*(endpoint.complete(one, range(1), seed=0) for one in asked))
+    return [one.ids or () for (one,) in replies]
+
+
+def parted(
+    weights: Weights, prompt: tuple[int, ...], ours: tuple[int, ...], theirs: tuple[int, ...]
+) -> float | None:
+    """Return by how much the best logit leads where two continuations part; None if they do not."""
+    pairs = enumerate(zip_longest(ours, theirs))
+    at, chosen = next(((at, pair) for at, pair in pairs if pair[0] != pair[1]), (0, None))
+    if chosen is None:
+        return None
+    ids = np.array(prompt + ours[:at])
+    rows = Rows(ids, np.arange(len(ids)), slice(0, 1))
+    logits = weights.forward(rows, Cache(weights.shape), last=True)[-1]
+    second, best = np.argsort(logits)[-2:]
+    assert set(chosen) == {best, second}, f"at token {at} of {ours} and {theirs}"
+    return float(logits[best] - logits[second])
+
+
+@pytest.fixture(scope="module")
+def launch() -> VllmSpec:
+    """What `model@team.main=vllm_launch` composes to for the installed vLLM."""
+    found = subprocess.run(
+        [sys.executable, str(INSTALL), "--where"], capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        pytest.skip(found.stdout.strip())
+    words = [
+        "model@team.main=vllm_launch",
+        *SEATED,
+        f"team.main.launch.python={found.stdout.strip()}",
+        f"team.main.launch.args=[{','.join(ARGS.split())}]",
+        *(f"+team.main.launch.env.{pair}" for pair in ENV),
+        "team.main.launch.startup=600",
+    ]
+    model = composed(words).config.team["main"]
+    assert isinstance(model, ModelConfig)
+    assert isinstance(model.launch, VllmSpec)
+    return model.launch
+
+
+@pytest.fixture(scope="module")
+def server(launch: VllmSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The one vLLM of all these tests."""
+    launcher = Launcher(tmp_path_factory.mktemp("servers"))
+    with asyncio.Runner() as runner:
+        try:
+            yield runner.run(launcher.start(launch))
+        finally:
+            runner.run(launcher.close())
+
+
+@pytest.fixture(scope="module")
+def bank(server: Server, pocket: Served, tmp_path_factory: pytest.TempPathFactory) -> Bank:
+    return asyncio.run(Bank.draw(pocket.url, tmp_path_factory.mktemp("bank") / "store.sqlite"))
+
+
+@pytest.fixture
+async def bench(server: Server, pocket: Served, store: Store) -> AsyncIterator[Bench]:
+    async with (
+        Endpoint(pocket.url, NAME, TOKENIZER) as ours,
+        Endpoint(server.url, NAME, TOKENIZER, api_key=server.api_key) as theirs,
+    ):
+        yield Bench(ours, theirs, store)
+
+
+@pytest.fixture
+async def read_back(server: Server) -> AsyncIterator[ReadBack]:
+    """Ask vLLM itself which ids it reads, past all code of ours."""
+    headers = {"authorization": f"Bearer {server.api_key}"}
+    async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=600) as client:
+        yield ReadBack(client)
+
+
+async def test_the_server_is_what_the_check_at_the_start_of_a_run_wants(bench: Bench) -> None:
+    profile = await check(bench.vllm, IDS, TOKENIZER)
+    assert (profile.takes_ids, profile.returns_ids, profile.checked) == (True, True, "real")
+    assert profile.max_model_len == CONTEXT
+    assert (await check(bench.vllm, TEXT, TOKENIZER)).dialect == "text"
+
+
+async def test_the_prompt_of_every_opening_is_read_as_it_was_laid(
+    bank: Bank, read_back: ReadBack
+) -> None:
+    for question, trajectory in bank.openings:
+        prompt = laid(question, trajectory)
+        assert await read_back(prompt) == prompt
+        text = TOKENIZER.decode(prompt)
+        assert text == FRAME.head(question.messages) + trajectory.thinking
+        assert (text.count("<think>"), text.count("</think>")) == (1, 0)
+    assert len(bank.openings) == OPENINGS
+
+
+async def test_both_dialects_lay_one_prompt_where_there_is_no_foreign_seam(
+    bank: Bank, read_back: ReadBack
+) -> None:
+    for question, own in bank.recordings:
+        trajectory = await opening(question, own, None, 0.4)
+        text = TEXT.prompt(question.messages, trajectory, "thinking", "main").prompt
+        assert isinstance(text, str)
+        assert await read_back(text) == laid(question, trajectory)
+
+
+async def test_steered_openings_are_continued_alike_but_for_near_ties(
+    bench: Bench, bank: Bank, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = [laid(*opened) for opened in bank.openings]
+    ours, theirs = await continued(bench.pocket, prompts), await continued(bench.vllm, prompts)
+    weights = Weights.load(FOLDER)
+    every = [parted(weights, *one) for one in zip(prompts, ours, theirs, strict=True)]
+    leads = [lead for lead in every if lead is not None]
+    with capsys.disabled():
+        print(f"\n{len(prompts)} steered openings, {sum(map(len, ours))} greedy tokens:", end=" ")
+        print(f"{len(leads)} part, where the best logit leads by {[f'{x:.1e}' for x in leads]}")
+    assert len(prompts) == OPENINGS
+    assert all(ours)
+    assert [lead for lead in leads if lead > TIE] == []
+
+
+async def test_choice_i_of_a_seed_is_choice_0_of_the_seed_i_further_on(
+    bench: Bench, bank: Bank
+) -> None:
+    question, trajectory = bank.openings[2]
+    request = Request(NAME, laid(question, trajectory), Sampling(temperature=1.5), 64)
+    joint = await bench.vllm.complete(request, range(4), seed=90)
+    singles = [(await bench.vllm.complete(request, range(1), seed=90 + i))[0] for i in range(4)]
+    assert [one.ids for one in joint] == [one.ids for one in singles]
+    assert len({one.ids for one in joint}) > 1
+
+
+@pytest.mark.parametrize("until", [Sentence(), Words(count=5), Tokens(count=7)], ids=repr)
+async def test_greedy_thinking_unit_by_unit_is_that_of_one_shot(
+    bench: Bench, bank: Bank, until: Boundary
+) -> None:
+    model = seated(bench.vllm, bench.store, GREEDY)
+    for question, _ in bank.recordings[::10]:
+        case = Case(question.id, question, Solo())
+        whole, units = [
+            (await play_case(case, Team({"main": model}), until=each, budget=400)).trajectory
+            for each in (Answer(), until)
+        ]
+        assert ids_of(units) == ids_of(whole)
+        assert units.answer == whole.answer
+        assert len(units.units) > len(whole.units)
+
+
+def ids_of(trajectory: Trajectory) -> list[int]:
+    return [index for unit in trajectory.units for index in unit.ids or ()]
+
+
+async def test_a_draw_that_is_read_along_is_the_draw(bench: Bench, bank: Bank) -> None:
+    question, trajectory = bank.openings[3]
+    request = Request(NAME, laid(question, trajectory), Sampling(), 64, ("</think>",))
+    pieces: list[str] = []
+    (along,) = await bench.vllm.complete(request, range(1), seed=5, on_text=pieces.append)
+    (plain,) = await bench.vllm.complete(request, range(1), seed=5)
+    assert len(pieces) > 1
+    assert "".join(pieces) == along.text == plain.text
+    assert (along.ids, along.finish, along.stop_reason) == (
+        plain.ids,
+        plain.finish,
+        plain.stop_reason,
+    )
+
+
+async def test_a_stop_string_stays_at_the_end_of_text_and_ids(bench: Bench, bank: Bank) -> None:
+    (question, own), *_ = bank.recordings
+    prompt = laid(question, await opening(question, own, None, 0.8))
+    request = Request(NAME, prompt, GREEDY, LONGEST, ("</think>",))
+    (one,) = await bench.vllm.complete(request, range(1), seed=0)
+    assert (one.finish, one.stop_reason) == ("stop", "</think>")
+    assert one.text.endswith("</think>")
+    assert one.ids is not None
+    assert one.ids[-1:] == IDS.close_ids
+
+
+async def test_the_likeliest_tokens_give_the_entropy_that_the_pocket_server_gives(
+    bench: Bench,
+    bank: Bank,
+) -> None:
+    question, trajectory = bank.openings[1]
+    request = Request(NAME, laid(question, trajectory), GREEDY, 16, logprobs=20)
+    (theirs,) = await bench.vllm.complete(request, range(1), seed=0)
+    (ours,) = await bench.pocket.complete(request, range(1), seed=0)
+    assert theirs.top20_entropy == pytest.approx(ours.top20_entropy, abs=1e-3)
+
+
+async def test_refusals_are_told_apart(bench: Bench, server: Server) -> None:
+    too_long = Request(NAME, (5,) * CONTEXT, GREEDY, LONGEST)
+    with pytest.raises(ContextFull):
+        await bench.vllm.complete(too_long, range(1), seed=0)
+    async with Endpoint(server.url, NAME, api_key="wrong") as stranger:
+        with pytest.raises(Rejected, match="401"):
+            await stranger.models()
+
+
+def test_the_same_command_line_runs_against_it_and_a_second_time_sends_nothing(
+    server: Server, tmp_path: Path
+) -> None:
+    words = [
+        *("run", "twin=recoverability", "name=vllm", "budget=400"),
+        *("questions.count=2", "scenario.originals=2", "scenario.samples=2"),
+        *("model@team.main=vllm", *SEATED),
+        *(f"team.main.base_url={server.url}", f"team.main.api_key_env={KEY}"),
+    ]
+    for sampled in ("[1-9][0-9]*", "0"):
+        done = subprocess.run(
+            [sys.executable, "-m", "collab", *words],
+            cwd=tmp_path,
+            env=os.environ | {KEY: server.api_key},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert "Recoverability · main plain" in done.stdout
+        assert re.search(rf"^done: [1-9][0-9]* episodes, {sampled} generations", done.stdout, re.M)

@@ -1,0 +1,157 @@
+import re
+from collections.abc import Sequence
+from io import StringIO
+
+import pytest
+from rich.console import Console, RenderableType
+
+from collab.engine import Label
+from collab.report.tables import print_whole, summary
+from collab.scenario import Score, Verdict
+from collab.stats import Rate, paired_effect
+
+
+def score(nth: int, arm: str, right: bool, at: float | None = 0.2, **fields: Label) -> Score:
+    labels: dict[str, Label] = {"arm": arm, "at": at, "pair": f"{nth}/{at}", **fields}
+    verdict: Verdict = "correct" if right else "wrong"
+    return Score(f"{nth}/{at}/{arm}", f"q{nth}", verdict, labels, tokens=10 * nth)
+
+
+def text(shown: RenderableType, width: int = 80) -> str:
+    out = StringIO()
+    print_whole(Console(file=out, width=width), shown)
+    return out.getvalue()
+
+
+def cells(shown: str, table: int = 0) -> dict[str, list[str]]:
+    """Read a table's rows by their first cell; columns are two spaces apart."""
+    rows = shown.split("steered episodes")[table].splitlines()
+    split = [re.split(r" {2,}", row.strip()) for row in rows]
+    return {row[0]: row[1:] for row in split if len(row) > 2}
+
+
+def twin(outcomes: Sequence[tuple[bool, bool, bool]], at: float = 0.2) -> list[Score]:
+    """Make one pair an outcome: (steered, no steer, placebo)."""
+    return [
+        score(nth, arm, right, at)
+        for nth, outcome in enumerate(outcomes)
+        for arm, right in zip(("steer", "none", "placebo"), outcome, strict=True)
+    ]
+
+
+def test_each_rate_has_its_n_and_interval_and_the_controls_beside_it() -> None:
+    outcomes = [(False, True, True)] * 6 + [(True, True, True)] * 3 + [(True, False, True)]
+    row = cells(text(summary("t", "at", twin(outcomes), [])))["0.2"]
+    steered, control = Rate(4, 10), Rate(9, 10)
+    questions = [f"q{n}" for n in range(10)]
+    effect = paired_effect(
+        [one for one, _, _ in outcomes], [two for _, two, _ in outcomes], questions
+    )
+    assert row == [
+        "10",
+        f"40 [{100 * steered.low:.0f},{100 * steered.high:.0f}]",
+        f"90 [{100 * control.low:.0f},{100 * control.high:.0f}]",
+        f"-50 [{100 * effect.low:+.0f},{100 * effect.high:+.0f}]",
+        "100 [72,100]",
+        row[5],
+    ]
+    assert row[5].startswith("-60 [")
+
+
+def test_the_difference_is_of_matched_pairs_alone() -> None:
+    scores = [
+        *(score(n, "steer", n < 2) for n in range(4)),
+        *(score(n, "none", True) for n in range(2)),
+        score(9, "none", False),
+    ]
+    row = cells(text(summary("t", "at", scores, [])))["0.2"]
+    assert row[1].startswith("50 [")
+    assert row[2].startswith("67 [")
+    assert row[3].startswith("+0 [")
+
+
+def test_rows_stand_in_the_order_of_points_with_all_at_the_end() -> None:
+    scores = twin([(True, True, True)], 0.8) + twin([(False, True, True)], 0.0)
+    out = text(summary("t", "at", scores, []))
+    assert list(cells(out)) == ["at", "0", "0.8", "all"]
+    assert cells(out)["all"][:2] == ["2", "50 [9,91]"]
+
+
+def test_a_control_that_was_not_played_has_no_column() -> None:
+    scores = [score(1, "steer", True), score(1, "none", True)]
+    assert cells(text(summary("t", "at", scores, [])))["at"] == [
+        "n",
+        "steered",
+        "no steer",
+        "difference",
+    ]
+
+
+def test_a_group_without_its_control_shows_a_dash() -> None:
+    scores = [score(1, "steer", True, 0.0), *twin([(True, True, True)], 0.2)]
+    assert cells(text(summary("t", "at", scores, [])))["0"][2:] == ["–"] * 4
+
+
+def test_steers_that_hold_the_answer_and_answers_of_the_steer_are_counted() -> None:
+    scores = [
+        Score(
+            f"{n}",
+            f"q{n}",
+            "wrong",
+            {
+                "arm": "steer",
+                "at": 0.2,
+                "pair": f"{n}",
+                "steer_tokens": 10 + n,
+                "own_holds_answer": n == 0,
+                "steer_holds_answer": n < 3,
+            },
+            said_rival=n < 2,
+        )
+        for n in range(4)
+    ]
+    out = text(summary("t", "at", [*scores, score(0, "none", True)], []))
+    assert cells(out, 1)["0.2"] == ["12", "1", "3", "2"]
+
+
+def test_without_arms_the_table_has_rates_questions_and_tokens() -> None:
+    scores = [
+        Score(f"{n}", f"q{n // 2}", "correct" if n else "wrong", {"level": "easy"}, tokens=n)
+        for n in range(4)
+    ]
+    row = cells(text(summary("t", "level", scores, [])))["easy"]
+    assert row == ["4", "2", "75 [30,95]", "2"]
+
+
+def test_odd_verdicts_and_notes_stand_below() -> None:
+    open_ = Score("a", "q", "thinking never closed", {"level": "easy"})
+    out = text(summary("t", "level", [open_, open_], ["3 left out", ""]))
+    assert "verdicts besides correct and wrong: 2 thinking never closed" in out
+    assert out.rstrip().endswith("3 left out")
+
+
+def test_a_run_without_scores_has_an_empty_table() -> None:
+    assert cells(text(summary("t", "level", [], [])))["all"] == ["0", "0", "–", "–"]
+
+
+def test_brackets_in_names_and_notes_stay() -> None:
+    scores = [Score("a", "q", "correct", {"level": "[red]"})]
+    out = text(summary("[b]", "level", scores, ["[i]x"]))
+    assert "[red]" in out
+    assert "[b]" in out
+    assert "[i]x" in out
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_rows_of_the_recoverability_table_stay_whole(width: int) -> None:
+    outcomes = [(False, True, True)] * 999
+    scores = [s for at in (0.0, 0.2, 0.4, 0.6, 0.8) for s in twin(outcomes, at)]
+    out = text(summary("t", "at", scores, []), width)
+    assert "…\n" not in out.replace("hold or give …\n", "")
+    assert cells(out) == cells(text(summary("t", "at", scores, []), 300))
+
+
+def test_a_usual_recoverability_table_fits_80_columns() -> None:
+    outcomes = [(n % 2 == 0, n % 7 != 0, n % 9 != 0) for n in range(200)]
+    scores = [s for at in (0.0, 0.2, 0.4, 0.6, 0.8) for s in twin(outcomes, at)]
+    assert max(map(len, text(summary("t", "at", scores, [])).splitlines())) <= 80

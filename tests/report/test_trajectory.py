@@ -1,0 +1,86 @@
+import unicodedata
+from io import StringIO
+from typing import Literal
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from collab.report.trajectory import colours, question_of, safe, shown
+from collab.trajectory import Edited, Ended, Event, Rewound, Trajectory, Unit, Wrote
+
+
+def text(*events: Event, terminal: bool = False) -> str:
+    out = StringIO()
+    palette: Literal["standard"] | None = "standard" if terminal else None
+    console = Console(file=out, width=100, force_terminal=terminal, color_system=palette)
+    console.print(shown(Trajectory.replay(events)))
+    return out.getvalue()
+
+
+def wrote(author: str, text: str, why: str = "", tokens: int = 1) -> Wrote:
+    return Wrote(Unit(author, text, "generated", why, tokens=tokens))
+
+
+def test_authors_have_a_colour_each_in_order_of_appearance() -> None:
+    log = [wrote("b", "x"), wrote("a", "y"), wrote("b", "z")]
+    assert colours(Trajectory.replay(log)) == {"b": "cyan", "a": "magenta"}
+    assert "\x1b[36m" in text(*log, terminal=True)
+    assert "\x1b[35m" in text(*log, terminal=True)
+
+
+def test_a_heading_with_the_reason_stands_at_each_hand_off() -> None:
+    out = text(
+        wrote("a", "One.\n", "a begins"),
+        wrote("a", "Two.\n", "a goes on"),
+        wrote("b", "Three.\n", "b may", tokens=5),
+    )
+    headings = [line for line in out.splitlines() if "─" in line]
+    assert len(headings) == 2
+    assert headings[0].startswith("a · thinking · generated · 1 tokens · a begins ─")
+    assert headings[1].startswith("b · thinking · generated · 5 tokens · b may ─")
+    assert [line for line in out.splitlines() if "─" not in line] == ["One.", "Two.", "Three."]
+
+
+def test_what_was_struck_stays_with_a_remark() -> None:
+    out = text(
+        wrote("a", "One.\n"),
+        Edited(0, None, "wrong"),
+        wrote("a", "Two.\n"),
+        Edited(0, "Zwei.", "German"),
+        Rewound(0, "again"),
+        Ended("a"),
+    )
+    assert out.splitlines()[1:] == [
+        "One.",
+        "unit 0 struck: wrong",
+        "Two.",
+        "unit 0 changed: German",
+        "rewound to unit 0: again",
+        "a ended its thinking",
+    ]
+
+
+@given(st.text(alphabet=st.characters()))
+def test_no_control_or_format_character_is_left(hostile: str) -> None:
+    left = safe(hostile)
+    assert all(c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co") for c in left)
+    assert left.count("\n") == hostile.count("\n")
+
+
+@given(st.text(alphabet="aä漢 .\n[]\\"))
+def test_plain_text_is_left_alone(plain: str) -> None:
+    assert safe(plain) == plain
+
+
+def test_hostile_units_reasons_and_names_stand_as_text() -> None:
+    out = text(wrote("\x1b[2J", "\u202e[red]evil[/]\x07\n", "\x9b31m"))
+    assert not set("\x1b\u202e\x07\x9b") & set(out)
+    assert "\\u202e[red]evil[/]\\x07" in out
+
+
+def test_a_stored_question_is_shown_turn_by_turn() -> None:
+    out = StringIO()
+    asked = [{"role": "system", "content": "Hm."}, {"role": "user", "content": "\x1b[b]?"}]
+    Console(file=out).print(question_of(asked))
+    assert out.getvalue() == "system: Hm.\nuser: \\x1b[b]?\n"
