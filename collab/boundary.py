@@ -56,7 +56,8 @@ class Sentence(Boundary):
     @property
     @override
     def stops(self) -> tuple[str, ...]:
-        return (*(mark + space for mark in ".!?…" for space in " \n"), "\n\n")
+        # A server may take few: the commonest ends come first.
+        return ("\n\n", *(mark + space for mark in ".?!…" for space in " \n"))
 
     @override
     def cut(self, text: str) -> int | None:

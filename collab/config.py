@@ -85,7 +85,7 @@ class StoreConfig(Settings):
 class RunConfig(Settings):
     """One composed run."""
 
-    name: str = Field(min_length=1, pattern=r"^[\w.-]+(/[\w.-]+)*$")
+    name: str = Field(min_length=1, pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$")
     runs: Path
     scenario: Target
     policy: Target

@@ -6,6 +6,7 @@ SQLite (WAL) or PostgreSQL, by the same statements.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import struct
@@ -127,7 +128,11 @@ class Database:
                 version = (await connection.execute(sa.select(_schema.c.version))).scalar()
                 if version is None:
                     await connection.execute(sa.insert(_schema).values(version=SCHEMA))
-                await connection.execute(sa.delete(_claims).where(_claims.c.expires < now))
+                owners = await connection.scalars(sa.select(_claims.c.owner).distinct())
+                lapsed = _claims.c.owner.in_([one for one in owners if _gone(one, self._owner)])
+                await connection.execute(
+                    sa.delete(_claims).where(sa.or_(_claims.c.expires < now, lapsed))
+                )
         if version is not None and version > SCHEMA:
             raise StoreError(
                 f"the store {self.name} has schema {version}, this collab knows up to {SCHEMA};"
@@ -253,6 +258,20 @@ def _set_up(connection: Any, _record: object) -> None:  # Any: SQLAlchemy's DBAP
 def _begin(connection: sa.Connection) -> None:
     if connection.get_execution_options().get("writes"):  # a lone read needs no transaction
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _gone(owner: str, ours: str) -> bool:
+    """Say whether a claim's owner was a process of this machine that is no more."""
+    host, pid, _ = owner.rsplit(":", 2)
+    if host != ours.rsplit(":", 2)[0]:
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def _mine(owner: str) -> sa.Delete:

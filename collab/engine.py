@@ -16,7 +16,7 @@ from collab.boundary import Answer, Boundary, Length, Share
 from collab.draws import digest_of, fresh_draw
 from collab.errors import ContextFull, PolicyError, PromptChanged, Rejected
 from collab.policy import Close, Decision, Edit, Insert, Policy, Rewind, Stop, View, Write
-from collab.reasoner import Reasoner, Recorded, Turn, Written, play
+from collab.reasoner import Model, Reasoner, Recorded, Turn, Written, play
 from collab.sampling import Request
 from collab.trajectory import (
     Asked,
@@ -84,6 +84,12 @@ class Team:
             raise PolicyError(
                 f"seat {seat!r} is not in the team (seats: {', '.join(sorted(self.seats))})"
             ) from None
+
+    @property
+    def closes(self) -> frozenset[str]:
+        """The tags with which its models close their thinking."""
+        models = (one for one in self.seats.values() if isinstance(one, Model))
+        return frozenset(one.think_close for one in models)
 
     def count(self, text: str, seat: str) -> int:
         """Count a text's tokens with the seat's tokenizer, else with any in the team."""

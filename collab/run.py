@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
@@ -73,7 +74,7 @@ class Result:
     scores: Sequence[Score]
     """In the order of the cases."""
     failures: Mapping[str, str] = field(default_factory=dict)
-    """The error of each case that could not be played."""
+    """The error of each case, or question of a bank, that could not be played."""
 
 
 async def run(setup: Setup, folder: RunFolder, stage: Stage) -> Result:
@@ -84,23 +85,17 @@ async def run(setup: Setup, folder: RunFolder, stage: Stage) -> Result:
     Raises:
         CollabError: Nothing more can be played; what is done is kept.
     """
-    bank = await fill_bank(setup, stage)
+    failures: dict[str, str] = {}
+    bank = await fill_bank(setup, stage, failures)
     plan = setup.scenario.cases(bank, setup.policy)
     owed = _owed(plan, folder)
     stage.begin("episodes", len(plan.cases))
     for _ in range(len(plan.cases) - len(owed)):
         stage.step()
-    failures: dict[str, str] = {}
 
     async def one(case: Case) -> None:
-        try:
+        with noting(case.id, failures):
             episode, score = await _play_and_grade(setup, case)
-        except FATAL:
-            raise
-        except CollabError as error:
-            log.warning("case %s failed: %s", case.id, error)
-            failures[case.id] = str(error)
-        else:
             folder.add(episode, describe(case), score)
         stage.step()
 
@@ -109,19 +104,36 @@ async def run(setup: Setup, folder: RunFolder, stage: Stage) -> Result:
     return Result(plan, [scores[case.id] for case in plan.cases if case.id in scores], failures)
 
 
-async def fill_bank(setup: Setup, stage: Stage) -> Bank:
-    """Draw and grade the solo trajectories that the scenario needs."""
+@contextmanager
+def noting(name: str, failures: dict[str, str]) -> Iterator[None]:
+    """Note an error that concerns one case or question alone, and go on."""
+    try:
+        yield
+    except FATAL:
+        raise
+    except CollabError as error:
+        log.warning("%s failed: %s", name, error)
+        failures[name] = str(error)
+
+
+async def fill_bank(setup: Setup, stage: Stage, failures: dict[str, str]) -> Bank:
+    """Draw and grade the solo trajectories that the scenario needs.
+
+    A question whose draws fail is noted in `failures` and left out of the bank.
+    """
     solos: dict[str, dict[str, tuple[Recording, ...]]] = {}
     for seat, count in setup.scenario.solos().items():
         solos[seat] = {}
         stage.begin(f"solo draws of {seat}", len(setup.questions))
 
         async def one(question: Question, seat: str = seat, count: int = count) -> None:
-            solos[seat][question.id] = await _solo(setup, seat, question, count)
+            with noting(f"{question.id}/{seat}", failures):
+                solos[seat][question.id] = await _solo(setup, seat, question, count)
             stage.step()
 
         await each(setup.questions, one, setup.concurrency)
-    return Bank(setup.questions, solos)
+    whole = [q for q in setup.questions if all(q.id in drawn for drawn in solos.values())]
+    return Bank(whole, solos)
 
 
 async def _solo(setup: Setup, seat: str, question: Question, count: int) -> tuple[Recording, ...]:
@@ -137,7 +149,8 @@ async def _solo(setup: Setup, seat: str, question: Question, count: int) -> tupl
 async def _graded(setup: Setup, question: Question, solo: Recording) -> Recording:
     if question.answer is None or not solo.closed:
         return replace(solo, correct=False)
-    verdict = await setup.grader.grade(question.answer, solo.answer)
+    answer = after_close(solo.answer, setup.team.closes)
+    verdict = await setup.grader.grade(question.answer, answer)
     return replace(solo, correct=verdict.verdict == "correct", extracted=verdict.extracted)
 
 
@@ -149,12 +162,21 @@ async def _play_and_grade(setup: Setup, case: Case) -> tuple[Episode, Score]:
         budget=setup.budget,
         replicate=setup.replicate,
     )
-    return episode, await grade(setup.grader, case, episode)
+    return episode, await grade(setup.grader, case, episode, setup.team.closes)
 
 
-async def grade(grader: MathsGrader, case: Case, episode: Episode) -> Score:
-    """Judge one finished episode."""
-    question, answer = case.question, episode.trajectory.answer
+def after_close(answer: str, closes: Iterable[str]) -> str:
+    """Return what stands behind the last close tag: a model may close its thinking twice."""
+    for close in closes:
+        answer = answer.rpartition(close)[2]
+    return answer
+
+
+async def grade(
+    grader: MathsGrader, case: Case, episode: Episode, closes: Iterable[str] = ("</think>",)
+) -> Score:
+    """Judge one finished episode by the text after the last of the tags that close thinking."""
+    question, answer = case.question, after_close(episode.trajectory.answer, closes)
     score = Score(
         case=case.id,
         question=question.id,

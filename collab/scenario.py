@@ -121,8 +121,9 @@ def with_factors(policy: Policy, **factors: object) -> Policy:
             f"this scenario sets {', '.join(sorted(unknown))}, which policy {name} lacks "
             f"(it has: {has}); choose another policy"
         )
+    settings = {name: getattr(policy, name) for name in type(policy).model_fields}
     try:
-        changed = type(policy).model_validate({**policy.model_dump(), **factors})
+        changed = type(policy).model_validate({**settings, **factors})
     except ValidationError as error:
         raise ConfigError(str(error)) from None
     assert isinstance(changed, Policy)

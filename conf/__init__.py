@@ -1,0 +1,1 @@
+"""What a run is made of: one file a choice, one file a published experiment."""

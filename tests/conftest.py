@@ -15,12 +15,12 @@ from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect, TextDialect
 from collab.endpoints.scripted import Words
 from collab.endpoints.scripted_model import TEMPLATE
-from collab.endpoints.template import Template
 from collab.endpoints.tokens import Tokenizer
 from collab.pocket.server import Pocket, find
 from collab.reasoner import Model
 from collab.sampling import Sampling
 from collab.store import Store
+from collab.template import Template
 from collab.wire import Job, Piece, build_app, serve
 
 settings.register_profile("collab", deadline=None, suppress_health_check=[HealthCheck.too_slow])

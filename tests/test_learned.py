@@ -70,7 +70,7 @@ async def control_and_solo(folder: Path) -> tuple[list[Score], list[Score]]:
     """Play the control at insertion point 0, and as many fresh solo draws of the same questions."""
     built = composed(overrides(folder, "restating", 21, 0))
     async with opened(built) as (setup, _):
-        bank = await fill_bank(setup, Silent())
+        bank = await fill_bank(setup, Silent(), {})
         plan = setup.scenario.cases(bank, setup.policy)
         control = [c for c in plan.cases if c.labels["arm"] == "none" and c.labels["at"] == 0]
         solo = [Case(f"{c.id}/solo", c.question, Solo(), labels=c.labels) for c in control]

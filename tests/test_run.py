@@ -11,7 +11,6 @@ from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.limits import Limits
 from collab.endpoints.scripted import Failure, ScriptedServer, Words
 from collab.endpoints.scripted_model import TEMPLATE
-from collab.endpoints.template import Template
 from collab.endpoints.tokens import Tokenizer
 from collab.engine import Case, Episode, Team
 from collab.errors import ConfigError, Rejected, Unreachable
@@ -26,6 +25,7 @@ from collab.scenarios.collaboration import Collaboration
 from collab.scenarios.recoverability import Recoverability
 from collab.scenarios.solo import Solo
 from collab.store import Store
+from collab.template import Template
 from collab.trajectory import Closed, Message, Question, Trajectory, Unit, Wrote
 from policies.distractor import Distractor
 from policies.solo import Solo as Alone
@@ -186,6 +186,16 @@ async def test_a_case_that_fails_is_a_row_and_the_others_go_on(
     assert len(again.scores) == 3
 
 
+@pytest.mark.parametrize("bench", [("html",)], indirect=True)
+async def test_a_question_whose_solo_draws_fail_is_noted_and_left_out(
+    bench: tuple[Bench, ScriptedServer], tmp_path: Path
+) -> None:
+    made, _ = bench
+    result = await made.run(tmp_path / "one", Solo(samples=2), Alone())
+    assert list(result.failures) == ["one/main"]
+    assert {score.question for score in result.scores} == {"two", "three"}
+
+
 @pytest.mark.parametrize("bench", [("drop",)], indirect=True)
 async def test_a_dead_server_stops_the_run_and_what_is_done_is_kept(
     bench: tuple[Bench, ScriptedServer], tmp_path: Path
@@ -284,6 +294,11 @@ async def test_whether_the_steers_answer_was_given_is_noted(
 ) -> None:
     score = await grade(grader, case(rival="2"), played("answered", said))
     assert (score.verdict, score.said_rival) == ("wrong", rival)
+
+
+async def test_what_stands_behind_the_last_close_tag_is_graded(grader: MathsGrader) -> None:
+    episode = played("answered", "It is \\boxed{9}.</think>No: \\boxed{1}.")
+    assert (await grade(grader, case(), episode)).extracted == "1"
 
 
 async def test_an_open_thought_is_not_graded(grader: MathsGrader) -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collab.boundary import Boundary, Tokens
 from collab.engine import Episode, Finish
 from collab.errors import ConfigError
 from collab.policy import Decision, Stop, View
@@ -26,6 +27,20 @@ class Odd:
 
     async def decide(self, view: View) -> Decision:
         return Stop("done")
+
+
+class Nested(Settings):
+    """A policy with a boundary among its settings."""
+
+    at: float = 0.0
+    until: Boundary = Tokens(count=7)
+
+    async def decide(self, view: View) -> Decision:
+        return Stop("never played")
+
+
+def test_a_factor_leaves_the_other_settings_whole() -> None:
+    assert with_factors(Nested(), at=0.4) == Nested(at=0.4, until=Tokens(count=7))
 
 
 def test_factors_change_what_they_name_and_leave_the_policy_as_it_was() -> None:

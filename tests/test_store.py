@@ -3,7 +3,6 @@ import json
 import sqlite3
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -341,7 +340,9 @@ tell(store.sampled)
     assert _rows(tmp_path, "claims") == []
 
 
-async def test_what_a_killed_process_had_committed_is_served(tmp_path: Path) -> None:
+async def test_what_a_killed_process_had_committed_is_served_and_the_rest_free_at_once(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "store.sqlite"
     process = _start(
         path,
@@ -361,7 +362,12 @@ async with Store.open(sys.argv[1]) as store:
     process.kill()
     process.communicate()
     again = Sampler()
-    async with Store.open(path, clock=lambda: time.time() + 3600) as store:
+
+    async def heartbeat_alone(seconds: float) -> None:
+        assert seconds > 1, "it waits for a process that is no more"
+        await asyncio.Event().wait()
+
+    async with Store.open(path, pause=heartbeat_alone) as store:
         await store.draws(REQUEST, range(8), again)
     assert again.asked == [range(4, 8)]
     assert (store.sampled, store.served) == (4, 4)

@@ -60,7 +60,7 @@ async def _plan(built: Built, console: Console) -> None:
             alone = [Case(q.id, q, setup.policy) for q in setup.questions[:3]]
             await _prompts(setup, alone, console)
             return
-        bank = await fill_bank(setup, _Silent())
+        bank = await fill_bank(setup, _Silent(), {})
         await _episodes(setup, bank, console)
 
 

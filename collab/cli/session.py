@@ -14,7 +14,6 @@ from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect, Frame, IdsDialect, TextDialect
 from collab.endpoints.launch import Launcher
 from collab.endpoints.profile import Profile, check
-from collab.endpoints.template import Template
 from collab.endpoints.tokens import Tokenizer, model_folder
 from collab.engine import Team
 from collab.errors import CollabError, ConfigError, StoreError
@@ -25,6 +24,7 @@ from collab.reasoner import Completes, Model, OnText, Reasoner, Recorded
 from collab.run import Setup, first_of
 from collab.sampling import Generation, Request
 from collab.store import Store
+from collab.template import Template
 from collab.trajectory import Question
 
 

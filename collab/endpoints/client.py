@@ -200,11 +200,20 @@ class Endpoint:
                 "model": self.model,
                 "max_tokens": max_tokens,
                 "seed": seed,
-                "stop": list(stop),
+                "stop": self._stops(stop),
                 "return_token_ids": True,
                 **self._extra,
             }
         )
+
+    def _stops(self, stop: Sequence[str]) -> list[str]:
+        """Take as many as the server does: the first ones and the last, the close of the thinking.
+
+        Without one of them a text runs on, which costs tokens: the reader cuts it where it ends.
+        """
+        most = self.profile.max_stops
+        fits = most is None or len(stop) <= most
+        return list(stop) if fits else [*stop[: most - 1], stop[-1]]
 
     def _allowed(self, body: Body) -> Body:
         return {name: value for name, value in body.items() if name not in self._drop}

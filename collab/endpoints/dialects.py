@@ -14,10 +14,10 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Protocol
 
-from collab.endpoints.template import Template
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import ConfigError
 from collab.sampling import Prompt
+from collab.template import Template
 from collab.trajectory import Message, Phase, Trajectory, Unit
 
 HEADS = 256

@@ -25,7 +25,8 @@ PASSING = frozenset({408, 409, 425, 429})
 """Refusals that may pass; so may every 5xx."""
 _FULL = re.compile(
     r"context_length_exceeded|context (length|window|size)|max(imum)?[_ ]model[_ ]len(gth)?"
-    r"|maximum (input|sequence|prompt) length|(prompt|input) is too long|exceeds? .{0,40}\bcontext",
+    r"|maximum (input|sequence|prompt) length|(prompt|input) is too long|exceeds? .{0,40}\bcontext"
+    r"|max_tokens must be at least 1, got 0",  # vLLM, where the prompt alone fills the context
     re.IGNORECASE,
 )
 

@@ -100,7 +100,7 @@ class VllmSpec(BaseModel):
 
     def environment(self, key: str) -> dict[str, str]:
         """Return what the server's environment holds besides ours."""
-        return {"VLLM_API_KEY": key, **dict(self.env)}
+        return {"VLLM_API_KEY": key, "VLLM_MAX_STOP_STRINGS": "64", **dict(self.env)}
 
 
 Spec = PocketSpec | VllmSpec

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from collab.endpoints.tokens import Tokenizer
-from collab.errors import BadReply, ConfigError
-from collab.sampling import Request, Sampling
+from collab.errors import BadReply, ConfigError, Rejected
+from collab.sampling import Generation, Request, Sampling
 from collab.trajectory import Message, Trajectory
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from collab.endpoints.dialects import Dialect
 
 PROBE = (Message("user", "What is 1 + 1?"),)
+STOPS = tuple(f"</{number}>" for number in range(16))
+"""More stop strings than any boundary has."""
+USUAL_STOPS = 4
+"""What OpenAI's own API takes, and vLLM unless its VLLM_MAX_STOP_STRINGS says more."""
 
 
 class Profile(BaseModel):
@@ -37,6 +41,8 @@ class Profile(BaseModel):
     """One request may ask for several draws."""
     takes_seed: bool = True
     """A seed decides the draw."""
+    max_stops: int | None = None
+    """Stop strings that a request may have; None where there is no bound."""
     logprobs: bool = True
     """The likeliest tokens can be asked for."""
     can_write_thinking: bool = True
@@ -64,8 +70,9 @@ async def check(endpoint: Endpoint, dialect: Dialect, tokenizer: Tokenizer | Non
         prompt=dialect.prompt(PROBE, Trajectory(), "thinking", "").prompt,
         sampling=Sampling(temperature=0),
         max_tokens=1,
+        stop=STOPS,
     )
-    (sample,) = await endpoint.complete(request, range(1), seed=0)
+    sample = await _sample(endpoint, request)
     if isinstance(request.prompt, str) and tokenizer is not None:
         _same_count(len(tokenizer.encode(request.prompt)), sample.prompt_tokens)
     endpoint.profile = endpoint.profile.model_copy(
@@ -78,6 +85,17 @@ async def check(endpoint: Endpoint, dialect: Dialect, tokenizer: Tokenizer | Non
         }
     )
     return endpoint.profile
+
+
+async def _sample(endpoint: Endpoint, request: Request) -> Generation:
+    """Draw once; a server that refuses so many stop strings is sent few from now on."""
+    try:
+        (sample,) = await endpoint.complete(request, range(1), seed=0)
+    except Rejected:
+        few = {"max_stops": USUAL_STOPS}
+        endpoint.profile = endpoint.profile.model_copy(update=few)
+        (sample,) = await endpoint.complete(request, range(1), seed=0)
+    return sample
 
 
 async def _served(endpoint: Endpoint) -> int | None:

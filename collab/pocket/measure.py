@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from collab.pocket.family import Problem, problems
+from collab.pocket.lessons import BATCH
+from collab.pocket.train import COURSES, MODELS, SHIPPED
 
-MODELS = Path(__file__).parent / "models"
-SHIPPED = ("plain", "restating", "checking", "strong")
 ASKED = ("easy", "middle", "hard")
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)
 """Where own thinking is broken off, as a share of its sentences."""
@@ -177,6 +177,7 @@ def card(name: str, folder: Path, questions: int, seed: int) -> dict[str, Any]:
     return {
         "name": name,
         "parameters": sum(weight.numel() for weight in reader.weights.values()),
+        "training": training(name),
         "sampling": {"temperature": 0.6, "top_p": 0.95},
         "seed": seed,
         "solo": {level: rate.card() for level, rate in rates.items()},
@@ -189,6 +190,17 @@ def card(name: str, folder: Path, questions: int, seed: int) -> dict[str, Any]:
         },
         "longest_steered_tokens": max(thought.tokens for thought in longest),
     }
+
+
+def training(name: str) -> list[dict[str, Any]]:
+    """List the courses that lead to a model, first to last (`Any`: JSON)."""
+    courses: list[dict[str, Any]] = []
+    step: str | None = name
+    while step:
+        course = COURSES[step]
+        courses.insert(0, {"course": step, "steps": course.steps, "batch_tokens": BATCH})
+        step = course.after
+    return courses
 
 
 def _rate(groups: Sequence[Sequence[Thought]]) -> Rate:

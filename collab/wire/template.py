@@ -1,26 +1,17 @@
-"""Chat templates, run in Jinja's sandbox: they may come from anywhere."""
+"""Chat templates as the wire speaks of them: opening a turn, or going on with the last one."""
 
 from __future__ import annotations
 
-from typing import NoReturn
-
-import jinja2
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
+from collab.errors import ConfigError
+from collab.template import Template
 from collab.wire.backend import Chat, WireError
 
 
 class ChatTemplate:
     """A Hugging Face chat template."""
 
-    def __init__(self, source: str, *, bos: str = "", eos: str = "") -> None:
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-        )
-        environment.globals["raise_exception"] = _refuse
-        self._render = environment.from_string(source).render
-        self._tokens = {"bos_token": bos, "eos_token": eos}
+    def __init__(self, source: str) -> None:
+        self._template = Template(source)
 
     def render(self, chat: Chat, *, generate: bool, go_on: bool) -> str:
         """Turn a chat into the text of a prompt.
@@ -32,8 +23,8 @@ class ChatTemplate:
             WireError: The template refuses the chat, or the last message does not appear in it.
         """
         try:
-            text = self._render(messages=chat, add_generation_prompt=generate, **self._tokens)
-        except jinja2.TemplateError as error:
+            text = self._template.write(chat, generate)
+        except ConfigError as error:
             raise WireError(f"the chat template failed: {error}", param="messages") from error
         return _cut(text, str(chat[-1].get("content") or "")) if go_on else text
 
@@ -50,7 +41,3 @@ def _cut(text: str, content: str) -> str:
     whole = content.lstrip()
     kept = whole if text.startswith(whole, start) else content.strip()
     return text[: start + len(kept)]
-
-
-def _refuse(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)

@@ -21,10 +21,10 @@ from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect, TextDialect
 from collab.endpoints.limits import Limits
 from collab.endpoints.profile import check
-from collab.endpoints.template import Template
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import BadReply, ConfigError, ContextFull, Rejected, Unreachable
 from collab.sampling import Prompt, Request, Sampling
+from collab.template import Template
 from collab.trajectory import Message
 
 Body = dict[str, Any]  # JSON
@@ -359,6 +359,7 @@ async def test_fields_that_a_server_does_not_take_are_left_out_and_its_own_are_a
             "64 tokens",
         ),
         (400, {"error": {"message": "x", "code": "context_length_exceeded"}}, ContextFull, "x"),
+        (400, {"message": "max_tokens must be at least 1, got 0."}, ContextFull, "got 0"),
         (404, "<html>nothing</html>", BadReply, "/v1/completions answered 404.*nothing"),
         (200, "<html>welcome</html>", BadReply, "/v1/completions answered with.*welcome"),
         (200, {"error": {"message": "oops"}}, BadReply, "oops"),
@@ -631,6 +632,34 @@ async def test_the_check_catches_a_second_start_token_in_a_text_prompt(
         assert (profile.dialect, profile.returns_ids) == ("text", False)
         with pytest.raises(BadReply, match="second start token"):
             await check(endpoint, TextDialect(FRAME), tokenizer)
+
+
+async def test_a_server_that_takes_few_stop_strings_is_sent_the_first_and_the_last(
+    fake: Fake, url: str, tokenizer: Tokenizer
+) -> None:
+    def few(body: Body) -> Response:
+        if len(body["stop"]) > 4:
+            return JSONResponse({"error": {"message": "at most 4 items"}}, 400)
+        return reply(body, ["x"], tokenizer, "length")
+
+    offering(fake, "m")
+    fake.answers["/v1/completions"] = few
+    async with Endpoint(url, "m", tokenizer) as endpoint:
+        assert (await check(endpoint, IdsDialect(FRAME, tokenizer), tokenizer)).max_stops == 4
+        for stop in ("a", "b", "c", "d"), ("a", "b", "c", "d", "e"):
+            await endpoint.complete(asking(stop=stop), range(1), seed=0)
+    assert [body["stop"] for body in fake.seen[-2:]] == [["a", "b", "c", "d"], ["a", "b", "c", "e"]]
+
+
+async def test_a_refusal_of_another_kind_at_the_check_is_told(
+    fake: Fake, url: str, tokenizer: Tokenizer
+) -> None:
+    offering(fake, "m")
+    answer = {"error": {"message": "no quota"}}
+    fake.answers["/v1/completions"] = lambda _: JSONResponse(answer, 402)
+    async with Endpoint(url, "m", tokenizer) as endpoint:
+        with pytest.raises(Rejected, match="no quota"):
+            await check(endpoint, IdsDialect(FRAME, tokenizer), tokenizer)
 
 
 async def test_the_check_of_a_page_is_one_clear_error(fake: Fake, url: str) -> None:

@@ -3,9 +3,9 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RawTokenizer
 
 from collab.endpoints.dialects import Dialect, Frame, IdsDialect, TextDialect
-from collab.endpoints.template import Template
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import ConfigError
+from collab.template import Template
 from collab.trajectory import Kind, Message, Phase, Trajectory, Unit, Wrote
 
 ASKED = (Message("user", "Q"),)

@@ -9,10 +9,10 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as RawTokenizer
 
 import collab
-from collab.endpoints import template as templates
-from collab.endpoints.template import Template
+from collab import template as templates
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import ConfigError
+from collab.template import Template
 from collab.trajectory import Message
 
 ASKED = (Message("system", "Be brief."), Message("user", "1+1?"))

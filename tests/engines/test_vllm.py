@@ -25,7 +25,6 @@ from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect, TextDialect
 from collab.endpoints.launch import Launcher, Server, VllmSpec
 from collab.endpoints.profile import check
-from collab.endpoints.template import Template
 from collab.endpoints.tokens import Tokenizer
 from collab.engine import Case, Team, play_case
 from collab.errors import ContextFull, Rejected
@@ -36,6 +35,7 @@ from collab.questions import Pocket, Prompt
 from collab.reasoner import Model, Recorded
 from collab.sampling import Request, Sampling
 from collab.store import Store
+from collab.template import Template
 from collab.trajectory import Question, Recording, Trajectory
 from policies.distractor import Distractor
 from policies.solo import Solo
@@ -52,12 +52,15 @@ FOLDER = find(NAME)
 TOKENIZER = Tokenizer.load(FOLDER)
 FRAME = Frame(Template.load(FOLDER))
 IDS, TEXT = IdsDialect(FRAME, TOKENIZER), TextDialect(FRAME)
-SEATED = (
-    f"team.main.id={NAME}",
-    f"team.main.checkpoint={FOLDER}",
-)
+SEATED = (f"team.main.id={NAME}", f"team.main.checkpoint={FOLDER}")
 ARGS = "--max-model-len 1024 --dtype float32 --max-num-seqs 64 --enforce-eager --block-size 32"
-ENV = ("HF_HUB_OFFLINE=1", "VLLM_NO_USAGE_STATS=1", "DO_NOT_TRACK=1", "VLLM_CPU_KVCACHE_SPACE=1")
+ENV = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_MAX_STOP_STRINGS": "4",  # its own default: what a server has that others started
+}
 CONTEXT = 1024
 
 ORIGINALS = 40
@@ -186,7 +189,7 @@ def launch() -> VllmSpec:
         *SEATED,
         f"team.main.launch.python={found.stdout.strip()}",
         f"team.main.launch.args=[{','.join(ARGS.split())}]",
-        *(f"+team.main.launch.env.{pair}" for pair in ENV),
+        *(f"+team.main.launch.env.{name}={value}" for name, value in ENV.items()),
         "team.main.launch.startup=600",
     ]
     model = composed(words).config.team["main"]
@@ -217,6 +220,7 @@ async def bench(server: Server, pocket: Served, store: Store) -> AsyncIterator[B
         Endpoint(pocket.url, NAME, TOKENIZER) as ours,
         Endpoint(server.url, NAME, TOKENIZER, api_key=server.api_key) as theirs,
     ):
+        await check(theirs, IDS, TOKENIZER)
         yield Bench(ours, theirs, store)
 
 
@@ -231,7 +235,7 @@ async def read_back(server: Server) -> AsyncIterator[ReadBack]:
 async def test_the_server_is_what_the_check_at_the_start_of_a_run_wants(bench: Bench) -> None:
     profile = await check(bench.vllm, IDS, TOKENIZER)
     assert (profile.takes_ids, profile.returns_ids, profile.checked) == (True, True, "real")
-    assert profile.max_model_len == CONTEXT
+    assert (profile.max_model_len, profile.max_stops) == (CONTEXT, 4)
     assert (await check(bench.vllm, TEXT, TOKENIZER)).dialect == "text"
 
 
@@ -342,9 +346,9 @@ async def test_the_likeliest_tokens_give_the_entropy_that_the_pocket_server_give
 
 
 async def test_refusals_are_told_apart(bench: Bench, server: Server) -> None:
-    too_long = Request(NAME, (5,) * CONTEXT, GREEDY, LONGEST)
-    with pytest.raises(ContextFull):
-        await bench.vllm.complete(too_long, range(1), seed=0)
+    for length in (CONTEXT, CONTEXT + 1):
+        with pytest.raises(ContextFull):
+            await bench.vllm.complete(Request(NAME, (5,) * length, GREEDY, 1), range(1), seed=0)
     async with Endpoint(server.url, NAME, api_key="wrong") as stranger:
         with pytest.raises(Rejected, match="401"):
             await stranger.models()

@@ -21,7 +21,6 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from collab.endpoints.tokens import model_folder
 from collab.errors import ConfigError
 from collab.trajectory import Json, Message
 
@@ -45,19 +44,18 @@ class Template:
     """What else the template is told, such as `enable_thinking`."""
 
     @classmethod
-    def load(cls, source: str | Path, variables: Mapping[str, Json] | None = None) -> Self:
-        """Read `chat_template.jinja`, or the template in `tokenizer_config.json`.
+    def load(cls, folder: Path, variables: Mapping[str, Json] | None = None) -> Self:
+        """Read `chat_template.jinja`, or the template in `tokenizer_config.json`, from a folder.
 
         Raises:
             ConfigError: The folder holds no template, or one that is too long.
         """
-        folder = model_folder(source)
         config = _read_json(folder / "tokenizer_config.json")
         file = folder / "chat_template.jinja"
         text = file.read_text() if file.exists() else _template_of(config)
         if not text:
             raise ConfigError(
-                f"{str(source)!r} has no chat template: put a chat_template.jinja beside it"
+                f"{str(folder)!r} has no chat template: put a chat_template.jinja beside it"
             )
         return cls(text, _special_tokens(config), variables or {})
 
@@ -74,6 +72,14 @@ class Template:
             ConfigError: The template refuses these messages, or writes too much.
         """
         spoken = [{"role": message.role, "content": message.content} for message in messages]
+        return self.write(spoken, add_generation_prompt)
+
+    def write(self, spoken: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True) -> str:
+        """Write messages as they came over the wire, with whatever fields they have (`Any`: JSON).
+
+        Raises:
+            ConfigError: As for `render`.
+        """
         flags = {"messages": spoken, "add_generation_prompt": add_generation_prompt}
         context = {"tools": None, "documents": None, **self.specials, **self.variables, **flags}
         try:
