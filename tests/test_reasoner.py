@@ -322,14 +322,34 @@ async def test_a_unit_ends_where_its_boundary_says(
         assert one.text == unit
 
 
+@pytest.mark.parametrize(("until", "stops"), [(End(), ["</think>"]), (Answer(), [])], ids=repr)
+async def test_a_server_stops_at_the_close_unless_it_writes_through_to_the_answer(
+    seat: Seat, wordy: Tokenizer, spoken: Spoken, until: Boundary, stops: list[str]
+) -> None:
+    async with scripted(seat, wordy, spoken, recite("so</think>3")) as (model, server):
+        await write(model, until)
+    assert [request.body["stop"] for request in server.generating] == [stops]
+
+
 async def test_a_boundary_inside_a_token_keeps_the_token_and_so_never_stands_still(
     seat: Seat, wordy: Tokenizer, spoken: Spoken
 ) -> None:
-    async with scripted(seat, wordy, spoken, recite("answer")) as (model, _):
+    async with scripted(seat, wordy, spoken, recite(" answer is")) as (model, _):
         written = await write(model, Regex(pattern="n"))
     (unit,) = written.units
-    assert unit.text
-    assert "n" in unit.text
+    assert (unit.text, unit.tokens) == (" answer", 1)
+
+
+async def test_a_run_of_others_text_is_encoded_as_one_piece(
+    seat: Seat, wordy: Tokenizer, spoken: Spoken
+) -> None:
+    parts = [Unit("guide", "The ans", "inserted"), Unit("other", "wer", "recorded")]
+    async with scripted(seat, wordy, spoken, " is") as (model, server):
+        await write(model, End(), *parts)
+    prompt = tuple(server.generating[0].body["prompt"])
+    whole, apart = wordy.encode("The answer"), wordy.encode("The ans") + wordy.encode("wer")
+    assert prompt[-len(whole) :] == whole
+    assert len(whole) < len(apart)
 
 
 async def test_a_unit_cut_out_of_a_longer_text_counts_only_its_own_tokens(

@@ -76,7 +76,7 @@ class Child:
         """
         raise LaunchError(
             f"the {self.name} server stopped by itself (exit code {self.process.returncode}); "
-            f"its log ends:\n{self.tail}"
+            f"its log ({self.log}) ends:\n{self.tail}"
         )
 
     async def line(self) -> bytes:

@@ -212,8 +212,9 @@ class Endpoint:
         Without one of them a text runs on, which costs tokens: the reader cuts it where it ends.
         """
         most = self.profile.max_stops
-        fits = most is None or len(stop) <= most
-        return list(stop) if fits else [*stop[: most - 1], stop[-1]]
+        if most is None or len(stop) <= most:
+            return list(stop)
+        return [*stop[: most - 1], stop[-1]]
 
     def _allowed(self, body: Body) -> Body:
         return {name: value for name, value in body.items() if name not in self._drop}

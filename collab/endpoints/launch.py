@@ -211,7 +211,8 @@ class Launcher:
         except TimeoutError:
             raise LaunchError(
                 f"the {spec.kind} server was not ready within {spec.startup:g} s; "
-                f"set launch.startup if it needs longer; its log ends:\n{child.tail}"
+                f"set launch.startup if it needs longer; "
+                f"its log ({child.log}) ends:\n{child.tail}"
             ) from None
 
     async def _healthy(self, child: Child, url: str, key: str) -> None:
