@@ -28,7 +28,7 @@ SHIPPED = ("plain", "restating", "checking", "strong")
 WARM_UP = 50
 """Steps in which the learning rate rises to its peak."""
 MIXED = {"easy": 0.2, "short": 0.5, "hard": 0.15, "long": 0.15}
-HARDER = {"easy": 0.05, "short": 0.25, "hard": 0.55, "long": 0.15}
+HARDER = {"easy": 0.05, "short": 0.1, "middle": 0.4, "hard": 0.35, "long": 0.1}
 SLIPS_READ = 1200
 """How many thinking texts of its own a model is shown the slips of."""
 
@@ -61,7 +61,7 @@ COURSES = {
     "restating": Course(320, 2e-3, ("restating",), MIXED, after="base"),
     "doubting": Course(100, 2e-3, ("checking",), MIXED, after="base", cools=False),
     "checking": Course(320, 2e-3, ("checking",), MIXED, after="doubting", own_slips=True),
-    "strong": Course(1300, 3e-3, ("strong",), HARDER, after="base"),
+    "strong": Course(1800, 3e-3, ("strong",), HARDER, after="base"),
 }
 
 
