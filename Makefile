@@ -17,8 +17,8 @@ demo: $(VENV)/.demo  ## both tests on the reasoners in the box: no GPU, no key, 
 test: $(VENV)/.dev  ## the tests
 	$(PYTEST) -n $(WORKERS) -m "not long and not engine" $(PYTEST_ARGS)
 
-check-long: $(VENV)/.dev  ## the long checks, whole
-	$(PYTEST) -m "long" $(PYTEST_ARGS)
+check-long: $(VENV)/.long  ## the long checks, whole
+	$(PYTEST) -m "not engine" $(PYTEST_ARGS)
 
 test-engines: $(VENV)/.dev  ## a real vLLM server on the CPU, in an environment of its own
 	$(BIN)/python tests/engines/install.py || true
@@ -36,6 +36,7 @@ format: $(VENV)/.dev  ## let ruff put things right
 	$(BIN)/ruff format .
 
 wheel:  ## build the wheel into dist/
+	rm -rf dist
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:  ## remove environments and build products; runs/ stays
@@ -52,3 +53,7 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml
 $(VENV)/.dev: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.long: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,hf,lab]'
+	@touch $@

@@ -43,6 +43,9 @@ class ModelConfig(Sampling):
     uds: str | None = None
     api_key_env: str | None = None
     launch: Annotated[Spec, Field(discriminator="kind")] | None = None
+    dtype: str | None = None
+    quantization: str | None = None
+    template: dict[str, Any] = Field(default_factory=dict)  # any: JSON, read by the template alone
     dialect: Literal["ids", "text"] = "ids"
     think_open: str = "<think>\n"
     think_close: str = "</think>"

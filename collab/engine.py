@@ -14,7 +14,7 @@ from typing import Literal
 
 from collab.boundary import Answer, Boundary, Length, Share
 from collab.draws import digest_of, fresh_draw
-from collab.errors import ContextFull, PolicyError, PromptChanged, Rejected
+from collab.errors import ContextFull, Denied, PolicyError, PromptChanged, Rejected
 from collab.policy import Close, Decision, Edit, Insert, Policy, Rewind, Stop, View, Write
 from collab.reasoner import Model, Reasoner, Recorded, Turn, Written, play
 from collab.sampling import Request
@@ -35,7 +35,15 @@ from collab.trajectory import (
     Wrote,
 )
 
-Finish = Literal["answered", "never closed", "stopped", "context full", "refused", "prompt changed"]
+Finish = Literal[
+    "answered",
+    "answer cut",
+    "never closed",
+    "stopped",
+    "context full",
+    "refused",
+    "prompt changed",
+]
 Label = str | int | float | bool | None
 STEPS = 10_000
 """Decisions after which a policy is taken to be going round in circles."""
@@ -130,6 +138,8 @@ async def play_case(
             await table.step()
     except ContextFull:
         table.over("context full")
+    except Denied:
+        raise
     except Rejected as refusal:
         table.add(Stopped(str(refusal)))
         table.over("refused")
@@ -229,7 +239,7 @@ class _Table:
         if answer:
             self.add(Closed(decision.seat, "wrote through to its answer"))
             self.add(Wrote(answer[0]))
-            self.over("answered")
+            self.over("answer cut" if written.cut else "answered")
         elif written.reached in ("length", "turn over"):
             self.over("never closed")
         elif written.reached == "context":
@@ -240,7 +250,7 @@ class _Table:
         for unit in written.units:
             self.add(Wrote(unit))
         full = written.reached == "context" and not self.trajectory.answer
-        self.over("context full" if full else "answered")
+        self.over("context full" if full else "answer cut" if written.cut else "answered")
 
     async def _turn(self, seat: str, phase: Phase, until: Boundary, why: str) -> Written:
         turn = Turn(

@@ -9,6 +9,7 @@ CollabError
 │   ├── BadReply        an answer that is not the API's (HTML, a missing field)
 │   │   └── PromptChanged   the server read another prompt than was sent
 │   ├── Rejected        the server refused the request (4xx)
+│   │   └── Denied      it would refuse any: the key, the quota or the model's name
 │   └── ContextFull     the prompt leaves no room in the model's context
 ├── LaunchError         a local server did not start
 ├── StoreError          the generation store cannot be used
@@ -48,6 +49,10 @@ class PromptChanged(BadReply):
 
 class Rejected(EndpointError):
     """The server understood the request and refused it (a 4xx status)."""
+
+
+class Denied(Rejected):
+    """The server would refuse any request: the key, the quota or the model's name is wrong."""
 
 
 class ContextFull(EndpointError):

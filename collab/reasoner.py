@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -26,7 +27,7 @@ from collab.boundary import (
     nearest_cut,
 )
 from collab.draws import seed_of
-from collab.errors import PolicyError
+from collab.errors import ContextFull, PolicyError
 from collab.sampling import Drawn, Generation, Prompt, Request, Sampling
 from collab.trajectory import Message, Phase, Question, Recording, Trajectory, Unit
 
@@ -65,6 +66,8 @@ class Written:
     reached: Reached
     """`end`: its own close tag or, in the answer, its end of turn. `turn over`: it ended its turn
     inside the thinking. `length`, `context`: the budget, or the model's context, is used up."""
+    cut: bool = False
+    """Whether the answer ran into the end of the budget or the context."""
     sampled: int = 0
     """Generations that were drawn now."""
     stored: int = 0
@@ -198,10 +201,16 @@ class Model:
     async def solo(
         self, question: Question, draws: range, budget: int
     ) -> list[tuple[Recording, Drawn]]:
-        """Draw whole trajectories, thinking and answer, from the bank's numbers."""
+        """Draw whole trajectories, thinking and answer, from the bank's numbers.
+
+        Raises:
+            ContextFull: The question leaves no room.
+        """
         turn = Turn("", question, Trajectory(), "thinking", Answer(), budget, lambda _: 0)
         prompt = self.dialect.prompt(question.messages, turn.trajectory, "thinking", "").prompt
         room, _ = self._room(turn, prompt)
+        if room < 1:
+            raise ContextFull(f"question {question.id!r} leaves no room to think in")
         request = _Draft(self, turn, prompt).request(room)
         taken = await self._draw(request, draws)
         return [(self._recording(turn, prompt, drawn), drawn) for drawn in taken]
@@ -247,7 +256,7 @@ class Model:
             generation=drawn.generation.key,
             draw=drawn.draw,
             answer=rest[0].text if rest else "",
-            closed=bool(rest) or written.reached == "end",
+            closed=written.reached == "end" and not written.cut,
         )
 
     def _room(self, turn: Turn, prompt: Prompt) -> tuple[int, Literal["length", "context"]]:
@@ -365,22 +374,27 @@ class _Draft:
         closed_at = self._closed_at
         cut = self.turn.until.cut(self.text)
         fresh = sum(drawn.fresh for drawn in self.drawn)
-        counts = fresh, len(self.drawn) - fresh
+        written = partial(Written, sampled=fresh, stored=len(self.drawn) - fresh)
         if closed_at >= 0 and (cut is None or closed_at <= cut):
             units = [self._unit(0, closed_at, through=False)]
             if isinstance(self.turn.until, Answer):
                 units.append(
                     replace(self._unit(closed_at + len(self.model.think_close)), phase="answer")
                 )
-            return Written(tuple(units), "end", *counts)
+            return written(tuple(units), "end", cut=len(units) > 1 and self._out_of_room)
         if cut is None:
-            return Written((self._unit(0),), self._over(), *counts)
+            answering = self.turn.phase == "answer"
+            return written((self._unit(0),), self._over(), cut=answering and self._out_of_room)
         if isinstance(self.turn.until, Tag):
             at = cut - len(self.turn.until.tag)
             before, tag = self._unit(0, at, through=False), self._unit(at, cut)
             units = [*([before] if before.text else []), replace(tag, kind="signal")]
-            return Written(tuple(units), "boundary", *counts)
-        return Written((self._unit(0, cut),), "boundary", *counts)
+            return written(tuple(units), "boundary")
+        return written((self._unit(0, cut),), "boundary")
+
+    @property
+    def _out_of_room(self) -> bool:
+        return self._last is not None and self._last.generation.finish == "length"
 
     def _over(self) -> Reached:
         return self.reached(self.tokens + 1) or "length"

@@ -18,6 +18,7 @@ from collab.engine import Case, Episode, Team, play_case
 from collab.errors import (
     CollabError,
     ConfigError,
+    Denied,
     GradingError,
     LaunchError,
     PolicyError,
@@ -34,7 +35,7 @@ from collab.trajectory import Question, Recording
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
-FATAL = (Unreachable, LaunchError, StoreError, RunError, PolicyError, ConfigError)
+FATAL = (Unreachable, Denied, LaunchError, StoreError, RunError, PolicyError, ConfigError)
 """Errors that no other episode would be spared."""
 
 

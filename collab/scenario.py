@@ -174,6 +174,8 @@ def finish_verdict(episode: Episode) -> Verdict | None:
             return episode.finish
         case "prompt changed":
             return "endpoint dropped the prefix"
+        case "answer cut":
+            return "no answer"
         case "stopped":
             return None if episode.trajectory.answer else "no answer"
         case "answered":

@@ -1,5 +1,6 @@
 """Every code block in the README and in docs/ does what it says, and nothing is left out there."""
 
+import json
 import os
 import re
 import shlex
@@ -73,7 +74,7 @@ def test_a_command_that_is_only_shown_is_one_that_exists(command: str) -> None:
     elif program == "collab":
         assert words[0] in VERBS
     else:
-        assert program == "vllm"
+        assert program in ("vllm", "pip", "python")
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,16 @@ def test_the_policy_in_the_readme_is_the_example() -> None:
     said = [line for line in shown.splitlines() if line.strip()]
     there = [line for line in example.splitlines() if line.strip() and "Count the" not in line]
     assert said == there[1:]
+
+
+@pytest.mark.parametrize("name", ["plain", "restating", "checking", "strong"])
+def test_the_figures_of_the_reasoners_are_those_of_their_cards(name: str) -> None:
+    page = (ROOT / "docs" / "pocket.md").read_text(encoding="utf-8")
+    card = json.loads((ROOT / f"collab/pocket/models/{name}/card.json").read_text())
+    for level, solved in card["solo"].items():
+        rate, low, high = (round(100 * solved[key]) for key in ("rate", "low", "high"))
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| solved, {level}"))
+        assert f" {rate} [{low},{high}] " in row
 
 
 def test_every_command_is_in_the_docs() -> None:

@@ -23,7 +23,7 @@ from collab.boundary import (
 from collab.draws import BANK
 from collab.endpoints.scripted import Script, ScriptedServer, recite
 from collab.engine import Case, Episode, Team, play_case
-from collab.errors import CollabError, PolicyError
+from collab.errors import Denied, PolicyError
 from collab.policy import Close, Decision, Edit, Insert, Policy, Rewind, Stop, View, Write
 from collab.reasoner import Model, Recorded
 from collab.sampling import Sampling
@@ -301,8 +301,24 @@ async def test_a_server_that_reads_another_prompt_ends_the_episode(
 ) -> None:
     async with ScriptedServer("So.</think>3", traits=["no_usage", "no_token_ids"]) as server:
         model = await seat(server.url, tokenizer=wordy)
-        with pytest.raises(CollabError):
+        episode = await play(model, Deciding(alone))
+    assert episode.finish == "prompt changed"
+
+
+async def test_a_wrong_key_ends_no_episode_but_the_run(seat: Seat, wordy: Tokenizer) -> None:
+    async with ScriptedServer(key="right") as server:
+        model = await seat(server.url, tokenizer=wordy)
+        with pytest.raises(Denied, match="401"):
             await play(model, Deciding(alone))
+
+
+@pytest.mark.parametrize("until", [Answer(), End()])
+async def test_an_answer_that_the_budget_cuts_is_none(stage: Open, until: Boundary) -> None:
+    async with stage("So it is.</think>The answer is twelve, I think.") as here:
+        whole = await play(here.model, Deciding(alone), until=until)
+        tokens = whole.trajectory.tokens
+        cut = await play(here.model, Deciding(alone), until=until, budget=tokens - 1)
+    assert (whole.finish, cut.finish) == ("answered", "answer cut")
 
 
 async def test_a_policy_that_goes_round_is_stopped(

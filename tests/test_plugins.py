@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from collab.cli.compose import composed
+from collab.cli.session import decides
 from collab.errors import ConfigError
 from collab.plugins import open_doors
 
@@ -169,3 +170,16 @@ def test_a_policy_that_does_not_decide_is_refused(tmp_path: Path) -> None:
     (folder / "brief_mute.py").write_text(text)
     with pytest.raises(ConfigError, match=r"'brief_mute\.Brief' is no Policy"):
         composed(["policy=mylab_brief"], [str(folder)])
+
+
+def test_an_edited_policy_is_another_run(tmp_path: Path) -> None:
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "edited_alone.yaml").write_text("_target_: edited_alone.EditedAlone\n")
+    source = (Path(__file__).parent.parent / "policies" / "solo.py").read_text()
+    module = tmp_path / "edited_alone.py"
+    module.write_text(source.replace("class Solo", "class EditedAlone"))
+    built = composed(["scenario=solo", "team=solo", "policy=edited_alone"], [str(tmp_path)])
+    before = decides(built)
+    module.write_text(module.read_text() + "\n# another thought\n")
+    assert decides(built)["code"] != before["code"]
+    assert {**decides(built), "code": None} == {**before, "code": None}

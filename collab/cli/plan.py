@@ -57,6 +57,8 @@ async def _plan(built: Built, console: Console) -> None:
         if solos.owed:
             most = setup.scenario.most(len(setup.questions))
             console.print(f"episodes: at most {most}; which ones is known when the solo draws are")
+            bound = (solos.owed + most) * setup.budget
+            console.print(f"tokens to sample: at most {bound:,}")
             alone = [Case(q.id, q, setup.policy) for q in setup.questions[:3]]
             await _prompts(setup, alone, console)
             return

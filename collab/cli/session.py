@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from hashlib import file_digest
+from hashlib import file_digest, sha256
+from inspect import getsourcefile
 from pathlib import Path
 
 from collab.config import Built, ModelConfig
@@ -43,7 +45,24 @@ def decides(built: Built) -> dict[str, object]:
         [question.id, question.answer, *(message.content for message in question.messages)]
         for question in built.questions.load(built.config.prompt)
     ]
-    return {**built.config.decides(), "models": models, "asked": digest({"questions": asked})}
+    code = {
+        name: _source(value)
+        for name, value in (("policy", built.policy), ("scenario", built.scenario))
+    }
+    return {
+        **built.config.decides(),
+        "models": models,
+        "asked": digest({"questions": asked}),
+        "code": {name: found for name, found in code.items() if found},
+    }
+
+
+def _source(value: object) -> str | None:
+    """Hash the file of a plugin: an edited policy is another one (collab's own have a version)."""
+    file = getsourcefile(type(value))
+    if file is None or type(value).__module__.startswith("collab."):
+        return None
+    return sha256(Path(file).read_bytes()).hexdigest()[:12]
 
 
 def _hashes(model: ModelConfig) -> dict[str, str]:
@@ -51,7 +70,7 @@ def _hashes(model: ModelConfig) -> dict[str, str]:
     return {
         "identity": identity(model),
         "tokenizer": Tokenizer.load(folder).fingerprint,
-        "template": Template.load(folder).hash,
+        "template": Template.load(folder, model.template).hash,
     }
 
 
@@ -61,17 +80,28 @@ def checkpoint(model: ModelConfig) -> Path:
         from collab.pocket.server import find
 
         return find(model.checkpoint.removeprefix("pocket/"))
-    return model_folder(model.checkpoint)
+    at = f"@{model.revision}" if model.revision and not Path(model.checkpoint).exists() else ""
+    return model_folder(model.checkpoint + at)
 
 
 def identity(model: ModelConfig) -> str:
-    """Name a model by its weights where they are at hand, else by its id and revision."""
-    weights = checkpoint(model) / "model.safetensors"
-    if weights.exists():
-        with weights.open("rb") as file:
-            named = file_digest(file, "sha256").hexdigest()[:12]
-        return f"{Path(model.id).name}@{named}"
-    return f"{model.id}@{model.revision}" if model.revision else model.id
+    """Name a model by its weights where they are at hand, else by its id and revision.
+
+    What it computes in belongs to the name: other precision, other draws.
+    """
+    hashed = sha256()
+    weights = sorted(checkpoint(model).glob("*.safetensors"))
+    for shard in weights:
+        with shard.open("rb") as file:
+            hashed.update(file_digest(file, "sha256").digest())
+    base = f"{Path(model.id).name}@{hashed.hexdigest()[:12]}" if weights else model.id
+    revision = model.revision if not weights else None
+    return "/".join(
+        [
+            f"{base}@{revision}" if revision else base,
+            *filter(None, (model.dtype, model.quantization)),
+        ]
+    )
 
 
 @asynccontextmanager
@@ -145,10 +175,15 @@ class NotStored(CollabError):
 
 
 class Unsent:
-    """Stands where an endpoint would: it can everything and sends nothing."""
+    """Stands where an endpoint would: it can everything and sends nothing.
 
-    def __init__(self) -> None:
-        self.profile = Profile()
+    The context is what the checkpoint says; a server may have been given less.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        file = folder / "config.json"
+        said = json.loads(file.read_text()) if file.exists() else {}
+        self.profile = Profile(max_model_len=said.get("max_position_embeddings"))
 
     async def complete(
         self, request: Request, draws: range, *, seed: int, on_text: OnText | None = None
@@ -183,7 +218,8 @@ class _Seating:
     async def model(self, config: ModelConfig) -> Model:
         folder = checkpoint(config)
         tokenizer = Tokenizer.load(folder)
-        frame = Frame(Template.load(folder), config.think_open, config.think_close)
+        template = Template.load(folder, config.template)
+        frame = Frame(template, config.think_open, config.think_close)
         dialect: Dialect = (
             TextDialect(frame) if config.dialect == "text" else IdsDialect(frame, tokenizer)
         )
@@ -206,7 +242,7 @@ class _Seating:
     ) -> Completes:
         """Connect to a model's server, started here if need be, and look whether it is right."""
         if self.launcher is None:
-            return Unsent()
+            return Unsent(checkpoint(config))
         url, key = config.base_url, None
         if config.launch is not None:
             server = await self.launcher.start(config.launch)

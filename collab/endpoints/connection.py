@@ -126,7 +126,7 @@ class Connection:
         from httpx2 import RequestError
         from openai import APIConnectionError, APIStatusError
 
-        setting = "model.endpoint.uds" if self.uds else "model.endpoint.base_url"
+        setting = "the model's uds" if self.uds else "the model's base_url"
         where = f"{url} through {self.uds}" if self.uds else url
         try:
             yield
@@ -164,7 +164,7 @@ def key_from(variable: str | None) -> str | None:
     if not key:
         raise ConfigError(
             f"the environment variable {variable!r} is not set; put the server's key in it, "
-            "or change model.endpoint.api_key_env"
+            "or change the model's api_key_env"
         )
     return key
 

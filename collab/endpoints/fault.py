@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from collab.endpoints.limits import Again, retry_after
-from collab.errors import BadReply, ContextFull, EndpointError, Rejected, Unreachable
+from collab.errors import BadReply, ContextFull, Denied, EndpointError, Rejected, Unreachable
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -48,8 +48,10 @@ def refused(url: str, response: Response) -> Exception:
     if 300 <= status < 400:
         to = response.headers.get("location")
         return BadReply(f"{where}, a redirect to {to!r}; redirects are not followed: set base_url")
-    if status in (401, 403):
-        return Rejected(f"{where}: {said}; set model.endpoint.api_key_env to the key's variable")
+    if status in (401, 402, 403):
+        return Denied(f"{where}: {said}; set the model's api_key_env to the key's variable")
+    if status == 404 and _message(response.text) is not None:
+        return Denied(f"{where}: {said}; set the model's base_url and served to what is there")
     if status in (400, 413, 422) and _FULL.search(response.text):
         return ContextFull(f"{where}: {said}")
     return _plain(where, said, response.text)

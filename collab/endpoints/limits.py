@@ -117,7 +117,7 @@ class Gate:
                 raise
             raise Unreachable(
                 f"no answer within the deadline of {self.limits.deadline:g} s; "
-                "set model.endpoint.limits.deadline if the server needs longer"
+                "set the model's limits.deadline if the server needs longer"
             ) from error
 
     def _pause(self, failures: int, failure: Again, end: float) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from collab.endpoints.tokens import Tokenizer
-from collab.errors import BadReply, ConfigError, Rejected
+from collab.errors import ConfigError, Rejected
 from collab.sampling import Generation, Request, Sampling
 from collab.trajectory import Message, Trajectory
 
@@ -73,8 +73,6 @@ async def check(endpoint: Endpoint, dialect: Dialect, tokenizer: Tokenizer | Non
         stop=STOPS,
     )
     sample = await _sample(endpoint, request)
-    if isinstance(request.prompt, str) and tokenizer is not None:
-        _same_count(len(tokenizer.encode(request.prompt)), sample.prompt_tokens)
     endpoint.profile = endpoint.profile.model_copy(
         update={
             "dialect": dialect.name,
@@ -104,14 +102,6 @@ async def _served(endpoint: Endpoint) -> int | None:
         served = ", ".join(map(repr, sorted(models))) or "nothing"
         raise ConfigError(
             f"{endpoint.url} does not serve {endpoint.model!r} (it serves: {served}); "
-            "set model.endpoint.model to one of them"
+            "set the model's `served` to one of them"
         )
     return models[endpoint.model].max_model_len
-
-
-def _same_count(ours: int, theirs: int) -> None:
-    if ours != theirs:
-        raise BadReply(
-            f"the endpoint changed the prompt: it is {ours} tokens here and {theirs} there "
-            "(a second start token, a template around it, or another tokenizer)"
-        )

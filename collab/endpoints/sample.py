@@ -13,7 +13,7 @@ from itertools import zip_longest
 from collab.endpoints.limits import Again
 from collab.endpoints.reply import Chat, Choice, Completion, Logprobs, Usage
 from collab.endpoints.tokens import Tokenizer
-from collab.errors import BadReply, Unreachable
+from collab.errors import BadReply, PromptChanged, Unreachable
 from collab.sampling import Finish, Generation, Request
 
 FINISHES: dict[str, Finish] = {"stop": "stop", "length": "length", "content_filter": "abort"}
@@ -33,30 +33,40 @@ def generations(
     choices = sorted(reply.choices, key=lambda choice: choice.index)
     echoes = {choice.prompt_token_ids for choice in choices} | {reply.prompt_token_ids}
     for echo in echoes - {None} or {None}:
-        check_prompt(request, echo, reply.usage)
+        check_prompt(request, echo, reply.usage, tokenizer)
     return [_generation(choice, reply, request, tokenizer, seconds) for choice in choices]
 
 
-def check_prompt(request: Request, read_ids: tuple[int, ...] | None, usage: Usage | None) -> None:
-    """Compare the ids the server says it read with the ids we sent.
+def check_prompt(
+    request: Request,
+    read_ids: tuple[int, ...] | None,
+    usage: Usage | None,
+    tokenizer: Tokenizer | None,
+) -> None:
+    """Compare the ids the server says it read with the ids we sent, or those of the text we sent.
 
     Raises:
-        BadReply: They differ, or the server gave neither ids nor a count.
+        PromptChanged: They differ, or the server gave neither ids nor a count.
     """
     sent = request.prompt
-    if isinstance(sent, str) or read_ids == sent:
+    if isinstance(sent, str):
+        if tokenizer is None:
+            return
+        sent = tokenizer.encode(sent)
+    if read_ids == sent:
         return
     if read_ids is not None:
         pairs = enumerate(zip_longest(sent, read_ids))
         at, (ours, theirs) = next((at, pair) for at, pair in pairs if pair[0] != pair[1])
-        raise BadReply(
+        raise PromptChanged(
             f"the endpoint changed the prompt: token {at} was sent as {ours}, read as {theirs} "
             f"({len(sent)} sent, {len(read_ids)} read)"
         )
     if usage is None or usage.prompt_tokens != len(sent):
         counted = usage.prompt_tokens if usage else "none"
-        raise BadReply(
-            f"the endpoint changed the prompt: {len(sent)} tokens were sent, it counts {counted}"
+        raise PromptChanged(
+            f"the endpoint changed the prompt: {len(sent)} tokens were sent, it counts {counted} "
+            "(a second start token, a template around it, or another tokenizer)"
         )
 
 

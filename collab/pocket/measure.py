@@ -29,10 +29,6 @@ SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)
 STEERS = (0.2, 0.4)
 """How much of the other thinking follows, as a share of its sentences."""
 PHRASE = "Wait. Let me think"
-PROVENANCE = (
-    "Training seed 0. The courses were stopped and resumed while their lengths and the share of "
-    "started-over examples were tuned, so the recipe makes models like this one, not these bits."
-)
 SAMPLES = 8
 _BOXED = re.compile(r"\\boxed\{(\d+)\}")
 
@@ -182,7 +178,6 @@ def card(name: str, folder: Path, questions: int, seed: int) -> dict[str, Any]:
         "name": name,
         "parameters": sum(weight.numel() for weight in reader.weights.values()),
         "training": training(name),
-        "provenance": PROVENANCE,
         "sampling": {"temperature": 0.6, "top_p": 0.95},
         "seed": seed,
         "solo": {level: rate.card() for level, rate in rates.items()},

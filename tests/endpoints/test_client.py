@@ -29,7 +29,7 @@ from collab.trajectory import Message
 
 Body = dict[str, Any]  # JSON
 Answer = Callable[[Body], Response | Awaitable[Response]]
-BASE_URL = "model.endpoint.base_url"
+BASE_URL = "the model's base_url"
 
 
 class Fake:

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from pydantic import ValidationError
 
-from collab import Close, View, Write
+from collab import Close, Sentence, View, Write
 from policies.alternate import Alternate
 
 Look = Callable[..., View]
@@ -17,7 +17,7 @@ async def test_three_seats_write_so_many_units_each_round_and_round(
     for step in range(len(order)):
         decision = await policy.decide(look(*written, step=step))
         assert isinstance(decision, Write)
-        assert decision.until is None
+        assert decision.until == Sentence()
         written.append((decision.seat, "x."))
     assert "".join(author for author, _ in written) == order
 
@@ -30,7 +30,7 @@ async def test_whoever_closes_its_thinking_answers(look: Look) -> None:
 
 async def test_a_reason_counts_turns_and_units_from_one(look: Look) -> None:
     decision = await Alternate(seats=("a", "b"), units=2).decide(look(*[("a", "x")] * 3, step=3))
-    assert decision == Write("b", why="unit 2 of 2 in turn 2")
+    assert decision == Write("b", Sentence(), why="unit 2 of 2 in turn 2")
 
 
 @pytest.mark.parametrize("settings", [{"seats": ()}, {"units": 0}, {"seat": "a"}])
