@@ -61,7 +61,8 @@ COURSES = {
     "restating": Course(320, 2e-3, ("restating",), MIXED, after="base"),
     "doubting": Course(100, 2e-3, ("checking",), MIXED, after="base", cools=False),
     "checking": Course(320, 2e-3, ("checking",), MIXED, after="doubting", own_slips=True),
-    "strong": Course(1800, 3e-3, ("strong",), HARDER, after="base"),
+    "deep": Course(1800, 3e-3, ("strong",), HARDER, after="base"),
+    "strong": Course(500, 1e-3, ("strong",), HARDER, after="deep"),
 }
 
 
