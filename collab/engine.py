@@ -15,8 +15,9 @@ from typing import Literal
 from collab.boundary import Answer, Boundary, Length, Share
 from collab.draws import digest_of, fresh_draw
 from collab.errors import ContextFull, Denied, PolicyError, PromptChanged, Rejected
+from collab.playback import play
 from collab.policy import Close, Decision, Edit, Insert, Policy, Rewind, Stop, View, Write
-from collab.reasoner import Model, Reasoner, Recorded, Turn, Written, play
+from collab.reasoner import Model, Reasoner, Recorded, Turn, Written
 from collab.sampling import Request
 from collab.trajectory import (
     Asked,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from collab.boundary import Boundary
-from collab.engine import Case, Episode, Team, play_case
+from collab.engine import Case, Episode, Team, Watch, play_case
 from collab.errors import (
     CollabError,
     ConfigError,
@@ -65,6 +65,19 @@ class Setup:
     replicate: int = 0
     concurrency: int = 64
     """Episodes under way at once."""
+
+    async def play(
+        self, case: Case, *, team: Team | None = None, watch: Watch | None = None
+    ) -> Episode:
+        """Play one case as this run does, by its own team or another one."""
+        return await play_case(
+            case,
+            team or self.team,
+            until=self.until,
+            budget=self.budget,
+            replicate=self.replicate,
+            watch=watch,
+        )
 
 
 @dataclass(frozen=True)
@@ -156,13 +169,7 @@ async def _graded(setup: Setup, question: Question, solo: Recording) -> Recordin
 
 
 async def _play_and_grade(setup: Setup, case: Case) -> tuple[Episode, Score]:
-    episode = await play_case(
-        case,
-        setup.team,
-        until=setup.until,
-        budget=setup.budget,
-        replicate=setup.replicate,
-    )
+    episode = await setup.play(case)
     return episode, await grade(setup.grader, case, episode, setup.team.closes)
 
 

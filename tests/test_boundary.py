@@ -23,7 +23,7 @@ from collab.boundary import (
     nearest_cut,
     sentence_ends,
 )
-from collab.reasoner import play
+from collab.playback import play
 from collab.trajectory import Recording
 
 PIECES = st.sampled_from(["So", " 3", ".5", ".", "\n", "\n\n", " it is", "?", '"', " ", "1", "…"])

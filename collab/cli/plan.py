@@ -16,7 +16,7 @@ from rich.text import Text
 from collab.cli.compose import add_config_arguments, composed
 from collab.cli.session import NotStored, opened
 from collab.config import Built
-from collab.engine import Case, Team, play_case
+from collab.engine import Case, Team
 from collab.reasoner import Model, Reply, Turn, Written
 from collab.report.trajectory import safe
 from collab.run import Setup, each, fill_bank
@@ -93,13 +93,7 @@ async def _episodes(setup: Setup, bank: Bank, console: Console) -> None:
 
     async def one(case: Case) -> None:
         try:
-            episode = await play_case(
-                case,
-                setup.team,
-                until=setup.until,
-                budget=setup.budget,
-                replicate=setup.replicate,
-            )
+            episode = await setup.play(case)
         except NotStored:
             count.owed += 1
         else:
@@ -126,7 +120,7 @@ async def _prompts(setup: Setup, cases: Sequence[Case], console: Console) -> Non
         seats = setup.team.seats.items()
         team = Team({s: _Listening(m, first) if isinstance(m, Model) else m for s, m in seats})
         with suppress(_Enough):
-            await play_case(case, team, until=setup.until, budget=setup.budget)
+            await setup.play(case, team=team)
         console.print(Rule(Text(safe(case.id)), align="left"))
         console.print(Text(safe(first.prompt)))
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from collab.cli.compose import add_config_arguments, composed
 from collab.cli.session import opened
 from collab.config import Built
-from collab.engine import Case, Episode, play_case
+from collab.engine import Case, Episode
 from collab.errors import ConfigError
 from collab.report.trajectory import safe, shown
 from collab.run import Setup
@@ -61,9 +61,7 @@ async def _play(built: Built, text: str | None, console: Console) -> Episode:
 async def _watched(setup: Setup, question: Question, console: Console) -> Episode:
     case = Case(question.id, question, setup.policy)
     if not console.is_terminal:
-        episode = await play_case(
-            case, setup.team, until=setup.until, budget=setup.budget, replicate=setup.replicate
-        )
+        episode = await setup.play(case)
         console.print(shown(episode.trajectory))
         return episode
     with Live(console=console, vertical_overflow="visible", refresh_per_second=12) as live:
@@ -71,11 +69,4 @@ async def _watched(setup: Setup, question: Question, console: Console) -> Episod
         def watch(trajectory: Trajectory, growing: str) -> None:
             live.update(Group(shown(trajectory), Text(safe(growing))))
 
-        return await play_case(
-            case,
-            setup.team,
-            until=setup.until,
-            budget=setup.budget,
-            replicate=setup.replicate,
-            watch=watch,
-        )
+        return await setup.play(case, watch=watch)

@@ -11,7 +11,7 @@ from collab import Length, Share
 from collab.boundary import cut_at_share
 from collab.engine import Case
 from collab.errors import ConfigError
-from collab.reasoner import play
+from collab.playback import play
 from collab.scenario import Bank, Plan
 from collab.scenarios.recoverability import Recoverability, distinct_cuts
 from collab.trajectory import Message, Question, Recording
