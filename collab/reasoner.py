@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collab.store import Store
 
 OnText = Callable[[str], None]
+OnCut = Callable[[Generation], object]
 Reached = Literal["boundary", "end", "length", "context", "turn over"]
 
 
@@ -132,9 +133,18 @@ class Completes(Protocol):
     profile: Profile
 
     async def complete(
-        self, request: Request, draws: range, *, seed: int, on_text: OnText | None = None
+        self,
+        request: Request,
+        draws: range,
+        *,
+        seed: int,
+        on_text: OnText | None = None,
+        on_cut: OnCut | None = None,
     ) -> list[Generation]:
-        """Draw continuations; draw i of the range has the seed `seed + i`."""
+        """Draw the first draws of a range, at least one; draw i of it has the seed `seed + i`.
+
+        `on_cut` is given what had come of a draw that was stopped while it was read along.
+        """
         ...
 
 
@@ -270,10 +280,17 @@ class Model:
         self, request: Request, draws: Sequence[int] | range, on_text: OnText | None = None
     ) -> list[Drawn]:
         async def sample(missing: range) -> list[Generation]:
-            seed = seed_of(request, missing.start)
-            return await self.endpoint.complete(request, missing, seed=seed, on_text=on_text)
+            first, seed = missing.start, seed_of(request, missing.start)
+            return await self.endpoint.complete(
+                request,
+                missing,
+                seed=seed,
+                on_text=on_text,
+                on_cut=lambda partial: self.store.keep_partial(request, first, partial),
+            )
 
-        return await self.store.draws(request, draws, sample)
+        jointly = self.endpoint.profile.joint(request.sampling)
+        return await self.store.draws(request, draws, sample, jointly=jointly)
 
     def _clean(self, drawn: Drawn) -> tuple[str, tuple[int, ...] | None]:
         """Return a generation's text and ids without the special tokens that end a turn."""

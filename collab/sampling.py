@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Finish = Literal["stop", "length", "abort"]
+Finish = Literal["stop", "length", "abort", "cancelled"]
+"""Why a draw ended; `abort`: the server held it back; `cancelled`: stopped by us, and no sample."""
 Prompt = tuple[int, ...] | str
 """Token ids, or rendered text where the endpoint takes no ids."""
 

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from itertools import count, groupby
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -90,10 +91,14 @@ class Store:
         finally:
             await database.close()
 
-    async def draws(self, request: Request, draws: Iterable[int], sample: Sample) -> list[Drawn]:
+    async def draws(
+        self, request: Request, draws: Iterable[int], sample: Sample, *, jointly: bool = True
+    ) -> list[Drawn]:
         """Return the draws asked for, in that order; sample those that nobody has.
 
-        `sample(range)` is called once for each contiguous range claimed by this call, side by side.
+        `sample(range)` is called for each contiguous range claimed by this call, or one by one if
+        not `jointly`, side by side. It returns the first draws of its range, at least one; the rest
+        are asked for singly. What it returns is committed at once, whatever becomes of the others.
         A draw that somebody else is sampling is waited for. What is returned is committed.
 
         Raises:
@@ -106,11 +111,22 @@ class Store:
         while missing := {draw: key for draw, key in keys.items() if draw not in got}:
             free = {draw: key for draw, key in missing.items() if key not in self._flights}
             if free:
-                got |= await _Flight(self, request, digest, free, sample).fly()
+                got |= await _Flight(self, request, digest, free, sample, jointly).fly()
             else:
                 draw, key = next(iter(missing.items()))
                 got |= await self._wait(draw, key)
         return [got[draw] for draw in asked]
+
+    def keep_partial(self, request: Request, draw: int, generation: Generation) -> str:
+        """Keep what had come of a draw when it was stopped, and return its name in the store.
+
+        It is evidence of what was paid for: no draw is ever served from it.
+        """
+        digest = digest_of(request)
+        key = f"{key_of(digest, draw)}/{uuid.uuid4().hex[:8]}"
+        row = Row(key, digest, request.model, draw, replace(generation, key=key))
+        self._change.post(Change(keep=(row,)))
+        return key
 
     async def _wait(self, draw: int, key: str) -> dict[int, Drawn]:
         """Wait for the task of this process that is getting this draw; {} if it gave up."""
@@ -139,7 +155,13 @@ class _Flight:
     """One caller's way to some draws that no other task of this process is getting."""
 
     def __init__(
-        self, store: Store, request: Request, digest: str, keys: dict[int, str], sample: Sample
+        self,
+        store: Store,
+        request: Request,
+        digest: str,
+        keys: dict[int, str],
+        sample: Sample,
+        jointly: bool,
     ) -> None:
         self._store = store
         self._request = request
@@ -147,6 +169,7 @@ class _Flight:
         self._left = keys
         self._got: dict[int, Drawn] = {}
         self._sample = sample
+        self._jointly = jointly
 
     async def fly(self) -> dict[int, Drawn]:
         """Get all of them: stored, sampled, or waited for where another process samples."""
@@ -160,7 +183,7 @@ class _Flight:
                 state = await store._change(Change(claim=tuple(self._left.values())))
                 self._land(state)
                 if held := [draw for draw, key in self._left.items() if key in state.held]:
-                    await self._sample_all(sorted(held))
+                    await self._sample_all(_ranges(held) if self._jointly else _singles(held))
                 elif self._left:
                     await store._pause(next(pauses))
             return self._got
@@ -176,22 +199,25 @@ class _Flight:
                 self._store.served += not fresh
                 self._store._flights.pop(key).set_result(generation)
 
-    async def _sample_all(self, draws: Sequence[int]) -> None:
-        ranges = map(self._sample_range, _ranges(draws))
-        for outcome in await asyncio.gather(*ranges, return_exceptions=True):
+    async def _sample_all(self, ranges: Iterable[range]) -> None:
+        sampling = map(self._sample_range, ranges)
+        for outcome in await asyncio.gather(*sampling, return_exceptions=True):
             if outcome is not None:
                 raise outcome
 
     async def _sample_range(self, draws: range) -> None:
+        """Sample a range and commit what came; what is missing of it is sampled singly."""
         sampled = await self._sample(draws)
-        if len(sampled) != len(draws):
+        if not 1 <= len(sampled) <= len(draws):
             raise StoreError(
                 f"{len(sampled)} generations were sampled for the {len(draws)} draws from"
-                f" {draws.start} on; the sampler must return one for each"
+                f" {draws.start} on; the sampler must return the first ones, at least one"
             )
         self._store.sampled += len(sampled)
         rows = tuple(map(self._row, draws, sampled))
         self._land(await self._store._change(Change(keep=rows)), fresh=True)
+        if rest := draws[len(sampled) :]:
+            await self._sample_all(_singles(rest))
 
     def _row(self, draw: int, generation: Generation) -> Row:
         key = key_of(self._digest, draw)
@@ -221,12 +247,19 @@ class _Batch(Generic[Job, Result]):
 
     async def __call__(self, job: Job) -> Result:
         """Return what the go with `job` in it gave: the same for every job of that go."""
+        return await self._put(job)
+
+    def post(self, job: Job) -> None:
+        """Have `job` done without waiting for it; what goes wrong is logged."""
+        self._put(job).add_done_callback(_look)
+
+    def _put(self, job: Job) -> asyncio.Future[Result]:
         if self._closed:
             raise StoreError("the store is closed; ask for draws inside its `async with` block")
         done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._queue.append((job, done))
         self._start()
-        return await done
+        return done
 
     async def close(self) -> None:
         """Finish what is queued and take no more."""
@@ -261,16 +294,25 @@ def _waiting(
     return [done for _, done in group if not done.done()]
 
 
+def _singles(draws: Iterable[int]) -> list[range]:
+    return [range(draw, draw + 1) for draw in draws]
+
+
 def _ranges(draws: Iterable[int]) -> list[range]:
-    """Join sorted draws into contiguous ranges."""
+    """Join draws into contiguous ranges."""
     counter = count()
-    runs = (list(run) for _, run in groupby(draws, key=lambda draw: draw - next(counter)))
+    runs = (list(run) for _, run in groupby(sorted(draws), key=lambda draw: draw - next(counter)))
     return [range(run[0], run[-1] + 1) for run in runs]
 
 
 def _growing() -> Iterator[float]:
     """Yield the seconds between one look and the next: 10 ms, growing to 1 s."""
     return (min(0.01 * 1.5**turn, 1.0) for turn in count())
+
+
+def _look(done: asyncio.Future[Result]) -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        log.warning("a stopped draw could not be kept: %s", error)
 
 
 @contextmanager

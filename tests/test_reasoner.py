@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import httpx2
@@ -27,7 +29,7 @@ from collab.boundary import (
 from collab.endpoints.scripted import Script, ScriptedServer, recite
 from collab.endpoints.tokens import Tokenizer
 from collab.engine import Case, Episode, Team, play_case
-from collab.errors import PolicyError
+from collab.errors import BadReply, PolicyError
 from collab.pocket.family import problems
 from collab.pocket.styles import STYLES
 from collab.policy import Decision, Stop, View, Write
@@ -443,3 +445,42 @@ async def test_a_share_of_a_models_own_draw_goes_back_as_the_tokens_it_wrote(
     assert recording.ids is not None
     (heard,) = pocket.heard
     assert heard[-cut.tokens :] == recording.ids[: cut.tokens]
+
+
+async def test_the_solo_draws_that_came_are_kept_where_the_server_gives_one_a_request(
+    seat: Seat, letters: Tokenizer, spoken: Spoken
+) -> None:
+    server = ScriptedServer(
+        "It is 3.</think>3",
+        tokenizer=spoken(letters),
+        traits=["n_ignored"],
+        failures=[None, None, "html"],
+    )
+    question = Question("q", (Message("user", "1 + 2?"),))
+    async with server:
+        model = await seat(server.url, tokenizer=letters)
+        with pytest.raises(BadReply, match="Welcome"):
+            await model.solo(question, range(4), 99)
+        assert len(server.generating) == 4
+        assert len(await model.solo(question, range(4), 99)) == 4
+        assert len(server.generating) == 5
+
+
+async def test_a_draw_that_is_cancelled_stops_the_server_and_stays_in_the_store_as_partial(
+    seat: Seat, letters: Tokenizer, spoken: Spoken, tmp_path: Path
+) -> None:
+    reading = asyncio.Event()
+    async with scripted(seat, letters, spoken, "on and on " * 500) as (model, server):
+        along = replace(turn(Answer(), budget=4000), on_text=lambda _: reading.set())
+        writing = asyncio.create_task(model.write(along))
+        await reading.wait()
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        await server.until(lambda seen: seen.aborted == 1)
+        (again,) = await model.solo(along.question, range(1), 20)
+    kept = sqlite3.connect(tmp_path / "store.sqlite")
+    rows = kept.execute("SELECT finish, completion_tokens > 0 FROM generations").fetchall()
+    kept.close()
+    assert again[1].fresh
+    assert sorted(rows) == [("cancelled", 1), ("length", 1)]

@@ -162,13 +162,73 @@ async def test_a_cancelled_caller_gives_up_its_claims_to_those_who_wait(tmp_path
     assert _rows(tmp_path, "claims") == []
 
 
-async def test_a_sampler_that_returns_too_few_is_an_error(tmp_path: Path) -> None:
-    async def short(draws: range) -> list[Generation]:
-        return (await Sampler()(draws))[1:]
+async def test_a_draw_is_kept_as_it_comes_though_the_others_of_its_range_fail(
+    tmp_path: Path,
+) -> None:
+    first = Sampler()
+
+    async def one_each(draws: range) -> list[Generation]:
+        if draws.start == 2:
+            return await _broken(draws)
+        return (await first(draws))[:1]
 
     async with Store.open(tmp_path / "store.sqlite") as store:
-        with pytest.raises(StoreError, match="1 generations were sampled for the 2 draws"):
-            await store.draws(REQUEST, [0, 1], short)
+        with pytest.raises(RuntimeError, match=r"range\(2, 3\)"):
+            await store.draws(REQUEST, range(4), one_each)
+        assert first.asked == [range(0, 4), range(1, 2), range(3, 4)]
+        assert store.sampled == 3
+        again = Sampler()
+        await store.draws(REQUEST, range(4), again)
+    assert again.asked == [range(2, 3)]
+
+
+async def test_draws_that_are_not_to_be_had_jointly_are_asked_for_side_by_side(
+    tmp_path: Path,
+) -> None:
+    sampler = Sampler(gate=asyncio.Event())
+    async with Store.open(tmp_path / "store.sqlite") as store:
+        task = asyncio.create_task(store.draws(REQUEST, range(3), sampler, jointly=False))
+        await sampler.begun.wait()
+        assert sampler.asked == [range(0, 1), range(1, 2), range(2, 3)]
+        assert sampler.gate is not None
+        sampler.gate.set()
+        assert _texts(await task) == ["draw 0", "draw 1", "draw 2"]
+
+
+@pytest.mark.parametrize("given", [0, 3])
+async def test_a_sampler_that_returns_no_draw_or_too_many_is_an_error(
+    tmp_path: Path, given: int
+) -> None:
+    async def odd(draws: range) -> list[Generation]:
+        return await Sampler()(range(given))
+
+    async with Store.open(tmp_path / "store.sqlite") as store:
+        with pytest.raises(StoreError, match=f"{given} generations were sampled for the 2 draws"):
+            await store.draws(REQUEST, [0, 1], odd)
+
+
+async def test_a_stopped_draw_is_kept_and_never_served(tmp_path: Path) -> None:
+    part = Generation("dra", (1,), "cancelled", prompt_tokens=3, completion_tokens=1)
+    async with Store.open(tmp_path / "store.sqlite") as store:
+        name = store.keep_partial(REQUEST, 0, part)
+        sampler = Sampler()
+        assert _texts(await store.draws(REQUEST, [0], sampler)) == ["draw 0"]
+        assert sampler.asked == [range(0, 1)]
+    kept = {row[0]: row for row in _rows(tmp_path, "generations")}
+    assert name.startswith(key_of(digest_of(REQUEST), 0))
+    assert kept.keys() == {name, key_of(digest_of(REQUEST), 0)}
+    assert "cancelled" in kept[name]
+
+
+async def test_a_stopped_draw_that_cannot_be_kept_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Store.open(tmp_path / "store.sqlite") as store:
+        with sqlite3.connect(tmp_path / "store.sqlite") as other:
+            other.execute("DROP TABLE generations")
+        other.close()
+        store.keep_partial(REQUEST, 0, Generation("dra", (1,), "cancelled"))
+    assert "a stopped draw could not be kept" in caplog.text
 
 
 async def test_a_dead_owners_claim_is_taken_over_when_its_lease_has_run_out(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from collab.errors import CollabError, ConfigError, StoreError
 from collab.folder import digest
 from collab.grading.maths import MathsGrader
 from collab.policy import seats_of
-from collab.reasoner import Completes, Model, OnText, Reasoner, Recorded
+from collab.reasoner import Completes, Model, OnCut, OnText, Reasoner, Recorded
 from collab.run import Setup, first_of
 from collab.sampling import Generation, Request
 from collab.store import Store
@@ -186,7 +186,13 @@ class Unsent:
         self.profile = Profile(max_model_len=said.get("max_position_embeddings"))
 
     async def complete(
-        self, request: Request, draws: range, *, seed: int, on_text: OnText | None = None
+        self,
+        request: Request,
+        draws: range,
+        *,
+        seed: int,
+        on_text: OnText | None = None,
+        on_cut: OnCut | None = None,
     ) -> list[Generation]:
         """Refuse.
 

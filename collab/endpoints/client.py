@@ -7,11 +7,11 @@ counts.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Self
 
 from collab.endpoints import reply, sample
@@ -26,6 +26,7 @@ from collab.trajectory import Json, Message
 logger = logging.getLogger(__name__)
 
 OnText = Callable[[str], None]
+OnCut = Callable[[Generation], object]
 
 
 class Endpoint:
@@ -76,12 +77,26 @@ class Endpoint:
         await self.close()
 
     async def complete(
-        self, request: Request, draws: range, *, seed: int, on_text: OnText | None = None
+        self,
+        request: Request,
+        draws: range,
+        *,
+        seed: int,
+        on_text: OnText | None = None,
+        on_cut: OnCut | None = None,
     ) -> list[Generation]:
-        """Draw `len(draws)` continuations; draw i of the range has the seed `seed + i`.
+        """Draw continuations with one request; draw i of the range has the seed `seed + i`.
 
-        `on_text` reads along: it is given the text as it comes (one draw only), and a stream that
-        broke after that is not tried again. Cancelling stops the server.
+        The first draws of the range come back: all of them, or one where a request gives but one.
+        Cancelling stops the server.
+
+        Args:
+            request: What is drawn.
+            draws: Which of its draws.
+            seed: The seed of the first one.
+            on_text: Reads along: it is given the text as it comes (one draw only).
+            on_cut: Is given what had come when a draw that was read along was cancelled, or broke
+                off. Such a draw is not tried again: part of it was read.
 
         Raises:
             BadReply: The reply is none, lacks the ids, or shows that the prompt was altered.
@@ -89,15 +104,12 @@ class Endpoint:
             Rejected: The server refused the request.
             Unreachable: There was no answer in time.
         """
-        wanted = len(draws)
-        if on_text is not None:
-            if wanted != 1:
-                raise ValueError(f"on_text reads one draw along, not {wanted}")
-            return [await self._gate.run(lambda: self._stream(request, seed, on_text))]
-        joint = self.profile.takes_n and request.sampling.temperature > 0  # greedy takes n=1 only
-        found = await self._draw(request, wanted if joint else 1, seed) if wanted else []
-        singles = [self._draw(request, 1, seed + i) for i in range(len(found), wanted)]
-        return found + [each for one in await _together(singles) for each in one]
+        n = len(draws) if self.profile.joint(request.sampling) else 1
+        if on_text is None:
+            return await self._draw(request, n, seed)
+        if len(draws) != 1:
+            raise ValueError(f"on_text reads one draw along, not {len(draws)}")
+        return [await self._gate.run(lambda: self._stream(request, seed, on_text, on_cut))]
 
     async def chat(
         self,
@@ -162,7 +174,9 @@ class Endpoint:
         seconds = time.perf_counter() - began
         return sample.answer(reply.read(reply.Chat, f"{self.url}/chat/completions", text), seconds)
 
-    async def _stream(self, request: Request, seed: int, on_text: OnText) -> Generation:
+    async def _stream(
+        self, request: Request, seed: int, on_text: OnText, on_cut: OnCut | None
+    ) -> Generation:
         body = self._prompt_body(request, seed)
         body |= {"n": 1, "stream": True, "stream_options": {"include_usage": True}}
         parts = reply.Parts(f"{self.url}/completions")
@@ -173,8 +187,13 @@ class Endpoint:
                     if text := parts.add(line):
                         on_text(text)
             whole = parts.join()
-        except Again as failure:
-            raise (failure.error if parts.text else failure) from None
+        except BaseException as failure:
+            if on_cut is not None and (parts.text or isinstance(failure, CancelledError)):
+                seconds = time.perf_counter() - began
+                on_cut(sample.partial(parts.so_far(), request, self.tokenizer, seconds))
+            if isinstance(failure, Again) and parts.text:
+                raise failure.error from None
+            raise
         seconds = time.perf_counter() - began
         return sample.generations(whole, request, self.tokenizer, seconds)[0]
 
@@ -225,15 +244,3 @@ async def _once(attempt: Callable[[], Awaitable[str]]) -> str:
         return await attempt()
     except Again as failure:
         raise failure.error from None
-
-
-async def _together(
-    draws: Sequence[Coroutine[None, None, list[Generation]]],
-) -> list[list[Generation]]:
-    """Run all; the first failure stops the others and is raised by itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(draw) for draw in draws]
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]

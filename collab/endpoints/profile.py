@@ -54,6 +54,10 @@ class Profile(BaseModel):
     checked: Literal["real", "engine", "documented"] = "documented"
     """How this is known: seen on this server, seen on this engine, or read in its documents."""
 
+    def joint(self, sampling: Sampling) -> bool:
+        """Say whether one request may ask for several draws (greedy ones are drawn alone)."""
+        return self.takes_n and sampling.temperature > 0
+
 
 async def check(endpoint: Endpoint, dialect: Dialect, tokenizer: Tokenizer | None) -> Profile:
     """Look at a server: does it serve the model, and does it read the prompt that we send?

@@ -147,7 +147,11 @@ class Parts:
         """
         if not self._choices or self._choices[-1].finish_reason is None:
             raise Again(Unreachable(f"{self.url} ended its stream before the completion"))
-        last = self._choices[-1]
+        return self.so_far()
+
+    def so_far(self) -> Completion:
+        """Return what has come as one reply, whether it is whole or not."""
+        last = self._choices[-1] if self._choices else Choice(text="")
         whole = last.model_copy(
             update={
                 "text": self.text,

@@ -101,6 +101,26 @@ def _generation(
     )
 
 
+def partial(
+    reply: Completion, request: Request, tokenizer: Tokenizer | None, seconds: float
+) -> Generation:
+    """Say what had come of a draw when it was stopped: for the bill, never for a trajectory."""
+    (choice,) = reply.choices
+    usage, ids, prompt = reply.usage, choice.token_ids, request.prompt
+    text = tokenizer.decode(ids) if tokenizer and ids is not None else choice.text
+    if isinstance(prompt, str):
+        prompt = tokenizer.encode(prompt) if tokenizer else ()
+    return Generation(
+        text=text,
+        ids=ids,
+        finish="cancelled",
+        prompt_tokens=usage.prompt_tokens if usage else len(prompt),
+        completion_tokens=_count(ids, text, reply, tokenizer),
+        cached_tokens=cached(usage) if usage else None,
+        seconds=seconds,
+    )
+
+
 def _count(
     ids: tuple[int, ...] | None, text: str, reply: Completion, tokenizer: Tokenizer | None
 ) -> int:

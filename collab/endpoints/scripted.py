@@ -103,7 +103,7 @@ class ScriptedServer:
         script: Script = "",
         *,
         traits: Iterable[Trait] = (),
-        failures: Iterable[Failure] = (),
+        failures: Iterable[Failure | None] = (),
         latency: float = 0.0,
         retry_after: float = 0.0,
         context: int = 4096,
@@ -117,7 +117,8 @@ class ScriptedServer:
         Args:
             script: What the model answers. A text ends the sequence, unless it is cut before.
             traits: What the server always does otherwise.
-            failures: What becomes of the first generating requests, one each; then all is well.
+            failures: What becomes of the first generating requests, one each (None: an answer);
+                then all is well.
             latency: Seconds before an answer begins.
             retry_after: Seconds that a 429 asks to wait.
             context: The most tokens of a prompt and its completion together.
