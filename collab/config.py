@@ -20,6 +20,7 @@ from collab.boundary import Boundary
 from collab.endpoints.launch import Spec
 from collab.endpoints.limits import Limits
 from collab.errors import ConfigError
+from collab.grading.maths import MathsSettings
 from collab.policy import Policy, seats_of
 from collab.questions import Prompt, QuestionSet
 from collab.sampling import Sampling
@@ -75,8 +76,11 @@ SeatConfig = Annotated[
 class GraderConfig(Settings):
     """How answers are judged."""
 
-    workers: int = Field(default=2, ge=1)
-    seconds: float = Field(default=10.0, gt=0)
+    maths: MathsSettings = MathsSettings()
+
+    def decides(self) -> dict[str, Any]:  # any: JSON
+        """Return what decides the verdicts: not how many are judged at once."""
+        return self.model_dump(mode="json", exclude={"maths": {"workers"}})
 
 
 class StoreConfig(Settings):
@@ -107,7 +111,7 @@ class RunConfig(Settings):
         plain = self.model_dump(
             mode="json", exclude={"name", "runs", "store", "concurrency", "grader"}
         )
-        plain["grader"] = {"seconds": self.grader.seconds}
+        plain["grader"] = self.grader.decides()
         plain["team"] = {
             seat: {key: value for key, value in model.items() if key not in ADDRESS}
             for seat, model in plain["team"].items()

@@ -27,7 +27,7 @@ from collab.errors import (
     Unreachable,
 )
 from collab.folder import RunFolder
-from collab.grading.maths import MathsGrader
+from collab.grading import Grader
 from collab.policy import Policy
 from collab.reasoner import Model
 from collab.scenario import Bank, Plan, Scenario, Score, Verdict, finish_verdict
@@ -59,7 +59,7 @@ class Setup:
     policy: Policy
     questions: Sequence[Question]
     team: Team
-    grader: MathsGrader
+    grader: Grader
     until: Boundary
     budget: int
     replicate: int = 0
@@ -164,7 +164,7 @@ async def _graded(setup: Setup, question: Question, solo: Recording) -> Recordin
     if question.answer is None or not solo.closed:
         return replace(solo, correct=False)
     answer = after_close(solo.answer, setup.team.closes)
-    verdict = await setup.grader.grade(question.answer, answer)
+    verdict = await setup.grader.grade(question, answer)
     return replace(solo, correct=verdict.verdict == "correct", extracted=verdict.extracted)
 
 
@@ -181,7 +181,7 @@ def after_close(answer: str, closes: Iterable[str]) -> str:
 
 
 async def grade(
-    grader: MathsGrader, case: Case, episode: Episode, closes: Iterable[str] = ("</think>",)
+    grader: Grader, case: Case, episode: Episode, closes: Iterable[str] = ("</think>",)
 ) -> Score:
     """Judge one finished episode by the text after the last of the tags that close thinking."""
     question, answer = case.question, after_close(episode.trajectory.answer, closes)
@@ -195,22 +195,23 @@ async def grade(
     settled: Verdict | None = finish_verdict(episode)
     if settled is not None or question.answer is None:
         return replace(score, verdict=settled or "no answer")
-    judged = await grader.grade(question.answer, answer)
+    judged = await grader.grade(question, answer)
     return replace(
         score,
         verdict=judged.verdict,
         strict=judged.strict,
         lenient=bool(judged.lenient),
         extracted=judged.extracted,
-        said_rival=await _said(grader, case.rival, answer),
+        details=judged.details,
+        said_rival=await _said(grader, question, case.rival, answer),
     )
 
 
-async def _said(grader: MathsGrader, rival: str | None, answer: str) -> bool | None:
-    if rival is None:
+async def _said(grader: Grader, question: Question, rival: str | None, answer: str) -> bool | None:
+    if rival is None or question.grader == "code":
         return None
     try:
-        return (await grader.grade(rival, answer)).verdict == "correct"
+        return (await grader.grade(replace(question, answer=rival), answer)).verdict == "correct"
     except GradingError:  # what the distractor said is no readable answer, so nobody can say it
         return False
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from collab.engine import Case, Episode, Label
 from collab.errors import ConfigError
 from collab.policy import Policy
-from collab.trajectory import Question, Recording
+from collab.trajectory import Json, Question, Recording
 
 Verdict = Literal[
     "correct",
@@ -69,6 +69,8 @@ class Score:
     lenient: bool = False
     """Correct by whatever in the reply reads as an answer."""
     extracted: str | None = None
+    details: Mapping[str, Json] = field(default_factory=dict)
+    """What else the grader had to say."""
     said_rival: bool | None = None
     """Whether the answer given is the one that the steer leads to."""
     tokens: int = 0

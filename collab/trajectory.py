@@ -20,6 +20,8 @@ Json = TypeAliasType(
     "Json", "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 )
 Phase = Literal["thinking", "answer"]
+Domain = Literal["maths", "code", "choice"]
+"""Which grader a question needs."""
 Kind = Literal["generated", "recorded", "inserted", "signal"]
 
 
@@ -32,6 +34,24 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Tests:
+    """What an answer that is code is run against."""
+
+    suites: Mapping[str, str]
+    """Python by name, such as `base` and `plus`: run behind the program, it raises where that is
+    wrong."""
+    reads: Literal["program", "value", "call"] = "program"
+    """What is read from the answer: a program, or an expression for what a call gives (`value`)
+    or takes (`call`)."""
+    before: str = ""
+    """Code in front of the program: imports, or the function that an expression is about."""
+    entry: str | None = None
+    """The function that the tests call."""
+    packages: tuple[str, ...] = ()
+    """Installed packages that program and tests may import."""
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """What is asked, and where there is one, the known answer with the grader it needs."""
 
@@ -40,7 +60,11 @@ class Question:
     messages: tuple[Message, ...]
     answer: str | None = None
     """The gold answer; no policy and no model ever sees it."""
-    grader: Literal["maths"] = "maths"
+    grader: Domain = "maths"
+    options: tuple[str, ...] = ()
+    """Of a choice: the options in the order of their letters; `answer` is a letter."""
+    tests: Tests | None = None
+    """Of code: what the answer is run against; `answer` is a reference solution."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """What tables may group by: level, subject, source."""
 

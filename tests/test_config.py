@@ -182,7 +182,7 @@ def test_neither_addresses_nor_places_nor_speed_decide_the_numbers() -> None:
         "name=other",
         "runs=elsewhere",
         "concurrency=3",
-        "grader.workers=1",
+        "grader.maths.workers=1",
         "+team.main.launch.startup=3",
         "store.url=elsewhere.sqlite",
     )
@@ -199,7 +199,7 @@ def test_neither_addresses_nor_places_nor_speed_decide_the_numbers() -> None:
         "scenario.length=0.3",
         "questions.seed=1",
         "prompt=boxed",
-        "grader.seconds=1",
+        "grader.maths.seconds=1",
         "boundary=sentence",
         "model@team.main=pocket_strong",
     ],

@@ -15,7 +15,7 @@ from collab.endpoints.tokens import Tokenizer
 from collab.engine import Case, Episode, Team
 from collab.errors import ConfigError, Rejected, Unreachable
 from collab.folder import RunFolder
-from collab.grading.maths import MathsGrader
+from collab.grading.maths import MathsGrader, MathsSettings
 from collab.policy import Policy
 from collab.reasoner import Model, Recorded
 from collab.run import Result, Setup, describe, each, grade, run
@@ -60,7 +60,7 @@ class Counting:
 
 @pytest.fixture
 async def grader() -> AsyncIterator[MathsGrader]:
-    async with MathsGrader(workers=1) as grader:
+    async with MathsGrader(MathsSettings(workers=1)) as grader:
         yield grader
 
 

@@ -20,6 +20,7 @@ from collab.endpoints.tokens import Tokenizer, model_folder
 from collab.engine import Team
 from collab.errors import CollabError, ConfigError, StoreError
 from collab.folder import digest
+from collab.grading import Graders
 from collab.grading.maths import MathsGrader
 from collab.policy import seats_of
 from collab.reasoner import Completes, Model, OnCut, OnText, Reasoner, Recorded
@@ -123,11 +124,11 @@ async def opened(
     questions = built.questions.load(built.config.prompt)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.open(_store_place(built)))
-        grader = await stack.enter_async_context(MathsGrader(**dict(built.config.grader)))
+        maths = await stack.enter_async_context(MathsGrader(built.config.grader.maths))
         launcher = await stack.enter_async_context(Launcher(logs))
         await stack.enter_async_context(_watched(launcher))
         team = await _Seating(built, store, stack, launcher if sends else None).team()
-        yield _setup(built, questions, team, grader), store
+        yield _setup(built, questions, team, Graders({"maths": maths})), store
 
 
 @asynccontextmanager
@@ -142,7 +143,7 @@ async def _watched(launcher: Launcher) -> AsyncIterator[None]:
         raise first_of(errors) from None
 
 
-def _setup(built: Built, questions: list[Question], team: Team, grader: MathsGrader) -> Setup:
+def _setup(built: Built, questions: list[Question], team: Team, grader: Graders) -> Setup:
     config = built.config
     return Setup(
         scenario=built.scenario,

@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
-import os
 import re
 import signal
 import sys
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal, Self
+from typing import Self
 
 from pebble import ProcessExpired, ProcessPool
+from pydantic import Field
 
 from collab.errors import GradingError
+from collab.grading import Judgement
+from collab.settings import Settings
+from collab.trajectory import Question
 
 MAX_CHARS = 20_000
 """How much of a long text is read: its end, where the answer stands."""
@@ -32,44 +34,24 @@ BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class MathsVerdict:
-    """What math-verify says of one answer."""
+class MathsSettings(Settings):
+    """How maths answers are judged."""
 
-    verdict: Literal["correct", "wrong", "no answer", "grader timeout"]
-    """Follows `lenient`; a grader timeout is a judgement that was stopped.
-
-    Where memory runs out inside math-verify, it goes on and finds the answer wrong.
-    """
-    lenient: bool | None
-    """Whether the last box, or what math-verify finds in the whole text, equals the gold answer.
-
-    None where there was nothing to compare, or no time.
-    """
-    strict: bool
-    """Whether the content of the last closed box alone equals the gold answer."""
-    extracted: str | None
-    """The last box's content, or else the text that math-verify took for the answer."""
+    workers: int = Field(default=2, ge=1)
+    """Processes."""
+    seconds: float = Field(default=10.0, gt=0)
+    """Wall-clock time for one judgement, from its start in a worker."""
+    memory: int = Field(default=2**31, ge=2**20)
+    """Address space of a worker, in bytes (Linux only)."""
 
 
 class MathsGrader:
     """Judges maths answers side by side; use it as an async context manager."""
 
-    def __init__(
-        self, *, workers: int | None = None, seconds: float = 10.0, memory: int = 2**31
-    ) -> None:
-        """Set the limits.
-
-        Args:
-            workers: Processes; by default one a core, at most four.
-            seconds: Wall-clock time for one judgement, from its start in a worker.
-            memory: Address space of a worker, in bytes (Linux only).
-        """
-        self._workers = workers or min(4, os.cpu_count() or 1)
-        self._seconds = seconds
-        self._memory = memory
+    def __init__(self, settings: MathsSettings = MathsSettings()) -> None:  # noqa: B008 - frozen
+        self._settings = settings
         self._pool: asyncio.Task[ProcessPool] | None = None
-        self._verdicts: dict[bytes, asyncio.Task[MathsVerdict]] = {}
+        self._verdicts: dict[bytes, asyncio.Task[Judgement]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -81,8 +63,17 @@ class MathsGrader:
         if self._pool is not None:
             await asyncio.to_thread(_stop, await self._pool)
 
-    async def grade(self, gold: str, text: str) -> MathsVerdict:
-        """Judge the text after the end of the thinking; the same pair is judged once.
+    async def grade(self, question: Question, text: str) -> Judgement:
+        """Judge the text after the end of the thinking.
+
+        Raises:
+            GradingError: The gold answer cannot be read, or no worker can be kept alive.
+        """
+        assert question.answer is not None
+        return await self.compare(question.answer, text)
+
+    async def compare(self, gold: str, text: str) -> Judgement:
+        """Judge whether a text gives the gold answer; the same pair is judged once.
 
         Raises:
             GradingError: The gold answer cannot be read, or no worker can be kept alive.
@@ -93,28 +84,28 @@ class MathsGrader:
             self._verdicts[key] = asyncio.create_task(self._grade(gold, text))
         return await asyncio.shield(self._verdicts[key])
 
-    async def _grade(self, gold: str, text: str) -> MathsVerdict:
+    async def _grade(self, gold: str, text: str) -> Judgement:
         for _ in range(ATTEMPTS):
             pool = await self._running()
             try:
                 return await asyncio.wrap_future(self._schedule(pool, gold, text))
             except (TimeoutError, MemoryError, ProcessExpired) as error:
                 log.info("gave up on an answer of %d characters: %r", len(text), error)
-                return MathsVerdict("grader timeout", None, False, last_box(text))
+                return Judgement("grader timeout", None, False, last_box(text))
             except BrokenProcessPool as error:
                 log.warning("the grading workers are started anew: %r", error)
                 await self._replace(pool)
         raise GradingError(f"the grading workers died {ATTEMPTS} times; see the log for the cause")
 
-    def _schedule(self, pool: ProcessPool, gold: str, text: str) -> Future[MathsVerdict]:
+    def _schedule(self, pool: ProcessPool, gold: str, text: str) -> Future[Judgement]:
         try:
-            return pool.schedule(_judge, args=(gold, text), timeout=self._seconds)
+            return pool.schedule(_judge, args=(gold, text), timeout=self._settings.seconds)
         except RuntimeError as error:  # it broke since it was last used
             raise BrokenProcessPool(str(error)) from error
 
     async def _running(self) -> ProcessPool:
         if self._pool is None:
-            start = asyncio.to_thread(_start, self._workers, self._memory)
+            start = asyncio.to_thread(_start, self._settings)
             self._pool = asyncio.create_task(start)
         return await asyncio.shield(self._pool)
 
@@ -137,10 +128,12 @@ def last_box(text: str) -> str | None:
     return None
 
 
-def _start(workers: int, memory: int) -> ProcessPool:
+def _start(settings: MathsSettings) -> ProcessPool:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "math_verify"])
-    pool = ProcessPool(workers, initializer=_set_limits, initargs=[memory], context=context)
+    pool = ProcessPool(
+        settings.workers, initializer=_set_limits, initargs=[settings.memory], context=context
+    )
     if not pool.active:  # asking starts it
         raise GradingError("the grading workers did not start; see the log for the cause")
     return pool
@@ -163,7 +156,7 @@ def _set_limits(memory: int) -> None:  # pragma: no cover, coverage does not rea
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that it has no time limit
 
 
-def _judge(gold: str, text: str) -> MathsVerdict:
+def _judge(gold: str, text: str) -> Judgement:
     """Compare a text with the gold answer; runs in a worker, and may run for ever."""
     from math_verify import parse, verify
 
@@ -176,6 +169,6 @@ def _judge(gold: str, text: str) -> MathsVerdict:
     strict = bool(boxed) and verify(expected, boxed, timeout_seconds=None)
     lenient = strict or verify(expected, found, timeout_seconds=None)
     if not boxed and not found:
-        return MathsVerdict("no answer", None, False, None)
+        return Judgement("no answer", None, False, None)
     extracted = box if boxed else str(found[-1])
-    return MathsVerdict("correct" if lenient else "wrong", lenient, strict, extracted)
+    return Judgement("correct" if lenient else "wrong", lenient, strict, extracted)

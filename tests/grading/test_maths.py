@@ -12,7 +12,8 @@ import pytest_asyncio
 from pebble import ProcessPool
 
 from collab.errors import GradingError
-from collab.grading.maths import MathsGrader, MathsVerdict, _judge, last_box
+from collab.grading import Judgement
+from collab.grading.maths import MathsGrader, MathsSettings, _judge, last_box
 
 ENDLESS = r"\boxed{9^{9^{9^{9}}}}"
 CASES = Path(__file__).parents[3] / "shared" / "data" / "answer_equivalence.jsonl"
@@ -20,7 +21,7 @@ CASES = Path(__file__).parents[3] / "shared" / "data" / "answer_equivalence.json
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def grader() -> AsyncIterator[MathsGrader]:
-    async with MathsGrader(workers=2, seconds=60) as grader:
+    async with MathsGrader(MathsSettings(workers=2, seconds=60)) as grader:
         yield grader
 
 
@@ -49,7 +50,7 @@ async def grader() -> AsyncIterator[MathsGrader]:
 async def test_answers_are_judged(
     grader: MathsGrader, gold: str, text: str, verdict: str, strict: bool, extracted: str | None
 ) -> None:
-    found = await grader.grade(gold, text)
+    found = await grader.compare(gold, text)
     assert (found.verdict, found.strict, found.extracted) == (verdict, strict, extracted)
     assert found == _judge(gold, text)
     assert found.lenient == {"correct": True, "wrong": False, "no answer": None}[verdict]
@@ -58,20 +59,20 @@ async def test_answers_are_judged(
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_end_of_a_long_text_is_read(grader: MathsGrader) -> None:
     text = r"Perhaps \boxed{1}. " + "Hm. " * 20_000 + r"It is \boxed{2}."
-    assert (await grader.grade("2", text)).strict
+    assert (await grader.compare("2", text)).strict
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_pair_is_judged_once(grader: MathsGrader) -> None:
-    one, other = await asyncio.gather(*(grader.grade("3", r"\boxed{3}") for _ in range(2)))
-    assert one is other is await grader.grade("3", r"\boxed{3}")
+    one, other = await asyncio.gather(*(grader.compare("3", r"\boxed{3}") for _ in range(2)))
+    assert one is other is await grader.compare("3", r"\boxed{3}")
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_waiter_that_is_cancelled_takes_nothing_from_the_others(
     grader: MathsGrader,
 ) -> None:
-    first, second = (asyncio.create_task(grader.grade("4", r"\boxed{4}")) for _ in range(2))
+    first, second = (asyncio.create_task(grader.compare("4", r"\boxed{4}")) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
     assert (await second).verdict == "correct"
@@ -80,57 +81,60 @@ async def test_a_waiter_that_is_cancelled_takes_nothing_from_the_others(
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_gold_answer_that_cannot_be_read_is_an_error(grader: MathsGrader) -> None:
     with pytest.raises(GradingError, match="'' cannot be read; give it in LaTeX or digits"):
-        await grader.grade("", r"\boxed{4}")
+        await grader.compare("", r"\boxed{4}")
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_judging_works_outside_the_main_thread() -> None:
-    async def grade() -> MathsVerdict:
-        async with MathsGrader(workers=1, seconds=60) as grader:
-            return await grader.grade("4", r"\boxed{2+2}")
+    async def grade() -> Judgement:
+        async with MathsGrader(MathsSettings(workers=1, seconds=60)) as grader:
+            return await grader.compare("4", r"\boxed{2+2}")
 
     assert (await asyncio.to_thread(asyncio.run, grade())).strict
 
 
 async def test_endless_answers_are_stopped_and_their_neighbours_judged() -> None:
-    async with MathsGrader(workers=2, seconds=3) as grader, asyncio.TaskGroup() as group:
-        endless = [group.create_task(grader.grade(gold, ENDLESS)) for gold in ("1", "2")]
-        good = [group.create_task(grader.grade(str(n), rf"\boxed{{{n}}}")) for n in range(8)]
+    async with (
+        MathsGrader(MathsSettings(workers=2, seconds=3)) as grader,
+        asyncio.TaskGroup() as group,
+    ):
+        endless = [group.create_task(grader.compare(gold, ENDLESS)) for gold in ("1", "2")]
+        good = [group.create_task(grader.compare(str(n), rf"\boxed{{{n}}}")) for n in range(8)]
     for task in endless:
-        assert task.result() == MathsVerdict("grader timeout", None, False, "9^{9^{9^{9}}}")
+        assert task.result() == Judgement("grader timeout", None, False, "9^{9^{9^{9}}}")
     assert [task.result().verdict for task in good] == ["correct"] * 8
 
 
 @pytest.mark.parametrize("noticed", [False, True])
 async def test_workers_that_were_killed_are_replaced(noticed: bool) -> None:
     before = set(multiprocessing.active_children())
-    async with MathsGrader(workers=2, seconds=60) as grader:
-        assert (await grader.grade("1", r"\boxed{1}")).strict
+    async with MathsGrader(MathsSettings(workers=2, seconds=60)) as grader:
+        assert (await grader.compare("1", r"\boxed{1}")).strict
         pool = await grader._running()
         for worker in set(multiprocessing.active_children()) - before:
             worker.kill()
         if noticed:
             await asyncio.to_thread(_wait_until_broken, pool)
-        assert (await grader.grade("2", r"\boxed{2}")).strict
+        assert (await grader.compare("2", r"\boxed{2}")).strict
 
 
 async def test_workers_that_cannot_start_are_an_error() -> None:
-    async with MathsGrader(workers=1, memory="much") as grader:  # type: ignore[arg-type]  # the fault
+    async with MathsGrader(MathsSettings.model_construct(memory="much")) as grader:  # type: ignore[arg-type]  # the fault
         with pytest.raises(GradingError, match="died 3 times"):
-            await grader.grade("1", r"\boxed{1}")
+            await grader.compare("1", r"\boxed{1}")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address space is capped on Linux alone")
 async def test_an_answer_that_needs_too_much_memory_is_wrong_and_the_worker_lives() -> None:
-    async with MathsGrader(workers=1, seconds=60, memory=2**20) as grader:
-        assert (await grader.grade("1", r"\boxed{300000!}")).verdict == "wrong"
-        assert (await grader.grade("1", r"\boxed{1}")).verdict == "correct"
+    async with MathsGrader(MathsSettings(workers=1, seconds=60, memory=2**20)) as grader:
+        assert (await grader.compare("1", r"\boxed{300000!}")).verdict == "wrong"
+        assert (await grader.compare("1", r"\boxed{1}")).verdict == "correct"
 
 
 async def test_leaving_with_judgements_under_way_stops_them() -> None:
     before = set(multiprocessing.active_children())
-    async with MathsGrader(workers=1, seconds=600) as grader:
-        task = asyncio.create_task(grader.grade("1", ENDLESS))
+    async with MathsGrader(MathsSettings(workers=1, seconds=600)) as grader:
+        task = asyncio.create_task(grader.compare("1", ENDLESS))
         assert (await asyncio.to_thread(_one_child, before)).is_alive()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -149,7 +153,7 @@ def _one_child(before: set[BaseProcess]) -> BaseProcess:
 
 
 async def test_a_workers_memory_is_capped() -> None:
-    async with MathsGrader(workers=1, memory=2**30) as grader:
+    async with MathsGrader(MathsSettings(workers=1, memory=2**30)) as grader:
         pool = await grader._running()
         future = pool.schedule(resource.getrlimit, args=[resource.RLIMIT_AS])
         assert await asyncio.wrap_future(future) == (2**30, 2**30)
@@ -180,7 +184,7 @@ async def test_published_grading_cases_are_judged_as_published(grader: MathsGrad
         for row in rows
         if row["kind"] == "extract_and_compare" and row["review"] == "ok" and row["pred"]
     ]
-    verdicts = await asyncio.gather(*(grader.grade(row["gold"], row["pred"]) for row in rows))
+    verdicts = await asyncio.gather(*(grader.compare(row["gold"], row["pred"]) for row in rows))
     agreed = sum(
         (verdict.verdict == "correct") == row["match"]
         for verdict, row in zip(verdicts, rows, strict=True)
