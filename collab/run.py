@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
@@ -30,25 +40,38 @@ from collab.folder import RunFolder
 from collab.grading import Grader
 from collab.policy import Policy
 from collab.reasoner import Model
-from collab.scenario import Bank, Plan, Scenario, Score, Verdict, finish_verdict
+from collab.scenario import Bank, Note, Scenario, Score, Verdict, finish_verdict, ranked
 from collab.trajectory import Question, Recording
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 FATAL = (Unreachable, Denied, LaunchError, StoreError, RunError, PolicyError, ConfigError)
 """Errors that no other episode would be spared."""
+EPISODES = "episodes"
+AHEAD = 4096
+"""How many cases wait at most between the scenario and the players."""
 
 
-class Stage(Protocol):
-    """Where progress is told."""
+class Stages(Protocol):
+    """Where progress is told: several stages go on side by side."""
 
-    def begin(self, name: str, total: int) -> None:
-        """Start a stage of `total` steps."""
+    def expect(self, stage: str, steps: int, *, more: bool = False) -> None:
+        """Add to the steps that a stage has; `more` says that others may still come to light."""
         ...
 
-    def step(self, note: str = "") -> None:
-        """Finish one step of it."""
+    def step(self, stage: str, *, stored: bool = False) -> None:
+        """Finish one step; one that an earlier start finished says nothing about the speed."""
         ...
+
+
+class Unwatched:
+    """Stages that nobody looks at."""
+
+    def expect(self, stage: str, steps: int, *, more: bool = False) -> None:
+        """Ignore it."""
+
+    def step(self, stage: str, *, stored: bool = False) -> None:
+        """Ignore it."""
 
 
 @dataclass(frozen=True)
@@ -84,38 +107,88 @@ class Setup:
 class Result:
     """What a run came to."""
 
-    plan: Plan
     scores: Sequence[Score]
     """In the order of the cases."""
+    notes: Sequence[str] = ()
+    """What the scenario says of its cases."""
     failures: Mapping[str, str] = field(default_factory=dict)
     """The error of each case, or question of a bank, that could not be played."""
 
 
-async def run(setup: Setup, folder: RunFolder, stage: Stage) -> Result:
+async def run(setup: Setup, folder: RunFolder, stages: Stages) -> Result:
     """Play whatever of a run is still owed, and return all its scores.
 
-    A case that fails is noted and the others go on; a dead server stops the run.
+    Solo draws, cases and episodes go on side by side: a case is played as soon as the draws that it
+    is made of are there. A case that fails is noted and the others go on; a dead server stops all.
 
     Raises:
         CollabError: Nothing more can be played; what is done is kept.
     """
     failures: dict[str, str] = {}
-    bank = await fill_bank(setup, stage, failures)
-    plan = setup.scenario.cases(bank, setup.policy)
-    owed = _owed(plan, folder)
-    stage.begin("episodes", len(plan.cases))
-    for _ in range(len(plan.cases) - len(owed)):
-        stage.step()
+    bank = empty_bank(setup)
+    cases = _Cases(setup.scenario.cases(bank, setup.policy), folder.finished(), stages)
 
-    async def one(case: Case) -> None:
-        with noting(case.id, failures):
-            episode, score = await _play_and_grade(setup, case)
-            folder.add(episode, describe(case), score)
-        stage.step()
+    async def play() -> None:
+        async for case in cases.owed():
+            with noting(case.id, failures):
+                episode, score = await _play_and_grade(setup, case)
+                folder.add(episode, describe(case), score)
+            stages.step(EPISODES)
 
-    await each(owed, one, setup.concurrency)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fill(bank, setup, stages, failures))
+            group.create_task(cases.look_ahead())
+            for _ in range(setup.concurrency):
+                group.create_task(play())
+    except BaseExceptionGroup as errors:
+        raise first_of(errors) from None
     scores = folder.scores()
-    return Result(plan, [scores[case.id] for case in plan.cases if case.id in scores], failures)
+    in_order = [scores[case] for case in cases.ids if case in scores]
+    return Result(in_order, cases.notes, failures)
+
+
+@dataclass
+class _Cases:
+    """The cases of a run on their way from the scenario to the players."""
+
+    made: AsyncIterator[Case | Note]
+    finished: Collection[str]
+    stages: Stages
+    ids: dict[str, None] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    _queue: asyncio.Queue[Case | None] = field(default_factory=lambda: asyncio.Queue(AHEAD))
+
+    async def look_ahead(self) -> None:
+        """Take up the cases as the scenario makes them, so that progress knows how many there are.
+
+        Raises:
+            ConfigError: Two cases have one id.
+        """
+        self.stages.expect(EPISODES, 0, more=True)
+        async for one in self.made:
+            if isinstance(one, Note):
+                self.notes.append(one)
+            else:
+                await self._take_up(one)
+        self.stages.expect(EPISODES, 0)
+        await self._queue.put(None)
+
+    async def _take_up(self, case: Case) -> None:
+        if case.id in self.ids:
+            raise ConfigError(f"the scenario made two cases of id {case.id!r}")
+        self.ids[case.id] = None
+        self.stages.expect(EPISODES, 1, more=True)
+        if case.id in self.finished:
+            self.stages.step(EPISODES, stored=True)
+        else:
+            await self._queue.put(case)
+
+    async def owed(self) -> AsyncIterator[Case]:
+        """Yield cases to play; any number of players share them."""
+        while (case := await self._queue.get()) is not None:
+            yield case
+        await self._queue.put(None)  # for the next player
 
 
 @contextmanager
@@ -130,24 +203,44 @@ def noting(name: str, failures: dict[str, str]) -> Iterator[None]:
         failures[name] = str(error)
 
 
-async def fill_bank(setup: Setup, stage: Stage, failures: dict[str, str]) -> Bank:
-    """Draw and grade the solo trajectories that the scenario needs.
+def empty_bank(setup: Setup) -> Bank:
+    """Return the bank that the scenario needs, still without draws.
 
-    A question whose draws fail is noted in `failures` and left out of the bank.
+    Raises:
+        ConfigError: Two questions have one id.
     """
-    solos: dict[str, dict[str, tuple[Recording, ...]]] = {}
-    for seat, count in setup.scenario.solos().items():
-        solos[seat] = {}
-        stage.begin(f"solo draws of {seat}", len(setup.questions))
+    ids = Counter(question.id for question in setup.questions)
+    if twice := [name for name, count in ids.items() if count > 1]:
+        raise ConfigError(f"{len(twice)} question ids stand for two questions: {twice[0]!r}")
+    solos: dict[str, dict[str, tuple[Recording, ...]]] = {s: {} for s in setup.scenario.solos()}
+    return Bank(setup.questions, solos, {q.id: asyncio.Event() for q in setup.questions})
 
-        async def one(question: Question, seat: str = seat, count: int = count) -> None:
-            with noting(f"{question.id}/{seat}", failures):
-                solos[seat][question.id] = await _solo(setup, seat, question, count)
-            stage.step()
 
-        await each(setup.questions, one, setup.concurrency)
-    whole = [q for q in setup.questions if all(q.id in drawn for drawn in solos.values())]
-    return Bank(whole, solos)
+async def fill(bank: Bank, setup: Setup, stages: Stages, failures: dict[str, str]) -> None:
+    """Draw and grade the solo trajectories of a bank, in the order in which cases need them.
+
+    A question whose draws fail is noted in `failures` and is never ready.
+    """
+    wanted = setup.scenario.solos()
+    for seat in wanted:
+        stages.expect(_solos(seat), len(bank.questions))
+
+    async def one(question: Question) -> None:
+        async with asyncio.TaskGroup() as group:
+            for seat, count in wanted.items():
+                group.create_task(draw(question, seat, count))
+        bank.waits[question.id].set()
+
+    async def draw(question: Question, seat: str, count: int) -> None:
+        with noting(f"{question.id}/{seat}", failures):
+            bank.solos[seat][question.id] = await _solo(setup, seat, question, count)
+        stages.step(_solos(seat))
+
+    await each(ranked(bank.questions), one, setup.concurrency)
+
+
+def _solos(seat: str) -> str:
+    return f"solo draws of {seat}"
 
 
 async def _solo(setup: Setup, seat: str, question: Question, count: int) -> tuple[Recording, ...]:
@@ -225,14 +318,6 @@ def describe(case: Case) -> dict[str, object]:
         "policy": type(case.policy).__name__,
         "labels": dict(case.labels),
     }
-
-
-def _owed(plan: Plan, folder: RunFolder) -> list[Case]:
-    twice = len(plan.cases) - len({case.id for case in plan.cases})
-    if twice:
-        raise ConfigError(f"the scenario made {twice} cases whose id another case has")
-    finished = folder.finished()
-    return [case for case in plan.cases if case.id not in finished]
 
 
 async def each(

@@ -7,10 +7,11 @@ table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from asyncio import Event
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
 
@@ -29,7 +30,6 @@ Verdict = Literal[
     "grader timeout",
     "endpoint dropped the prefix",
 ]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,32 @@ class Bank:
     """The graded solo trajectories of each seat, by question, in the order of their draws."""
 
     questions: Sequence[Question]
-    solos: Mapping[str, Mapping[str, tuple[Recording, ...]]] = field(default_factory=dict)
+    solos: dict[str, dict[str, tuple[Recording, ...]]] = field(default_factory=dict)
+    waits: Mapping[str, Event] = field(default_factory=dict)
+    """Set once a question's draws are there or have failed; a full bank has none to wait for."""
+
+    async def ready(self) -> AsyncIterator[Question]:
+        """Yield the questions, ranked by content, each as soon as all its draws are there.
+
+        A question whose draws failed is left out.
+        """
+        for question in ranked(self.questions):
+            if question.id in self.waits:
+                await self.waits[question.id].wait()
+            if all(question.id in of for of in self.solos.values()):
+                yield question
 
     def of(self, seat: str, question: Question) -> tuple[Recording, ...]:
-        """Return a seat's solo trajectories on a question."""
+        """Return a seat's solo trajectories on a question that is ready."""
         return self.solos[seat][question.id]
 
     def solved(self, seat: str, question: Question) -> int:
-        """Count a seat's correct solo trajectories on a question."""
+        """Count a seat's correct solo trajectories on a question that is ready."""
         return sum(bool(solo.correct) for solo in self.of(seat, question))
+
+
+class Note(str):
+    """What a scenario has to say of its cases: how many there are, and what was left out."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,18 @@ class Plan:
 
     cases: Sequence[Case]
     notes: Sequence[str] = ()
+
+    @classmethod
+    async def of(cls, stream: AsyncIterable[Case | Note]) -> Plan:
+        """Gather what a scenario makes of a bank."""
+        cases: list[Case] = []
+        notes: list[str] = []
+        async for one in stream:
+            if isinstance(one, Case):
+                cases.append(one)
+            else:
+                notes.append(one)
+        return cls(cases, notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +130,12 @@ class Scenario(Protocol):
         """Return what one of its cases sets of the policy: a run checks that the policy has it."""
         ...
 
-    def cases(self, bank: Bank, policy: Policy) -> Plan:
-        """Make the cases, each with a policy value, in a fixed order."""
+    def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case | Note]:
+        """Make the cases, each with a policy value, and end with notes.
+
+        A case comes as soon as all that is ranked before it is decided (`Bank.ready`); which cases
+        there are and their order never depend on what was finished first.
+        """
         ...
 
 
@@ -137,17 +170,9 @@ def rank(*content: object) -> bytes:
     return blake2b(repr(content).encode(), digest_size=8).digest()
 
 
-def spread(items: Iterable[tuple[str, T]]) -> list[T]:
-    """Order items so that every group gives one before any gives a second.
-
-    Groups, and the items within one, come in the order given.
-    """
-    seen: dict[str, int] = {}
-    ranked: list[tuple[int, T]] = []
-    for group, item in items:
-        ranked.append((seen.get(group, 0), item))
-        seen[group] = seen.get(group, 0) + 1
-    return [item for _, item in sorted(ranked, key=lambda pair: pair[0])]
+def ranked(questions: Iterable[Question]) -> list[Question]:
+    """Order questions by content alone: the first n are the same in every run."""
+    return sorted(questions, key=lambda question: rank(question.id))
 
 
 def mentions(text: str, answer: str | None) -> bool:

@@ -12,20 +12,12 @@ from collab.draws import BANK
 from collab.engine import Case, play_case
 from collab.folder import RunFolder
 from collab.reasoner import Model
-from collab.run import each, fill_bank, grade, run
-from collab.scenario import Score
+from collab.run import Unwatched, each, empty_bank, fill, grade, run
+from collab.scenario import Plan, Score
 from collab.stats import Rate, difference, paired_effect
 from policies.solo import Solo
 
 pytestmark = pytest.mark.long
-
-
-class Silent:
-    """A stage that says nothing."""
-
-    def begin(self, name: str, total: int) -> None: ...
-
-    def step(self, note: str = "") -> None: ...
 
 
 def overrides(folder: Path, model: str, seed: int, replicate: int) -> list[str]:
@@ -46,7 +38,7 @@ async def scores_of(folder: Path, model: str, seed: int, replicate: int = 0) -> 
     built = composed(overrides(folder, model, seed, replicate))
     with RunFolder.enter(folder / f"{model}-{seed}-{replicate}", decides(built), {}) as place:
         async with opened(built) as (setup, _):
-            return (await run(setup, place, Silent())).scores
+            return (await run(setup, place, Unwatched())).scores
 
 
 def rate(scores: Sequence[Score], arm: str) -> Rate:
@@ -70,8 +62,9 @@ async def control_and_solo(folder: Path) -> tuple[list[Score], list[Score]]:
     """Play the control at insertion point 0, and as many fresh solo draws of the same questions."""
     built = composed(overrides(folder, "restating", 21, 0))
     async with opened(built) as (setup, _):
-        bank = await fill_bank(setup, Silent(), {})
-        plan = setup.scenario.cases(bank, setup.policy)
+        bank = empty_bank(setup)
+        await fill(bank, setup, Unwatched(), {})
+        plan = await Plan.of(setup.scenario.cases(bank, setup.policy))
         control = [c for c in plan.cases if c.labels["arm"] == "none" and c.labels["at"] == 0]
         solo = [Case(f"{c.id}/solo", c.question, Solo(), labels=c.labels) for c in control]
         scores: dict[str, Score] = {}

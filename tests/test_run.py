@@ -1,6 +1,8 @@
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +21,8 @@ from collab.grading.maths import MathsGrader, MathsSettings
 from collab.policy import Policy
 from collab.reasoner import Model, Recorded
 from collab.run import Result, Setup, describe, each, grade, run
-from collab.sampling import Sampling
-from collab.scenario import Bank, Plan, Scenario
+from collab.sampling import Generation, Request, Sampling
+from collab.scenario import Bank, Plan, Scenario, ranked
 from collab.scenarios.collaboration import Collaboration
 from collab.scenarios.recoverability import Recoverability
 from collab.scenarios.solo import Solo
@@ -44,18 +46,21 @@ ANSWERS = {
 
 
 class Counting:
-    """A stage that counts."""
+    """Stages that count."""
 
     def __init__(self) -> None:
-        self.totals: dict[str, int] = {}
-        self.steps: dict[str, int] = {}
-        self._name = ""
+        self.totals: Counter[str] = Counter()
+        self.steps: Counter[str] = Counter()
+        self.stored: Counter[str] = Counter()
+        self.open: set[str] = set()
 
-    def begin(self, name: str, total: int) -> None:
-        self._name, self.totals[name], self.steps[name] = name, total, 0
+    def expect(self, stage: str, steps: int, *, more: bool = False) -> None:
+        self.totals[stage] += steps
+        (self.open.add if more else self.open.discard)(stage)
 
-    def step(self, note: str = "") -> None:
-        self.steps[self._name] += 1
+    def step(self, stage: str, *, stored: bool = False) -> None:
+        self.steps[stage] += 1
+        self.stored[stage] += stored
 
 
 @pytest.fixture
@@ -124,7 +129,7 @@ async def test_a_second_identical_run_samples_nothing_and_scores_alike(
     made, server = bench
     scenario = Recoverability(samples=2, points=(0.0, 0.4))
     first = await made.run(tmp_path / "one", scenario, Distractor())
-    assert len(first.scores) == len(first.plan.cases) > 0
+    assert len(first.scores) > 0
     sampled, sent = made.store.sampled, len(server.generating)
     assert await made.run(tmp_path / "two", scenario, Distractor()) == first
     assert (made.store.sampled, len(server.generating)) == (sampled, sent)
@@ -138,9 +143,11 @@ async def test_entering_again_plays_only_what_is_owed(
     before = (tmp_path / "run" / "episodes.jsonl").read_bytes()
     stage = Counting()
     again = await made.run(tmp_path / "run", Collaboration(), Alone(), stage)
-    assert list(again.scores[:2]) == list(first.scores)
+    assert {score.case for score in again.scores} == {"one/0", "two/0", "three/0"}
+    assert [score for score in again.scores if score.question != "three"] == list(first.scores)
     assert (tmp_path / "run" / "episodes.jsonl").read_bytes().startswith(before)
     assert stage.totals == stage.steps == {"episodes": 3}
+    assert (stage.stored, stage.open) == ({"episodes": 2}, set())
     cases = [row["case"] for _, row in RunFolder(tmp_path / "run").episodes()]
     assert sorted(cases) == ["one/0", "three/0", "two/0"]
 
@@ -162,14 +169,17 @@ async def test_the_solo_scenario_reports_the_bank_and_samples_nothing_more(
         ("two", "correct"),
         ("three", "wrong"),
     }
-    assert [s.labels["solved"] for s in result.scores] == [2, 2, 2, 2, 0, 0]
+    solved = {score.question: score.labels["solved"] for score in result.scores}
+    assert solved == {"one": 2, "two": 2, "three": 0}
 
 
 async def test_scores_come_in_the_order_of_the_cases(
     bench: tuple[Bench, ScriptedServer], tmp_path: Path
 ) -> None:
-    result = await bench[0].run(tmp_path / "run", Collaboration(samples=2), Alone())
-    assert [score.case for score in result.scores] == [case.id for case in result.plan.cases]
+    scenario = Collaboration(samples=2)
+    result = await bench[0].run(tmp_path / "run", scenario, Alone())
+    plan = await Plan.of(scenario.cases(Bank(QUESTIONS), Alone()))
+    assert [score.case for score in result.scores] == [case.id for case in plan.cases]
 
 
 @pytest.mark.parametrize("bench", [("html",)], indirect=True)
@@ -178,9 +188,10 @@ async def test_a_case_that_fails_is_a_row_and_the_others_go_on(
 ) -> None:
     made, _ = bench
     result = await made.run(tmp_path / "run", Collaboration(), Alone())
-    assert list(result.failures) == ["one/0"]
-    assert "no reply of the API" in result.failures["one/0"]
-    assert [score.case for score in result.scores] == ["two/0", "three/0"]
+    first, *others = (f"{question.id}/0" for question in ranked(QUESTIONS))
+    assert list(result.failures) == [first]
+    assert "no reply of the API" in result.failures[first]
+    assert [score.case for score in result.scores] == others
     again = await made.run(tmp_path / "run", Collaboration(), Alone())
     assert not again.failures
     assert len(again.scores) == 3
@@ -192,8 +203,9 @@ async def test_a_question_whose_solo_draws_fail_is_noted_and_left_out(
 ) -> None:
     made, _ = bench
     result = await made.run(tmp_path / "one", Solo(samples=2), Alone())
-    assert list(result.failures) == ["one/main"]
-    assert {score.question for score in result.scores} == {"two", "three"}
+    first, *others = (question.id for question in ranked(QUESTIONS))
+    assert list(result.failures) == [f"{first}/main"]
+    assert {score.question for score in result.scores} == set(others)
 
 
 @pytest.mark.parametrize("bench", [("drop",)], indirect=True)
@@ -216,7 +228,7 @@ async def test_the_control_at_insertion_point_0_is_never_a_sample_of_the_bank(
     await made.run(tmp_path / "run", Solo(samples=2), Alone())
     bank = _generations(tmp_path / "run")
     result = await made.run(tmp_path / "twin", scenario, Distractor())
-    controls = _generations(tmp_path / "twin", {c.id for c in result.plan.cases if "none" in c.id})
+    controls = _generations(tmp_path / "twin", {s.case for s in result.scores if "none" in s.case})
     assert len(bank) == 6
     assert len(controls) == 4
     assert not bank & controls
@@ -243,21 +255,75 @@ def _generations(path: Path, cases: set[str] | None = None) -> set[str]:
     }
 
 
-async def test_two_cases_with_one_id_are_refused_before_any_is_played(
+async def test_two_questions_with_one_id_are_refused_before_any_is_played(
     bench: tuple[Bench, ScriptedServer], tmp_path: Path
 ) -> None:
     made, server = bench
     twice = [*QUESTIONS, QUESTIONS[0]]
-    with pytest.raises(ConfigError, match="1 cases whose id another case has"):
+    with pytest.raises(ConfigError, match="1 question ids stand for two questions: 'one'"):
         await made.run(tmp_path / "run", Collaboration(), Alone(), questions=twice)
     assert server.generating == []
+
+
+class Repeating(Collaboration):
+    """Makes each case twice."""
+
+    async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case]:
+        async for made in super().cases(bank, policy):
+            yield made
+            yield made
+
+
+async def test_two_cases_with_one_id_are_refused(
+    bench: tuple[Bench, ScriptedServer], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"two cases of id '.*/0'"):
+        await bench[0].run(tmp_path / "run", Repeating(), Alone())
+
+
+class Telling(Counting):
+    """Stages that tell when the first episode is done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.played = asyncio.Event()
+
+    def step(self, stage: str, *, stored: bool = False) -> None:
+        super().step(stage, stored=stored)
+        if stage == "episodes":
+            self.played.set()
+
+
+async def test_an_episode_is_played_before_the_bank_is_whole(
+    bench: tuple[Bench, ScriptedServer],
+    letters: Tokenizer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, _ = bench
+    stages = Telling()
+    last = ranked(QUESTIONS)[-1].id
+    draw = made.endpoint.complete
+
+    async def patient(request: Request, draws: range, **rest: Any) -> list[Generation]:
+        assert isinstance(request.prompt, tuple)
+        if f"{last}?" in letters.decode(request.prompt):
+            await stages.played.wait()
+        return await draw(request, draws, **rest)
+
+    monkeypatch.setattr(made.endpoint, "complete", patient)
+    async with asyncio.timeout(60):
+        await made.run(tmp_path / "run", Solo(samples=2), Alone(), stages)
+    assert stages.totals == stages.steps == {"solo draws of main": 3, "episodes": 6}
 
 
 class Handing(Solo):
     """Wants solo draws of a seat that only has a recording."""
 
-    def cases(self, bank: Bank, policy: Policy) -> Plan:
-        return Plan([])
+    async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case]:
+        async for _ in bank.ready():
+            raise AssertionError
+            yield
 
 
 async def test_solo_draws_of_a_recording_are_refused_by_seat(

@@ -1,3 +1,4 @@
+import asyncio
 import re
 from typing import ClassVar
 
@@ -9,9 +10,9 @@ from collab.boundary import Boundary, Tokens
 from collab.engine import Episode, Finish
 from collab.errors import ConfigError
 from collab.policy import Decision, Stop, View
-from collab.scenario import Verdict, finish_verdict, mentions, rank, spread, with_factors
+from collab.scenario import Bank, Verdict, finish_verdict, mentions, rank, ranked, with_factors
 from collab.settings import Settings
-from collab.trajectory import Trajectory, Unit, Wrote
+from collab.trajectory import Message, Question, Trajectory, Unit, Wrote
 
 
 class Mild(Settings):
@@ -69,24 +70,29 @@ def test_the_rank_of_content_is_the_same_for_ever() -> None:
     assert rank("a", 1) != rank("a", 2)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers())))
-def test_every_group_gives_an_item_before_any_gives_another_more(
-    items: list[tuple[str, int]],
-) -> None:
-    numbered = [(group, (group, nth)) for nth, (group, _) in enumerate(items)]
-    taken = spread(numbered)
-    assert sorted(taken) == sorted(item for _, item in numbered)
-    for place, (group, _) in enumerate(taken):
-        before = taken[:place]
-        own = sum(name == group for name, _ in before)
-        for other in {name for name, _ in taken}:
-            given_ = sum(name == other for name, _ in before)
-            left = sum(name == other for name, _ in taken) - given_
-            assert given_ >= own or left == 0
-            assert given_ <= own + 1
-        assert [n for name, n in before if name == group] == sorted(
-            n for name, n in before if name == group
-        )
+def asked(*names: str) -> list[Question]:
+    return [Question(name, (Message("user", f"{name}?"),), name) for name in names]
+
+
+async def test_a_question_is_ready_once_it_and_all_ranked_before_it_have_their_draws() -> None:
+    first, second, third = ranked(asked("a", "b", "c"))
+    waits = {question.id: asyncio.Event() for question in (first, second, third)}
+    bank = Bank([third, first, second], {"main": {}}, waits)
+    stream = bank.ready()
+    coming = asyncio.ensure_future(anext(stream))
+    bank.solos["main"] = {second.id: (), first.id: ()}
+    waits[second.id].set()
+    await asyncio.sleep(0)
+    assert not coming.done()
+    waits[first.id].set()
+    assert [await coming, await anext(stream)] == [first, second]
+    waits[third.id].set()  # whose draws failed
+    assert [question async for question in stream] == []
+
+
+def test_questions_are_ranked_by_content_whatever_their_order() -> None:
+    names = [question.id for question in ranked(asked(*"abcdef"))]
+    assert names == [question.id for question in ranked(asked(*"fbdace"))] != sorted(names)
 
 
 @pytest.mark.parametrize(

@@ -19,18 +19,8 @@ from collab.config import Built
 from collab.engine import Case, Team
 from collab.reasoner import Model, Reply, Turn, Written
 from collab.report.trajectory import safe
-from collab.run import Setup, each, fill_bank
-from collab.scenario import Bank
-
-
-class _Silent:
-    """A stage that says nothing."""
-
-    def begin(self, name: str, total: int) -> None:
-        """Ignore it."""
-
-    def step(self, note: str = "") -> None:
-        """Ignore it."""
+from collab.run import Setup, Unwatched, each, empty_bank, fill
+from collab.scenario import Bank, Plan
 
 
 @dataclass
@@ -62,7 +52,8 @@ async def _plan(built: Built, console: Console) -> None:
             alone = [Case(q.id, q, setup.policy) for q in setup.questions[:3]]
             await _prompts(setup, alone, console)
             return
-        bank = await fill_bank(setup, _Silent(), {})
+        bank = empty_bank(setup)
+        await fill(bank, setup, Unwatched(), {})
         await _episodes(setup, bank, console)
 
 
@@ -87,7 +78,7 @@ async def _solos(setup: Setup, console: Console) -> _Count:
 
 async def _episodes(setup: Setup, bank: Bank, console: Console) -> None:
     """Play every case as far as the store goes, and count."""
-    plan = setup.scenario.cases(bank, setup.policy)
+    plan = await Plan.of(setup.scenario.cases(bank, setup.policy))
     count = _Count()
     lengths: list[int] = []
 

@@ -130,7 +130,7 @@ def _tell(built: Built, result: Result, store: Store, path: Path, console: Conso
     )
     title = f"{type(built.scenario).__name__} · {team}"
     console.print()
-    print_whole(console, summary(title, built.scenario.by, result.scores, result.plan.notes))
+    print_whole(console, summary(title, built.scenario.by, result.scores, result.notes))
     for case, error in list(result.failures.items())[:3]:
         console.print(safe(f"failed: {case}: {error}"), style="red", markup=False)
     if len(result.failures) > 3:

@@ -1,13 +1,13 @@
 """Collaboration: any policy, any team, on every question."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import ClassVar
 
 from pydantic import Field
 
 from collab.engine import Case
 from collab.policy import Policy
-from collab.scenario import Bank, Plan
+from collab.scenario import Bank
 from collab.settings import Settings
 
 
@@ -31,17 +31,13 @@ class Collaboration(Settings):
         """Set nothing."""
         return {}
 
-    def cases(self, bank: Bank, policy: Policy) -> Plan:
+    async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case]:
         """Make `samples` cases a question."""
-        return Plan(
-            [
-                Case(
+        async for question in bank.ready():
+            for sample in range(self.samples):
+                yield Case(
                     id=f"{question.id}/{sample}",
                     question=question,
                     policy=policy,
                     labels={"arm": "together", **question.labels},
                 )
-                for question in bank.questions
-                for sample in range(self.samples)
-            ]
-        )

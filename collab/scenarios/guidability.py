@@ -10,8 +10,7 @@ without any guide.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -19,7 +18,7 @@ from pydantic import Field
 from collab.boundary import cut_at_share
 from collab.engine import Case, Label
 from collab.policy import Policy
-from collab.scenario import Bank, Plan, mentions, rank, with_factors
+from collab.scenario import Bank, Note, mentions, rank, with_factors
 from collab.scenarios.recoverability import distinct_cuts
 from collab.settings import Settings
 from collab.trajectory import Question, Recording
@@ -61,26 +60,24 @@ class Guidability(Settings):
         """Set who thinks, who guides and how much of it."""
         return {"main": self.main, "guide": self.guides[0], "length": self.lengths[0]}
 
-    def cases(self, bank: Bank, policy: Policy) -> Plan:
+    async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case | Note]:
         """Cross hard questions with guides, their traces and the shares."""
-        hard = [q for q in bank.questions if bank.solved(self.main, q) <= self.solved_at_most]
-        cases: list[Case] = []
-        guided: Counter[str] = Counter()
-        for question in hard:
-            for guide, trace, length in self._steers(bank, question):
-                cases += self._arms(
-                    bank, policy, question, guide, trace, length, guided[question.id]
-                )
-                guided[question.id] += 1
-        unsolved = len(hard) - len(guided)
-        return Plan(
-            cases,
-            [
-                f"{len(hard)} of {len(bank.questions)} questions solved at most "
-                f"{self.solved_at_most} of {self.samples} times by {self.main}",
-                f"{unsolved} of them left out: no guide has a correct trajectory",
-            ],
+        asked = hard = unguided = 0
+        async for question in bank.ready():
+            asked += 1
+            if bank.solved(self.main, question) > self.solved_at_most:
+                continue
+            hard += 1
+            steers = list(self._steers(bank, question))
+            unguided += not steers
+            for nth, steer in enumerate(steers):
+                for case in self._arms(bank, policy, question, *steer, nth):
+                    yield case
+        yield Note(
+            f"{hard} of {asked} questions solved at most {self.solved_at_most} of {self.samples} "
+            f"times by {self.main}"
         )
+        yield Note(f"{unguided} of them left out: no guide has a correct trajectory")
 
     def _steers(self, bank: Bank, question: Question) -> Iterator[tuple[str, Recording, float]]:
         for guide in self.guides:

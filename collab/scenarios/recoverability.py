@@ -11,8 +11,9 @@ question, behind the same phrase).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice, zip_longest
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -20,7 +21,7 @@ from pydantic import Field
 from collab.boundary import Cut, cut_at_share
 from collab.engine import Case, Label
 from collab.policy import Policy
-from collab.scenario import Bank, Plan, mentions, rank, spread, with_factors
+from collab.scenario import Bank, Note, mentions, rank, with_factors
 from collab.settings import Settings
 from collab.trajectory import Question, Recording
 
@@ -76,49 +77,46 @@ class Recoverability(Settings):
         factors = {"main": self.main, "distractor": self.distractor, "at": at}
         return {**factors, "length": self.length, "steer_tokens": steer_tokens}
 
-    def cases(self, bank: Bank, policy: Policy) -> Plan:
+    async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case | Note]:
         """Pair originals with distractors and cross them with points and controls."""
-        originals = self._originals(bank)
-        pool = self._pool(bank)
-        pairs = list(_pair(originals, pool))
-        cases: list[Case] = []
-        merged = bare = 0
-        for original, rival in pairs:
+        tally: Counter[str] = Counter()
+        async for original, rival in self._pairs(bank, tally):
             cuts = distinct_cuts(original.solo, self.points)
-            merged += len(self.points) - len(cuts)
+            tally["merged"] += len(self.points) - len(cuts)
             placebo = self._placebo(bank, original)
-            bare += placebo is None and "placebo" in self.controls
+            tally["bare"] += placebo is None
             for at in cuts:
-                cases += self._arms(bank, policy, original, rival, placebo, at)
-        notes = [
-            f"{len(pairs)} originals, {len({r.solo.generation for _, r in pairs})} distractors",
-            f"{len(originals) - len(pairs)} originals without a distractor that answers otherwise",
-            f"{merged} insertion points merged with a nearer one (the same sentence end)",
-        ]
+                for case in self._arms(bank, policy, original, rival, placebo, at):
+                    yield case
+        yield Note(f"{tally['pairs']} originals, {tally['distractors']} distractors")
+        alone = tally["originals"] - tally["pairs"]
+        yield Note(f"{alone} originals without a distractor that answers otherwise")
+        yield Note(
+            f"{tally['merged']} insertion points merged with a nearer one (the same sentence end)"
+        )
         if "placebo" in self.controls:
-            notes.append(f"{bare} originals without another correct sample for the placebo")
-        return Plan(cases, notes)
+            yield Note(f"{tally['bare']} originals without another correct sample for the placebo")
 
-    def _originals(self, bank: Bank) -> list[_Original]:
-        correct = [
-            _Original(question, solo)
-            for question in bank.questions
-            for solo in bank.of(self.main, question)
-            if solo.correct and solo.text.strip()
-        ]
-        correct.sort(key=lambda one: rank(one.question.id, one.solo.draw))
-        return spread((one.question.id, one) for one in correct)[: self.originals]
+    async def _pairs(
+        self, bank: Bank, tally: Counter[str]
+    ) -> AsyncIterator[tuple[_Original, _Original]]:
+        """Give each original its distractor, a block of as many as there are distractors a time."""
+        pool = [one async for one in self._pool(bank)]
+        used: Counter[int] = Counter()
+        async for block in _blocks(self._originals(bank), max(len(pool), 1)):
+            tally["originals"] += len(block)
+            for pair in _pair(block, pool, used):
+                yield pair
+        tally["pairs"], tally["distractors"] = used.total(), len(+used)
 
-    def _pool(self, bank: Bank) -> list[_Original]:
+    def _originals(self, bank: Bank) -> AsyncIterator[_Original]:
+        """Rank the correct trajectories of `main`."""
+        return _spread(bank, self.main, "original", self.originals, lambda s: bool(s.correct))
+
+    def _pool(self, bank: Bank) -> AsyncIterator[_Original]:
+        """Rank the trajectories that may distract: whole ones, right or wrong."""
         seat = self.source or self.main
-        thoughts = [
-            _Original(question, solo)
-            for question in bank.questions
-            for solo in bank.of(seat, question)
-            if solo.closed and solo.text.strip()
-        ]
-        thoughts.sort(key=lambda one: rank("distractor", one.question.id, one.solo.draw))
-        return spread((one.question.id, one) for one in thoughts)[: self.distractors]
+        return _spread(bank, seat, "distractor", self.distractors, lambda s: s.closed)
 
     def _placebo(self, bank: Bank, original: _Original) -> Recording | None:
         others = [
@@ -199,16 +197,48 @@ def _steer(recording: Recording, cut: Cut, gold: str | None) -> dict[str, Label]
     }
 
 
+async def _spread(
+    bank: Bank, seat: str, salt: str, most: int, fits: Callable[[Recording], bool]
+) -> AsyncIterator[_Original]:
+    """Rank a seat's trajectories: every question gives one before any gives a second."""
+    groups: list[list[_Original]] = []
+    async for question in bank.ready():
+        solos = [solo for solo in bank.of(seat, question) if fits(solo) and solo.text.strip()]
+        solos.sort(key=lambda solo: rank(salt, question.id, solo.draw))
+        if solos:
+            yield _Original(question, solos[0])
+            groups.append([_Original(question, solo) for solo in solos[1:]])
+        if len(groups) == most:
+            return
+    rounds = chain.from_iterable(zip_longest(*groups))
+    for one in islice(filter(None, rounds), most - len(groups)):
+        yield one
+
+
+async def _blocks(items: AsyncIterator[_Original], size: int) -> AsyncIterator[list[_Original]]:
+    """Gather items in blocks; the last may be smaller."""
+    block: list[_Original] = []
+    async for item in items:
+        block.append(item)
+        if len(block) == size:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
 def _pair(
-    originals: Sequence[_Original], pool: Sequence[_Original]
+    originals: Sequence[_Original], pool: Sequence[_Original], used: Counter[int]
 ) -> Iterator[tuple[_Original, _Original]]:
-    """Give every original one distractor, each used equally often, never one that answers alike."""
+    """Give originals a distractor each, all used equally often, never one that answers alike.
+
+    `used` counts how often each of the pool is used so far, and goes on counting.
+    """
     fits = {
         nth: [index for index, one in enumerate(pool) if _differs(original, one)]
         for nth, original in enumerate(originals)
     }
     fits = {nth: indices for nth, indices in fits.items() if indices}
-    used: Counter[int] = Counter()
     chosen: dict[int, int] = {}
     for nth, indices in fits.items():
         key = originals[nth].question.id, originals[nth].solo.draw

@@ -1,13 +1,13 @@
 """Solo: each model thinks alone, several times (paper §3.1, Tables 4 and 5)."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import ClassVar
 
 from pydantic import Field
 
 from collab.engine import Case
 from collab.policy import Policy
-from collab.scenario import Bank, Plan
+from collab.scenario import Bank
 from collab.settings import Settings
 
 
@@ -32,11 +32,11 @@ class Solo(Settings):
         """Set nothing."""
         return {}
 
-    def cases(self, bank: Bank, policy: Policy) -> Plan:
+    async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case]:
         """Make one case a draw of the bank: the store has it, nothing is sampled again."""
-        return Plan(
-            [
-                Case(
+        async for question in bank.ready():
+            for solo in bank.of(self.main, question):
+                yield Case(
                     id=f"{question.id}/solo/{solo.draw}",
                     question=question,
                     policy=policy,
@@ -47,7 +47,3 @@ class Solo(Settings):
                         **question.labels,
                     },
                 )
-                for question in bank.questions
-                for solo in bank.of(self.main, question)
-            ]
-        )

@@ -6,37 +6,47 @@ from rich.console import Console
 from collab.report.live import Live
 
 
+def paceless(text: str) -> list[str]:
+    return [re.sub(r"[\d.,]+/s", "R/s", line) for line in text.splitlines()]
+
+
 def test_elsewhere_than_on_a_terminal_a_stage_ends_in_one_plain_line() -> None:
     out = StringIO()
     with Live(Console(file=out)) as live:
-        live.begin("solo draws of main", 3)
+        live.expect("solo draws of main", 3)
+        live.expect("episodes", 1, more=True)
         for _ in range(3):
-            live.step()
-        live.begin("episodes", 1)
-        live.step()
-    lines = out.getvalue().splitlines()
-    assert [re.sub(r"[\d.,]+/s", "R/s", line) for line in lines] == [
-        "solo draws of main: 3/3 (R/s)",
-        "episodes: 1/1 (R/s)",
-    ]
+            live.step("solo draws of main")
+        live.step("episodes")
+        live.expect("episodes", 0)
+    assert paceless(out.getvalue()) == ["solo draws of main: 3/3 (R/s)", "episodes: 1/1 (R/s)"]
 
 
 def test_a_stage_of_no_steps_says_nothing_elsewhere() -> None:
     out = StringIO()
     with Live(Console(file=out)) as live:
-        live.begin("episodes", 0)
+        live.expect("episodes", 0)
     assert out.getvalue() == ""
+
+
+def test_steps_of_an_earlier_start_are_named_and_make_no_pace() -> None:
+    out = StringIO()
+    with Live(Console(file=out)) as live:
+        live.expect("episodes", 2)
+        live.step("episodes", stored=True)
+        live.step("episodes", stored=True)
+    assert out.getvalue() == "episodes: 2/2 (2 from before)\n"
 
 
 def test_on_a_terminal_each_stage_is_a_bar_with_its_count() -> None:
     out = StringIO()
     console = Console(file=out, force_terminal=True, width=120)
     with Live(console) as live:
-        live.begin("solo draws of main", 2)
-        live.step()
-        live.step()
-        live.begin("episodes", 4)
-        live.step()
+        live.expect("solo draws of main", 2)
+        live.expect("episodes", 3, more=True)
+        live.step("solo draws of main")
+        live.step("solo draws of main")
+        live.step("episodes")
     last = re.sub(r"\x1b\[[\d;?]*\w", "", out.getvalue()).splitlines()[-2:]
     assert re.search(r"solo draws of main .* 2/2 ", last[0])
-    assert re.search(r"episodes .* 1/4 ", last[1])
+    assert re.search(r"episodes .* 1/3\+ .*s left or more", last[1])

@@ -1,3 +1,4 @@
+import asyncio
 import re
 from collections import Counter
 
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from collab.boundary import cut_at_share
 from collab.engine import Case
 from collab.errors import ConfigError
-from collab.scenario import Bank, Plan
+from collab.policy import Policy
+from collab.scenario import Bank, Plan, Scenario
 from collab.scenarios.guidability import Guidability
 from collab.trajectory import Message, Question, Recording
 from policies.distractor import Distractor
@@ -62,29 +64,33 @@ def banks(draw: st.DrawFn) -> Bank:
     return bank(**{name: (draw(marks), draw(marks)) for name in names})
 
 
+def planned(scenario: Scenario, bank: Bank, policy: Policy) -> Plan:
+    return asyncio.run(Plan.of(scenario.cases(bank, policy)))
+
+
 def arm(plan: Plan, name: str) -> list[Case]:
     return [case for case in plan.cases if case.labels["arm"] == name]
 
 
 def test_only_questions_that_main_seldom_solves_are_played() -> None:
     made = bank(never=("---", "+"), once=("-+-", "+"), twice=("++-", "+"))
-    plan = Guidability(samples=3).cases(made, POLICY)
+    plan = planned(Guidability(samples=3), made, POLICY)
     assert {case.question.id for case in plan.cases} == {"never", "once"}
     assert "2 of 3 questions solved at most 1 of 3 times by main" in plan.notes
-    strict = Guidability(samples=3, solved_at_most=0).cases(made, POLICY)
+    strict = planned(Guidability(samples=3, solved_at_most=0), made, POLICY)
     assert {case.question.id for case in strict.cases} == {"never"}
 
 
 @given(banks(), st.integers(0, 3))
 def test_no_question_solved_more_often_than_asked_is_played(bank: Bank, most: int) -> None:
-    for case in Guidability(solved_at_most=most).cases(bank, POLICY).cases:
+    for case in planned(Guidability(solved_at_most=most), bank, POLICY).cases:
         assert bank.solved("main", case.question) <= most
         assert case.labels["solved"] == bank.solved("main", case.question)
 
 
 @given(banks(), st.integers(1, 3))
 def test_only_correct_traces_of_the_same_question_guide(bank: Bank, traces: int) -> None:
-    for case in arm(Guidability(correct_traces_per_guide=traces).cases(bank, POLICY), "steer"):
+    for case in arm(planned(Guidability(correct_traces_per_guide=traces), bank, POLICY), "steer"):
         (guide,) = case.opening.values()
         assert guide.correct
         assert guide.question == case.question.id
@@ -94,7 +100,7 @@ def test_only_correct_traces_of_the_same_question_guide(bank: Bank, traces: int)
 def test_each_question_has_as_many_unguided_draws_as_guided_episodes(
     bank: Bank, traces: int
 ) -> None:
-    plan = Guidability(correct_traces_per_guide=traces).cases(bank, POLICY)
+    plan = planned(Guidability(correct_traces_per_guide=traces), bank, POLICY)
     guided = Counter(case.question.id for case in arm(plan, "steer"))
     assert guided == Counter(case.question.id for case in arm(plan, "none"))
     assert Counter(c.labels["pair"] for c in arm(plan, "steer")) == Counter(
@@ -104,7 +110,7 @@ def test_each_question_has_as_many_unguided_draws_as_guided_episodes(
 
 @given(banks())
 def test_an_unguided_case_has_no_opening_and_no_draw_of_the_bank(bank: Bank) -> None:
-    for case in arm(Guidability().cases(bank, POLICY), "none"):
+    for case in arm(planned(Guidability(), bank, POLICY), "none"):
         assert not case.opening
         assert case.draw is None
 
@@ -112,7 +118,7 @@ def test_an_unguided_case_has_no_opening_and_no_draw_of_the_bank(bank: Bank) -> 
 @given(banks(), st.integers(1, 3))
 def test_ids_are_unique_and_no_more_than_was_said(bank: Bank, traces: int) -> None:
     scenario = Guidability(correct_traces_per_guide=traces)
-    ids = [case.id for case in scenario.cases(bank, POLICY).cases]
+    ids = [case.id for case in planned(scenario, bank, POLICY).cases]
     assert len(set(ids)) == len(ids) <= scenario.most(len(bank.questions))
 
 
@@ -122,13 +128,13 @@ def test_the_same_cases_are_made_whatever_the_order_of_the_questions(
 ) -> None:
     shuffled = list(bank.questions)
     rng.shuffle(shuffled)  # type: ignore[attr-defined]  # a Random
-    plan = Guidability().cases(bank, POLICY)
-    again = Guidability().cases(Bank(shuffled, bank.solos), POLICY)
+    plan = planned(Guidability(), bank, POLICY)
+    again = planned(Guidability(), Bank(shuffled, bank.solos), POLICY)
     assert {case.id: case for case in again.cases} == {case.id: case for case in plan.cases}
 
 
 def test_ids_name_the_trace_and_the_share_or_the_number_of_the_control() -> None:
-    plan = Guidability(lengths=(0.2, 0.6)).cases(bank(q=("--", "-+")), POLICY)
+    plan = planned(Guidability(lengths=(0.2, 0.6)), bank(q=("--", "-+")), POLICY)
     assert [case.id for case in plan.cases] == [
         "q/guide@1/1/0.2",
         "q/unguided/0",
@@ -138,7 +144,7 @@ def test_ids_name_the_trace_and_the_share_or_the_number_of_the_control() -> None
 
 
 def test_the_guides_share_is_the_policys_length_and_the_realised_one_is_noted() -> None:
-    plan = Guidability(lengths=(0.25,)).cases(bank(q=("--", "+")), POLICY)
+    plan = planned(Guidability(lengths=(0.25,)), bank(q=("--", "+")), POLICY)
     (case,) = arm(plan, "steer")
     cut = cut_at_share(case.opening["guide"], 0.25)
     assert case.policy == Guide(length=0.25)
@@ -148,9 +154,9 @@ def test_the_guides_share_is_the_policys_length_and_the_realised_one_is_noted() 
 
 def test_every_guide_opens_every_hard_question() -> None:
     one = bank(q=("--", "+"))
-    other = {"q": (thought("q", 0, True, "other@1"),)}
+    other: dict[str, tuple[Recording, ...]] = {"q": (thought("q", 0, True, "other@1"),)}
     scenario = Guidability(guides=("guide", "second"), lengths=(0.2,))
-    plan = scenario.cases(Bank(one.questions, {**one.solos, "second": other}), POLICY)
+    plan = planned(scenario, Bank(one.questions, {**one.solos, "second": other}), POLICY)
     assert scenario.solos() == {"main": 8, "guide": 8, "second": 8}
     assert [list(case.opening) for case in arm(plan, "steer")] == [["guide"], ["second"]]
     assert [c.policy.guide for c in arm(plan, "steer") if isinstance(c.policy, Guide)] == [
@@ -161,22 +167,22 @@ def test_every_guide_opens_every_hard_question() -> None:
 
 
 def test_a_question_that_no_guide_solves_is_left_out_and_counted() -> None:
-    plan = Guidability().cases(bank(q=("--", "--")), POLICY)
+    plan = planned(Guidability(), bank(q=("--", "--")), POLICY)
     assert list(plan.cases) == []
     assert "1 of them left out: no guide has a correct trajectory" in plan.notes
 
 
 def test_controls_can_be_left_out() -> None:
-    plan = Guidability(controls=()).cases(bank(q=("--", "+")), POLICY)
+    plan = planned(Guidability(controls=()), bank(q=("--", "+")), POLICY)
     assert {case.labels["arm"] for case in plan.cases} == {"steer"}
 
 
 def test_a_guide_whose_given_part_holds_the_answer_is_labelled() -> None:
-    plan = Guidability(lengths=(0.2, 0.8)).cases(bank(**{"6": ("--", "+")}), POLICY)
+    plan = planned(Guidability(lengths=(0.2, 0.8)), bank(**{"6": ("--", "+")}), POLICY)
     held = [case.labels["steer_holds_answer"] for case in arm(plan, "steer")]
     assert held == [False, True]
 
 
 def test_a_policy_that_guides_nobody_is_refused() -> None:
     with pytest.raises(ConfigError, match="guide, which policy Distractor lacks"):
-        Guidability().cases(bank(q=("--", "+")), Distractor())
+        planned(Guidability(), bank(q=("--", "+")), Distractor())

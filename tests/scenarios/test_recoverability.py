@@ -1,3 +1,4 @@
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from collab.boundary import cut_at_share
 from collab.engine import Case
 from collab.errors import ConfigError
 from collab.playback import play
-from collab.scenario import Bank, Plan
+from collab.policy import Policy
+from collab.scenario import Bank, Plan, Scenario
 from collab.scenarios.recoverability import Recoverability, distinct_cuts
 from collab.trajectory import Message, Question, Recording
 from policies.distractor import Distractor
@@ -77,6 +79,10 @@ def banks(draw: st.DrawFn) -> Bank:
     return bank(*solos)
 
 
+def planned(scenario: Scenario, bank: Bank, policy: Policy) -> Plan:
+    return asyncio.run(Plan.of(scenario.cases(bank, policy)))
+
+
 def arm(plan: Plan, name: str) -> list[Case]:
     return [case for case in plan.cases if case.labels["arm"] == name]
 
@@ -90,14 +96,14 @@ def rival(case: Case) -> tuple[str, int | None]:
 
 
 def test_every_original_is_crossed_with_points_and_arms() -> None:
-    plan = Recoverability(originals=3, points=(0.0, 0.4)).cases(four(), POLICY)
+    plan = planned(Recoverability(originals=3, points=(0.0, 0.4)), four(), POLICY)
     assert Counter((c.labels["arm"], c.labels["at"]) for c in plan.cases) == {
         (name, at): 3 for name in ("steer", "none", "placebo") for at in (0.0, 0.4)
     }
 
 
 def test_the_policy_that_a_case_carries_has_its_point_and_length() -> None:
-    plan = Recoverability(points=(0.4,), length=0.3).cases(four(), Distractor(phrase="Hm.\n"))
+    plan = planned(Recoverability(points=(0.4,), length=0.3), four(), Distractor(phrase="Hm.\n"))
     for case in arm(plan, "steer") + arm(plan, "none"):
         assert case.policy == Distractor(at=0.4, length=0.3, phrase="Hm.\n")
 
@@ -105,7 +111,7 @@ def test_the_policy_that_a_case_carries_has_its_point_and_length() -> None:
 def test_seats_of_other_names_reach_the_policy() -> None:
     solos = {"thinker": four().solos["main"]}
     scenario = Recoverability(main="thinker", distractor="noise", points=(0.0,))
-    plan = scenario.cases(Bank(four().questions, solos), POLICY)
+    plan = planned(scenario, Bank(four().questions, solos), POLICY)
     assert all(case.opening.keys() <= {"thinker", "noise"} for case in plan.cases)
     assert {type(case.policy) for case in plan.cases} == {Distractor}
     for case in plan.cases:
@@ -115,34 +121,34 @@ def test_seats_of_other_names_reach_the_policy() -> None:
 
 def test_a_policy_without_an_insertion_point_is_refused() -> None:
     with pytest.raises(ConfigError, match="which policy Solo lacks"):
-        Recoverability().cases(four(), Solo())
+        planned(Recoverability(), four(), Solo())
 
 
 @given(banks(), st.randoms())
 def test_the_cases_do_not_depend_on_the_order_of_the_questions(bank: Bank, rng: object) -> None:
     scenario = Recoverability(originals=4, distractors=3)
-    plan = scenario.cases(bank, POLICY)
+    plan = planned(scenario, bank, POLICY)
     shuffled = list(bank.questions)
     rng.shuffle(shuffled)  # type: ignore[attr-defined]  # a Random
-    again = scenario.cases(Bank(shuffled, bank.solos), POLICY)
+    again = planned(scenario, Bank(shuffled, bank.solos), POLICY)
     assert again == plan
-    assert scenario.cases(bank, POLICY) == plan
+    assert planned(scenario, bank, POLICY) == plan
 
 
 @given(banks())
 def test_ids_are_unique(bank: Bank) -> None:
-    ids = [case.id for case in Recoverability().cases(bank, POLICY).cases]
+    ids = [case.id for case in planned(Recoverability(), bank, POLICY).cases]
     assert len(set(ids)) == len(ids)
 
 
 @given(banks())
 def test_there_are_never_more_cases_than_was_said_at_most(bank: Bank) -> None:
     scenario = Recoverability(samples=4, originals=5)
-    assert len(scenario.cases(bank, POLICY).cases) <= scenario.most(len(bank.questions))
+    assert len(planned(scenario, bank, POLICY).cases) <= scenario.most(len(bank.questions))
 
 
 def test_an_id_names_question_draw_point_and_distractor() -> None:
-    case = arm(Recoverability(points=(0.4,)).cases(four(), POLICY), "steer")[0]
+    case = arm(planned(Recoverability(points=(0.4,)), four(), POLICY), "steer")[0]
     asked, draw = original(case)
     other, its_draw = rival(case)
     assert case.id == f"{asked}/{draw}/0.4/{other}/{its_draw}"
@@ -150,7 +156,7 @@ def test_an_id_names_question_draw_point_and_distractor() -> None:
 
 @given(banks())
 def test_only_correct_thoughts_of_the_question_are_disturbed(bank: Bank) -> None:
-    for case in Recoverability().cases(bank, POLICY).cases:
+    for case in planned(Recoverability(), bank, POLICY).cases:
         assert case.opening["main"].correct
         assert case.opening["main"].question == case.question.id
 
@@ -158,7 +164,7 @@ def test_only_correct_thoughts_of_the_question_are_disturbed(bank: Bank) -> None
 @given(banks())
 def test_a_distractor_never_shares_the_question_or_the_answer(bank: Bank) -> None:
     answers = {asked.id: asked.answer for asked in bank.questions}
-    for case in arm(Recoverability().cases(bank, POLICY), "steer"):
+    for case in arm(planned(Recoverability(), bank, POLICY), "steer"):
         steer = case.opening["distractor"]
         assert steer.question != case.question.id
         assert answers[steer.question] != case.question.answer
@@ -169,7 +175,7 @@ def test_a_distractor_never_shares_the_question_or_the_answer(bank: Bank) -> Non
 @given(banks())
 def test_an_original_has_the_same_distractor_at_all_points(bank: Bank) -> None:
     met: dict[object, object] = {}
-    for case in arm(Recoverability().cases(bank, POLICY), "steer"):
+    for case in arm(planned(Recoverability(), bank, POLICY), "steer"):
         assert met.setdefault(original(case), rival(case)) == rival(case)
 
 
@@ -185,7 +191,7 @@ def test_each_distractor_is_used_equally_often(
         (question(f"q{n}"), [thought(f"q{n}", draw) for draw in range(samples)])
         for n in range(questions)
     ]
-    plan = Recoverability(points=(0.0,), distractors=distractors).cases(bank(*of), POLICY)
+    plan = planned(Recoverability(points=(0.0,), distractors=distractors), bank(*of), POLICY)
     pool = min(distractors, questions * samples)
     used = Counter(rival(case) for case in arm(plan, "steer"))
     assert sum(used.values()) == questions * samples
@@ -197,7 +203,7 @@ def test_each_distractor_is_used_equally_often(
 @given(banks(), st.integers(2, 8))
 def test_no_swap_of_distractors_would_make_their_use_more_even(bank: Bank, size: int) -> None:
     answers = {asked.id: asked.answer for asked in bank.questions}
-    plan = Recoverability(points=(0.0,), distractors=size).cases(bank, POLICY)
+    plan = planned(Recoverability(points=(0.0,), distractors=size), bank, POLICY)
     steered = arm(plan, "steer")
     used = Counter(rival(case) for case in steered)
     steers = {rival(case): case.opening["distractor"] for case in steered}
@@ -213,14 +219,14 @@ def test_no_swap_of_distractors_would_make_their_use_more_even(bank: Bank, size:
 
 
 def test_originals_come_from_as_many_questions_as_there_are() -> None:
-    plan = Recoverability(originals=4, points=(0.0,)).cases(four(), POLICY)
+    plan = planned(Recoverability(originals=4, points=(0.0,)), four(), POLICY)
     assert {case.question.id for case in plan.cases} == set("5678")
 
 
 def test_points_that_cut_alike_are_one_case_and_counted() -> None:
     short = [(question(name), [thought(name, 0, sentences=2)]) for name in "56"]
     scenario = Recoverability(points=(0.0, 0.2, 0.4, 0.6, 0.8))
-    plan = scenario.cases(bank(*short), POLICY)
+    plan = planned(scenario, bank(*short), POLICY)
     assert [c.labels["at"] for c in arm(plan, "steer") if c.question.id == "5"] == [0.0, 0.4, 0.8]
     assert "4 insertion points merged with a nearer one (the same sentence end)" in plan.notes
 
@@ -240,7 +246,7 @@ def test_of_equal_cuts_the_share_nearest_to_the_cut_stays(
 
 
 def test_the_placebo_is_another_correct_thought_on_the_same_question() -> None:
-    for case in arm(Recoverability().cases(four(), POLICY), "placebo"):
+    for case in arm(planned(Recoverability(), four(), POLICY), "placebo"):
         placebo = case.opening["distractor"]
         assert placebo.question == case.question.id
         assert placebo.correct
@@ -252,7 +258,7 @@ def test_an_original_that_alone_is_correct_has_no_placebo_and_is_counted() -> No
         (question("5"), [thought("5", 0), thought("5", 1, said="9", correct=False)]),
         (question("6"), [thought("6", 0), thought("6", 1)]),
     ]
-    plan = Recoverability(points=(0.0,)).cases(bank(*lonely), POLICY)
+    plan = planned(Recoverability(points=(0.0,)), bank(*lonely), POLICY)
     assert {case.question.id for case in arm(plan, "placebo")} == {"6"}
     assert "1 originals without another correct sample for the placebo" in plan.notes
 
@@ -267,7 +273,7 @@ def steer_length(case: Case) -> int:
 
 
 def test_the_placebo_is_as_long_as_the_steer_to_the_nearest_sentence() -> None:
-    plan = Recoverability(length=0.4).cases(four(), POLICY)
+    plan = planned(Recoverability(length=0.4), four(), POLICY)
     steers = {case.labels["pair"]: steer_length(case) for case in arm(plan, "steer")}
     placebos = {case.labels["pair"]: steer_length(case) for case in arm(plan, "placebo")}
     assert placebos == steers
@@ -279,7 +285,7 @@ def test_where_token_ids_are_unknown_the_placebo_is_as_long_as_the_steer() -> No
         (asked, [replace(one, ids=None, ends=None, tokenizer=None) for one in of])
         for asked, of in ((question(n), [thought(n, 0), thought(n, 1)]) for n in "56")
     ]
-    plan = Recoverability(length=0.5, points=(0.0,)).cases(bank(*plain), POLICY)
+    plan = planned(Recoverability(length=0.5, points=(0.0,)), bank(*plain), POLICY)
     texts = {
         case.labels["arm"]: play(case.opening["distractor"], 0, _until(case), "distractor", "").text
         for case in plan.cases
@@ -297,16 +303,16 @@ def _until(case: Case) -> Share | Length:
 def test_the_control_without_a_steer_does_not_depend_on_the_distractors() -> None:
     scenario = Recoverability(points=(0.0, 0.4))
     other = bank(*((question(n), [thought(n, 0), thought(n, 1)]) for n in "5678"), OTHER)
-    ids = {case.id for case in arm(scenario.cases(four(), POLICY), "none")}
-    assert ids < {case.id for case in arm(scenario.cases(other, POLICY), "none")}
-    assert all(set(c.opening) == {"main"} for c in arm(scenario.cases(four(), POLICY), "none"))
+    ids = {case.id for case in arm(planned(scenario, four(), POLICY), "none")}
+    assert ids < {case.id for case in arm(planned(scenario, other, POLICY), "none")}
+    assert all(set(c.opening) == {"main"} for c in arm(planned(scenario, four(), POLICY), "none"))
 
 
 OTHER = (question("9"), [thought("9", 0)])
 
 
 def test_arms_of_one_pair_share_question_point_and_original() -> None:
-    plan = Recoverability().cases(four(), POLICY)
+    plan = planned(Recoverability(), four(), POLICY)
     for case in plan.cases:
         at = case.labels["at"]
         asked, draw = original(case)
@@ -317,14 +323,16 @@ def test_arms_of_one_pair_share_question_point_and_original() -> None:
 
 
 def test_no_case_reports_a_draw_of_the_bank() -> None:
-    assert {case.draw for case in Recoverability().cases(four(), POLICY).cases} == {None}
+    assert {case.draw for case in planned(Recoverability(), four(), POLICY).cases} == {None}
 
 
 def test_kept_parts_and_steers_that_hold_the_answer_are_labelled() -> None:
     early = thought("6", 0)
     told = replace(thought("5", 0), text="It is 5.\n" + "No more.\n" * 9, ids=None, ends=None)
-    plan = Recoverability(points=(0.0, 0.8), length=1.0, controls=()).cases(
-        bank((question("5"), [told]), (question("6"), [early])), POLICY
+    plan = planned(
+        Recoverability(points=(0.0, 0.8), length=1.0, controls=()),
+        bank((question("5"), [told]), (question("6"), [early])),
+        POLICY,
     )
     held = {
         (c.question.id, c.labels["at"]): (
@@ -350,19 +358,19 @@ def test_distractors_may_come_from_another_seat() -> None:
     )
     scenario = Recoverability(source="noisy")
     assert scenario.solos() == {"main": 8, "noisy": 8}
-    assert {rival(case) for case in arm(scenario.cases(both, POLICY), "steer")} == {("9", 3)}
+    assert {rival(case) for case in arm(planned(scenario, both, POLICY), "steer")} == {("9", 3)}
 
 
 def test_without_a_distractor_that_answers_otherwise_an_original_is_left_out_and_counted() -> None:
     same = [(question(name, "7"), [thought(name, 0, said="7")]) for name in ("q1", "q2")]
-    plan = Recoverability().cases(bank(*same), POLICY)
+    plan = planned(Recoverability(), bank(*same), POLICY)
     assert list(plan.cases) == []
     assert "2 originals without a distractor that answers otherwise" in plan.notes
 
 
 def test_an_open_thought_distracts_nobody() -> None:
     open_ = replace(thought("6", 0, correct=False), closed=False)
-    plan = Recoverability().cases(
-        bank((question("5"), [thought("5", 0)]), (question("6"), [open_])), POLICY
+    plan = planned(
+        Recoverability(), bank((question("5"), [thought("5", 0)]), (question("6"), [open_])), POLICY
     )
     assert list(plan.cases) == []

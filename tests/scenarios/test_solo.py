@@ -1,5 +1,7 @@
+import asyncio
+
 from collab.engine import Case
-from collab.scenario import Bank
+from collab.scenario import Bank, Plan
 from collab.scenarios.solo import Solo
 from collab.trajectory import Message, Question, Recording
 from policies.solo import Solo as Alone
@@ -15,7 +17,7 @@ def solos(*outcomes: bool) -> tuple[Recording, ...]:
 
 
 def cases(bank: Bank) -> list[Case]:
-    return list(Solo(samples=2).cases(bank, Alone()).cases)
+    return list(asyncio.run(Plan.of(Solo(samples=2).cases(bank, Alone()))).cases)
 
 
 def test_each_draw_of_the_bank_is_a_case_that_reports_it() -> None:
