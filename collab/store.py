@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
@@ -52,7 +50,7 @@ class Store:
         self._clock = clock
         self._pause = pause
         self._flights: dict[str, asyncio.Future[Generation | None]] = {}
-        self._look_up: _Batch[Iterable[str], State] = _Batch(database.look_up)
+        self._look_up: _Batch[Iterable[str], State] = _Batch(self._read)
         self._change: _Batch[Change, State] = _Batch(self._commit)
 
     @classmethod
@@ -76,8 +74,7 @@ class Store:
         Raises:
             StoreError: It cannot be opened there, is no store, or was made by a newer collab.
         """
-        owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        database = Database(where, owner)
+        database = Database(where)
         try:
             await database.prepare(clock())
             store = cls(database, lease, clock, pause)
@@ -122,9 +119,8 @@ class Store:
 
         It is evidence of what was paid for: no draw is ever served from it.
         """
-        digest = digest_of(request)
-        key = f"{key_of(digest, draw)}/{uuid.uuid4().hex[:8]}"
-        row = Row(key, digest, request.model, draw, replace(generation, key=key))
+        key = f"{key_of(digest_of(request), draw)}/{uuid.uuid4().hex[:8]}"
+        row = Row(key, request.model, replace(generation, key=key))
         self._change.post(Change(keep=(row,)))
         return key
 
@@ -137,6 +133,9 @@ class Store:
             return {}
         self.served += 1
         return {draw: Drawn(draw, generation, fresh=False)}
+
+    async def _read(self, groups: Sequence[Iterable[str]]) -> State:
+        return await self._database.look_up(groups, self._clock())
 
     async def _commit(self, changes: Sequence[Change]) -> State:
         now = self._clock()
@@ -177,18 +176,32 @@ class _Flight:
         store = self._store
         store._flights |= {key: loop.create_future() for key in self._left.values()}
         try:
-            self._land(await store._look_up(tuple(self._left.values())))
             pauses = _growing()
-            while self._left:
-                state = await store._change(Change(claim=tuple(self._left.values())))
-                self._land(state)
-                if held := [draw for draw, key in self._left.items() if key in state.held]:
+            while True:
+                busy = await self._look()
+                if held := await self._claim(busy):
                     await self._sample_all(_ranges(held) if self._jointly else _singles(held))
                 elif self._left:
                     await store._pause(next(pauses))
-            return self._got
+                if not self._left:
+                    return self._got
         finally:
             await self._give_up()
+
+    async def _look(self) -> frozenset[str]:
+        """Take what is stored; return what somebody else is sampling."""
+        state = await self._store._look_up(tuple(self._left.values()))
+        self._land(state)
+        return state.busy
+
+    async def _claim(self, busy: frozenset[str]) -> list[int]:
+        """Claim what seems free, and return the draws that are ours to sample."""
+        free = tuple(key for key in self._left.values() if key not in busy)
+        if not free:
+            return []
+        state = await self._store._change(Change(claim=free))
+        self._land(state)
+        return [draw for draw, key in self._left.items() if key in state.held]
 
     def _land(self, state: State, fresh: bool = False) -> None:
         """Take what was found, and hand it to the tasks that wait for it."""
@@ -221,7 +234,7 @@ class _Flight:
 
     def _row(self, draw: int, generation: Generation) -> Row:
         key = key_of(self._digest, draw)
-        return Row(key, self._digest, self._request.model, draw, generation)
+        return Row(key, self._request.model, generation)
 
     async def _give_up(self) -> None:
         """Release what was not got, so that others may try."""

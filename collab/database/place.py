@@ -1,0 +1,122 @@
+"""Where a store is: a file on a local disk, or a PostgreSQL database."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from collab.errors import StoreError
+
+DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+NETWORK = re.compile(
+    r"nfs\d*|cifs|smb\w*|afs|ceph|lustre|gpfs|beegfs\w*|pvfs2|orangefs|panfs|wekafs|ocfs2|gfs2|coda"
+    r"|ncpfs|glusterfs|fuse\.(sshfs|glusterfs|ceph\S*|s3fs|rclone|gcsfuse|mountpoint-s3|juicefs"
+    r"|blobfuse\d?|mfs|lizardfs|moosefs|weka\S*|davfs\d?|vmhgfs-fuse)"
+)
+"""File systems on which SQLite's locks and shared memory do not hold between machines."""
+BUSY = 60
+"""Seconds to wait for another process's transaction on SQLite."""
+FIXES = {
+    "readonly": "make the file and its folder writable",
+    "read-only": "give a server that takes writes",
+    "unable to open": "make its folder writable, or set store.url to another path",
+    "is full": "free some space on its disk; what was committed stays",
+    "No space left": "free some space on its disk; what was committed stays",
+    "I/O": "check its disk and its space; what was committed stays",
+    "locked": f"another process has kept it for {BUSY} s: see which one, and start again",
+    "malformed": "the file is damaged: put a copy back, or move it away with its -wal and -shm",
+    "not a database": "set store.url to another path",
+    "asyncpg": "install collab[postgres]",
+    "password": "set PGPASSWORD or ~/.pgpass for this user",
+    "does not exist": "make it first: createdb NAME, createuser NAME",
+    "permission denied": "let this user make and write tables there",
+    "refused": "start the server, or correct the host and port in store.url",
+}
+
+
+def url_of(where: str | Path) -> URL:
+    """Return the URL of a store, given that or a path.
+
+    Raises:
+        StoreError: It is no URL, or of a database that is not supported.
+    """
+    if isinstance(where, Path) or "://" not in where:
+        return URL.create(DRIVERS["sqlite"], database=str(where))
+    with clearly(_hidden(where)):
+        url = make_url(where)
+    driver = DRIVERS.get(url.get_backend_name())
+    if driver is None or url.drivername not in (driver, url.get_backend_name()):
+        known = ", ".join(f"{one}://" for one in DRIVERS.values())
+        raise StoreError(f"store.url={_hidden(where)!r} is neither a path nor one of {known}")
+    return url.set(drivername=driver)
+
+
+@contextmanager
+def clearly(name: str) -> Iterator[None]:
+    """Turn what a driver raises into one StoreError that says what to do."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
+        reason = str(getattr(error, "orig", None) or error)
+        fix = next((FIXES[word] for word in FIXES if word in reason), "see the cause above")
+        raise StoreError(f"cannot use the store {name}: {reason}; {fix}") from error
+
+
+def engine_of(url: URL) -> AsyncEngine:
+    """Return the connection pool for a URL; make the folder of a file."""
+    if url.get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_pre_ping=True)
+    if "uri" not in url.query:
+        _check_folder(Path(url.database or ""))
+    engine = create_async_engine(url, connect_args={"timeout": BUSY})
+    sa.event.listen(engine.sync_engine, "connect", _set_up)
+    sa.event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def network_mount(path: Path, mounts: str) -> str | None:
+    """Name the network file system that a path lies on, given the text of /proc/mounts."""
+    best, kind = Path("/"), ""
+    for line in mounts.splitlines():
+        point, filesystem = line.split()[1:3]
+        folder = Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), point))
+        if path.is_relative_to(folder) and len(folder.parts) >= len(best.parts):
+            best, kind = folder, filesystem
+    return f"{kind} at {best}" if NETWORK.fullmatch(kind) else None
+
+
+def _check_folder(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mounts = Path("/proc/mounts")
+    found = network_mount(path.resolve(), mounts.read_text()) if mounts.exists() else None
+    if found:
+        raise StoreError(
+            f"the store {str(path)!r} lies on a network file system ({found}), where SQLite's locks"
+            " are not safe; set store.url to a path on a local disk or to a PostgreSQL database"
+        )
+
+
+def _set_up(connection: Any, _record: object) -> None:  # Any: SQLAlchemy's DBAPI adapter
+    connection.isolation_level = None  # the driver starts no transactions of its own
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")  # a power cut may lose the last commits, no more
+    cursor.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    if connection.get_execution_options().get("writes"):  # a lone read needs no transaction
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _hidden(url: str) -> str:
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)

@@ -1,0 +1,121 @@
+"""The tables of a store, and the way to them from those that an older collab made."""
+
+from __future__ import annotations
+
+import json
+import logging
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from collab.database.packing import pack, pack_key
+from collab.errors import StoreError
+from collab.sampling import Generation
+
+SCHEMA = 2
+CHUNK = 500
+"""Rows, or keys, a statement."""
+log = logging.getLogger(__name__)
+
+_metadata = sa.MetaData()
+version_of_schema = sa.Table("schema_version", _metadata, sa.Column("version", sa.Integer))
+generations = sa.Table(
+    "generations",
+    _metadata,
+    sa.Column("key", sa.LargeBinary, primary_key=True, comment="request (16), draw (4), part (4)"),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("tokens", sa.Integer, nullable=False, comment="written"),
+    sa.Column("created", sa.Double, nullable=False, comment="seconds since 1970"),
+    sa.Column("body", sa.LargeBinary, nullable=False, comment="JSON, zlib"),
+)
+claims = sa.Table(
+    "claims",
+    _metadata,
+    sa.Column("key", sa.LargeBinary, primary_key=True),
+    sa.Column("owner", sa.String, nullable=False, index=True),
+    sa.Column("expires", sa.Double, nullable=False, comment="seconds since 1970"),
+)
+runs = sa.Table(
+    "runs",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("place", sa.String, nullable=False, unique=True, comment="HOST:FOLDER"),
+)
+needs = sa.Table(
+    "needs",
+    _metadata,
+    sa.Column("key", sa.LargeBinary, primary_key=True),
+    sa.Column("run", sa.Integer, primary_key=True, comment="the run that was given it"),
+    sqlite_with_rowid=False,
+)
+
+
+def upgrade(connection: sa.Connection, name: str) -> None:
+    """Make the tables, or bring older ones up to date, in the transaction under way.
+
+    Raises:
+        StoreError: A newer collab made them.
+    """
+    if connection.dialect.name == "postgresql":  # one at a time
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(0xC011AB)))
+    version_of_schema.create(connection, checkfirst=True)
+    version = connection.execute(sa.select(version_of_schema.c.version)).scalar()
+    if version is not None and version > SCHEMA:
+        raise StoreError(
+            f"the store {name} has schema {version}, this collab knows up to {SCHEMA};"
+            " upgrade collab, or set store.url to another path"
+        )
+    if version is None:
+        _metadata.create_all(connection)
+        connection.execute(sa.insert(version_of_schema).values(version=SCHEMA))
+        return
+    for older in range(version, SCHEMA):
+        log.info("bringing the store %s from schema %d to %d", name, older, older + 1)
+        try:
+            STEPS[older](connection)
+        except (zlib.error, struct.error, ValueError) as error:
+            raise StoreError(
+                f"the store {name} is damaged ({error}) and stays as it is; move it away"
+            ) from error
+        connection.execute(sa.update(version_of_schema).values(version=older + 1))
+
+
+def _to_2(connection: sa.Connection) -> None:
+    """Pack each generation into one body, under a key of bytes."""
+    connection.execute(sa.text("DROP TABLE claims"))
+    connection.execute(sa.text("ALTER TABLE generations RENAME TO older"))
+    _metadata.create_all(connection)
+    older = sa.text("SELECT * FROM older WHERE key > :last ORDER BY key LIMIT :most")
+    last = ""
+    while rows := connection.execute(older, {"last": last, "most": CHUNK}).all():
+        connection.execute(sa.insert(generations), [_from_1(row) for row in rows])
+        last = rows[-1].key
+    connection.execute(sa.text("DROP TABLE older"))
+
+
+def _from_1(row: sa.Row[Any]) -> dict[str, Any]:  # Any: one of each column
+    generation = Generation(
+        text=zlib.decompress(row.text).decode("utf-8", "surrogatepass"),
+        ids=None if row.ids is None else struct.unpack(f"<{len(row.ids) // 4}I", row.ids),
+        finish=row.finish,
+        stop_reason=json.loads(row.stop_reason),
+        prompt_tokens=row.prompt_tokens,
+        completion_tokens=row.completion_tokens,
+        cached_tokens=row.cached_tokens,
+        top20_entropy=row.top20_entropy,
+        seconds=row.seconds,
+    )
+    return {
+        "key": pack_key(row.key),
+        "model": row.model,
+        "tokens": row.completion_tokens,
+        "created": row.created,
+        "body": pack(generation),
+    }
+
+
+STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2}
+"""How to leave each older schema behind."""

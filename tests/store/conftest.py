@@ -1,0 +1,114 @@
+"""Where a store can be: a file, and a database of a PostgreSQL server of our own."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Awaitable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from collab.database.place import url_of
+
+_names = (f"store_{number}" for number in count())
+
+
+class Server:
+    """A PostgreSQL server that listens on a Unix socket in a folder of its own."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self._binaries = binaries
+        self._folder = folder
+        self._as: list[str] = []
+        if os.getuid() == 0:  # it refuses to run as root
+            shutil.chown(folder, "postgres", "postgres")
+            self._as = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+
+    def start(self) -> None:
+        data = str(self._folder / "data")
+        self._do("initdb", "-D", data, "-A", "trust", "-U", "collab", "-E", "UTF8", "--no-sync")
+        self.resume()
+
+    def resume(self) -> None:
+        options = f"-k {self._folder} -c listen_addresses='' -c fsync=off"
+        self._control("-w", "-l", str(self._folder / "log"), "-o", options, "start")
+
+    def stop(self) -> None:
+        self._control("-w", "-m", "immediate", "stop")
+
+    def database(self) -> str:
+        """Make an empty one and return its URL."""
+        name = next(_names)
+        self._do("createdb", "-h", str(self._folder), "-U", "collab", name)
+        return f"postgresql+asyncpg://collab@/{name}?host={self._folder}"
+
+    def _control(self, *words: str) -> None:
+        self._do("pg_ctl", "-D", str(self._folder / "data"), *words)
+
+    def _do(self, program: str, *words: str) -> None:
+        subprocess.run(
+            [*self._as, self._binaries / program, *words],
+            cwd=self._folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+
+def _binaries() -> Path | None:
+    found = shutil.which("initdb")
+    homes = [Path(found).resolve().parent] if found else []
+    homes += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((home for home in homes if (home / "initdb").exists()), None)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A server, started once; skipped by name where PostgreSQL is not installed."""
+    binaries = _binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    pytest.importorskip("asyncpg", reason="asyncpg is not installed (collab[postgres])")
+    with tempfile.TemporaryDirectory(prefix="collab-pg-") as folder:
+        server = Server(binaries, Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A place for a store, of either kind."""
+    if request.param == "sqlite":
+        return str(tmp_path / "store.sqlite")
+    server: Server = request.getfixturevalue("postgres")
+    return server.database()
+
+
+class Sql(Protocol):
+    """Run statements in a store's own database; return the rows of the last."""
+
+    def __call__(
+        self, where: str, *statements: str, **values: object
+    ) -> Awaitable[Sequence[tuple[object, ...]]]: ...
+
+
+@pytest.fixture
+def sql() -> Sql:
+    async def run(where: str, *statements: str, **values: object) -> Sequence[tuple[object, ...]]:
+        engine = create_async_engine(url_of(where))
+        try:
+            async with engine.begin() as connection:
+                for statement in statements:
+                    result = await connection.execute(sa.text(statement), values)
+                return [tuple(row) for row in result] if result.returns_rows else []
+        finally:
+            await engine.dispose()
+
+    return run
