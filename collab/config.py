@@ -21,6 +21,7 @@ from collab.endpoints.launch import Spec
 from collab.endpoints.limits import Limits
 from collab.errors import ConfigError
 from collab.grading.maths import MathsSettings
+from collab.ledger import Prices
 from collab.policy import Policy, seats_of
 from collab.questions import Prompt, QuestionSet
 from collab.sampling import Sampling
@@ -52,6 +53,8 @@ class ModelConfig(Sampling):
     think_close: str = "</think>"
     context: int | None = Field(default=None, ge=2)
     limits: Limits = Limits()
+    prices: Prices = Prices()
+    parameters: float | None = Field(default=None, gt=0)
 
     @property
     def sampling(self) -> Sampling:

@@ -11,6 +11,7 @@ CollabError
 │   ├── Rejected        the server refused the request (4xx)
 │   │   └── Denied      it would refuse any: the key, the quota or the model's name
 │   └── ContextFull     the prompt leaves no room in the model's context
+├── CapReached          the run has spent what it may
 ├── LaunchError         a local server did not start
 ├── StoreError          the generation store cannot be used
 ├── GradingError        a grader could not be run at all
@@ -57,6 +58,10 @@ class Denied(Rejected):
 
 class ContextFull(EndpointError):
     """The prompt leaves no room for a single token in the model's context."""
+
+
+class CapReached(CollabError):
+    """The run has spent what it may; what is done is kept, and a higher cap lets it go on."""
 
 
 class LaunchError(CollabError):
