@@ -199,10 +199,10 @@ class _Table:
             case Write():
                 await self._write(decision)
             case Insert(seat, text, why, memo):
-                tokens = self._team.count(text, seat)
+                tokens = self._injected(text, seat)
                 self.add(Wrote(Unit(seat, text, "inserted", why, tokens=tokens), memo))
             case Edit(unit, text, why, memo):
-                self.add(Edited(unit, text, why, memo))
+                self._edit(Edited(unit, text, why, memo))
             case Rewind(to, why, memo):
                 self.add(Rewound(to, why, memo))
             case Close(seat, why, memo):
@@ -213,6 +213,26 @@ class _Table:
                 self.over("stopped")
             case _:
                 raise PolicyError(f"{self._name} decided {decision!r}, which is no decision")
+
+    def _edit(self, edited: Edited) -> None:
+        changed = self.trajectory.add(edited)  # refuses a unit that is not there
+        if edited.text is not None:
+            author = changed.units[edited.unit].author
+            edited = replace(edited, tokens=self._injected(edited.text, author))
+        self.add(edited)
+
+    def _injected(self, text: str, seat: str) -> int:
+        """Count the tokens of a text that no model wrote.
+
+        Raises:
+            PolicyError: It ends in a space, which belongs to the token of the word behind it.
+        """
+        if text.endswith((" ", "\t")):
+            raise PolicyError(
+                f"{self._name} puts {text[-40:]!r} on the trajectory, which ends in a space: it "
+                "would split the next word's token; end the text before the space, or in a newline"
+            )
+        return self._team.count(text, seat)
 
     async def _write(self, decision: Write) -> None:
         seat, until = decision.seat, decision.until or self._until

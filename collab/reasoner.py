@@ -21,7 +21,7 @@ from collab.boundary import (
 from collab.draws import seed_of
 from collab.errors import ContextFull, PolicyError
 from collab.sampling import Drawn, Generation, Prompt, Request, Sampling
-from collab.trajectory import Message, Phase, Question, Recording, Trajectory, Unit
+from collab.trajectory import Message, Phase, Question, Recording, Seams, Trajectory, Unit
 
 if TYPE_CHECKING:
     from collab.endpoints.dialects import Dialect
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 OnText = Callable[[str], None]
 OnCut = Callable[[Generation], object]
+LONGEST = 3
+"""Tokens that may still be missing of a character, which has four bytes at most."""
 Reached = Literal["boundary", "end", "length", "context", "turn over"]
 
 
@@ -184,10 +186,16 @@ class Model:
         """Sample from the exact trajectory until the boundary, the close tag or the budget."""
         laid = self.dialect.prompt(turn.question.messages, turn.trajectory, turn.phase, turn.seat)
         room, wall = self._room(turn, laid.prompt)
-        draft = _Draft(self, turn, laid.prompt)
+        draft = _Draft(self, turn, laid.prompt, laid.seams)
         while not draft.reached(room):
             request = draft.request(room)
-            (drawn,) = await self._draw(request, [turn.number(request)], turn.on_text)
+            try:
+                (drawn,) = await self._draw(request, [turn.number(request)], turn.on_text)
+            except ContextFull:
+                if not draft.drawn:
+                    raise
+                wall = "context"  # nobody said how much fits; what was written stays
+                break
             draft.add(drawn)
         written = draft.written()
         return replace(written, reached=wall) if written.reached == "length" else written
@@ -310,6 +318,7 @@ class _Draft:
     model: Model
     turn: Turn
     prompt: Prompt
+    seams: Seams | None = None
     text: str = ""
     ids: tuple[int, ...] | None = ()
     tokens: int = 0
@@ -327,6 +336,11 @@ class _Draft:
         return self.text.find(self.model.think_close) if self.turn.phase == "thinking" else -1
 
     @property
+    def _torn(self) -> bool:
+        """Whether the last token ends inside a character."""
+        return self.ids is not None and self.text.endswith("\N{REPLACEMENT CHARACTER}")
+
+    @property
     def _stops(self) -> tuple[str, ...]:
         stops = self.turn.until.stops
         through = self.turn.phase == "answer" or isinstance(self.turn.until, Answer)
@@ -335,7 +349,7 @@ class _Draft:
     def request(self, room: int) -> Request:
         """Ask for what is still missing."""
         until = self.turn.until
-        limit = until.limit - self.tokens if until.limit is not None else room
+        limit = max(until.limit - self.tokens, 1) if until.limit is not None else room
         most = min(room - self.tokens, limit, until.piece or room)
         prompt = self.prompt + (self.text if isinstance(self.prompt, str) else self.ids or ())  # type: ignore[operator]  # both sides are text or ids alike
         model = self.model
@@ -376,7 +390,8 @@ class _Draft:
         if self.stuck or (ended and not isinstance(last.generation.stop_reason, str)):
             return "end" if self.turn.phase == "answer" else "turn over"
         limit = self.turn.until.limit
-        return "boundary" if limit is not None and self.tokens >= limit else None
+        enough = limit is not None and self.tokens >= limit + (LONGEST if self._torn else 0)
+        return "boundary" if enough else None
 
     def written(self) -> Written:
         """Cut the text at the boundary and name what was reached."""
@@ -433,4 +448,5 @@ class _Draft:
             tokens=tokens,
             generations=tuple(drawn.generation.key for drawn in self.drawn),
             top20_entropy=self.drawn[-1].generation.top20_entropy if self.drawn else None,
+            seams=None if start else self.seams,
         )

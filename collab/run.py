@@ -284,6 +284,7 @@ async def grade(
         verdict="no answer",
         labels=dict(case.labels),
         tokens=sum(unit.tokens for unit in episode.trajectory.generated),
+        seams=episode.trajectory.seams,
     )
     settled: Verdict | None = finish_verdict(episode)
     if settled is not None or question.answer is None:

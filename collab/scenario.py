@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from collab.engine import Case, Episode, Label
 from collab.errors import ConfigError
 from collab.policy import Policy
-from collab.trajectory import Json, Question, Recording
+from collab.trajectory import Json, Question, Recording, Seams
 
 Verdict = Literal[
     "correct",
@@ -104,6 +104,8 @@ class Score:
     """Whether the answer given is the one that the steer leads to."""
     tokens: int = 0
     """What the writers sampled for it (their own tokens)."""
+    seams: Seams | None = None
+    """All prompts that its writers read, added up."""
 
     @property
     def correct(self) -> bool:

@@ -70,6 +70,31 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Seams:
+    """What a prompt was made of: how much of it the reader's own tokenizer had to encode anew."""
+
+    tokens: int
+    """The whole prompt (tokens); 0 where nobody counted."""
+    runs: int = 0
+    """Unbroken runs of others' text, each encoded as one piece."""
+    foreign: int = 0
+    """Tokens in these runs."""
+    changed: int | None = 0
+    """Tokens at seams between authors that one encoding of the whole text would draw otherwise.
+    None where the reader's tokenizer is not at hand."""
+
+    def __add__(self, other: Seams) -> Seams:
+        """Add up two prompts; what is not known of one is not known of both."""
+        known = self.changed is not None and other.changed is not None
+        return Seams(
+            self.tokens + other.tokens,
+            self.runs + other.runs,
+            self.foreign + other.foreign,
+            (self.changed or 0) + (other.changed or 0) if known else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Unit:
     """One stretch of the trajectory by one author."""
 
@@ -91,6 +116,8 @@ class Unit:
     top20_entropy: float | None = None
     """Mean entropy over the 20 likeliest tokens (nats a token), where log-probabilities were
     asked for."""
+    seams: Seams | None = None
+    """What its author read before it wrote; None where no model did, or it wrote on in one turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +170,8 @@ class Edited:
     text: str | None
     why: str = ""
     memo: Json = None
+    tokens: int = 0
+    """Length of the new text, counted as its author's tokens are."""
     event: Literal["edited"] = "edited"
 
 
@@ -226,8 +255,8 @@ class Trajectory:
                 return replace(self, log=log, reply=(*self.reply, unit))
             case Wrote(unit):
                 return replace(self, log=log, units=(*self.units, unit))
-            case Edited(index, text):
-                return replace(self, log=log, units=_edit(self.units, index, text))
+            case Edited():
+                return replace(self, log=log, units=_edit(self.units, event))
             case Rewound(to):
                 _check_index(to, len(self.units) + 1, "rewind to")
                 return replace(self, log=log, units=self.units[:to])
@@ -256,6 +285,12 @@ class Trajectory:
         """The units that models wrote for it, those struck since included."""
         units = (event.unit for event in self.log if isinstance(event, Wrote))
         return (unit for unit in units if unit.kind == "generated")
+
+    @property
+    def seams(self) -> Seams | None:
+        """All prompts that its writers read, added up; None where none is known."""
+        read = (unit.seams for unit in self.generated)
+        return reduce(Seams.__add__, known) if (known := [one for one in read if one]) else None
 
     @property
     def closed_by(self) -> str | None:
@@ -290,12 +325,13 @@ class Trajectory:
         return tuple(spans)
 
 
-def _edit(units: tuple[Unit, ...], index: int, text: str | None) -> tuple[Unit, ...]:
+def _edit(units: tuple[Unit, ...], edited: Edited) -> tuple[Unit, ...]:
+    index, text = edited.unit, edited.text
     _check_index(index, len(units), "edit")
     if text is None:
         return (*units[:index], *units[index + 1 :])
-    edited = replace(units[index], text=text, ids=None, tokenizer=None, kind="inserted", tokens=0)
-    return (*units[:index], edited, *units[index + 1 :])
+    plain = replace(units[index], text=text, ids=None, tokenizer=None, kind="inserted")
+    return (*units[:index], replace(plain, tokens=edited.tokens), *units[index + 1 :])
 
 
 def _check_index(index: int, count: int, verb: str) -> None:

@@ -14,6 +14,7 @@ from collab.boundary import (
     End,
     Length,
     Paragraph,
+    Regex,
     Sentence,
     Share,
     Tag,
@@ -163,7 +164,9 @@ async def test_every_decision_leaves_its_reason_and_memo_in_the_log(stage: Open)
     assert (second.unit.why, second.unit.kind, second.memo) == ("doubt", "inserted", {"n": 2})
     assert isinstance(third, Wrote)
     assert third.memo == [3]
-    assert edited == Edited(1, "Well.\n", "milder", "4")
+    assert edited == Edited(
+        1, "Well.\n", "milder", "4", tokens=len(here.tokenizer.encode("Well.\n"))
+    )
     assert rewound == Rewound(2, "no", 5.5)
     assert closed == Closed("main", "enough")
     assert isinstance(answer, Wrote)
@@ -275,6 +278,41 @@ async def test_a_trajectory_that_fills_the_context_says_so(stage: Open, known: i
     async with stage(lambda _: " so" * 99, context=30, known=known) as here:
         episode = await play(here.model, Deciding(alone), until=End())
     assert episode.finish == "context full"
+
+
+async def test_what_was_written_before_the_server_ran_out_of_room_stays(stage: Open) -> None:
+    async with stage(lambda _: " so" * 99, context=40) as here:
+        until = Regex(pattern="never", piece_tokens=4)
+        episode = await play(here.model, Deciding(alone), until=until)
+    assert episode.finish == "context full"
+    assert len(here.server.generating) > 2
+    (unit,) = episode.trajectory.units
+    assert unit.tokens == 4 * (len(here.server.generating) - 1)
+
+
+@pytest.mark.parametrize("decision", [Insert("main", "Wait. "), Edit(0, "Well,\t")], ids=repr)
+async def test_text_that_ends_in_a_space_is_not_put_on_a_trajectory(
+    stage: Open, decision: Decision
+) -> None:
+    async with stage() as here:
+        with pytest.raises(PolicyError, match="ends in a space"):
+            await play(here.model, (Write("main"), decision))
+
+
+async def test_every_unit_says_what_its_author_read(stage: Open) -> None:
+    async with stage() as here:
+        decisions = (Write("main"), Insert("main", "Hm.\n"), Write("main"), Close("main"))
+        episode = await play(here.model, decisions)
+    first, inserted, second = episode.trajectory.units
+    (answer,) = episode.trajectory.reply
+    lengths = [len(one.body["prompt"]) for one in here.server.generating]
+    read = (first.seams, second.seams, answer.seams)
+    assert [seams.tokens for seams in read if seams] == lengths
+    assert [seams.runs for seams in read if seams] == [0, 1, 1]
+    assert inserted.seams is None
+    total = episode.trajectory.seams
+    assert total
+    assert (total.tokens, total.foreign) == (sum(lengths), 2 * inserted.tokens)
 
 
 async def test_an_answer_for_which_the_context_has_no_room_is_a_full_context(stage: Open) -> None:

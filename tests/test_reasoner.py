@@ -26,6 +26,8 @@ from collab.boundary import (
     Words,
     cut_at_share,
 )
+from collab.endpoints.dialects import Frame, IdsDialect
+from collab.endpoints.profile import Profile
 from collab.endpoints.scripted import Script, ScriptedServer, recite
 from collab.endpoints.tokens import Tokenizer
 from collab.engine import Case, Episode, Team, play_case
@@ -33,8 +35,10 @@ from collab.errors import BadReply, PolicyError
 from collab.pocket.family import problems
 from collab.pocket.styles import STYLES
 from collab.policy import Decision, Stop, View, Write
-from collab.reasoner import Model, Recorded, Turn, Written
-from collab.sampling import Sampling
+from collab.reasoner import Model, OnCut, OnText, Recorded, Turn, Written
+from collab.sampling import Generation, Request, Sampling
+from collab.store import Store
+from collab.template import Template
 from collab.trajectory import Message, Question, Recording, Trajectory, Unit, Wrote
 from policies.alternate import Alternate
 from policies.distractor import Distractor
@@ -340,6 +344,38 @@ async def test_a_boundary_inside_a_token_keeps_the_token_and_so_never_stands_sti
         written = await write(model, Regex(pattern="n"))
     (unit,) = written.units
     assert (unit.text, unit.tokens) == (" answer", 1)
+
+
+@dataclass
+class Going:
+    """Goes on with the same tokens, however few it is asked for."""
+
+    ids: tuple[int, ...]
+    profile: Profile = Profile()  # noqa: RUF009 - a frozen value
+
+    async def complete(
+        self,
+        request: Request,
+        draws: range,
+        *,
+        seed: int,
+        on_text: OnText | None = None,
+        on_cut: OnCut | None = None,
+    ) -> list[Generation]:
+        said, self.ids = self.ids[: request.max_tokens], self.ids[request.max_tokens :]
+        return [Generation("", said, "length", completion_tokens=len(said))]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+async def test_a_number_of_tokens_ends_no_unit_inside_a_character(
+    letters: Tokenizer, store: Store, count: int
+) -> None:
+    dialect = IdsDialect(Frame(Template("Q")), letters)
+    endpoint = Going(letters.encode("a日b"))
+    model = Model("bytes", endpoint, dialect, letters, store, Sampling())
+    (unit,) = (await write(model, Tokens(count=count))).units
+    assert (unit.text, unit.tokens) == (("a", 1) if count == 1 else ("a日", 4))
+    assert unit.ids == letters.encode(unit.text)
 
 
 async def test_a_run_of_others_text_is_encoded_as_one_piece(

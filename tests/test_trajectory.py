@@ -16,6 +16,7 @@ from collab.trajectory import (
     Event,
     Json,
     Rewound,
+    Seams,
     Span,
     Stopped,
     Trajectory,
@@ -30,6 +31,7 @@ MEMOS: st.SearchStrategy[Json] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=4,
 )
+COUNTS = st.integers(0, 9)
 SEATS = st.sampled_from(["main", "guide", "drafter"])
 UNITS = st.builds(
     Unit,
@@ -43,6 +45,7 @@ UNITS = st.builds(
     tokens=st.integers(0, 9),
     generations=st.lists(TEXTS, max_size=2).map(tuple),
     top20_entropy=st.none() | st.floats(0, 3),
+    seams=st.none() | st.builds(Seams, COUNTS, COUNTS, COUNTS, st.none() | COUNTS),
 )
 
 
@@ -51,7 +54,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Wrote, UNITS, MEMOS),
     st.builds(Wrote, UNITS.map(lambda unit: replace(unit, phase="answer"))),
     st.builds(Ended, SEATS),
-    st.builds(Edited, INDICES, st.none() | TEXTS, TEXTS, MEMOS),
+    st.builds(Edited, INDICES, st.none() | TEXTS, TEXTS, MEMOS, COUNTS),
     st.builds(Rewound, INDICES, TEXTS, MEMOS),
     st.builds(Asked, SEATS, TEXTS, TEXTS, st.none() | TEXTS, st.integers(0, 9)),
     st.builds(Closed, SEATS, TEXTS, MEMOS),
@@ -124,7 +127,8 @@ def test_spans_lie_end_to_end_over_the_living_thinking(trajectory: Trajectory) -
 
 def test_an_edited_unit_loses_the_ids_that_no_longer_spell_it() -> None:
     unit = Unit("main", "five", "generated", ids=(5,), tokenizer="t", tokens=1)
-    edited = Trajectory().add(Wrote(unit)).add(Edited(0, "six")).units[0]
+    edited = Trajectory().add(Wrote(unit)).add(Edited(0, "six", tokens=2)).units[0]
+    assert edited.tokens == 2
     assert (edited.text, edited.author, edited.kind) == ("six", "main", "inserted")
     assert (edited.ids, edited.tokenizer) == (None, None)
 
@@ -135,6 +139,15 @@ def test_a_struck_unit_leaves_the_text_but_not_the_log() -> None:
     assert struck.thinking == "ac"
     assert struck.tokens == 2
     assert [unit.text for unit in struck.generated] == ["a", "b", "c"]
+
+
+def test_prompts_add_up_and_what_is_not_known_of_one_is_not_known_of_both() -> None:
+    known, unknown = Seams(9, 1, 4, 2), Seams(0, changed=None)
+    assert known + known == Seams(18, 2, 8, 4)
+    assert known + unknown == unknown + known == Seams(9, 1, 4, None)
+    read = [Unit("main", "a", "generated", seams=known), Unit("main", "b", "generated")]
+    assert Trajectory.replay(list(map(Wrote, read))).seams == known
+    assert Trajectory().seams is None
 
 
 @pytest.mark.parametrize("event", [Edited(1, "x"), Edited(-1, None), Rewound(2), Rewound(-1)])

@@ -8,22 +8,24 @@ far. `IdsDialect` sends token ids, where a model's own tokens go back exactly as
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Protocol
 
-from collab.endpoints.tokens import Tokenizer
+from collab.endpoints.tokens import SEAM, Tokenizer
 from collab.errors import ConfigError
 from collab.sampling import Prompt
 from collab.template import Template
-from collab.trajectory import Message, Phase, Trajectory, Unit
+from collab.trajectory import Message, Phase, Seams, Trajectory, Unit
 
 HEADS = 256
 """How many questions' heads a dialect remembers."""
 RUNS = 512
 """How many encoded heads and runs of others' text a dialect remembers."""
+JOINTS = 4096
+"""How many compared seams a dialect remembers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,18 @@ class Laid:
     """A prompt, and what is known of its seams."""
 
     prompt: Prompt
-    runs: int = 0
-    """Unbroken runs of others' text that were encoded, each as one piece."""
-    foreign: int = 0
-    """Tokens in these runs: the reader's own encoding of text that came without its ids."""
+    seams: Seams
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A stretch of a prompt whose ids have one origin."""
+
+    ids: tuple[int, ...]
+    author: str | None = None
+    """Whose own ids they are; None where they were encoded here."""
+    foreign: bool = False
+    """Whether they are a run of others' text."""
 
 
 class Dialect(Protocol):
@@ -114,7 +124,7 @@ class TextDialect:
         text = self.frame.head(messages) + _text(_visible(trajectory.units, seat))
         if phase == "answer":
             text += self.frame.think_close + _text(_visible(trajectory.reply, seat))
-        return Laid(text)
+        return Laid(text, Seams(0, changed=None))
 
 
 class IdsDialect:
@@ -131,34 +141,39 @@ class IdsDialect:
         self.tokenizer = tokenizer
         self.close_ids = tokenizer.encode(frame.think_close)
         self._encode = lru_cache(RUNS)(tokenizer.encode)
+        self._seam = lru_cache(JOINTS)(tokenizer.seam)
 
     def prompt(
         self, messages: Sequence[Message], trajectory: Trajectory, phase: Phase, seat: str
     ) -> Laid:
         """Lay out the ids that `seat`'s model continues."""
-        parts = [self._encode(self.frame.head(messages))]
-        runs = self._body(trajectory.units, seat, parts)
+        parts = [_Part(self._encode(self.frame.head(messages)))]
+        parts += self._body(trajectory.units, seat)
         if phase == "answer":
-            parts.append(self.close_ids)
-            runs += self._body(trajectory.reply, seat, parts)
-        ids = tuple(index for part in parts for index in part)
-        return Laid(ids, runs=len(runs), foreign=sum(map(len, runs)))
+            parts += [_Part(self.close_ids), *self._body(trajectory.reply, seat)]
+        ids = tuple(index for part in parts for index in part.ids)
+        runs = [len(part.ids) for part in parts if part.foreign]
+        changed = sum(self._seam(*tokens) for tokens in _joints(parts))
+        return Laid(ids, Seams(len(ids), len(runs), sum(runs), changed))
 
-    def _body(
-        self, units: Sequence[Unit], seat: str, parts: list[tuple[int, ...]]
-    ) -> list[tuple[int, ...]]:
-        """Append the ids of `units` to `parts`; return the runs that had to be encoded."""
-        encoded = []
-        for own, run in groupby(_visible(units, seat), key=self._knows):
-            if own:
-                parts += [unit.ids for unit in run if unit.ids is not None]
+    def _body(self, units: Sequence[Unit], seat: str) -> Iterator[_Part]:
+        """Yield the ids of `units`, each author's own in one part, each other run in one."""
+        for author, run in groupby(_visible(units, seat), key=self._author):
+            if author is not None:
+                yield _Part(tuple(index for unit in run for index in unit.ids or ()), author)
             elif text := _text(run):
-                encoded.append(self._encode(text))
-                parts.append(encoded[-1])
-        return encoded
+                yield _Part(self._encode(text), foreign=True)
 
-    def _knows(self, unit: Unit) -> bool:
-        return unit.ids is not None and unit.tokenizer == self.tokenizer.fingerprint
+    def _author(self, unit: Unit) -> str | None:
+        """Return whose ids a unit has, None where they are none of this tokenizer."""
+        known = unit.ids is not None and unit.tokenizer == self.tokenizer.fingerprint
+        return unit.author if known else None
+
+
+def _joints(parts: Iterable[_Part]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Yield the tokens on both sides of each seam."""
+    for left, right in pairwise(part for part in parts if part.ids):
+        yield left.ids[-SEAM:], right.ids[:SEAM]
 
 
 def _visible(units: Sequence[Unit], seat: str) -> list[Unit]:

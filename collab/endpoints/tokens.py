@@ -20,6 +20,9 @@ from tokenizers.decoders import DecodeStream
 
 from collab.errors import ConfigError
 
+SEAM = 16
+"""How many tokens on each side of a seam are looked at: no pre-token is as long."""
+
 
 @dataclass(frozen=True)
 class Tokenizer:
@@ -67,6 +70,20 @@ class Tokenizer:
         whole = self.decode(ids)
         streamed = self._streamed_ends(ids, whole)
         return streamed if streamed is not None else self._prefix_ends(ids, whole)
+
+    def seam(self, left: tuple[int, ...], right: tuple[int, ...]) -> int:
+        """Count the tokens around a seam that encoding both sides as one piece would not give.
+
+        Looked at are the tokens between the last end before the seam and the first behind it that
+        both encodings share.
+        """
+        ids = left + right
+        mine, one_piece = self.ends(ids), self.encode(self.decode(ids))
+        at = mine[len(left) - 1]
+        common = {0, *mine} & {0, *self.ends(one_piece)}
+        low = max(end for end in common if end <= at)
+        high = min((end for end in common if end >= at), default=mine[-1])
+        return sum(low < end <= high for end in mine)
 
     def without_end(self, ids: tuple[int, ...]) -> tuple[int, ...]:
         """Drop the special tokens that close a turn from the end of `ids`."""

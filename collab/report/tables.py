@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from statistics import mean
 
 from rich.console import Console, Group, RenderableType
@@ -14,6 +15,7 @@ from collab.engine import Label
 from collab.report.trajectory import safe
 from collab.scenario import Score
 from collab.stats import Rate, paired_effect
+from collab.trajectory import Seams
 
 CONTROLS = {"none": "no steer", "placebo": "placebo"}
 WIDEST = 1000
@@ -25,7 +27,7 @@ def summary(title: str, by: str, scores: Sequence[Score], notes: Sequence[str]) 
     """Return a run's tables with its notes."""
     steered = any(score.labels.get("arm") == "steer" for score in scores)
     tables = [_twin(by, scores), _steers(by, scores)] if steered else [_plain(by, scores)]
-    lines = [_verdicts(scores), *notes]
+    lines = [_verdicts(scores), _seams(scores), *notes]
     return Group(
         Text(title, style="bold"),
         *tables,
@@ -134,6 +136,21 @@ def _verdicts(scores: Sequence[Score]) -> str:
     counts = Counter(score.verdict for score in scores)
     odd = [f"{n} {name}" for name, n in counts.most_common() if name not in ("correct", "wrong")]
     return "verdicts besides correct and wrong: " + ", ".join(odd) if odd else ""
+
+
+def _seams(scores: Sequence[Score]) -> str:
+    """Say what the seams between authors did to the prompts."""
+    read = [score.seams for score in scores if score.seams]
+    if not read:
+        return ""
+    total = reduce(Seams.__add__, read)
+    if total.changed is None:
+        return "seams: the prompts went out as text, and no tokenizer here counted them"
+    return (
+        f"seams: {total.runs:,} runs of others' text encoded anew ({total.foreign:,} of "
+        f"{total.tokens:,} tokens read); {total.changed:,} tokens at seams are not those of one "
+        "piece"
+    )
 
 
 def _show(name: Label) -> Text:

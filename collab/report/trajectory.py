@@ -19,8 +19,10 @@ from collab.trajectory import (
     Ended,
     Event,
     Rewound,
+    Seams,
     Stopped,
     Trajectory,
+    Unit,
     Wrote,
 )
 
@@ -57,7 +59,7 @@ def shown(trajectory: Trajectory) -> RenderableType:
             unit = event.unit
             turn = (unit.author, unit.phase, unit.kind)
             if turn != before:
-                blocks.append(_heading(turn, unit.why, unit.tokens, colour[unit.author]))
+                blocks.append(_heading(unit, colour[unit.author]))
             before = turn
             blocks.append(Text(safe(unit.text.rstrip("\n")), style=colour[unit.author]))
         else:
@@ -65,10 +67,17 @@ def shown(trajectory: Trajectory) -> RenderableType:
     return Group(*blocks)
 
 
-def _heading(turn: tuple[str, str, str], why: str, tokens: int, colour: str) -> RenderableType:
-    author, phase, kind = turn
-    about = f"{author} · {phase} · {kind} · {tokens} tokens" + (f" · {why}" if why else "")
+def _heading(unit: Unit, colour: str) -> RenderableType:
+    said = [unit.author, unit.phase, unit.kind, f"{unit.tokens} tokens", *_read(unit.seams)]
+    about = " · ".join([*said, unit.why] if unit.why else said)
     return Rule(Text(safe(about), style=f"bold {colour}"), align="left", style="dim")
+
+
+def _read(seams: Seams | None) -> Iterator[str]:
+    """Say how much of others' text its author read, where it was encoded anew."""
+    if seams and seams.runs:
+        changed = f", {seams.changed} seam tokens differ" if seams.changed else ""
+        yield f"read {seams.tokens} ({seams.foreign} encoded anew{changed})"
 
 
 def _remark(event: Event) -> Iterator[RenderableType]:

@@ -6,7 +6,7 @@ from collab.endpoints.dialects import Dialect, Frame, IdsDialect, TextDialect
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import ConfigError
 from collab.template import Template
-from collab.trajectory import Kind, Message, Phase, Trajectory, Unit, Wrote
+from collab.trajectory import Kind, Message, Phase, Seams, Trajectory, Unit, Wrote
 
 ASKED = (Message("user", "Q"),)
 CLOSED = Template("{{ messages[0].content }}|{% if add_generation_prompt %}A:{% endif %}")
@@ -50,7 +50,7 @@ def test_the_readers_own_ids_go_in_as_they_are_even_where_encoding_differs(
         ASKED, trajectory(unit(").\n\n", ids=odd)), "thinking", "main"
     )
     assert laid.prompt == tokenizer.encode("Q|A:<think>\n") + odd
-    assert (laid.runs, laid.foreign) == (0, 0)
+    assert (laid.seams.runs, laid.seams.foreign) == (0, 0)
 
 
 def test_each_unbroken_run_of_other_text_is_encoded_as_one_piece(tokenizer: Tokenizer) -> None:
@@ -66,7 +66,32 @@ def test_each_unbroken_run_of_other_text_is_encoded_as_one_piece(tokenizer: Toke
     run = tokenizer.encode("(a).\n\n")
     assert run != tokenizer.encode("(a).") + tokenizer.encode("\n\n")
     assert laid.prompt == tokenizer.encode("Q|A:<think>\n") + run + own + tokenizer.encode("!")
-    assert (laid.runs, laid.foreign) == (2, len(run) + 1)
+    assert laid.seams == Seams(len(laid.prompt), 2, len(run) + 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "changed"),
+    [("(a).", "\n\n", 2), ("(a).\n\n", "b", 0), ("(a)", ".\n\n", 3), ("(a) ", "b", 0)],
+)
+def test_tokens_at_a_seam_that_one_piece_would_not_have_are_counted(
+    tokenizer: Tokenizer, left: str, right: str, changed: int
+) -> None:
+    foreign, own = unit(left, "guide"), unit(right, ids=tokenizer.encode(right))
+    laid = IdsDialect(Frame(CLOSED), tokenizer).prompt(
+        ASKED, trajectory(foreign, own), "thinking", "main"
+    )
+    assert laid.seams.changed == changed
+
+
+def test_what_one_author_wrote_has_no_seams(tokenizer: Tokenizer) -> None:
+    log = trajectory(*(unit(text, ids=tokenizer.encode(text)) for text in ("(a).", "\n\n")))
+    laid = IdsDialect(Frame(CLOSED), tokenizer).prompt(ASKED, log, "thinking", "main")
+    assert laid.seams == Seams(len(laid.prompt))
+
+
+def test_a_prompt_that_went_out_as_text_says_that_nobody_looked() -> None:
+    laid = TextDialect(Frame(CLOSED)).prompt(ASKED, trajectory(unit("a")), "thinking", "main")
+    assert laid.seams.changed is None
 
 
 def test_ids_of_another_tokenizer_are_never_read_with_this_one(tokenizer: Tokenizer) -> None:
@@ -115,7 +140,7 @@ def test_a_signal_that_is_left_out_breaks_no_run(tokenizer: Tokenizer) -> None:
     log = trajectory(unit(").", "x"), unit("<help>", "guide", signal=True), unit("\n\n", "x"))
     laid = IdsDialect(Frame(CLOSED), tokenizer).prompt(ASKED, log, "thinking", "main")
     assert laid.prompt == tokenizer.encode("Q|A:<think>\n") + tokenizer.encode(").\n\n")
-    assert laid.runs == 1
+    assert laid.seams.runs == 1
 
 
 def test_a_model_that_writes_alone_reads_the_tokens_of_one_shot(tokenizer: Tokenizer) -> None:

@@ -1,5 +1,6 @@
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -9,6 +10,7 @@ from collab.engine import Label
 from collab.report.tables import print_whole, summary
 from collab.scenario import Score, Verdict
 from collab.stats import Rate, paired_effect
+from collab.trajectory import Seams
 
 
 def score(nth: int, arm: str, right: bool, at: float | None = 0.2, **fields: Label) -> Score:
@@ -68,6 +70,15 @@ def test_the_difference_is_of_matched_pairs_alone() -> None:
     assert row[1].startswith("50 [")
     assert row[2].startswith("67 [")
     assert row[3].startswith("+0 [")
+
+
+def test_what_the_seams_did_to_the_prompts_is_said_below_the_table() -> None:
+    one = replace(score(0, "steer", True), seams=Seams(1000, 2, 300, 4))
+    said = text(summary("t", "at", [one, one, score(1, "steer", True)], []))
+    assert "4 runs of others' text encoded anew (600 of 2,000 tokens read); 8 tokens" in said
+    unknown = replace(one, seams=Seams(0, changed=None))
+    assert "no tokenizer here counted them" in text(summary("t", "at", [one, unknown], []))
+    assert "seams" not in text(summary("t", "at", [score(1, "steer", True)], []))
 
 
 def test_rows_stand_in_the_order_of_points_with_all_at_the_end() -> None:

@@ -1,4 +1,5 @@
 import unicodedata
+from dataclasses import replace
 from io import StringIO
 from typing import Literal
 
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from collab.report.trajectory import colours, question_of, safe, shown
-from collab.trajectory import Edited, Ended, Event, Rewound, Trajectory, Unit, Wrote
+from collab.trajectory import Edited, Ended, Event, Rewound, Seams, Trajectory, Unit, Wrote
 
 
 def text(*events: Event, terminal: bool = False) -> str:
@@ -40,6 +41,18 @@ def test_a_heading_with_the_reason_stands_at_each_hand_off() -> None:
     assert headings[0].startswith("a · thinking · generated · 1 tokens · a begins ─")
     assert headings[1].startswith("b · thinking · generated · 5 tokens · b may ─")
     assert [line for line in out.splitlines() if "─" not in line] == ["One.", "Two.", "Three."]
+
+
+def test_a_heading_says_how_much_of_what_was_read_was_encoded_anew() -> None:
+    read = Unit("a", "One.", "generated", tokens=1, seams=Seams(40, 1, 9, 2))
+    clean = replace(read, author="b", seams=Seams(41, 2, 10, 0))
+    alone = replace(read, author="c", seams=Seams(40))
+    headings = [
+        line for line in text(*map(Wrote, (read, clean, alone))).splitlines() if "─" in line
+    ]
+    assert "1 tokens · read 40 (9 encoded anew, 2 seam tokens differ) ─" in headings[0]
+    assert "1 tokens · read 41 (10 encoded anew) ─" in headings[1]
+    assert "1 tokens ─" in headings[2]
 
 
 def test_what_was_struck_stays_with_a_remark() -> None:
