@@ -24,6 +24,7 @@ _MARK = r"[.!?…][\"'”’)\]]*"
 _IN_LIST = r"(?<!^\d)(?<!\n\d)(?<!^\d\d)(?<!\n\d\d)"
 _SENTENCE = re.compile(rf"{_MARK}\n+|{_IN_LIST}{_MARK}(?=[ \t])|\n{{2,}}")
 _PARAGRAPH = re.compile(r"(?<=\S)\s*?\n{2,}")
+_LINE = re.compile(r"(?<=\S)\s*?\n")
 _WORD = re.compile(r"\S+")
 
 
@@ -226,6 +227,16 @@ def cut_through(recording: Recording, chars: int) -> Cut:
     if recording.ends is None:
         return _cut_of(recording, chars)
     return _cut_of(recording, recording.ends[bisect_left(recording.ends, chars)])
+
+
+def first_paragraph(recording: Recording) -> Cut:
+    """Cut a recording at the sentence end that ends its first paragraph.
+
+    Paragraphs end in a blank line; in a text without one in a line break, else with a sentence.
+    """
+    found = _PARAGRAPH.search(recording.text) or _LINE.search(recording.text)
+    end = found.end() if found else 1
+    return next((cut for cut in _cuts(recording) if cut.chars >= end), _cut_of(recording, 0))
 
 
 def _cuts(recording: Recording) -> list[Cut]:

@@ -20,6 +20,7 @@ from collab.boundary import (
     Words,
     cut_after,
     cut_at_share,
+    first_paragraph,
     nearest_cut,
     sentence_ends,
 )
@@ -147,6 +148,27 @@ def test_a_boundary_without_extent_is_refused(kind: type[Boundary], value: objec
 def test_a_share_outside_0_to_1_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match="outside 0 to 1"):
         cut_at_share(recorded("a", "."), share)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "first"),
+    [
+        (["A", " b.", "\n", "C", ".", "\n\n", "D", "."], "A b.\nC.\n\n"),
+        (["A", " title", "\n\n", "D", "."], "A title\n\n"),
+        (["\n\n", "A.", "\n\n", "D."], "\n\nA.\n\n"),
+        (["A.", "\n", "B.", "\n"], "A.\n"),
+        (["A", " b", "\n", "C", ".", "\n", "D."], "A b\nC.\n"),  # no sentence ends earlier
+        (["A.", " B.", " C."], "A."),
+        (["A.", "\n\nB", " c.", " D."], "A.\n\nB c."),  # no token ends with the paragraph
+        (["no", " end"], "no end"),
+        ([], ""),
+    ],
+)
+def test_the_first_paragraph_ends_where_a_share_can_cut(tokens: list[str], first: str) -> None:
+    recording = recorded(*tokens)
+    cut = first_paragraph(recording)
+    assert recording.text[: cut.chars] == first
+    assert cut_at_share(recording, cut.share) == cut
 
 
 def test_a_share_is_cut_at_the_nearest_sentence_end() -> None:

@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from collab.boundary import Cut, cut_at_share
+from collab.boundary import Cut, cut_at_share, first_paragraph
 from collab.engine import Case, Label
 from collab.policy import Policy
 from collab.scenario import Bank, Note, mentions, rank, with_factors
@@ -58,7 +58,20 @@ class Recoverability(Settings):
     """Insertion points: shares of the original's tokens."""
     length: float = Field(default=0.2, gt=0, le=1)
     """Share of the distractor's own trace that is the steer."""
+    keep_first_paragraph: bool = False
+    """Whether the original's first paragraph stands before the steer at every point (Table 7)."""
     controls: tuple[Control, ...] = ("none", "placebo")
+
+    @model_validator(mode="after")
+    def _room_for_the_steer(self) -> Self:
+        beyond = [f"{at:g}" for at in self.points if at + self.length > 1 + 1e-9]
+        if beyond:
+            raise ValueError(
+                f"insertion point {', '.join(beyond)} + steer length {self.length:g} is more than "
+                "1: the opening would be longer than a trajectory; with this length, "
+                f"points up to {1 - self.length:g} are allowed"
+            )
+        return self
 
     def solos(self) -> Mapping[str, int]:
         """Ask for the bank of the main seat, and of the distractors' source."""
@@ -81,7 +94,7 @@ class Recoverability(Settings):
         """Pair originals with distractors and cross them with points and controls."""
         tally: Counter[str] = Counter()
         async for original, rival in self._pairs(bank, tally):
-            cuts = distinct_cuts(original.solo, self.points)
+            cuts = distinct_cuts(original.solo, self.points, self._least(original.solo))
             tally["merged"] += len(self.points) - len(cuts)
             placebo = self._placebo(bank, original)
             tally["bare"] += placebo is None
@@ -108,6 +121,10 @@ class Recoverability(Settings):
             for pair in _pair(block, pool, used):
                 yield pair
         tally["pairs"], tally["distractors"] = used.total(), len(+used)
+
+    def _least(self, solo: Recording) -> float:
+        """Return the share of an original that stands before the steer at every point."""
+        return first_paragraph(solo).share if self.keep_first_paragraph else 0.0
 
     def _originals(self, bank: Bank) -> AsyncIterator[_Original]:
         """Rank the correct trajectories of `main`."""
@@ -138,7 +155,10 @@ class Recoverability(Settings):
         at: float,
     ) -> Iterator[Case]:
         steer = cut_at_share(rival.solo, self.length)
-        own = cut_at_share(original.solo, at)
+        own, least = cut_at_share(original.solo, at), self._least(original.solo)
+        point, place = at, f"{at:g}"
+        if own.share < least:
+            own, point, place = cut_at_share(original.solo, least), least, "paragraph"
         size = max(steer.tokens or round(steer.share * rival.solo.tokens), 1)
         gold = original.question.answer
         labels: dict[str, Label] = {
@@ -146,11 +166,11 @@ class Recoverability(Settings):
             "at": at,
             "realised": round(own.share, 4),
             "solved": bank.solved(self.main, original.question),
-            "pair": f"{original.question.id}/{original.solo.draw}/{at:g}",
+            "pair": f"{original.question.id}/{original.solo.draw}/{place}",
             "own_holds_answer": mentions(original.solo.text[: own.chars], gold),
         }
         opening = {self.main: original.solo}
-        played = with_factors(policy, **self._factors(at, None))
+        played = with_factors(policy, **self._factors(point, None))
         yield Case(
             id=f"{labels['pair']}/{rival.question.id}/{rival.solo.draw}",
             question=original.question,
@@ -171,17 +191,20 @@ class Recoverability(Settings):
             yield Case(
                 id=f"{labels['pair']}/placebo/{placebo.draw}/{size}",
                 question=original.question,
-                policy=with_factors(policy, **self._factors(at, size)),
+                policy=with_factors(policy, **self._factors(point, size)),
                 opening={**opening, self.distractor: placebo},
                 labels={**labels, "arm": "placebo"},
             )
 
 
-def distinct_cuts(recording: Recording, shares: Sequence[float]) -> list[float]:
-    """Keep one share a distinct cut: the one nearest to what the cut realises."""
+def distinct_cuts(recording: Recording, shares: Sequence[float], least: float = 0.0) -> list[float]:
+    """Keep one share a distinct cut: the one nearest to what the cut realises.
+
+    No cut leaves less than the share `least` of the recording before it.
+    """
     best: dict[int, tuple[float, float]] = {}
     for share in shares:
-        cut = cut_at_share(recording, share)
+        cut = cut_at_share(recording, max(share, least))
         off = abs(cut.share - share)
         if cut.chars not in best or off < best[cut.chars][0]:
             best[cut.chars] = (off, share)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from collab import Length, Share
 from collab.boundary import cut_at_share
@@ -231,6 +232,72 @@ def test_points_that_cut_alike_are_one_case_and_counted() -> None:
     assert "4 insertion points merged with a nearer one (the same sentence end)" in plan.notes
 
 
+POINTS = (0.0, 0.2, 0.4, 0.6, 0.8)
+
+
+@pytest.mark.parametrize("length", [0.2, 0.4])
+@pytest.mark.parametrize("at", POINTS)
+def test_a_point_and_a_steer_that_together_are_a_trajectory_at_most_are_allowed(
+    at: float, length: float
+) -> None:
+    if (at, length) != (0.8, 0.4):
+        assert Recoverability(points=(at,), length=length).points == (at,)
+
+
+def test_a_point_and_a_steer_that_are_more_than_a_trajectory_are_refused_with_the_reason() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Recoverability(points=POINTS, length=0.4)
+    assert "insertion point 0.8 + steer length 0.4 is more than 1" in str(refused.value)
+    assert "points up to 0.6 are allowed" in str(refused.value)
+
+
+def paragraphs(of: str, draw: int) -> Recording:
+    """A trace of ten sentences whose third ends a paragraph."""
+    one = thought(of, draw)
+    third = 3 * len(one.text) // 10
+    text = one.text[: third - 1] + "\n\n" + one.text[third:]
+    return replace(one, text=text, ends=tuple(e + (e >= third) for e in one.ends or ()))
+
+
+def opening_of(case: Case) -> str:
+    assert isinstance(case.policy, Distractor)
+    mine = case.opening["main"]
+    return mine.text[: cut_at_share(mine, case.policy.at).chars]
+
+
+def test_the_first_paragraph_of_the_original_is_kept_at_every_point() -> None:
+    solos = [(question(name), [paragraphs(name, 0), paragraphs(name, 1)]) for name in "56"]
+    scenario = Recoverability(points=(0.0, 0.6), keep_first_paragraph=True)
+    for case in planned(scenario, bank(*solos), POLICY).cases:
+        mine = case.opening["main"].text
+        first = mine[: mine.index("\n\n") + 2]
+        assert opening_of(case).startswith(first)
+        assert (opening_of(case) == first) == (case.labels["at"] == 0.0)
+        assert case.labels["realised"] == (0.3 if case.labels["at"] == 0.0 else 0.6)
+
+
+def test_a_point_that_a_kept_paragraph_does_not_move_is_the_same_case_with_it_and_without() -> None:
+    solos = bank(*((question(name), [paragraphs(name, 0)]) for name in "56"))
+    without, with_it = (
+        planned(Recoverability(points=(0.0, 0.6), keep_first_paragraph=kept), solos, POLICY).cases
+        for kept in (False, True)
+    )
+    assert {c.id for c in without} & {c.id for c in with_it} == {
+        c.id for c in with_it if c.labels["at"] == 0.6
+    }
+    assert [c for c in without if c.labels["at"] == 0.6] == [
+        c for c in with_it if c.labels["at"] == 0.6
+    ]
+
+
+def test_points_before_the_end_of_a_kept_paragraph_are_one() -> None:
+    solos = bank(*((question(name), [paragraphs(name, 0)]) for name in "56"))
+    scenario = Recoverability(points=(0.0, 0.2, 0.6), keep_first_paragraph=True)
+    plan = planned(scenario, solos, POLICY)
+    assert [c.labels["at"] for c in arm(plan, "steer") if c.question.id == "5"] == [0.2, 0.6]
+    assert "2 insertion points merged with a nearer one (the same sentence end)" in plan.notes
+
+
 @given(st.integers(1, 8), st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.7, 1.0]), min_size=1))
 def test_of_equal_cuts_the_share_nearest_to_the_cut_stays(
     sentences: int, shares: list[float]
@@ -273,7 +340,7 @@ def steer_length(case: Case) -> int:
 
 
 def test_the_placebo_is_as_long_as_the_steer_to_the_nearest_sentence() -> None:
-    plan = planned(Recoverability(length=0.4), four(), POLICY)
+    plan = planned(Recoverability(length=0.4, points=(0.0, 0.2, 0.4, 0.6)), four(), POLICY)
     steers = {case.labels["pair"]: steer_length(case) for case in arm(plan, "steer")}
     placebos = {case.labels["pair"]: steer_length(case) for case in arm(plan, "placebo")}
     assert placebos == steers
@@ -330,7 +397,7 @@ def test_kept_parts_and_steers_that_hold_the_answer_are_labelled() -> None:
     early = thought("6", 0)
     told = replace(thought("5", 0), text="It is 5.\n" + "No more.\n" * 9, ids=None, ends=None)
     plan = planned(
-        Recoverability(points=(0.0, 0.8), length=1.0, controls=()),
+        Recoverability(points=(0.0, 0.8), controls=()),
         bank((question("5"), [told]), (question("6"), [early])),
         POLICY,
     )
