@@ -7,6 +7,7 @@ again.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -58,21 +59,13 @@ class RunFolder:
             RunError: Another process writes there, or `decides` differs; the message lists the
             keys.
         """
-        try:
+        folder = cls(path)
+        with _written(path):
             path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"cannot make the run folder {str(path)!r}: {error}") from None
-        lock = FileLock(path / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except (Timeout, OSError):
-            raise RunError(f"another process is writing to {str(path)!r}; wait for it") from None
-        try:
-            folder = cls(path)
+        with folder._locked():
+            folder.write(".writer", f"{_who()}: {start.get('command', '')}")
             folder._open(decides, start)
             yield folder
-        finally:
-            lock.release()
 
     @property
     def manifest(self) -> Plain:
@@ -83,8 +76,13 @@ class RunFolder:
         """
         try:
             manifest: Plain = json.loads((self.path / "manifest.json").read_bytes())
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise RunError(f"{str(self.path)!r} is no run folder: {error}") from None
+        except ValueError as error:
+            raise RunError(
+                f"{str(self.path / 'manifest.json')!r} is damaged ({error}); move the folder away, "
+                "and the same command makes it again from the store"
+            ) from None
         return manifest
 
     def episodes(self) -> Iterator[tuple[Episode, Plain]]:
@@ -128,11 +126,32 @@ class RunFolder:
     def write(self, name: str, text: str) -> None:
         """Write a whole file, so that nobody ever reads half of it."""
         aside = self.path / f".{name}.new"
-        with aside.open("w", encoding="utf-8", errors="surrogatepass") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, self.path / name)
+        with _written(self.path / name):
+            with aside.open("w", encoding="utf-8", errors="surrogatepass") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, self.path / name)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Be the only one who writes here.
+
+        Raises:
+            RunError: Somebody else is; the message says who.
+        """
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            with _written(self.path):
+                lock.acquire()
+        except Timeout:
+            writer = self.path / ".writer"
+            who = writer.read_text(encoding="utf-8") if writer.exists() else "another process"
+            raise RunError(f"{str(self.path)!r} is being written by {who}; wait for it") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _open(self, decides: Plain, start: Plain) -> None:
         decides = json.loads(json.dumps(decides, default=str))
@@ -155,17 +174,55 @@ class RunFolder:
         if not path.exists():
             return
         with path.open("rb") as file:  # bytes: a torn line may end inside a character
-            for line in file:
+            for number, line in enumerate(file, 1):
                 if line.endswith(b"\n"):
-                    yield json.loads(line)
+                    yield _row(line, f"{str(path)!r}, line {number}")
 
     def _append(self, name: str, row: Plain) -> None:
         line = json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n"
-        try:
-            with (self.path / name).open("a", encoding="utf-8", errors="surrogatepass") as file:
-                file.write(line)
-        except OSError as error:
-            raise RunError(f"cannot write to {str(self.path / name)!r}: {error}") from None
+        path = self.path / name
+        with _written(path), path.open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                _write_all(file, line.encode("utf-8", "surrogatepass"))
+            except OSError:
+                file.truncate(end)  # nothing may come behind half a line
+                raise
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Turn what a disk says into the one error that stops a run."""
+    try:
+        yield
+    except Timeout:
+        raise
+    except OSError as error:
+        raise RunError(
+            f"cannot write {str(path)!r}: {error.strerror or error}; what was sampled is in the "
+            "store, and the same command goes on once there is space and permission"
+        ) from None
+
+
+def _write_all(file: io.FileIO, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _row(line: bytes, where: str) -> Plain:
+    try:
+        row: Plain = json.loads(line)
+    except ValueError as error:
+        raise RunError(
+            f"{where}: damaged ({error}); take the line out, and its episode is played again"
+        ) from None
+    return row
+
+
+def _who() -> str:
+    now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    return f"process {os.getpid()} on {platform.node()} since {now}"
 
 
 def _circumstances() -> Plain:

@@ -1,7 +1,10 @@
 import json
+import os
+import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,25 @@ def play(path: Path, cases: Sequence[str]) -> dict[str, Score]:
             if case not in finished:
                 add(folder, case)
         return folder.scores()
+
+
+def cut(path: Path, data: st.DataObject) -> int:
+    """Cut a file at some byte; return how many bytes are gone."""
+    content = path.read_bytes()
+    keep = data.draw(st.integers(0, len(content)), label=path.name)
+    path.write_bytes(content[:keep])
+    return len(content) - keep
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Let no file grow beyond a size (bytes), as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def refuse_entry(path: Path, why: str, decides: dict[str, object] | None = None) -> str:
@@ -108,9 +130,7 @@ def test_cut_at_any_byte_a_run_ends_with_the_same_scores(
     path = tmp_path_factory.mktemp("cut") / "run"
     whole = play(path, "abc")
     for name in ("episodes.jsonl", "scores.jsonl"):
-        content = (path / name).read_bytes()
-        keep = data.draw(st.integers(0, len(content)), label=name)
-        (path / name).write_bytes(content[:keep])
+        cut(path / name, data)
     torn = RunFolder(path)
     assert torn.scores().keys() <= whole.keys()
     assert [one for one, _ in torn.episodes()] == [episode(c) for c in "abc"][
@@ -119,6 +139,42 @@ def test_cut_at_any_byte_a_run_ends_with_the_same_scores(
     assert play(path, "abc") == whole
     assert sorted(one.case for one, _ in torn.episodes()) == ["a", "b", "c"]
     assert torn.finished() == {"a", "b", "c"}
+
+
+@settings(max_examples=20)
+@given(st.data())
+def test_a_manifest_cut_at_any_byte_is_whole_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("cut") / "run"
+    whole = play(path, "ab")
+    if cut(path / "manifest.json", data) > 1:  # more than the end of its last line
+        refuse_entry(path, r"manifest\.json' is damaged .* move the folder away")
+    else:
+        assert play(path, "ab") == whole
+
+
+def test_a_damaged_line_within_a_file_is_named(tmp_path: Path) -> None:
+    play(tmp_path, "abc")
+    scores = tmp_path / "scores.jsonl"
+    first, second, third = scores.read_bytes().splitlines(keepends=True)
+    scores.write_bytes(first + second[:9] + b"\n" + third)
+    with pytest.raises(RunError, match=r"scores\.jsonl', line 2: damaged .* take the line out"):
+        play(tmp_path, "abc")
+
+
+def test_a_full_disk_stops_the_run_before_a_line_comes_behind_half_a_one(tmp_path: Path) -> None:
+    whole = play(tmp_path / "whole", "ab")
+    play(tmp_path / "run", "a")
+    size = (tmp_path / "run" / "episodes.jsonl").stat().st_size
+    with RunFolder.enter(tmp_path / "run", DECIDES, {}) as folder, files_up_to(size + 9):
+        for _ in range(2):
+            with pytest.raises(
+                RunError, match=r"episodes\.jsonl': File too large; what was sampled"
+            ):
+                add(folder, "b")
+    assert (tmp_path / "run" / "episodes.jsonl").stat().st_size == size
+    assert play(tmp_path / "run", "ab") == whole
 
 
 def test_an_episode_without_its_score_is_played_again_and_comes_once(tmp_path: Path) -> None:
@@ -131,8 +187,9 @@ def test_an_episode_without_its_score_is_played_again_and_comes_once(tmp_path: P
 
 
 def test_a_second_writer_in_the_same_process_is_refused(tmp_path: Path) -> None:
-    with RunFolder.enter(tmp_path, DECIDES, {}):
-        refuse_entry(tmp_path, "another process is writing")
+    with RunFolder.enter(tmp_path, DECIDES, {"command": "collab run name=first"}):
+        said = refuse_entry(tmp_path, f"is being written by process {os.getpid()} on ")
+        assert said.endswith(": collab run name=first; wait for it")
     with RunFolder.enter(tmp_path, DECIDES, {}) as folder:
         add(folder, "a")
 
@@ -148,7 +205,7 @@ def test_a_second_process_cannot_write_to_the_folder(tmp_path: Path) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"in\n"
-        refuse_entry(tmp_path, "another process is writing")
+        refuse_entry(tmp_path, f"is being written by process {other.pid} on ")
         other.kill()
     with RunFolder.enter(tmp_path, DECIDES, {}) as folder:  # its lock died with it
         add(folder, "a")
@@ -185,14 +242,21 @@ def test_what_json_cannot_tell_apart_is_the_same_setting(tmp_path: Path) -> None
 def test_a_folder_without_a_manifest_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is no run folder"):
         _ = RunFolder(tmp_path).manifest
-    (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(RunError, match="is no run folder"):
-        _ = RunFolder(tmp_path).manifest
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    refuse_entry(tmp_path / "file" / "run", "cannot make the run folder")
+    refuse_entry(tmp_path / "file" / "run", "cannot write .*: Not a directory")
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
+    play(tmp_path, "a")
+    tmp_path.chmod(0o500)
+    try:
+        refuse_entry(tmp_path, "cannot write .*: Permission denied")
+    finally:
+        tmp_path.chmod(0o700)
 
 
 def test_a_whole_file_is_replaced_and_leaves_nothing_aside(tmp_path: Path) -> None:
