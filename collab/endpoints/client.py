@@ -20,7 +20,7 @@ from collab.endpoints.limits import Again, Gate, Limits
 from collab.endpoints.profile import Profile
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import BadReply, EndpointError
-from collab.sampling import Generation, Request, Sampling
+from collab.sampling import Generation, Prompt, Request, Sampling
 from collab.trajectory import Json, Message
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class Endpoint:
         self._drop = drop
         self._extra = dict(extra or {})
         self._gate = Gate(self.limits, rng=rng)
+        self._called: str | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,12 +105,18 @@ class Endpoint:
             Rejected: The server refused the request.
             Unreachable: There was no answer in time.
         """
-        n = len(draws) if self.profile.joint(request.sampling) else 1
         if on_text is None:
-            return await self._draw(request, n, seed)
-        if len(draws) != 1:
+            n = len(draws) if self.profile.joint(request.sampling) else 1
+            found = await self._draw(request, n, seed)
+        elif len(draws) != 1:
             raise ValueError(f"on_text reads one draw along, not {len(draws)}")
-        return [await self._gate.run(lambda: self._stream(request, seed, on_text, on_cut))]
+        else:
+            size = self._size(request.prompt)
+            found = [
+                await self._gate.run(lambda: self._stream(request, seed, on_text, on_cut), size)
+            ]
+        self._gate.pace.charge(sum(one.completion_tokens for one in found))
+        return found
 
     async def chat(
         self,
@@ -153,7 +160,8 @@ class Endpoint:
     async def _draw(self, request: Request, n: int, seed: int) -> list[Generation]:
         """Ask for `n` draws at once; a server that gives one instead is remembered."""
         body = self._prompt_body(request, seed) | {"n": n}
-        found = await self._gate.run(lambda: self._whole(request, body))
+        size = self._size(request.prompt)
+        found = await self._gate.run(lambda: self._whole(request, body), size)
         if len(found) == 1 < n:
             logger.info("%s gives one draw a request (asked for %d)", self.url, n)
             self.profile = self.profile.model_copy(update={"takes_n": False})
@@ -166,6 +174,7 @@ class Endpoint:
         text = await self._connection.post("/completions", body)
         seconds = time.perf_counter() - began
         completion = reply.read(reply.Completion, f"{self.url}/completions", text)
+        self._check_name(completion.model)
         return sample.generations(completion, request, self.tokenizer, seconds)
 
     async def _answer(self, body: Body) -> Generation:
@@ -187,6 +196,7 @@ class Endpoint:
                     if text := parts.add(line):
                         on_text(text)
             whole = parts.join()
+            self._check_name(whole.model)
         except BaseException as failure:
             if on_cut is not None and (parts.text or isinstance(failure, CancelledError)):
                 seconds = time.perf_counter() - began
@@ -196,6 +206,24 @@ class Endpoint:
             raise
         seconds = time.perf_counter() - began
         return sample.generations(whole, request, self.tokenizer, seconds)[0]
+
+    def _check_name(self, name: str | None) -> None:
+        """Refuse the reply of another model: a server may call its model as it likes, but one way.
+
+        Raises:
+            BadReply: It is called otherwise than before.
+        """
+        if name is None:
+            return
+        if self._called not in (None, name) and name != self.model:
+            raise BadReply(f"{self.url} answered as {name!r}, and before as {self._called!r}")
+        self._called = name
+
+    def _size(self, prompt: Prompt) -> int:
+        """Count a prompt's tokens for the pace; four characters are one where nobody can count."""
+        if not isinstance(prompt, str) or self.limits.tokens_per_minute is None:
+            return len(prompt)
+        return len(self.tokenizer.encode(prompt)) if self.tokenizer else len(prompt) // 4
 
     def _prompt_body(self, request: Request, seed: int) -> Body:
         """Add the prompt; a server looks for special tokens in its text only where told to."""

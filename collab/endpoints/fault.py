@@ -23,6 +23,8 @@ SHOWN = 120
 """How much of a strange answer an error shows (characters)."""
 PASSING = frozenset({408, 409, 425, 429})
 """Refusals that may pass; so may every 5xx."""
+CROWDED = frozenset({429, 503, 529})
+"""Those that mean: too much at once."""
 _FULL = re.compile(
     r"context_length_exceeded|context (length|window|size)|max(imum)?[_ ]model[_ ]len(gth)?"
     r"|maximum (input|sequence|prompt) length|(prompt|input) is too long|exceeds? .{0,40}\bcontext"
@@ -44,7 +46,7 @@ def refused(url: str, response: Response) -> Exception:
     where = f"{url} answered {status}"
     if status in PASSING or status >= 500:
         after = retry_after(response.headers.get("retry-after"), time.time())
-        return Again(Unreachable(f"{where}: {said}"), after)
+        return Again(Unreachable(f"{where}: {said}"), after, crowded=status in CROWDED)
     if 300 <= status < 400:
         to = response.headers.get("location")
         return BadReply(f"{where}, a redirect to {to!r}; redirects are not followed: set base_url")

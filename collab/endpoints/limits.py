@@ -1,15 +1,15 @@
 """How hard a server may be pressed, and the one place that tries again.
 
-Requests are spread by `asyncio_throttle`, capped in number by a semaphore, and repeated when the
-failure may pass: exponential pauses with full jitter, a server's own Retry-After respected, and one
-deadline over all attempts. Nobody else retries; the client library is told not to.
+A request waits for its place among those under way and for the pace. It is repeated when its
+failure may pass: exponential pauses with full jitter, a server's own Retry-After respected by all
+requests to it, one deadline over all attempts. Nobody else retries; the client library is told not
+to.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -17,22 +17,23 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from asyncio_throttle.throttler import Throttler
 from pydantic import BaseModel, ConfigDict, Field
 
-from collab.errors import EndpointError, Unreachable
+from collab.endpoints.pace import Pace
+from collab.endpoints.window import Window
+from collab.errors import BadReply, Denied, EndpointError, PromptChanged, Unreachable
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 FIRST_PAUSE = 0.5
 """Upper end of the first pause (seconds); each later one may be twice as long."""
-LONGEST_PAUSE = 60.0
+LONGEST_PAUSE = 20.0
 """Upper end of any pause that the server did not ask for (seconds)."""
 
 
 class Limits(BaseModel):
-    """What a server is asked to bear."""
+    """What a server is asked to bear, by each process that asks it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,11 +41,16 @@ class Limits(BaseModel):
     """No limit where it is None; repeated attempts count too."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     """The same limit in a vendor's words; spread over the minute. The stricter of the two holds."""
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    """Read and written; a prompt counts when it is sent, what is written when it has come."""
     concurrency: int = Field(default=64, ge=1)
-    """Requests under way at once."""
-    retries: int = Field(default=6, ge=0)
-    """Attempts after the first, for failures that may pass."""
-    deadline: float = Field(default=1800.0, gt=0)
+    """Requests under way at once; fewer while the server says that they are too many."""
+    retries: int = Field(default=12, ge=0)
+    """Attempts after the first, for failures that may pass; those at a time that the server named
+    are not counted."""
+    timeout: float = Field(default=1800.0, gt=0)
+    """For one attempt (seconds); one that takes longer is stopped, and repeated."""
+    deadline: float = Field(default=3600.0, gt=0)
     """For one request with its repetitions, from its first sending (seconds)."""
 
     @property
@@ -53,19 +59,28 @@ class Limits(BaseModel):
         minutely = self.requests_per_minute and self.requests_per_minute / 60
         return min((rate for rate in (self.requests_per_second, minutely) if rate), default=None)
 
+    @property
+    def token_rate(self) -> float | None:
+        """Tokens a second, or None."""
+        return self.tokens_per_minute and self.tokens_per_minute / 60
+
 
 class Again(Exception):
     """An attempt failed in a way that may pass; carries the error to raise if it does not."""
 
-    def __init__(self, error: EndpointError, after: float | None = None) -> None:
+    def __init__(
+        self, error: EndpointError, after: float | None = None, *, crowded: bool = False
+    ) -> None:
         super().__init__(str(error))
         self.error = error
         self.after = after
         """Seconds the server asked to be left alone."""
+        self.crowded = crowded
+        """Whether the server had too much to do."""
 
 
 class Gate:
-    """Lets requests through as the limits allow, and repeats them."""
+    """Lets requests to one server through as the limits allow, and repeats them."""
 
     def __init__(
         self,
@@ -76,77 +91,102 @@ class Gate:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.limits = limits
+        self.window = Window(limits.concurrency)
+        self.pace = Pace(limits.rate, limits.token_rate, clock, sleep)
+        self.repeated = 0
+        """Attempts after the first, of all requests."""
         self._rng = rng or random.Random()
         self._clock = clock
         self._sleep = sleep
-        self._slots = asyncio.Semaphore(limits.concurrency)
-        self._throttle = throttler(limits.rate)
-        self._turn = asyncio.Lock()
+        self._served = False
+        self._given_up: EndpointError | None = None
 
-    async def run(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, attempt: Callable[[], Awaitable[T]], tokens: int = 0) -> T:
         """Make attempts until one succeeds, fails for good, or time is up.
 
-        Waiting for a slot and for the throttle does not count against the deadline.
+        Waiting for the first place and pace does not count against the deadline. Who waits for it
+        while another request is given up meets the same error: one dead server is found out once.
+
+        Args:
+            attempt: Sends the request.
+            tokens: How many its prompt has.
 
         Raises:
             EndpointError: What the last attempt met; Unreachable at the deadline.
         """
-        async with self._slots:
-            await self._pass()
-            return await self._attempts(attempt)
+        known, failures = self._given_up, 0
+        async with self.window.place() as mark:
+            if (error := self._given_up) is not None and error is not known:
+                raise type(error)(str(error))
+            await self.pace.step(tokens)
+            end = self._clock() + self.limits.deadline
+            outcome = await self._try(attempt, end, mark)
+        while isinstance(outcome, Again):
+            failures += not (outcome.after and self.limits.retries)
+            await self._rest(outcome, failures, end)
+            async with self.window.place(first=True) as mark:
+                await self.pace.step(tokens)
+                self.repeated += 1
+                outcome = await self._try(attempt, end, mark)
+        return outcome
 
-    async def _attempts(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        end = self._clock() + self.limits.deadline
-        failures = 0
-        while True:
-            try:
-                return await self._within(attempt, end - self._clock())
-            except Again as failure:
-                failures += 1
-                pause = self._pause(failures, failure, end)
-                logger.info("%s; attempt %d follows in %.1f s", failure, failures + 1, pause)
-                await self._sleep(pause)
-                await self._pass()
-
-    async def _within(self, attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
+    async def _try(self, attempt: Callable[[], Awaitable[T]], end: float, mark: int) -> T | Again:
+        """Make one attempt; a failure that may pass is returned."""
         try:
-            async with asyncio.timeout(seconds) as timer:
+            found = await self._within(attempt, end)
+        except Again as failure:
+            if failure.crowded:
+                self.window.crowded(mark)
+            if failure.after:
+                self.pace.hush(failure.after)
+            return failure
+        except PromptChanged:
+            raise
+        except BadReply as error:  # from a server that has answered well: an accident on the way
+            if not self._served:
+                raise
+            return Again(error)
+        except (Denied, Unreachable) as error:
+            self._given_up = error
+            raise
+        self._served, self._given_up = True, None
+        self.window.served()
+        return found
+
+    async def _within(self, attempt: Callable[[], Awaitable[T]], end: float) -> T:
+        """Stop an attempt that takes too long."""
+        left = end - self._clock()
+        try:
+            async with asyncio.timeout(min(left, self.limits.timeout)) as timer:
                 return await attempt()
         except TimeoutError as error:
             if not timer.expired():
                 raise
+            if left > self.limits.timeout:
+                silent = f"no answer within the timeout of {self.limits.timeout:g} s"
+                raise Again(Unreachable(f"{silent} (limits.timeout)")) from None
             raise Unreachable(
                 f"no answer within the deadline of {self.limits.deadline:g} s; "
                 "set the model's limits.deadline if the server needs longer"
             ) from error
 
-    def _pause(self, failures: int, failure: Again, end: float) -> float:
-        """Choose how long to wait, or raise what was met."""
-        if failures > self.limits.retries:
-            raise failure.error from None
-        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1))
-        pause = self._rng.uniform(0, longest) + (failure.after or 0.0)
-        if self._clock() + pause >= end:
-            raise failure.error from None
-        return pause
-
-    async def _pass(self) -> None:
-        """Wait for the throttle. It polls, so that one waiter at a time asks it, in order."""
-        if self._throttle is not None:
-            async with self._turn:
-                await self._throttle.acquire()  # type: ignore[no-untyped-call]  # not annotated
-
-
-def throttler(rate: float | None) -> Throttler | None:
-    """Spread `rate` requests a second over periods of about one second, never faster.
-
-    A throttler lets its whole period's share pass at once: 90 a minute are one every 2/3 s, not
-    90 in the first instant.
-    """
-    if rate is None:
-        return None
-    share = max(1, math.floor(rate))
-    return Throttler(rate_limit=share, period=share / rate)
+    async def _rest(self, failure: Again, failures: int, end: float) -> None:
+        """Wait before the next attempt, or raise what was met where there is none."""
+        asked = failure.after or 0.0
+        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** max(failures - 1, 0))
+        pause = self._rng.uniform(0, longest) + asked
+        if failures > self.limits.retries or self._clock() + pause >= end:
+            error = failure.error
+            if asked > self.limits.deadline:
+                error = type(error)(
+                    f"{error}; it wants to be left alone for {asked:g} s, which limits.deadline="
+                    f"{self.limits.deadline:g} does not allow"
+                )
+            if isinstance(error, Unreachable):
+                self._given_up = error
+            raise error from None
+        logger.info("%s; asked again in %.1f s", failure, pause)
+        await self._sleep(pause)
 
 
 def retry_after(value: str | None, now: float) -> float | None:

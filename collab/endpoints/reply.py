@@ -55,6 +55,7 @@ class Completion(BaseModel):
 
     choices: list[Choice]
     usage: Usage | None = None
+    model: str | None = None
     prompt_token_ids: tuple[int, ...] | None = None
 
 
@@ -116,6 +117,7 @@ class Parts:
         self.text = ""
         self._choices: list[Choice] = []
         self._usage: Usage | None = None
+        self._model: str | None = None
 
     def add(self, line: bytes) -> str:
         """Take in one line of the stream and return the text that it brought.
@@ -135,6 +137,7 @@ class Parts:
         part = read(Completion, self.url, data)
         self._choices += part.choices
         self._usage = part.usage or self._usage
+        self._model = part.model or self._model
         text = "".join(choice.text for choice in part.choices)
         self.text += text
         return text
@@ -160,7 +163,7 @@ class Parts:
                 "logprobs": _all_logprobs(self._choices),
             }
         )
-        return Completion(choices=[whole], usage=self._usage)
+        return Completion(choices=[whole], usage=self._usage, model=self._model)
 
 
 def _first_ids(choices: Sequence[Choice]) -> tuple[int, ...] | None:

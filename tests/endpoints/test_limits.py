@@ -9,8 +9,9 @@ import asyncio_throttle.throttler
 import pytest
 from pydantic import ValidationError
 
-from collab.endpoints.limits import Again, Gate, Limits, retry_after, throttler
-from collab.errors import Rejected, Unreachable
+from collab.endpoints.limits import Again, Gate, Limits, retry_after
+from collab.endpoints.pace import throttler
+from collab.errors import BadReply, Denied, EndpointError, PromptChanged, Rejected, Unreachable
 
 
 class Clock:
@@ -59,10 +60,10 @@ async def test_a_passing_failure_is_repeated_after_pauses_that_double() -> None:
     assert clock.slept == [0.5, 1.0, 2.0]
 
 
-async def test_pauses_are_drawn_from_zero_to_their_longest_and_the_longest_is_a_minute() -> None:
+async def test_pauses_are_drawn_from_zero_to_their_longest_and_the_longest_is_20_s() -> None:
     clock = Clock()
     await gate(clock, random.Random(1), retries=40, deadline=1e9).run(failing(*[Again(BUSY)] * 40))
-    assert all(0 <= pause <= min(60, 0.5 * 2**i) for i, pause in enumerate(clock.slept))
+    assert all(0 <= pause <= min(20, 0.5 * 2**i) for i, pause in enumerate(clock.slept))
     assert len(set(clock.slept)) == 40
 
 
@@ -70,6 +71,35 @@ async def test_a_servers_own_wait_is_never_undercut() -> None:
     clock = Clock()
     await gate(clock).run(failing(Again(BUSY, after=7.0)))
     assert clock.slept == [7.5]
+
+
+async def test_a_servers_wait_holds_for_all_requests_to_it() -> None:
+    clock = Clock()
+    one = gate(clock)
+    sent: list[float] = []
+
+    async def refused() -> str:
+        sent.append(clock.now)
+        if len(sent) == 1:
+            raise Again(BUSY, after=7.0)
+        return "done"
+
+    await asyncio.gather(one.run(refused), *(one.run(refused) for _ in range(3)))
+    assert [at for at in sent[1:] if at < 7.0] == []
+
+
+async def test_waits_that_the_server_asks_for_are_no_retries_unless_none_are_wanted() -> None:
+    clock = Clock()
+    waits = [Again(BUSY, after=1.0)] * 9
+    assert await gate(clock, retries=2).run(failing(*waits)) == "done"
+    for refusal in (Again(BUSY, after=1.0), Again(BUSY, after=0.0)):
+        with pytest.raises(Unreachable, match="busy"):
+            await gate(clock, retries=0).run(failing(refusal))
+
+
+async def test_a_wait_that_the_deadline_never_allows_is_told() -> None:
+    with pytest.raises(Unreachable, match=r"busy; .* 900 s, which limits\.deadline=600 does not"):
+        await gate(Clock(), deadline=600).run(failing(Again(BUSY, after=900.0)))
 
 
 async def test_after_the_last_retry_the_failure_itself_is_raised() -> None:
@@ -99,6 +129,55 @@ async def test_an_attempt_without_an_end_is_cut_off_at_the_deadline() -> None:
 
     with pytest.raises(Unreachable, match=r"no answer within the deadline of 0\.01 s"):
         await gate(Clock(), deadline=0.01).run(endless)
+
+
+async def test_an_attempt_that_takes_too_long_is_stopped_and_repeated() -> None:
+    stopped: list[int] = []
+
+    async def silent_once() -> str:
+        if stopped:
+            return "done"
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.append(1)
+        raise AssertionError
+
+    assert await gate(Clock(), timeout=0.01).run(silent_once) == "done"
+    stopped.clear()
+    with pytest.raises(Unreachable, match=r"no answer within the timeout of 0\.01 s"):
+        await gate(Clock(), timeout=0.01, retries=0).run(silent_once)
+
+
+async def test_a_strange_reply_is_an_accident_of_a_server_that_has_answered_well() -> None:
+    one = gate(Clock())
+    strange = BadReply("a page")
+    with pytest.raises(BadReply, match="a page"):
+        await one.run(failing(strange))
+    await one.run(failing())
+    assert await one.run(failing(strange, strange)) == "done"
+    with pytest.raises(PromptChanged):
+        await one.run(failing(PromptChanged("other ids")))
+
+
+@pytest.mark.parametrize("error", [Unreachable("gone"), Denied("no key")])
+async def test_those_who_wait_while_a_server_is_given_up_meet_the_same_error(
+    error: EndpointError,
+) -> None:
+    clock = Clock()
+    one = gate(clock, concurrency=1)
+    tries = 0
+
+    async def dead() -> None:
+        nonlocal tries
+        tries += 1
+        await asyncio.sleep(0)
+        raise error
+
+    found = await asyncio.gather(*(one.run(dead) for _ in range(5)), return_exceptions=True)
+    assert [str(each) for each in found] == [str(error)] * 5
+    assert tries == 1
+    assert await one.run(failing()) == "done"  # whoever comes later finds out anew
 
 
 async def test_no_more_requests_are_under_way_than_allowed() -> None:
@@ -168,6 +247,28 @@ async def test_a_repeated_attempt_counts_against_the_rate(throttled: Clock) -> N
     one = gate(throttled, requests_per_minute=6)
     await one.run(failing(Again(BUSY)))
     assert throttled.now > 10
+
+
+@pytest.mark.parametrize(
+    ("read", "written", "at"),
+    [
+        (10, 0, [0, 0, 0, 0.5, 1, 1.5]),  # a second's share of 20 is saved up
+        (0, 40, [0, 1, 3, 5, 7, 9]),
+        (60, 0, [0, 2, 5, 8]),
+    ],
+)
+async def test_tokens_are_spread_over_time(read: int, written: int, at: list[float]) -> None:
+    clock = Clock()
+    one = gate(clock, tokens_per_minute=1200, concurrency=1)
+    sent: list[float] = []
+
+    async def attempt() -> None:
+        sent.append(clock.now)
+        one.pace.charge(written)
+
+    for _ in at:
+        await one.run(attempt, read)
+    assert sent == pytest.approx(at)
 
 
 def test_no_rate_is_no_throttle() -> None:
