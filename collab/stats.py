@@ -1,10 +1,15 @@
-"""How sure a number is: intervals at 95 %, matched pairs, questions that come more than once."""
+"""How sure a number is: intervals at 95 %, matched pairs, cases that share a question or a trace.
+
+Errors know that cases of one question go together, and where a second list of clusters is given
+(the trace that steered) those of one trace too: Cameron, Gelbach and Miller, Journal of Business &
+Economic Statistics 29 (2011), 238-249.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
@@ -12,6 +17,8 @@ from statistics import NormalDist
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 Interval = tuple[float, float]
+Clusters = Sequence[Hashable]
+"""What each case belongs to, in the order of the cases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,9 @@ class Mean:
     n: int
     """Values."""
     clusters: int
+    """Clusters, of the way that has the fewest."""
+    trials: float
+    """As many independent trials would be as sure."""
 
     def __str__(self) -> str:
         if not self.n:
@@ -88,89 +98,168 @@ class Effect:
         return f"{100 * self.value:+.1f} pp [{low:+.1f}, {high:+.1f}] (n={self.n}{shared}{odds})"
 
 
-def wilson(k: float, n: float) -> Interval:
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """How far two rankings agree, from -1 to 1."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    p: float
+    """Two-sided, of no agreement."""
+
+    def __str__(self) -> str:
+        return f"{self.value:+.2f} [{self.low:+.2f}, {self.high:+.2f}] (n={self.n}, {_p(self.p)})"
+
+
+def wilson(k: float, n: float, z: float = Z) -> Interval:
     """Return the score interval of a share (Wilson 1927); (0, 1) without trials.
 
     `k` and `n` may be effective counts, which need not be whole.
     """
     if n <= 0:
         return 0.0, 1.0
-    share, extra = k / n, Z * Z / n
+    share, extra = k / n, z * z / n
     middle = share + extra / 2
-    half = Z * math.sqrt(share * (1 - share) / n + extra / (4 * n))
+    half = z * math.sqrt(share * (1 - share) / n + extra / (4 * n))
     low, high = (middle - half) / (1 + extra), (middle + half) / (1 + extra)
     return (low if k > 0 else 0.0), (high if k < n else 1.0)
 
 
-def difference(treated: Rate, control: Rate) -> Effect:
-    """Compare two rates that are not matched, by Newcombe's hybrid of score intervals.
+def difference(treated: Rate | Mean, control: Rate | Mean) -> Effect:
+    """Compare two shares that are not matched, by a hybrid of their intervals.
 
-    Method 10 of Newcombe, Statistics in Medicine 17 (1998), 873-890.
+    Method 10 of Newcombe, Statistics in Medicine 17 (1998), 873-890, on whatever intervals the
+    shares have. The test is the score test of two proportions, at their effective trials.
     """
-    low, high = _hybrid((treated.k, treated.n), (control.k, control.n), correlation=0.0)
+    one, other = _trials(treated), _trials(control)
+    low, high = _hybrid(treated, control, correlation=0.0)
     n = treated.n + control.n
-    return Effect(treated.value - control.value, low, high, n, n)
+    value = treated.value - control.value
+    return Effect(value, low, high, n, n, _score_test(one, other), "score test")
 
 
-def paired_effect(
-    treated: Sequence[bool], control: Sequence[bool], clusters: Sequence[Hashable]
-) -> Effect:
-    """Compare the outcomes of matched cases; `clusters` names the question of each.
+def paired_effect(treated: Sequence[bool], control: Sequence[bool], *clusters: Clusters) -> Effect:
+    """Compare the outcomes of matched cases; `clusters` names what each belongs to.
 
-    Where no question comes twice: the paired score interval (method 10 of Newcombe, Statistics in
-    Medicine 17 (1998), 2635-2650) and McNemar's exact test. Where one does: a cluster-robust
-    standard error with t quantiles of clusters - 1 degrees of freedom, and its t test.
+    One list (the question), or a second (the trace that steered it). Where no name comes twice: the
+    paired score interval (method 10 of Newcombe, Statistics in Medicine 17 (1998), 2635-2650) and
+    McNemar's exact test. Where one does: a cluster-robust standard error with t quantiles of
+    clusters - 1 degrees of freedom, and its t test.
 
     Raises:
-        ValueError: The three lists have different lengths.
+        ValueError: The lists have different lengths.
     """
-    pairs = list(zip(treated, control, clusters, strict=True))
+    pairs = list(zip(treated, control, strict=True))
     if not pairs:
         return Effect(math.nan, -1.0, 1.0, 0, 0)
-    differences = [int(one) - int(other) for one, other, _ in pairs]
-    value, n, distinct = sum(differences) / len(pairs), len(pairs), len(set(clusters))
-    if distinct == n:
+    differences = [float(one) - float(other) for one, other in pairs]
+    value, n, fewest = sum(differences) / len(pairs), len(pairs), _fewest(clusters, len(pairs))
+    if fewest == n:
         low, high = _paired_interval(pairs)
         return Effect(value, low, high, n, n, mcnemar(treated, control), "exact McNemar")
-    error = _cluster_error(differences, clusters)
+    error = _error([(d - value) / n for d in differences], clusters)
     if not error:  # no two clusters differ: as if each were one pair
-        low, high = _paired_interval(pairs, weight=distinct / n)
-        return Effect(value, low, high, n, distinct)
-    half = t_quantile(distinct - 1) * error
-    p = 1 - _inside(abs(value) / error, distinct - 1)
+        low, high = _paired_interval(pairs, weight=fewest / n)
+        return Effect(value, low, high, n, fewest)
+    half = t_quantile(fewest - 1) * error
     low, high = max(-1.0, value - half), min(1.0, value + half)
-    return Effect(value, low, high, n, distinct, p, "cluster-robust t")
+    return Effect(value, low, high, n, fewest, _t_test(value / error, fewest - 1), "cluster t")
 
 
-def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable]) -> Mean:
+def clustered_mean(
+    values: Sequence[float],
+    *clusters: Clusters,
+    strata: Clusters | None = None,
+    standard: Mapping[Hashable, float] | None = None,
+) -> Mean:
     """Average values from 0 to 1 of which some share a cluster, such as draws of one question.
 
-    The interval is cluster-robust, with t quantiles of clusters - 1 degrees of freedom. Where no
-    two clusters differ it is Wilson's, for as many trials as there are clusters.
+    The interval is Wilson's, with t quantiles, at the effective number of independent trials: what
+    the cluster-robust error amounts to, never more than there are values, and where no two clusters
+    differ (at 0 and 100 %) as many as there are clusters.
+
+    Args:
+        values: Each from 0 to 1.
+        clusters: One or two lists that name what each value belongs to.
+        strata: Names groups of values (benchmarks, solve counts) whose means are averaged: the
+            macro average. None is the micro average.
+        standard: The weight of each stratum, if not equal: directly standardised.
+
+    Raises:
+        ValueError: The lists have different lengths, or a stratum of the standard has no value.
     """
     if not values:
-        return Mean(math.nan, 0.0, 1.0, 0, 0)
-    value, distinct = sum(values) / len(values), len(set(clusters))
-    error = _cluster_error(values, clusters)
-    if error:
-        half = t_quantile(distinct - 1) * error
-        low, high = max(0.0, value - half), min(1.0, value + half)
-    else:
-        low, high = wilson(value * distinct, distinct)
-    return Mean(value, low, high, len(values), distinct)
+        return Mean(math.nan, 0.0, 1.0, 0, 0, 0.0)
+    strata = strata or [None] * len(values)
+    weights = _weights(strata, standard)
+    sums: defaultdict[Hashable, float] = defaultdict(float)
+    for value, stratum in zip(values, strata, strict=True):
+        sums[stratum] += value
+    sizes = Counter(strata)
+    value = math.fsum(weight * v for weight, v in zip(weights, values, strict=True))
+    fewest = _fewest(clusters, len(values))
+    residuals = [
+        weight * (v - sums[stratum] / sizes[stratum])
+        for v, weight, stratum in zip(values, weights, strata, strict=True)
+    ]
+    error = _error(residuals, clusters)
+    trials = min(value * (1 - value) / error**2, len(values)) if error else float(fewest)
+    low, high = wilson(value * trials, trials, t_quantile(max(fewest - 1, 1)) if error else Z)
+    return Mean(value, low, high, len(values), fewest, trials)
+
+
+def _weights(strata: Clusters, standard: Mapping[Hashable, float] | None) -> list[float]:
+    """Return the weight of each value; they sum to 1."""
+    sizes = Counter(strata)
+    shares = dict.fromkeys(sizes, 1.0) if standard is None else dict(standard)
+    if empty := [name for name, share in shares.items() if share and not sizes[name]]:
+        raise ValueError(f"stratum {empty[0]!r} of the standard has no value")
+    whole = sum(shares.values())
+    return [shares.get(name, 0.0) / whole / sizes[name] for name in strata]
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Adjust the p values of one table for their number (Holm 1979), in the order given."""
+    adjusted = [0.0] * len(ps)
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> Correlation:
+    """Correlate two rankings of the same things (Spearman).
+
+    The interval is Fisher's with the variance of Bonett and Wright, Psychometrika 65 (2000), 23-28;
+    (-1, 1) below four things.
+
+    Raises:
+        ValueError: The lists have different lengths.
+    """
+    from scipy.stats import spearmanr
+
+    n = len(list(zip(one, other, strict=True)))
+    if n < 2 or len(set(one)) < 2 or len(set(other)) < 2:
+        return Correlation(math.nan, -1.0, 1.0, n, 1.0)
+    value, p = map(float, spearmanr(one, other))
+    if n < 4 or abs(value) == 1:
+        return Correlation(value, -1.0, 1.0, n, p)
+    half = Z * math.sqrt((1 + value * value / 2) / (n - 3))
+    low, high = (math.tanh(math.atanh(value) + side) for side in (-half, half))
+    return Correlation(value, low, high, n, p)
 
 
 def mcnemar(treated: Sequence[bool], control: Sequence[bool]) -> float:
     """Return the exact two-sided p that the discordant pairs fall to both sides alike."""
+    from scipy.stats import binomtest
+
     pairs = list(zip(treated, control, strict=True))
     gained = sum(one and not other for one, other in pairs)
     lost = sum(other and not one for one, other in pairs)
-    discordant = gained + lost
-    tail = ways = 1
-    for fewer in range(min(gained, lost)):
-        ways = ways * (discordant - fewer) // (fewer + 1)
-        tail += ways
-    return min(1.0, 2 * tail / (1 << discordant))
+    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
@@ -189,43 +278,64 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 @cache
 def t_quantile(freedom: int) -> float:
     """Return the two-sided 95 % quantile of Student's t."""
-    low, high = Z, 13.0
-    while high - low > 1e-12:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _inside(middle, freedom) < LEVEL else (low, middle)
-    return high
+    from scipy.stats import t
+
+    return float(t.ppf((1 + LEVEL) / 2, freedom))
 
 
-def _inside(t: float, freedom: int) -> float:
-    """Return the chance that |T| < t (Abramowitz & Stegun 26.7.3 and 26.7.4)."""
-    angle = math.atan(t / math.sqrt(freedom))
-    odd = freedom % 2
-    term = math.cos(angle) if odd else 1.0
-    total = 0.0
-    for step in range(1 + odd, freedom, 2):
-        total += term
-        term *= math.cos(angle) ** 2 * step / (step + 1)
-    if odd:
-        return 2 / math.pi * (angle + math.sin(angle) * total)
-    return math.sin(angle) * total
+def _t_test(ratio: float, freedom: int) -> float:
+    from scipy.stats import t
+
+    return 2 * float(t.sf(abs(ratio), freedom))
 
 
-def _cluster_error(values: Sequence[float], clusters: Sequence[Hashable]) -> float:
-    """Return the standard error of the mean that lets the values of one cluster go together."""
-    mean = sum(values) / len(values)
-    totals: defaultdict[Hashable, float] = defaultdict(float)
-    for value, cluster in zip(values, clusters, strict=True):
-        totals[cluster] += value - mean
-    if len(totals) < 2:
-        return 0.0
-    spread = math.fsum(total**2 for total in totals.values()) * len(totals) / (len(totals) - 1)
-    error = math.sqrt(spread) / len(values)
+def _score_test(one: tuple[float, float], other: tuple[float, float]) -> float | None:
+    """Return the two-sided p of equal shares, each side of (successes, trials)."""
+    if not one[1] or not other[1]:
+        return None
+    pooled = (one[0] + other[0]) / (one[1] + other[1])
+    error = math.sqrt(pooled * (1 - pooled) * (1 / one[1] + 1 / other[1]))
+    if not error:
+        return 1.0
+    return 2 * NormalDist().cdf(-abs(one[0] / one[1] - other[0] / other[1]) / error)
+
+
+def _trials(share: Rate | Mean) -> tuple[float, float]:
+    """Return a share's successes and trials, effective ones where cases go together."""
+    if isinstance(share, Rate):
+        return share.k, share.n
+    return share.value * share.trials if share.n else 0.0, share.trials
+
+
+def _fewest(clusters: Sequence[Clusters], n: int) -> int:
+    """Count the clusters of the way that has the fewest; without any, each case is its own."""
+    return min((len(set(way)) for way in clusters), default=n)
+
+
+def _error(residuals: Sequence[float], clusters: Sequence[Clusters]) -> float:
+    """Return the standard error of a sum, given what each weighted case is off its mean by."""
+    ways = clusters or [range(len(residuals))]
+    squares = [_square(residuals, way) for way in ways]
+    total = squares[0]
+    if len(ways) == 2:
+        both = _square(residuals, list(zip(*ways, strict=True)))
+        total = max(squares[0] + squares[1] - both, *squares)  # the sum can fall below either
+    error = math.sqrt(total)
     return error if error > 1e-12 else 0.0
 
 
-def _paired_interval(pairs: Iterable[tuple[bool, bool, object]], weight: float = 1.0) -> Interval:
+def _square(residuals: Sequence[float], clusters: Clusters) -> float:
+    totals: defaultdict[Hashable, float] = defaultdict(float)
+    for residual, cluster in zip(residuals, clusters, strict=True):
+        totals[cluster] += residual
+    if len(totals) < 2:
+        return 0.0
+    return math.fsum(total**2 for total in totals.values()) * len(totals) / (len(totals) - 1)
+
+
+def _paired_interval(pairs: Iterable[tuple[bool, bool]], weight: float = 1.0) -> Interval:
     """Return Newcombe's interval; `weight` is how much of a pair each of them counts for."""
-    counts = Counter((bool(one), bool(other)) for one, other, _ in pairs)
+    counts = Counter((bool(one), bool(other)) for one, other in pairs)
     both, gained = weight * counts[True, True], weight * counts[True, False]
     lost, neither = weight * counts[False, True], weight * counts[False, False]
     n = both + gained + lost + neither
@@ -234,23 +344,25 @@ def _paired_interval(pairs: Iterable[tuple[bool, bool, object]], weight: float =
         product = max(product - n / 2, 0.0)  # his continuity correction
     sides = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
     correlation = product / math.sqrt(sides) if sides else 0.0
-    return _hybrid((both + gained, n), (both + lost, n), correlation)
+    return _hybrid(_share(both + gained, n), _share(both + lost, n), correlation)
 
 
-def _hybrid(
-    treated: tuple[float, float], control: tuple[float, float], correlation: float
-) -> Interval:
-    """Join two score intervals, each of (successes, trials), into one of their difference."""
-    if not treated[1] or not control[1]:
+def _share(k: float, n: float) -> Mean:
+    low, high = wilson(k, n)
+    return Mean(k / n if n else math.nan, low, high, round(n), round(n), n)
+
+
+def _hybrid(one: Rate | Mean, other: Rate | Mean, correlation: float) -> Interval:
+    """Join the intervals of two shares into one of their difference."""
+    if not one.n or not other.n:
         return -1.0, 1.0
-    one, other = treated[0] / treated[1], control[0] / control[1]
-    (one_low, one_high), (other_low, other_high) = wilson(*treated), wilson(*control)
 
     def reach(x: float, y: float) -> float:
         return math.sqrt(max(0.0, x * x - 2 * correlation * x * y + y * y))
 
-    low = one - other - reach(one - one_low, other_high - other)
-    high = one - other + reach(one_high - one, other - other_low)
+    value = one.value - other.value
+    low = value - reach(one.value - one.low, other.high - other.value)
+    high = value + reach(one.high - one.value, other.value - other.low)
     return low, high
 
 

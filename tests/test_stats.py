@@ -10,9 +10,11 @@ from collab.stats import (
     Rate,
     clustered_mean,
     difference,
+    holm,
     mcnemar,
     paired_effect,
     pass_at_k,
+    rank_correlation,
     t_quantile,
     wilson,
 )
@@ -84,7 +86,7 @@ def test_repeating_every_pair_does_not_narrow_the_interval() -> None:
     thrice = paired_effect(treated * 3, control * 3, list(range(50)) * 3)
     assert (thrice.n, thrice.clusters, thrice.value) == (150, 50, once.value)
     assert thrice.high - thrice.low == pytest.approx(once.high - once.low, rel=0.1)
-    assert thrice.test == "cluster-robust t"
+    assert thrice.test == "cluster t"
 
 
 def test_the_cluster_robust_interval_equals_one_computed_by_hand() -> None:
@@ -154,13 +156,75 @@ def test_pass_at_k_needs_k_draws() -> None:
         pass_at_k(4, 1, 5)
 
 
-def test_a_mean_of_single_values_has_the_textbook_interval() -> None:
-    values = [0.0, 0.25, 0.5, 1.0]
-    mean = clustered_mean(values, range(4))
-    error = math.sqrt(sum((value - 0.4375) ** 2 for value in values) / 3 / 4)
-    assert mean.value == 0.4375
-    assert mean.high == pytest.approx(min(1.0, 0.4375 + 3.182446 * error))
-    assert mean.low == pytest.approx(max(0.0, 0.4375 - 3.182446 * error))
+def test_a_mean_of_single_values_has_wilsons_interval_at_t_quantiles() -> None:
+    outcomes = [1.0] * 12 + [0.0] * 28
+    mean = clustered_mean(outcomes, range(40))
+    assert mean.trials == pytest.approx(39)  # the unbiased variance divides by n - 1
+    assert (mean.low, mean.high) == pytest.approx(wilson(0.3 * 39, 39, t_quantile(39)))
+
+
+def test_a_cluster_of_equal_draws_counts_as_one_trial() -> None:
+    outcomes = [float(index % 3 == 0) for index in range(30) for _ in range(8)]
+    clusters = [index for index in range(30) for _ in range(8)]
+    mean = clustered_mean(outcomes, clusters)
+    assert (mean.n, mean.clusters) == (240, 30)
+    assert mean.trials == pytest.approx(29)
+
+
+def test_two_ways_of_clustering_widen_what_either_alone_gives() -> None:
+    rng = Random(3)
+    hard = [rng.random() for _ in range(20)]
+    cruel = [rng.random() for _ in range(10)]
+    cells = [(q, d) for q in range(20) for d in range(10)]
+    outcomes = [float(hard[q] + cruel[d] > 1) for q, d in cells]
+    questions, traces = [q for q, _ in cells], [d for _, d in cells]
+    both = clustered_mean(outcomes, questions, traces)
+    assert both.trials < min(
+        clustered_mean(outcomes, questions).trials, clustered_mean(outcomes, traces).trials
+    )
+    assert both.clusters == 10
+    turned = clustered_mean(outcomes, traces, questions)
+    assert (turned.low, turned.high) == pytest.approx((both.low, both.high))
+
+
+def test_a_macro_average_gives_each_stratum_the_same_weight() -> None:
+    outcomes, strata = [1.0] * 90 + [0.0] * 10 + [1.0, 0.0], ["large"] * 100 + ["small"] * 2
+    macro = clustered_mean(outcomes, range(102), strata=strata)
+    assert macro.value == pytest.approx((0.9 + 0.5) / 2)
+    assert macro.trials < 10  # the small one decides how sure it is
+    assert clustered_mean(outcomes, range(102)).value == pytest.approx(91 / 102)
+
+
+def test_a_standardised_mean_weighs_strata_as_the_standard_does() -> None:
+    outcomes, solved = [1.0, 0.0, 1.0, 1.0], [1, 1, 8, 8]
+    mean = clustered_mean(outcomes, range(4), strata=solved, standard={1: 3, 8: 1})
+    assert mean.value == pytest.approx(0.75 * 0.5 + 0.25 * 1)
+    with pytest.raises(ValueError, match="stratum 4 of the standard has no value"):
+        clustered_mean(outcomes, range(4), strata=solved, standard={1: 1, 4: 1})
+
+
+def test_holm_adjusts_as_in_the_textbook() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_a_rank_correlation_has_its_interval() -> None:
+    found = rank_correlation(range(10), [0, 2, 1, 4, 3, 6, 5, 8, 7, 9])
+    assert found.value == pytest.approx(1 - 6 * 8 / 990)
+    half = 1.959964 * math.sqrt((1 + found.value**2 / 2) / 7)
+    assert found.low == pytest.approx(math.tanh(math.atanh(found.value) - half))
+    assert found.p < 0.001
+    few = rank_correlation([1, 2, 3], [1, 3, 2])
+    assert (few.low, few.high) == (-1, 1)
+    assert math.isnan(rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).value)
+
+
+def test_a_difference_of_equal_rates_is_tested_at_the_published_n() -> None:
+    apart = difference(Rate(121, 200), Rate(88, 200))
+    assert apart.p == pytest.approx(0.000955, abs=1e-6)
+    assert difference(Rate(0, 9), Rate(0, 9)).p == 1
+    assert difference(Rate(1, 2), Rate(0, 0)).p is None
 
 
 def test_a_mean_of_equal_clusters_is_as_sure_as_one_trial_each() -> None:
@@ -171,7 +235,7 @@ def test_a_mean_of_equal_clusters_is_as_sure_as_one_trial_each() -> None:
 def test_numbers_are_written_with_their_doubt() -> None:
     assert str(Rate(64, 100)) == "64.0 % [54.2, 72.7] (n=100)"
     assert str(clustered_mean([0.0, 1.0, 1.0, 1.0], "aabb")).endswith("(n=4, 2 clusters)")
-    assert str(difference(Rate(9, 10), Rate(3, 10))) == "+60.0 pp [+17.1, +80.9] (n=20)"
+    assert str(difference(Rate(9, 10), Rate(3, 10))) == "+60.0 pp [+17.1, +80.9] (n=20, p=0.006)"
 
 
 def test_nothing_counted_is_written_as_a_dash() -> None:
