@@ -6,6 +6,7 @@ travels further: what leaves here are pydantic values.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +32,9 @@ from collab.settings import Settings
 Target = dict[str, Any]  # any: the settings of a class that only instantiation knows
 ADDRESS = frozenset({"base_url", "uds", "api_key_env", "launch", "limits", "served"})
 """What of a model's settings is where it is, not what it is."""
+HIDDEN = "***"
+SECRET = re.compile(r"(key|token|secret|password)$", re.IGNORECASE)
+PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*@")
 
 
 class ModelConfig(Sampling):
@@ -109,6 +113,12 @@ class RunConfig(Settings):
     replicate: int = Field(default=0, ge=0)
     concurrency: int = Field(default=64, ge=1)
 
+    def told(self) -> dict[str, Any]:  # any: JSON
+        """Return all of it for a manifest, which holds no secret."""
+        told = _hide(self.model_dump(mode="json"))
+        assert isinstance(told, dict)
+        return told
+
     def decides(self) -> dict[str, Any]:  # any: JSON
         """Return what decides the numbers: neither addresses nor places nor speed."""
         plain = self.model_dump(
@@ -120,6 +130,21 @@ class RunConfig(Settings):
             for seat, model in plain["team"].items()
         }
         return plain
+
+
+def _hide(value: object, key: str = "") -> object:
+    """Put `HIDDEN` where a secret stands: a URL's password, a variable that is called a key."""
+    match value:
+        case dict():
+            return {name: _hide(inner, name) for name, inner in value.items()}
+        case list():
+            return [_hide(inner, key) for inner in value]
+        case str() if SECRET.search(key):
+            return HIDDEN
+        case str():
+            return PASSWORD.sub(rf"\g<1>{HIDDEN}@", value)
+        case _:
+            return value
 
 
 class Built(BaseModel):

@@ -1,36 +1,63 @@
 """A run's folder: what was decided goes in whole, what happens goes in line by line.
 
-The manifest is written once; entering a folder again checks that what decides the numbers is the
-same. A finished episode is one line, flushed; a torn last line is dropped and its episode owed
-again.
+The manifest says what decides the numbers; entering a folder again checks that it is the same. A
+finished episode is one line, and its score another, which says where the episode's begins: so a
+long run is opened by its scores alone.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from collab.engine import Episode
+from collab.engine import Case, Episode
 from collab.errors import RunError
+from collab.holder import Holder, held, now
+from collab.lines import Lines, Plain, line_of, written
 from collab.scenario import Score
-from collab.trajectory import Event, Trajectory
+from collab.trajectory import Event, Question, Trajectory
 
-Plain = dict[str, Any]  # any: JSON as it stands in a file
+PACKAGES = ("collab", "openai", "pydantic", "hydra-core", "math-verify", "numpy", "tokenizers")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a run stands, for whoever looks at it from outside."""
+
+    title: str
+    by: str
+    """The label that makes the rows of its table."""
+    cases: int | None = None
+    """How many there are; None while that is not known."""
+    notes: Sequence[str] = ()
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """The error of each case, or question of a bank, that could not be played."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the episode of a score begins (bytes)."""
+
+    case: str
+    at: int
+
+
 _EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[Event])
 _SCORE: TypeAdapter[Score] = TypeAdapter(Score)
-PACKAGES = ("collab", "openai", "pydantic", "hydra-core", "math-verify", "numpy", "tokenizers")
+_QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
+_STANDING: TypeAdapter[Standing] = TypeAdapter(Standing)
+_PLACE: TypeAdapter[_Place] = TypeAdapter(_Place)
 
 
 def digest(decides: Mapping[str, Any]) -> str:
@@ -44,27 +71,30 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._episodes = Lines(path / "episodes.jsonl")
+        self._scores = Lines(path / "scores.jsonl")
+        self._questions = Lines(path / "questions.jsonl")
 
     @classmethod
     @contextmanager
-    def enter(cls, path: Path, decides: Plain, start: Plain) -> Iterator[RunFolder]:
+    def enter(
+        cls, path: Path, decides: Plain, start: Plain, config: Plain | None = None
+    ) -> Iterator[RunFolder]:
         """Lock a folder for writing; make it where it is new.
 
         Args:
             path: The folder.
             decides: What decides the numbers: it must equal the manifest's.
             start: What is noted of this start (versions and host are added).
+            config: The whole config with its places and addresses, for verbs that go on from it.
 
         Raises:
             RunError: Another process writes there, or `decides` differs; the message lists the
-            keys.
+                keys.
         """
-        folder = cls(path)
-        with _written(path):
-            path.mkdir(parents=True, exist_ok=True)
-        with folder._locked():
-            folder.write(".writer", f"{_who()}: {start.get('command', '')}")
-            folder._open(decides, start)
+        with held(path, start.get("command", "")):
+            folder = cls(path)
+            folder._open(decides, start, config or {})
             yield folder
 
     @property
@@ -85,150 +115,127 @@ class RunFolder:
             ) from None
         return manifest
 
+    @property
+    def holder(self) -> Holder | None:
+        """The process that writes here now."""
+        return Holder.of(self.path)
+
+    @property
+    def standing(self) -> Standing | None:
+        """How the run stood when it last said so."""
+        with suppress(OSError, ValidationError):
+            return _STANDING.validate_json((self.path / "standing.json").read_bytes())
+        return None
+
+    def stands(self, standing: Standing) -> None:
+        """Note how the run stands."""
+        text = json.dumps(_STANDING.dump_python(standing), indent=2, ensure_ascii=False)
+        self.write("standing.json", text + "\n")
+
+    def questions(self) -> dict[str, Question]:
+        """Return what is asked, by id."""
+        return {question.id: question for question in self._questions.values(_QUESTION)}
+
+    def ask(self, questions: Iterable[Question]) -> None:
+        """Note what is asked, once for all episodes."""
+        rows = (_QUESTION.dump_python(question, mode="json") for question in questions)
+        self.write(self._questions.path.name, "".join(map(line_of, rows)))
+
+    def finished(self) -> dict[str, int]:
+        """Map the cases that have an episode and a score to the byte where the episode begins."""
+        places = {place.case: place.at for place in self._scores.values(_PLACE)}
+        wanted = {case: (at, _begin(case)) for case, at in places.items()}
+        return {case: places[case] for case in self._episodes.found(wanted)}
+
     def episodes(self) -> Iterator[tuple[Episode, Plain]]:
         """Yield the finished episodes, each with the row that it was read from.
 
         A case that was played again after a stop comes once: its last line counts.
         """
-        last = {row["case"]: nth for nth, row in enumerate(self._rows("episodes.jsonl"))}
-        for nth, row in enumerate(self._rows("episodes.jsonl")):
-            if last[row["case"]] != nth:
-                continue
-            trajectory = Trajectory.replay(_EVENTS.validate_python(row["log"]))
-            yield (
-                Episode(row["case"], trajectory, row["finish"], row["sampled"], row["stored"]),
-                row,
-            )
+        return map(self._episode, self.finished().values())
 
-    def finished(self) -> set[str]:
-        """Return the cases whose episode and score are both there."""
-        played = {row["case"] for row in self._rows("episodes.jsonl")}
-        return played & {row["case"] for row in self._rows("scores.jsonl")}
+    def episode(self, case: str) -> tuple[Episode, Plain]:
+        """Return a case's finished episode with its row.
+
+        Raises:
+            RunError: There is none.
+        """
+        finished = self.finished()
+        if case not in finished:
+            raise RunError(f"{str(self.path)!r} has no episode {case!r}")
+        return self._episode(finished[case])
 
     def scores(self) -> dict[str, Score]:
         """Return the scores by case; the last line of a case counts."""
-        scores = (_SCORE.validate_python(row) for row in self._rows("scores.jsonl"))
-        return {score.case: score for score in scores}
+        return {score.case: score for score in self._scores.values(_SCORE)}
 
-    def add(self, episode: Episode, case: Plain, score: Score) -> None:
-        """Append a finished episode with its score; the score's line comes last."""
+    def add(self, episode: Episode, case: Case, score: Score) -> None:
+        """Append a finished episode, then its score.
+
+        Raises:
+            RunError: One of them cannot be written.
+        """
         row = {
             "case": episode.case,
-            **case,
+            "question": case.question.id,
+            "policy": type(case.policy).__name__,
+            "labels": dict(case.labels),
+            "rival": case.rival,
             "finish": episode.finish,
             "sampled": episode.sampled,
             "stored": episode.stored,
             "log": _EVENTS.dump_python(list(episode.trajectory.log), mode="json"),
         }
-        self._append("episodes.jsonl", row)
-        self._append("scores.jsonl", _SCORE.dump_python(score, mode="json"))
+        at = self._episodes.append(row)
+        self._scores.append({"at": at, **_SCORE.dump_python(score, mode="json")})
 
     def write(self, name: str, text: str) -> None:
-        """Write a whole file, so that nobody ever reads half of it."""
+        """Write a whole file, so that nobody ever reads half of it.
+
+        Raises:
+            RunError: It cannot be written; what was there stays.
+        """
         aside = self.path / f".{name}.new"
-        with _written(self.path / name):
+        with written(self.path / name):
             with aside.open("w", encoding="utf-8", errors="surrogatepass") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(aside, self.path / name)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Be the only one who writes here.
-
-        Raises:
-            RunError: Somebody else is; the message says who.
-        """
-        lock = FileLock(self.path / ".lock", timeout=0)
-        try:
-            with _written(self.path):
-                lock.acquire()
-        except Timeout:
-            writer = self.path / ".writer"
-            who = writer.read_text(encoding="utf-8") if writer.exists() else "another process"
-            raise RunError(f"{str(self.path)!r} is being written by {who}; wait for it") from None
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def _open(self, decides: Plain, start: Plain) -> None:
+    def _open(self, decides: Plain, start: Plain, config: Plain) -> None:
         decides = json.loads(json.dumps(decides, default=str))
         here = self.path / "manifest.json"
         new: Plain = {"decides": decides, "starts": []}
         manifest = self.manifest if here.exists() else new
         if manifest["decides"] != decides:
-            keys = ", ".join(sorted(_differing(manifest["decides"], decides)))
+            keys = ", ".join(sorted(differing(manifest["decides"], decides)))
             raise RunError(
                 f"{str(self.path)!r} holds a run with other settings: {keys}. "
                 "Give this run another name=, or move the folder away"
             )
+        manifest["config"] = config
         manifest["starts"].append({**start, **_circumstances()})
-        self.write("manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-        for name in ("episodes.jsonl", "scores.jsonl"):
-            _drop_torn_line(self.path / name)
+        text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
+        self.write("manifest.json", text + "\n")
+        self._episodes.mend()
+        self._scores.mend()
 
-    def _rows(self, name: str) -> Iterator[Plain]:
-        path = self.path / name
-        if not path.exists():
-            return
-        with path.open("rb") as file:  # bytes: a torn line may end inside a character
-            for number, line in enumerate(file, 1):
-                if line.endswith(b"\n"):
-                    yield _row(line, f"{str(path)!r}, line {number}")
-
-    def _append(self, name: str, row: Plain) -> None:
-        line = json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n"
-        path = self.path / name
-        with _written(path), path.open("ab", buffering=0) as file:
-            end = file.tell()
-            try:
-                _write_all(file, line.encode("utf-8", "surrogatepass"))
-            except OSError:
-                file.truncate(end)  # nothing may come behind half a line
-                raise
+    def _episode(self, at: int) -> tuple[Episode, Plain]:
+        row = self._episodes.row(at)
+        trajectory = Trajectory.replay(_EVENTS.validate_python(row["log"]))
+        return Episode(row["case"], trajectory, row["finish"], row["sampled"], row["stored"]), row
 
 
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """Turn what a disk says into the one error that stops a run."""
-    try:
-        yield
-    except Timeout:
-        raise
-    except OSError as error:
-        raise RunError(
-            f"cannot write {str(path)!r}: {error.strerror or error}; what was sampled is in the "
-            "store, and the same command goes on once there is space and permission"
-        ) from None
-
-
-def _write_all(file: io.FileIO, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def _row(line: bytes, where: str) -> Plain:
-    try:
-        row: Plain = json.loads(line)
-    except ValueError as error:
-        raise RunError(
-            f"{where}: damaged ({error}); take the line out, and its episode is played again"
-        ) from None
-    return row
-
-
-def _who() -> str:
-    now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-    return f"process {os.getpid()} on {platform.node()} since {now}"
+def _begin(case: str) -> bytes:
+    """Return how the line of a case's episode begins."""
+    return line_of({"case": case}).rstrip("}\n").encode("utf-8", "surrogatepass") + b","
 
 
 def _circumstances() -> Plain:
     return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "host": platform.node(),
+        "at": now(),
+        "host": socket.gethostname(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
     }
@@ -241,21 +248,11 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Cut a file back to its last whole line."""
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(path, whole)
-
-
-def _differing(one: object, other: object, key: str = "") -> Iterator[str]:
+def differing(one: object, other: object, key: str = "") -> Iterator[str]:
     """Yield the dotted keys in which two plain values differ."""
     if isinstance(one, dict) and isinstance(other, dict):
         for name in one.keys() | other.keys():
             inner = f"{key}.{name}" if key else str(name)
-            yield from _differing(one.get(name), other.get(name), inner)
+            yield from differing(one.get(name), other.get(name), inner)
     elif one != other:
         yield f"{key} ({one!r} there, {other!r} here)"

@@ -113,6 +113,8 @@ class Result:
     """What the scenario says of its cases."""
     failures: Mapping[str, str] = field(default_factory=dict)
     """The error of each case, or question of a bank, that could not be played."""
+    cases: int = 0
+    """How many there are."""
 
 
 async def run(setup: Setup, folder: RunFolder, stages: Stages) -> Result:
@@ -132,7 +134,7 @@ async def run(setup: Setup, folder: RunFolder, stages: Stages) -> Result:
         async for case in cases.owed():
             with noting(case.id, failures):
                 episode, score = await _play_and_grade(setup, case)
-                folder.add(episode, describe(case), score)
+                folder.add(episode, case, score)
             stages.step(EPISODES)
 
     try:
@@ -145,7 +147,7 @@ async def run(setup: Setup, folder: RunFolder, stages: Stages) -> Result:
         raise first_of(errors) from None
     scores = folder.scores()
     in_order = [scores[case] for case in cases.ids if case in scores]
-    return Result(in_order, cases.notes, failures)
+    return Result(in_order, cases.notes, failures, len(cases.ids))
 
 
 @dataclass
@@ -308,17 +310,6 @@ async def _said(grader: Grader, question: Question, rival: str | None, answer: s
         return (await grader.grade(replace(question, answer=rival), answer)).verdict == "correct"
     except GradingError:  # what the distractor said is no readable answer, so nobody can say it
         return False
-
-
-def describe(case: Case) -> dict[str, object]:
-    """Return the part of a case that its episode's row keeps."""
-    return {
-        "question": case.question.id,
-        "asked": [{"role": m.role, "content": m.content} for m in case.question.messages],
-        "answer": case.question.answer,
-        "policy": type(case.policy).__name__,
-        "labels": dict(case.labels),
-    }
 
 
 async def each(

@@ -1,21 +1,33 @@
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collab.engine import Episode
+from collab.engine import Case, Episode
 from collab.errors import RunError
-from collab.folder import RunFolder, digest
+from collab.folder import RunFolder, Standing, digest
 from collab.scenario import Score
-from collab.trajectory import Closed, Ended, Trajectory, Unit, Wrote
+from collab.trajectory import (
+    Closed,
+    Ended,
+    Message,
+    Question,
+    Trajectory,
+    Unit,
+    Wrote,
+)
+from collab.trajectory import Tests as Checks
+from policies.solo import Solo
 
 DECIDES = {"budget": 300, "team": {"main": {"id": "plain"}}}
 JSON = st.recursive(
@@ -39,8 +51,11 @@ def score(case: str) -> Score:
     return Score(case, "q", "correct", {"at": 0.2, "arm": "steer"}, extracted=f"«{case}»")
 
 
+ASKED = Question("q", (Message("user", "3 + 4?"),), "7", labels={"level": "easy"})
+
+
 def add(folder: RunFolder, case: str) -> None:
-    folder.add(episode(case), {"question": "q", "asked": [], "answer": "7"}, score(case))
+    folder.add(episode(case), Case(case, ASKED, Solo(), labels={"at": 0.2}, rival="9"), score(case))
 
 
 def play(path: Path, cases: Sequence[str]) -> dict[str, Score]:
@@ -117,9 +132,25 @@ def test_an_episode_comes_back_as_it_was(tmp_path: Path) -> None:
         add(folder, "b")
     read = RunFolder(tmp_path / "run")
     assert [one for one, _ in read.episodes()] == [episode("a"), episode("b")]
-    assert [row["answer"] for _, row in read.episodes()] == ["7", "7"]
+    assert read.episode("b")[0] == episode("b")
     assert read.scores() == {"a": score("a"), "b": score("b")}
-    assert read.finished() == {"a", "b"}
+    assert set(read.finished()) == {"a", "b"}
+    with pytest.raises(RunError, match="has no episode 'c'"):
+        read.episode("c")
+
+
+def test_an_episodes_row_says_what_case_it_is(tmp_path: Path) -> None:
+    play(tmp_path, "a")
+    (row,) = (row for _, row in RunFolder(tmp_path).episodes())
+    told = {"question": "q", "policy": "Solo", "labels": {"at": 0.2}, "rival": "9"}
+    assert {key: row[key] for key in told} == told
+
+
+def test_a_question_comes_back_as_it_was(tmp_path: Path) -> None:
+    odd = replace(ASKED, id="r", options=("half \ud83d", "two"), tests=Checks({"base": "assert 1"}))
+    with RunFolder.enter(tmp_path, DECIDES, {}) as folder:
+        folder.ask([ASKED, odd])
+    assert RunFolder(tmp_path).questions() == {"q": ASKED, "r": odd}
 
 
 @settings(max_examples=40)
@@ -138,7 +169,32 @@ def test_cut_at_any_byte_a_run_ends_with_the_same_scores(
     ]
     assert play(path, "abc") == whole
     assert sorted(one.case for one, _ in torn.episodes()) == ["a", "b", "c"]
-    assert torn.finished() == {"a", "b", "c"}
+    assert set(torn.finished()) == {"a", "b", "c"}
+
+
+def test_an_episode_without_its_score_is_played_again_and_comes_once(tmp_path: Path) -> None:
+    play(tmp_path / "run", "ab")
+    scores = tmp_path / "run" / "scores.jsonl"
+    scores.write_text(scores.read_text().splitlines()[0] + "\n")
+    assert RunFolder(tmp_path / "run").finished().keys() == {"a"}
+    play(tmp_path / "run", "ab")
+    assert [one.case for one, _ in RunFolder(tmp_path / "run").episodes()] == ["a", "b"]
+
+
+def test_a_score_whose_episode_was_lost_counts_for_nothing_whatever_grew_there_since(
+    tmp_path: Path,
+) -> None:
+    play(tmp_path, "abc")
+    episodes = tmp_path / "episodes.jsonl"
+    lines = episodes.read_bytes().splitlines(keepends=True)
+    episodes.write_bytes(b"")
+    with RunFolder.enter(tmp_path, DECIDES, {}) as folder:
+        assert not folder.finished()
+        for _ in range(2):  # as long as what was lost, and of another case
+            add(folder, "d")
+        assert folder.finished().keys() == {"d"}
+    assert len(episodes.read_bytes()) > len(lines[0])
+    assert [one.case for one, _ in RunFolder(tmp_path).episodes()] == ["d"]
 
 
 @settings(max_examples=20)
@@ -154,13 +210,25 @@ def test_a_manifest_cut_at_any_byte_is_whole_or_refused(
         assert play(path, "ab") == whole
 
 
-def test_a_damaged_line_within_a_file_is_named(tmp_path: Path) -> None:
-    play(tmp_path, "abc")
-    scores = tmp_path / "scores.jsonl"
-    first, second, third = scores.read_bytes().splitlines(keepends=True)
-    scores.write_bytes(first + second[:9] + b"\n" + third)
-    with pytest.raises(RunError, match=r"scores\.jsonl', line 2: damaged .* take the line out"):
-        play(tmp_path, "abc")
+@pytest.mark.parametrize("name", ["scores.jsonl", "questions.jsonl"])
+@pytest.mark.parametrize("junk", [b"\0\0\0\n", b"[]\n"])
+def test_a_damaged_line_within_a_file_is_named(tmp_path: Path, name: str, junk: bytes) -> None:
+    with RunFolder.enter(tmp_path, DECIDES, {}) as folder:
+        folder.ask([ASKED])
+        add(folder, "a")
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes() + junk)
+    with pytest.raises(RunError, match=rf"{name}', line 2: damaged .* take the line out"):
+        _ = RunFolder(tmp_path).questions(), RunFolder(tmp_path).finished()
+
+
+def test_a_damaged_episode_is_named(tmp_path: Path) -> None:
+    play(tmp_path, "ab")
+    episodes = tmp_path / "episodes.jsonl"
+    first, second = episodes.read_bytes().splitlines(keepends=True)
+    episodes.write_bytes(first + b'{"case":"b",' + second[20:])
+    with pytest.raises(RunError, match=rf"episodes\.jsonl', at byte {len(first)}: damaged"):
+        list(RunFolder(tmp_path).episodes())
 
 
 def test_a_full_disk_stops_the_run_before_a_line_comes_behind_half_a_one(tmp_path: Path) -> None:
@@ -169,29 +237,53 @@ def test_a_full_disk_stops_the_run_before_a_line_comes_behind_half_a_one(tmp_pat
     size = (tmp_path / "run" / "episodes.jsonl").stat().st_size
     with RunFolder.enter(tmp_path / "run", DECIDES, {}) as folder, files_up_to(size + 9):
         for _ in range(2):
-            with pytest.raises(
-                RunError, match=r"episodes\.jsonl': File too large; what was sampled"
-            ):
+            with pytest.raises(RunError, match=r"episodes\.jsonl': .*; what was sampled is in"):
                 add(folder, "b")
     assert (tmp_path / "run" / "episodes.jsonl").stat().st_size == size
     assert play(tmp_path / "run", "ab") == whole
 
 
-def test_an_episode_without_its_score_is_played_again_and_comes_once(tmp_path: Path) -> None:
-    play(tmp_path / "run", "ab")
-    scores = tmp_path / "run" / "scores.jsonl"
-    scores.write_text(scores.read_text().splitlines()[0] + "\n")
-    assert RunFolder(tmp_path / "run").finished() == {"a"}
-    play(tmp_path / "run", "ab")
-    assert [one.case for one, _ in RunFolder(tmp_path / "run").episodes()] == ["a", "b"]
+def test_a_full_disk_leaves_the_manifest_as_it_was(tmp_path: Path) -> None:
+    whole = play(tmp_path, "a")
+    with files_up_to(9):
+        refuse_entry(tmp_path, r"cannot write .*manifest\.json'")
+    assert play(tmp_path, "a") == whole
 
 
 def test_a_second_writer_in_the_same_process_is_refused(tmp_path: Path) -> None:
     with RunFolder.enter(tmp_path, DECIDES, {"command": "collab run name=first"}):
-        said = refuse_entry(tmp_path, f"is being written by process {os.getpid()} on ")
+        said = refuse_entry(tmp_path, f"is being written by process {os.getpid()} on .* since 20")
         assert said.endswith(": collab run name=first; wait for it")
     with RunFolder.enter(tmp_path, DECIDES, {}) as folder:
         add(folder, "a")
+
+
+def test_a_dead_writer_holds_nothing(tmp_path: Path) -> None:
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with RunFolder.enter(tmp_path, DECIDES, {}) as folder:
+        assert folder.holder is not None
+        assert folder.holder.pid == os.getpid()
+        told = (tmp_path / ".holder").read_text()
+    assert folder.holder is None
+    (tmp_path / ".holder").write_text(told.replace(str(os.getpid()), gone.stdout.strip()))
+    assert folder.holder is None
+    (tmp_path / ".holder").write_text(told.replace(socket.gethostname(), "elsewhere"))
+    assert str(folder.holder).startswith(f"process {os.getpid()} on elsewhere since 20")
+
+
+def test_how_a_run_stands_comes_back(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.standing is None
+    standing = Standing("Solo · main x", "level", 4, ["2 left out"], {"q/main": "no reply"})
+    folder.stands(standing)
+    assert folder.standing == standing
+    (tmp_path / "standing.json").write_text("{")
+    assert folder.standing is None
 
 
 def test_a_second_process_cannot_write_to_the_folder(tmp_path: Path) -> None:
@@ -271,5 +363,6 @@ def test_any_text_of_a_model_can_be_kept(tmp_path: Path) -> None:
     odd = 'half \ud83d, \u2028 line, \x1b[31m, \x00, "quoted"\r\n'
     one = Episode("a", Trajectory().add(Wrote(Unit("main", odd, "generated"))), "answered")
     with RunFolder.enter(tmp_path, DECIDES, {}) as folder:
-        folder.add(one, {"question": "q"}, score("a"))
+        folder.add(one, Case("a", ASKED, Solo()), replace(score("a"), extracted=odd))
         assert [read for read, _ in folder.episodes()] == [one]
+        assert folder.scores()["a"].extracted == odd

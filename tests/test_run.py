@@ -20,7 +20,7 @@ from collab.folder import RunFolder
 from collab.grading.maths import MathsGrader, MathsSettings
 from collab.policy import Policy
 from collab.reasoner import Model, Recorded
-from collab.run import Result, Setup, describe, each, grade, run
+from collab.run import Result, Setup, each, grade, run
 from collab.sampling import Generation, Request, Sampling
 from collab.scenario import Bank, Plan, Scenario, ranked
 from collab.scenarios.collaboration import Collaboration
@@ -375,16 +375,6 @@ async def test_an_open_thought_is_not_graded(grader: MathsGrader) -> None:
 
 async def test_a_question_without_a_known_answer_has_no_answer(grader: MathsGrader) -> None:
     assert (await grade(grader, case(None), played("answered", "1"))).verdict == "no answer"
-
-
-def test_a_row_says_what_was_asked_and_known() -> None:
-    assert describe(case()) == {
-        "question": "q",
-        "asked": [{"role": "user", "content": "q?"}],
-        "answer": "1",
-        "policy": "Solo",
-        "labels": {"at": 0.2},
-    }
 
 
 async def test_no_more_than_the_allowed_number_is_under_way() -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import hydra
@@ -20,7 +21,7 @@ from collab.cli.compose import CONF, one_line
 from collab.cli.session import decides, opened
 from collab.config import Built, build, read
 from collab.errors import CollabError, ConfigError
-from collab.folder import RunFolder, digest
+from collab.folder import RunFolder, Standing, digest
 from collab.plugins import open_doors
 from collab.report.live import Live
 from collab.report.tables import print_whole, summary
@@ -109,11 +110,17 @@ async def play(built: Built, console: Console) -> int:
     """Play a built config in its folder, print its table, and return how many cases failed."""
     deciding = decides(built)
     path = place(built, deciding)
-    with RunFolder.enter(path, deciding, {"command": " ".join(sys.argv)}) as folder, _log_to(path):
+    start = {"command": " ".join(sys.argv)}
+    standing = Standing(_title(built), built.scenario.by)
+    with RunFolder.enter(path, deciding, start, built.config.told()) as folder, _log_to(path):
+        folder.stands(folder.standing or standing)
         async with opened(built, logs=path / "servers") as (setup, store):
+            folder.ask(setup.questions)
             with Live(console) as live:
                 result = await run(setup, folder, live)
-    _tell(built, result, store, path, console)
+        standing = replace(standing, cases=result.cases, notes=result.notes)
+        folder.stands(replace(standing, failures=result.failures))
+    _tell(standing, result, store, path, console)
     return len(result.failures)
 
 
@@ -124,13 +131,16 @@ def place(built: Built, deciding: dict[str, object]) -> Path:
     return config.runs / config.name / f"{scenario}-{policy}-{digest(deciding)}"
 
 
-def _tell(built: Built, result: Result, store: Store, path: Path, console: Console) -> None:
+def _title(built: Built) -> str:
     team = ", ".join(
         f"{seat} {model.id}" for seat, model in built.config.team.items() if model.kind == "model"
     )
-    title = f"{type(built.scenario).__name__} · {team}"
+    return f"{type(built.scenario).__name__} · {team}"
+
+
+def _tell(standing: Standing, result: Result, store: Store, path: Path, console: Console) -> None:
     console.print()
-    print_whole(console, summary(title, built.scenario.by, result.scores, result.notes))
+    print_whole(console, summary(standing.title, standing.by, result.scores, result.notes))
     for case, error in list(result.failures.items())[:3]:
         console.print(safe(f"failed: {case}: {error}"), style="red", markup=False)
     if len(result.failures) > 3:

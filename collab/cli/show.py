@@ -9,12 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from collab.engine import Episode
 from collab.errors import RunError
-from collab.folder import Plain, RunFolder
+from collab.folder import RunFolder
 from collab.report.tables import print_whole
-from collab.report.trajectory import question_of, safe, shown
-from collab.scenario import Score
+from collab.report.trajectory import asked, safe, shown
 
 
 def main(argv: list[str]) -> int:
@@ -23,32 +21,28 @@ def main(argv: list[str]) -> int:
     parser.add_argument("run", type=Path, help="the run's folder")
     parser.add_argument("episode", nargs="?", help="the case's id, or a part that only it has")
     parser.add_argument("--limit", type=int, default=40, help="episodes to list (default: 40)")
-    asked = parser.parse_args(argv)
-    folder = RunFolder(asked.run)
+    words = parser.parse_args(argv)
+    folder = RunFolder(words.run)
     _ = folder.manifest
     console = Console()
-    if asked.episode is None:
-        _list(folder, asked.limit, console)
+    if words.episode is None:
+        _list(folder, words.limit, console)
     else:
-        _show(*find(folder, asked.episode), folder.scores(), console)
+        _show(folder, find(folder, words.episode), console)
     return 0
 
 
-def find(folder: RunFolder, wanted: str) -> tuple[Episode, Plain]:
-    """Return the episode whose id is, or alone contains, `wanted`.
+def find(folder: RunFolder, wanted: str) -> str:
+    """Return the case whose id is, or alone contains, `wanted`.
 
     Raises:
         RunError: None is, or several are; the message names some.
     """
-    near: list[tuple[Episode, Plain]] = []
-    for episode, row in folder.episodes():
-        if episode.case == wanted:
-            return episode, row
-        if wanted in episode.case:
-            near.append((episode, row))
-    if len(near) == 1:
-        return near[0]
-    some = ", ".join(repr(episode.case) for episode, _ in near[:5])
+    cases = folder.finished()
+    near = [case for case in cases if wanted in case]
+    if wanted in cases or len(near) == 1:
+        return wanted if wanted in cases else near[0]
+    some = ", ".join(map(repr, near[:5]))
     said = f"{len(near)} episodes have it, such as {some}" if near else "no episode has it"
     raise RunError(f"{wanted!r} names no one episode of {str(folder.path)!r}: {said}")
 
@@ -66,11 +60,11 @@ def _list(folder: RunFolder, limit: int, console: Console) -> None:
         console.print(f"… and {len(scores) - limit} more (--limit)", style="dim")
 
 
-def _show(episode: Episode, row: Plain, scores: dict[str, Score], console: Console) -> None:
-    console.print(safe(episode.case), style="bold", markup=False, highlight=False)
-    console.print(question_of(row["asked"]))
+def _show(folder: RunFolder, case: str, console: Console) -> None:
+    episode, row = folder.episode(case)
+    question, score = folder.questions()[row["question"]], folder.scores()[case]
+    console.print(safe(case), style="bold", markup=False, highlight=False)
+    console.print(asked(question.messages))
     console.print(shown(episode.trajectory))
-    score = scores.get(episode.case)
-    if score is not None:
-        said = f"{score.verdict} (given {score.extracted!r}, known answer {row['answer']!r})"
-        console.print(safe(said), style="bold", markup=False, highlight=False)
+    said = f"{score.verdict} (given {score.extracted!r}, known answer {question.answer!r})"
+    console.print(safe(said), style="bold", markup=False, highlight=False)

@@ -18,6 +18,7 @@ from collab.trajectory import (
     Edited,
     Ended,
     Event,
+    Message,
     Rewound,
     Seams,
     Stopped,
@@ -99,6 +100,6 @@ def _remark(event: Event) -> Iterator[RenderableType]:
     yield Text(safe(said), style="dim italic")
 
 
-def question_of(messages: Sequence[dict[str, str]]) -> RenderableType:
-    """Return the question of a stored episode."""
-    return Group(*(Text(f"{safe(m['role'])}: {safe(m['content'])}") for m in messages))
+def asked(messages: Sequence[Message]) -> RenderableType:
+    """Return the conversation that asks a question."""
+    return Group(*(Text(f"{message.role}: {safe(message.content)}") for message in messages))

@@ -3,10 +3,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from collab.engine import Episode
+from collab.engine import Case, Episode
 from collab.folder import RunFolder
 from collab.scenario import Score
-from collab.trajectory import Asked, Closed, Ended, Rewound, Stopped, Trajectory, Unit, Wrote
+from collab.trajectory import (
+    Asked,
+    Closed,
+    Ended,
+    Message,
+    Question,
+    Rewound,
+    Stopped,
+    Trajectory,
+    Unit,
+    Wrote,
+)
+from policies.solo import Solo
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 \u202egnp.exe [red]x[/] [/b] :smile: \x9b31m"
@@ -25,10 +37,11 @@ def folder_with(path: Path, *cases: str, text: str = "Hm.\n", given: str = "7") 
                 Wrote(Unit("main", given, "generated", phase="answer", tokens=1)),
                 Stopped("enough"),
             )
-            asked = [{"role": "user", "content": f"3 + 4?{text}"}]
+            asked = Question("q", (Message("user", f"3 + 4?{text}"),), "7")
+            folder.ask([asked])
             folder.add(
                 Episode(case, Trajectory.replay(log), "answered"),
-                {"question": "q", "asked": asked, "answer": "7"},
+                Case(case, asked, Solo()),
                 Score(case, "q", "correct", {}, extracted=given, tokens=5),
             )
     return path

@@ -7,8 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from collab.report.trajectory import colours, question_of, safe, shown
-from collab.trajectory import Edited, Ended, Event, Rewound, Seams, Trajectory, Unit, Wrote
+from collab.report.trajectory import asked, colours, safe, shown
+from collab.trajectory import (
+    Edited,
+    Ended,
+    Event,
+    Message,
+    Rewound,
+    Seams,
+    Trajectory,
+    Unit,
+    Wrote,
+)
 
 
 def text(*events: Event, terminal: bool = False) -> str:
@@ -94,6 +104,6 @@ def test_hostile_units_reasons_and_names_stand_as_text() -> None:
 
 def test_a_stored_question_is_shown_turn_by_turn() -> None:
     out = StringIO()
-    asked = [{"role": "system", "content": "Hm."}, {"role": "user", "content": "\x1b[b]?"}]
-    Console(file=out).print(question_of(asked))
+    messages = (Message("system", "Hm."), Message("user", "\x1b[b]?"))
+    Console(file=out).print(asked(messages))
     assert out.getvalue() == "system: Hm.\nuser: \\x1b[b]?\n"
