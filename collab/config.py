@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from collab.boundary import Boundary
 from collab.endpoints.launch import Spec
 from collab.endpoints.limits import Limits
+from collab.endpoints.profile import DialectName
 from collab.errors import ConfigError
 from collab.grading.maths import MathsSettings
 from collab.ledger import Prices
@@ -44,7 +45,7 @@ class ModelConfig(Sampling):
     id: str
     revision: str | None = None
     served: str | None = None
-    checkpoint: str
+    checkpoint: str | None = None
     base_url: str | None = None
     uds: str | None = None
     api_key_env: str | None = None
@@ -52,13 +53,17 @@ class ModelConfig(Sampling):
     dtype: str | None = None
     quantization: str | None = None
     template: dict[str, Any] = Field(default_factory=dict)  # any: JSON, read by the template alone
-    dialect: Literal["ids", "text"] = "ids"
+    dialect: DialectName = "ids"
     think_open: str = "<think>\n"
     think_close: str = "</think>"
     context: int | None = Field(default=None, ge=2)
     limits: Limits = Limits()
     prices: Prices = Prices()
     parameters: float | None = Field(default=None, gt=0)
+    drop: tuple[str, ...] = ()
+    """Request fields that the server does not take; they are left out."""
+    extra: dict[str, Any] = Field(default_factory=dict)  # any: JSON, sent as it stands
+    """Request fields that the server wants besides."""
 
     @property
     def sampling(self) -> Sampling:

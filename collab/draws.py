@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from hashlib import blake2b
 
-from collab.sampling import Request
+from collab.sampling import OpenTurn, Request
 from collab.trajectory import Json
 
 BANK = 2**20
@@ -48,9 +48,10 @@ def fresh_draw(case_id: str, nth: int) -> int:
 
 
 def _source(request: Request) -> dict[str, Json]:
+    prompt = request.prompt
     return {
         "model": request.model,
-        "prompt": request.prompt,
+        "prompt": prompt.plain if isinstance(prompt, OpenTurn) else prompt,
         "sampling": request.sampling.model_dump(),
         "replicate": request.replicate,
     }

@@ -7,6 +7,7 @@ wherever ids are known.
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from collab.boundary import (
 )
 from collab.draws import seed_of
 from collab.errors import ContextFull, PolicyError
-from collab.sampling import Drawn, Generation, Prompt, Request, Sampling
+from collab.sampling import Drawn, Generation, OpenTurn, Prompt, Request, Sampling
 from collab.trajectory import Message, Phase, Question, Recording, Seams, Trajectory, Unit
 
 if TYPE_CHECKING:
@@ -204,6 +205,8 @@ class Model:
         """Return the text of the exact prompt that a turn would send."""
         messages, phase = turn.question.messages, turn.phase
         prompt = self.dialect.prompt(messages, turn.trajectory, phase, turn.seat).prompt
+        if isinstance(prompt, OpenTurn):
+            return prompt.rendered or json.dumps(prompt.plain, ensure_ascii=False, indent=1)
         if isinstance(prompt, str) or self.tokenizer is None:
             return str(prompt)
         return self.tokenizer.decode(prompt)
@@ -282,7 +285,10 @@ class Model:
         return room, "length"
 
     def _size(self, prompt: Prompt) -> int | None:
-        return self.count(prompt) if isinstance(prompt, str) else len(prompt)
+        if isinstance(prompt, tuple):
+            return len(prompt)
+        text = prompt.rendered if isinstance(prompt, OpenTurn) else prompt
+        return None if text is None else self.count(text)
 
     async def _draw(
         self, request: Request, draws: Sequence[int] | range, on_text: OnText | None = None
@@ -351,7 +357,10 @@ class _Draft:
         until = self.turn.until
         limit = max(until.limit - self.tokens, 1) if until.limit is not None else room
         most = min(room - self.tokens, limit, until.piece or room)
-        prompt = self.prompt + (self.text if isinstance(self.prompt, str) else self.ids or ())  # type: ignore[operator]  # both sides are text or ids alike
+        if isinstance(self.prompt, tuple):
+            prompt: Prompt = self.prompt + (self.ids or ())
+        else:
+            prompt = self.prompt + self.text
         model = self.model
         return Request(
             model.identity,

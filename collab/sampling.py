@@ -2,15 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from collab.trajectory import Json, Message
+
 Finish = Literal["stop", "length", "abort", "cancelled"]
 """Why a draw ended; `abort`: the server held it back; `cancelled`: stopped by us, and no sample."""
-Prompt = tuple[int, ...] | str
-"""Token ids, or rendered text where the endpoint takes no ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTurn:
+    """A conversation whose last turn is the model's own and not over: what a chat API is sent."""
+
+    dialect: str
+    """How the turn is begun there: the same words are another prompt in another dialect."""
+    messages: tuple[Message, ...]
+    thought: str = ""
+    """What stands in the think block; with nothing in it, the model begins by itself."""
+    said: str | None = None
+    """The answer so far; None while the think block is open."""
+    close: str = "</think>"
+    rendered: str | None = field(default=None, compare=False)
+    """The text that the server makes of it, where its chat template is known."""
+
+    def __add__(self, text: str) -> OpenTurn:
+        """Go on with what the model wrote; its close tag ends the thinking."""
+        rendered = None if self.rendered is None else self.rendered + text
+        if self.said is not None:
+            return replace(self, said=self.said + text, rendered=rendered)
+        thought, close, said = text.partition(self.close)
+        return replace(
+            self,
+            thought=self.thought + thought,
+            said=said if close else None,
+            rendered=rendered,
+        )
+
+    @property
+    def plain(self) -> Json:
+        """What decides the model's next token, as JSON."""
+        spoken = [[message.role, message.content] for message in self.messages]
+        return [self.dialect, spoken, self.thought, self.said]
+
+
+Prompt = tuple[int, ...] | str | OpenTurn
+"""Token ids; rendered text where the endpoint takes no ids; a conversation where it takes none."""
 
 
 class Sampling(BaseModel):

@@ -12,8 +12,9 @@ from inspect import getsourcefile
 from pathlib import Path
 
 from collab.config import Built, ModelConfig
+from collab.endpoints.choose import choose
 from collab.endpoints.client import Endpoint
-from collab.endpoints.dialects import Dialect, Frame, IdsDialect, TextDialect
+from collab.endpoints.dialects import Dialect, Frame
 from collab.endpoints.launch import Launcher
 from collab.endpoints.profile import Profile, check
 from collab.endpoints.tokens import Tokenizer, model_folder
@@ -68,6 +69,8 @@ def _source(value: object) -> str | None:
 
 def _hashes(model: ModelConfig) -> dict[str, str]:
     folder = checkpoint(model)
+    if folder is None:
+        return {"identity": identity(model)}
     return {
         "identity": identity(model),
         "tokenizer": Tokenizer.load(folder).fingerprint,
@@ -75,8 +78,10 @@ def _hashes(model: ModelConfig) -> dict[str, str]:
     }
 
 
-def checkpoint(model: ModelConfig) -> Path:
-    """Find the folder with a model's tokenizer and template."""
+def checkpoint(model: ModelConfig) -> Path | None:
+    """Find the folder with a model's tokenizer and template, where it names one."""
+    if model.checkpoint is None:
+        return None
     if model.checkpoint.startswith("pocket/"):
         from collab.pocket.server import find
 
@@ -90,8 +95,8 @@ def identity(model: ModelConfig) -> str:
 
     What it computes in belongs to the name: other precision, other draws.
     """
-    hashed = sha256()
-    weights = sorted(checkpoint(model).glob("*.safetensors"))
+    hashed, folder = sha256(), checkpoint(model)
+    weights = sorted(folder.glob("*.safetensors")) if folder else []
     for shard in weights:
         with shard.open("rb") as file:
             hashed.update(file_digest(file, "sha256").digest())
@@ -181,10 +186,11 @@ class Unsent:
     The context is what the checkpoint says; a server may have been given less.
     """
 
-    def __init__(self, folder: Path) -> None:
-        file = folder / "config.json"
-        said = json.loads(file.read_text()) if file.exists() else {}
-        self.profile = Profile(max_model_len=said.get("max_position_embeddings"))
+    def __init__(self, profile: Profile, folder: Path | None) -> None:
+        file = folder / "config.json" if folder else None
+        said = json.loads(file.read_text()) if file and file.exists() else {}
+        context = said.get("max_position_embeddings")
+        self.profile = profile.model_copy(update={"max_model_len": context})
 
     async def complete(
         self,
@@ -224,13 +230,13 @@ class _Seating:
 
     async def model(self, config: ModelConfig) -> Model:
         folder = checkpoint(config)
-        tokenizer = Tokenizer.load(folder)
-        template = Template.load(folder, config.template)
-        frame = Frame(template, config.think_open, config.think_close)
-        dialect: Dialect = (
-            TextDialect(frame) if config.dialect == "text" else IdsDialect(frame, tokenizer)
-        )
-        endpoint = await self._endpoint(config, tokenizer, dialect)
+        tokenizer = Tokenizer.load(folder) if folder else None
+        opens, closes = config.think_open, config.think_close
+        frame = Frame(Template.load(folder, config.template), opens, closes) if folder else None
+        profile = Profile(dialect=config.dialect)
+        dialect = choose(profile, frame, tokenizer, opens, closes)
+        profile = profile.model_copy(update={"can_write_thinking": dialect.continues})
+        endpoint = await self._endpoint(config, profile, tokenizer, dialect)
         return Model(
             identity=identity(config),
             endpoint=endpoint,
@@ -245,11 +251,11 @@ class _Seating:
         )
 
     async def _endpoint(
-        self, config: ModelConfig, tokenizer: Tokenizer, dialect: Dialect
+        self, config: ModelConfig, profile: Profile, tokenizer: Tokenizer | None, dialect: Dialect
     ) -> Completes:
         """Connect to a model's server, started here if need be, and look whether it is right."""
         if self.launcher is None:
-            return Unsent(checkpoint(config))
+            return Unsent(profile, checkpoint(config))
         url, key = config.base_url, None
         if config.launch is not None:
             server = await self.launcher.start(config.launch)
@@ -260,6 +266,10 @@ class _Seating:
             url or "http://localhost",
             config.served or config.id,
             tokenizer,
+            form=dialect.form,
+            profile=profile,
+            drop=frozenset(config.drop),
+            extra=config.extra,
             api_key_env=config.api_key_env,
             api_key=key,
             uds=config.uds,

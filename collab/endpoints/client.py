@@ -1,8 +1,7 @@
 """One OpenAI-compatible server and the model behind it.
 
-`complete` draws continuations of an exact prompt; `chat` asks a side question. Every sampling field
-is sent, so that no default of the server's stays in force, and every reply is checked before it
-counts.
+`complete` draws continuations of an exact prompt. Every sampling field is sent, so that no default
+of the server's stays in force, and every reply is checked before it counts.
 """
 
 from __future__ import annotations
@@ -11,17 +10,18 @@ import logging
 import random
 import time
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Self
 
 from collab.endpoints import reply, sample
-from collab.endpoints.connection import Body, Connection, address, key_from
+from collab.endpoints.connection import Connection, address, key_from
+from collab.endpoints.form import Ask, Body, Completions, Form
 from collab.endpoints.limits import Again, Gate, Limits
 from collab.endpoints.profile import Profile
 from collab.endpoints.tokens import Tokenizer
-from collab.errors import BadReply, EndpointError
-from collab.sampling import Generation, Prompt, Request, Sampling
-from collab.trajectory import Json, Message
+from collab.errors import BadReply
+from collab.sampling import Generation, OpenTurn, Prompt, Request
+from collab.trajectory import Json
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ class Endpoint:
         base_url: Where the API lives; `/v1` is added where the address has no path.
         model: The name it is served under.
         tokenizer: Decodes the ids that come back; needed for token-id prompts.
+        form: How its API is spoken to.
         api_key_env: The environment variable that holds the key.
         api_key: The key of a server that this process started itself.
         uds: The Unix socket to connect to; `base_url` then only names the host.
@@ -50,6 +51,7 @@ class Endpoint:
         model: str,
         tokenizer: Tokenizer | None = None,
         *,
+        form: Form | None = None,
         api_key_env: str | None = None,
         api_key: str | None = None,
         uds: str | None = None,
@@ -65,6 +67,7 @@ class Endpoint:
         self.profile = profile or Profile()
         self.limits = limits or Limits()
         key = api_key or key_from(api_key_env)
+        self._form = form or Completions()
         self._connection = Connection(self.url, key, uds, self.limits.concurrency)
         self._drop = drop
         self._extra = dict(extra or {})
@@ -111,30 +114,9 @@ class Endpoint:
         elif len(draws) != 1:
             raise ValueError(f"on_text reads one draw along, not {len(draws)}")
         else:
-            size = self._size(request.prompt)
-            found = [
-                await self._gate.run(lambda: self._stream(request, seed, on_text, on_cut), size)
-            ]
+            found = [await self._read_along(request, seed, on_text, on_cut)]
         self._gate.pace.charge(sum(one.completion_tokens for one in found))
         return found
-
-    async def chat(
-        self,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        *,
-        max_tokens: int,
-        seed: int,
-        stop: Sequence[str] = (),
-    ) -> Generation:
-        """Ask a side question through the chat API; the text is the answer without its thinking.
-
-        Raises:
-            EndpointError: As for `complete`.
-        """
-        spoken = [{"role": message.role, "content": message.content} for message in messages]
-        body = self._body(sampling, max_tokens, seed, stop) | {"messages": spoken}
-        return await self._gate.run(lambda: self._answer(body))
 
     async def models(self) -> list[reply.Served]:
         """List what is served, in one attempt.
@@ -145,22 +127,13 @@ class Endpoint:
         body = await _once(lambda: self._connection.get(f"{self.url}/models"))
         return reply.read(reply.Models, f"{self.url}/models", body).data
 
-    async def health(self) -> bool:
-        """Say whether the server answers its health check."""
-        try:
-            await _once(lambda: self._connection.get(f"{self.url.removesuffix('/v1')}/health"))
-        except EndpointError:
-            return False
-        return True
-
     async def close(self) -> None:
         """Close the connections; requests under way fail."""
         await self._connection.close()
 
     async def _draw(self, request: Request, n: int, seed: int) -> list[Generation]:
         """Ask for `n` draws at once; a server that gives one instead is remembered."""
-        body = self._prompt_body(request, seed) | {"n": n}
-        size = self._size(request.prompt)
+        body, size = self._body(request, n, seed), self._size(request.prompt)
         found = await self._gate.run(lambda: self._whole(request, body), size)
         if len(found) == 1 < n:
             logger.info("%s gives one draw a request (asked for %d)", self.url, n)
@@ -170,24 +143,29 @@ class Endpoint:
         return found
 
     async def _whole(self, request: Request, body: Body) -> list[Generation]:
+        place = self._form.place(self.url)
         began = time.perf_counter()
-        text = await self._connection.post("/completions", body)
+        text = await self._connection.post(place, body)
         seconds = time.perf_counter() - began
-        completion = reply.read(reply.Completion, f"{self.url}/completions", text)
+        completion = self._form.read(place, text, request)
         self._check_name(completion.model)
         return sample.generations(completion, request, self.tokenizer, seconds)
 
-    async def _answer(self, body: Body) -> Generation:
-        began = time.perf_counter()
-        text = await self._connection.post("/chat/completions", body)
-        seconds = time.perf_counter() - began
-        return sample.answer(reply.read(reply.Chat, f"{self.url}/chat/completions", text), seconds)
+    async def _read_along(
+        self, request: Request, seed: int, on_text: OnText, on_cut: OnCut | None
+    ) -> Generation:
+        if self._form.streams:
+            size = self._size(request.prompt)
+            return await self._gate.run(lambda: self._stream(request, seed, on_text, on_cut), size)
+        (whole,) = await self._draw(request, 1, seed)
+        on_text(whole.text)
+        return whole
 
     async def _stream(
         self, request: Request, seed: int, on_text: OnText, on_cut: OnCut | None
     ) -> Generation:
-        body = self._prompt_body(request, seed)
-        body |= {"n": 1, "stream": True, "stream_options": {"include_usage": True}}
+        body = self._body(request, 1, seed)
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
         parts = reply.Parts(f"{self.url}/completions")
         began = time.perf_counter()
         try:
@@ -221,50 +199,36 @@ class Endpoint:
 
     def _size(self, prompt: Prompt) -> int:
         """Count a prompt's tokens for the pace; four characters are one where nobody can count."""
-        if not isinstance(prompt, str) or self.limits.tokens_per_minute is None:
+        if isinstance(prompt, tuple):
             return len(prompt)
-        return len(self.tokenizer.encode(prompt)) if self.tokenizer else len(prompt) // 4
+        text = str(prompt.rendered or prompt.plain) if isinstance(prompt, OpenTurn) else prompt
+        if self.tokenizer is None or self.limits.tokens_per_minute is None:
+            return len(text) // 4
+        return len(self.tokenizer.encode(text))
 
-    def _prompt_body(self, request: Request, seed: int) -> Body:
-        """Add the prompt; a server looks for special tokens in its text only where told to."""
-        body = self._body(request.sampling, request.max_tokens, seed, request.stop)
-        body |= {
-            "prompt": request.prompt if isinstance(request.prompt, str) else list(request.prompt),
-            "add_special_tokens": False,
-            "include_stop_str_in_output": True,
-        }
-        if request.logprobs:
-            body["logprobs"] = request.logprobs
-        if self.tokenizer and any(map(self.tokenizer.has_end, request.stop)):
-            body["skip_special_tokens"] = False
-        return self._allowed(body)
-
-    def _body(self, sampling: Sampling, max_tokens: int, seed: int, stop: Sequence[str]) -> Body:
-        """Say how to draw."""
-        return self._allowed(
-            {
-                **sampling.model_dump(),
-                "model": self.model,
-                "max_tokens": max_tokens,
-                "seed": seed,
-                "stop": self._stops(stop),
-                "return_token_ids": True,
-                **self._extra,
-            }
+    def _body(self, request: Request, n: int, seed: int) -> Body:
+        """Say how to draw; a server looks for special tokens in its text only where told to."""
+        ask = Ask(
+            request=request,
+            served=self.model,
+            n=n,
+            seed=seed,
+            stop=self._stops(request.stop),
+            show_special=bool(self.tokenizer and any(map(self.tokenizer.has_end, request.stop))),
+            context=self.profile.max_model_len,
         )
+        body = self._form.body(ask) | self._extra
+        return {name: value for name, value in body.items() if name not in self._drop}
 
-    def _stops(self, stop: Sequence[str]) -> list[str]:
+    def _stops(self, stop: tuple[str, ...]) -> tuple[str, ...]:
         """Take as many as the server does: the first ones and the last, the close of the thinking.
 
         Without one of them a text runs on, which costs tokens: the reader cuts it where it ends.
         """
         most = self.profile.max_stops
         if most is None or len(stop) <= most:
-            return list(stop)
-        return [*stop[: most - 1], stop[-1]]
-
-    def _allowed(self, body: Body) -> Body:
-        return {name: value for name, value in body.items() if name not in self._drop}
+            return stop
+        return (*stop[: most - 1], stop[-1]) if most else ()
 
 
 async def _once(attempt: Callable[[], Awaitable[str]]) -> str:

@@ -41,23 +41,18 @@ class Connection:
     """Requests under way at once."""
     _opened: AsyncOpenAI | None = field(default=None, repr=False)
 
-    async def post(self, path: str, body: Body) -> str:
-        """Send a request and return the reply's text.
+    async def post(self, url: str, body: Body) -> str:
+        """Send a request to an address of this server and return the reply's text.
 
         Raises:
             Again: It failed in a way that may pass.
             EndpointError: It failed for good.
         """
+        from httpx2 import Response
+
         client = self._client()
-        with self._faults(self.url + path):
-            # What is sent is `body`, whole: the library would look at every token of a prompt.
-            if path == "/completions":
-                completions = client.completions.with_raw_response
-                raw = await completions.create(model="", prompt="", extra_body=body)
-                return raw.http_response.text
-            chats = client.chat.completions.with_raw_response
-            said = await chats.create(model="", messages=[], extra_body=body)
-            return said.http_response.text
+        with self._faults(url):
+            return (await client.post(url, cast_to=Response, body=body)).text
 
     @asynccontextmanager
     async def stream(self, body: Body) -> AsyncIterator[AsyncIterator[bytes]]:

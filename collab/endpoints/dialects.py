@@ -1,6 +1,6 @@
 """A dialect: how a partial thought is put to a model so that it goes on inside its think block.
 
-Both dialects here write the same thing for the raw completions API: the question in the model's
+Both dialects here write the same thing for APIs that take a raw prompt: the question in the model's
 chat template, an open think block, the living units and, once the thinking is closed, the reply so
 far. `IdsDialect` sends token ids, where a model's own tokens go back exactly as it produced them;
 `TextDialect` sends text, which the server encodes anew.
@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import Protocol
 
+from collab.endpoints.form import Completions, Form
 from collab.endpoints.tokens import SEAM, Tokenizer
 from collab.errors import ConfigError
 from collab.sampling import Prompt
@@ -56,6 +57,16 @@ class Dialect(Protocol):
         ...
 
     @property
+    def form(self) -> Form:
+        """How the API that takes it is spoken to."""
+        ...
+
+    @property
+    def continues(self) -> bool:
+        """Whether a thought is continued; without it, a seat advises and answers."""
+        ...
+
+    @property
     def close_ids(self) -> tuple[int, ...]:
         """The ids of the close of the thinking; empty where the dialect knows no tokens."""
         ...
@@ -88,6 +99,10 @@ class Frame:
         """
         return self._heads(tuple(messages))
 
+    def opens(self, messages: Sequence[Message]) -> bool:
+        """Say whether the template's generation prompt opens the think block."""
+        return self.template.render(messages).rstrip().endswith(self.think_open.strip())
+
     def _render(self, messages: tuple[Message, ...]) -> str:
         before = self.template.render(messages, add_generation_prompt=False)
         text = self.template.render(messages)
@@ -111,19 +126,20 @@ class Frame:
 class TextDialect:
     """One string: the rendered question and the trajectory."""
 
-    name = "text"
     close_ids: tuple[int, ...] = ()
+    continues = True
 
-    def __init__(self, frame: Frame) -> None:
-        self.frame = frame
+    def __init__(self, frame: Frame, form: Form | None = None, name: str = "text") -> None:
+        self.frame, self.name = frame, name
+        self.form = form or Completions()
 
     def prompt(
         self, messages: Sequence[Message], trajectory: Trajectory, phase: Phase, seat: str
     ) -> Laid:
         """Lay out the text that `seat`'s model continues."""
-        text = self.frame.head(messages) + _text(_visible(trajectory.units, seat))
+        text = self.frame.head(messages) + text_of(visible(trajectory.units, seat))
         if phase == "answer":
-            text += self.frame.think_close + _text(_visible(trajectory.reply, seat))
+            text += self.frame.think_close + text_of(visible(trajectory.reply, seat))
         return Laid(text, Seams(0, changed=None))
 
 
@@ -134,10 +150,13 @@ class IdsDialect:
     text, and the close. So a model that writes alone reads exactly the tokens that it wrote.
     """
 
-    name = "ids"
+    continues = True
 
-    def __init__(self, frame: Frame, tokenizer: Tokenizer) -> None:
-        self.frame = frame
+    def __init__(
+        self, frame: Frame, tokenizer: Tokenizer, form: Form | None = None, name: str = "ids"
+    ) -> None:
+        self.frame, self.name = frame, name
+        self.form = form or Completions()
         self.tokenizer = tokenizer
         self.close_ids = tokenizer.encode(frame.think_close)
         self._encode = lru_cache(RUNS)(tokenizer.encode)
@@ -158,10 +177,10 @@ class IdsDialect:
 
     def _body(self, units: Sequence[Unit], seat: str) -> Iterator[_Part]:
         """Yield the ids of `units`, each author's own in one part, each other run in one."""
-        for author, run in groupby(_visible(units, seat), key=self._author):
+        for author, run in groupby(visible(units, seat), key=self._author):
             if author is not None:
                 yield _Part(tuple(index for unit in run for index in unit.ids or ()), author)
-            elif text := _text(run):
+            elif text := text_of(run):
                 yield _Part(self._encode(text), foreign=True)
 
     def _author(self, unit: Unit) -> str | None:
@@ -176,9 +195,11 @@ def _joints(parts: Iterable[_Part]) -> Iterator[tuple[tuple[int, ...], tuple[int
         yield left.ids[-SEAM:], right.ids[:SEAM]
 
 
-def _visible(units: Sequence[Unit], seat: str) -> list[Unit]:
+def visible(units: Sequence[Unit], seat: str) -> list[Unit]:
+    """Return the units that a seat reads: not the signals of others."""
     return [unit for unit in units if unit.kind != "signal" or unit.author == seat]
 
 
-def _text(units: Iterable[Unit]) -> str:
+def text_of(units: Iterable[Unit]) -> str:
+    """Return the text of units in a row."""
     return "".join(unit.text for unit in units)

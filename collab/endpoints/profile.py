@@ -26,15 +26,30 @@ USUAL_STOPS = 4
 """What OpenAI's own API takes, and vLLM unless its VLLM_MAX_STOP_STRINGS says more."""
 
 
+DialectName = Literal[
+    "ids",
+    "text",
+    "sglang",
+    "llamacpp",
+    "ollama",
+    "chat_cfm",
+    "chat_cfm_after_gen",
+    "reasoning_field",
+    "deepseek_prefix",
+    "mistral_prefix",
+    "partial",
+    "none",
+]
+"""How a partial thought is continued."""
+
+
 class Profile(BaseModel):
     """What is known of an endpoint that serves one model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dialect: Literal["ids", "text", "none"] = "ids"
+    dialect: DialectName = "ids"
     """How a thought is continued here."""
-    takes_ids: bool = True
-    """Prompts may be token ids."""
     returns_ids: bool = True
     """Replies carry the ids that were read and written."""
     takes_n: bool = True
@@ -49,8 +64,6 @@ class Profile(BaseModel):
     """The endpoint continues a thought; without it, it advises and answers."""
     max_model_len: int | None = None
     """Prompt and reply together (tokens), where the server says so."""
-    think_open: str = "<think>\n"
-    think_close: str = "</think>"
     checked: Literal["real", "engine", "documented"] = "documented"
     """How this is known: seen on this server, seen on this engine, or read in its documents."""
 
@@ -80,7 +93,6 @@ async def check(endpoint: Endpoint, dialect: Dialect, tokenizer: Tokenizer | Non
     endpoint.profile = endpoint.profile.model_copy(
         update={
             "dialect": dialect.name,
-            "takes_ids": not isinstance(request.prompt, str),
             "returns_ids": sample.ids is not None,
             "max_model_len": max_model_len,
             "checked": "real",

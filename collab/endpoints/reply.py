@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from collab.endpoints.fault import broken, strange
 from collab.endpoints.limits import Again
-from collab.errors import Unreachable
+from collab.errors import BadReply, Unreachable
 
 Model = TypeVar("Model", bound=BaseModel)
+Shape = TypeVar("Shape")
 
 
 class Details(BaseModel):
@@ -24,12 +25,19 @@ class Details(BaseModel):
     cached_tokens: int | None = None
 
 
+class Written(BaseModel):
+    """What the completion's tokens were."""
+
+    reasoning_tokens: int | None = None
+
+
 class Usage(BaseModel):
     """What the server counted."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     prompt_tokens_details: Details | None = None
+    completion_tokens_details: Written | None = None
 
 
 class Logprobs(BaseModel):
@@ -59,26 +67,73 @@ class Completion(BaseModel):
     prompt_token_ids: tuple[int, ...] | None = None
 
 
-class Said(BaseModel):
-    """The message of a chat reply."""
+class Part(BaseModel):
+    """A stretch of a message that has kinds of them."""
 
-    content: str | None = None
+    type: str
+    text: str | None = None
+    thinking: list[Part] = []
+
+
+class Said(BaseModel):
+    """The message of a chat reply; servers differ in what they call the thinking."""
+
+    content: str | list[Part] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+    @property
+    def thought(self) -> str:
+        """The thinking, as far as it is returned apart from the answer."""
+        parts = self.content if isinstance(self.content, list) else []
+        inside = "".join(piece.text or "" for part in parts for piece in part.thinking)
+        return self.reasoning_content or self.reasoning or inside
+
+    @property
+    def answer(self) -> str:
+        """The content."""
+        if isinstance(self.content, list):
+            return "".join(part.text or "" for part in self.content)
+        return self.content or ""
+
+
+class Likely(BaseModel):
+    """A token with its log-probability."""
+
+    token: str
+    logprob: float
+
+
+class Position(BaseModel):
+    """The likeliest tokens at one position of a chat's answer."""
+
+    top_logprobs: list[Likely] = []
+
+
+class ChatLogprobs(BaseModel):
+    """The likeliest tokens of a chat's answer."""
+
+    content: list[Position] | None = None
 
 
 class ChatChoice(BaseModel):
     """One answer to a chat."""
 
+    index: int = 0
     message: Said
     finish_reason: str | None = None
     stop_reason: str | int | None = None
     token_ids: tuple[int, ...] | None = None
+    logprobs: ChatLogprobs | None = None
 
 
 class Chat(BaseModel):
     """The reply to POST /v1/chat/completions."""
 
+    model: str | None = None
     choices: list[ChatChoice] = Field(min_length=1)
     usage: Usage | None = None
+    prompt_token_ids: tuple[int, ...] | None = None
 
 
 class Served(BaseModel):
@@ -103,10 +158,25 @@ def read(kind: type[Model], url: str, body: str) -> Model:
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"]))
-        why = f"{field}: {first['msg']}" if field else first["msg"]
-        raise strange(url, body, why) from None
+        raise _unreadable(url, body, error) from None
+
+
+def read_any(kind: TypeAdapter[Shape], url: str, body: str) -> Shape:
+    """Read a reply that is one of several shapes.
+
+    Raises:
+        BadReply: As for `read`.
+    """
+    try:
+        return kind.validate_json(body)
+    except ValidationError as error:
+        raise _unreadable(url, body, error) from None
+
+
+def _unreadable(url: str, body: str, error: ValidationError) -> BadReply:
+    first = error.errors(include_url=False)[0]
+    field = ".".join(map(str, first["loc"]))
+    return strange(url, body, f"{field}: {first['msg']}" if field else first["msg"])
 
 
 class Parts:

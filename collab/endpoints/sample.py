@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 from collab.endpoints.limits import Again
-from collab.endpoints.reply import Chat, Choice, Completion, Logprobs, Usage
+from collab.endpoints.reply import Choice, Completion, Logprobs, Usage
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import BadReply, PromptChanged, Unreachable
-from collab.sampling import Finish, Generation, Request
+from collab.sampling import Finish, Generation, OpenTurn, Request
 
 FINISHES: dict[str, Finish] = {"stop": "stop", "length": "length", "content_filter": "abort"}
 BROKEN = ("abort", "cancelled", "error")
@@ -48,12 +48,8 @@ def check_prompt(
     Raises:
         PromptChanged: They differ, or the server gave neither ids nor a count.
     """
-    sent = request.prompt
-    if isinstance(sent, str):
-        if tokenizer is None:
-            return
-        sent = tokenizer.encode(sent)
-    if read_ids == sent:
+    sent = _sent(request, tokenizer)
+    if sent is None or read_ids == sent:
         return
     if read_ids is not None:
         pairs = enumerate(zip_longest(sent, read_ids))
@@ -70,6 +66,15 @@ def check_prompt(
         )
 
 
+def _sent(request: Request, tokenizer: Tokenizer | None) -> tuple[int, ...] | None:
+    """Return the ids of the prompt, None where its text or its tokenizer is not known."""
+    prompt = request.prompt
+    if isinstance(prompt, tuple):
+        return prompt
+    text = prompt.rendered if isinstance(prompt, OpenTurn) else prompt
+    return tokenizer.encode(text) if tokenizer and text is not None else None
+
+
 def _generation(
     choice: Choice,
     reply: Completion,
@@ -78,7 +83,7 @@ def _generation(
     seconds: float,
 ) -> Generation:
     ids = choice.token_ids
-    if ids is None and not isinstance(request.prompt, str):
+    if ids is None and isinstance(request.prompt, tuple):
         raise BadReply(
             "the endpoint returned no token ids, which the dialect 'ids' needs (return_token_ids); "
             "set the model's dialect to 'text'"
@@ -106,15 +111,14 @@ def partial(
 ) -> Generation:
     """Say what had come of a draw when it was stopped: for the bill, never for a trajectory."""
     (choice,) = reply.choices
-    usage, ids, prompt = reply.usage, choice.token_ids, request.prompt
+    usage, ids = reply.usage, choice.token_ids
     text = tokenizer.decode(ids) if tokenizer and ids is not None else choice.text
-    if isinstance(prompt, str):
-        prompt = tokenizer.encode(prompt) if tokenizer else ()
+    sent = _sent(request, tokenizer) or ()
     return Generation(
         text=text,
         ids=ids,
         finish="cancelled",
-        prompt_tokens=usage.prompt_tokens if usage else len(prompt),
+        prompt_tokens=usage.prompt_tokens if usage else len(sent),
         completion_tokens=_count(ids, text, reply, tokenizer),
         cached_tokens=cached(usage) if usage else None,
         seconds=seconds,
@@ -130,21 +134,6 @@ def _count(
     if len(reply.choices) == 1 and reply.usage:
         return reply.usage.completion_tokens
     return len(tokenizer.encode(text)) if tokenizer else 0
-
-
-def answer(chat: Chat, seconds: float) -> Generation:
-    """Return a chat's first answer, without its thinking."""
-    choice, usage = chat.choices[0], chat.usage or Usage()
-    return Generation(
-        text=choice.message.content or "",
-        ids=choice.token_ids,
-        finish=finish(choice.finish_reason),
-        stop_reason=choice.stop_reason,
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        cached_tokens=cached(usage),
-        seconds=seconds,
-    )
 
 
 def finish(reason: str | None) -> Finish:

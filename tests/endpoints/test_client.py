@@ -25,7 +25,6 @@ from collab.endpoints.tokens import Tokenizer
 from collab.errors import BadReply, ConfigError, ContextFull, Rejected, Unreachable
 from collab.sampling import Generation, Prompt, Request, Sampling
 from collab.template import Template
-from collab.trajectory import Message
 
 Body = dict[str, Any]  # JSON
 Answer = Callable[[Body], Response | Awaitable[Response]]
@@ -392,7 +391,6 @@ async def test_a_refused_connection_names_the_address_and_the_setting() -> None:
         ) as endpoint:
             with pytest.raises(Unreachable) as caught:
                 await endpoint.complete(asking(), range(1), seed=0)
-            assert not await endpoint.health()
     assert str(caught.value) == (
         f"cannot reach http://127.0.0.1:{port}/v1/completions (connection refused): "
         f"is the server running? set {BASE_URL}"
@@ -594,27 +592,6 @@ async def test_a_draw_that_broke_off_while_it_was_read_is_told_as_far_as_it_came
     assert [part.text for part in cut] == ["a"]
 
 
-async def test_a_side_question_is_a_chat(fake: Fake, url: str) -> None:
-    fake.answers["/v1/chat/completions"] = lambda body: JSONResponse(
-        {
-            "choices": [{"message": {"content": "B"}, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 12, "completion_tokens": 1},
-        }
-    )
-    async with Endpoint(url, "m") as endpoint:
-        said = await endpoint.chat(
-            [Message("user", "A or B?")], Sampling(temperature=0), max_tokens=4, seed=3
-        )
-    assert (said.text, said.finish, said.prompt_tokens, said.completion_tokens) == (
-        "B",
-        "stop",
-        12,
-        1,
-    )
-    assert fake.seen[0]["messages"] == [{"role": "user", "content": "A or B?"}]
-    assert (fake.seen[0]["seed"], fake.seen[0]["temperature"]) == (3, 0)
-
-
 FRAME = Frame(Template("{{ messages[0].content }}{% if add_generation_prompt %}A:{% endif %}"))
 
 
@@ -695,9 +672,3 @@ async def test_the_check_of_a_page_is_one_clear_error(fake: Fake, url: str) -> N
         with pytest.raises(BadReply, match=r"v1/models answered with .*router"):
             await check(endpoint, TextDialect(FRAME), None)
     assert len(fake.seen) == 1
-
-
-async def test_health_is_asked_for_beside_the_api(fake: Fake, url: str) -> None:
-    fake.answers["/health"] = lambda _: Response()
-    async with Endpoint(url, "m") as endpoint:
-        assert await endpoint.health()

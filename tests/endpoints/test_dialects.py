@@ -86,6 +86,7 @@ def test_tokens_at_a_seam_that_one_piece_would_not_have_are_counted(
 def test_what_one_author_wrote_has_no_seams(tokenizer: Tokenizer) -> None:
     log = trajectory(*(unit(text, ids=tokenizer.encode(text)) for text in ("(a).", "\n\n")))
     laid = IdsDialect(Frame(CLOSED), tokenizer).prompt(ASKED, log, "thinking", "main")
+    assert isinstance(laid.prompt, tuple)
     assert laid.seams == Seams(len(laid.prompt))
 
 
@@ -118,7 +119,7 @@ def written(
     dialect: Dialect, tokenizer: Tokenizer, log: Trajectory, phase: Phase, seat: str
 ) -> str:
     prompt = dialect.prompt(ASKED, log, phase, seat).prompt
-    return prompt if isinstance(prompt, str) else tokenizer.decode(prompt)
+    return tokenizer.decode(prompt) if isinstance(prompt, tuple) else str(prompt)
 
 
 def test_the_answer_follows_one_close_tag_and_the_reply_so_far(tokenizer: Tokenizer) -> None:
@@ -151,7 +152,7 @@ def test_a_model_that_writes_alone_reads_the_tokens_of_one_shot(tokenizer: Token
     )
     dialect = IdsDialect(Frame(CLOSED), tokenizer)
     head = dialect.prompt(ASKED, Trajectory(), "thinking", "main").prompt
-    assert not isinstance(head, str)
+    assert isinstance(head, tuple)
     assert dialect.prompt(ASKED, log, "answer", "main").prompt == head + shot
     assert dialect.close_ids == shot[-1:]
     assert TextDialect(Frame(CLOSED)).close_ids == ()

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from collab.endpoints.child import Child
 from collab.endpoints.client import Endpoint
 from collab.endpoints.launch import SUPERVISED, Launcher, PocketSpec, VllmSpec
-from collab.errors import LaunchError, Rejected
+from collab.errors import LaunchError, Rejected, Unreachable
 
 INTERPRETER = """\
 #!{python}
@@ -106,7 +106,8 @@ async def test_the_pocket_server_is_started_once_and_asks_for_its_key() -> None:
                 await endpoint.models()
         async with Endpoint(server.url, "plain") as endpoint:
             await launcher.close()
-            assert not await endpoint.health()
+            with pytest.raises(Unreachable):
+                await endpoint.models()
     with pytest.raises(ProcessLookupError):
         os.kill(server.pid, 0)
 

@@ -98,7 +98,7 @@ def seated(endpoint: Endpoint, store: Store, sampling: Sampling) -> Model:
 
 def laid(question: Question, trajectory: Trajectory) -> tuple[int, ...]:
     prompt = IDS.prompt(question.messages, trajectory, "thinking", "main").prompt
-    assert not isinstance(prompt, str)
+    assert isinstance(prompt, tuple)
     return prompt
 
 
@@ -234,7 +234,7 @@ async def read_back(server: Server) -> AsyncIterator[ReadBack]:
 
 async def test_the_server_is_what_the_check_at_the_start_of_a_run_wants(bench: Bench) -> None:
     profile = await check(bench.vllm, IDS, TOKENIZER)
-    assert (profile.takes_ids, profile.returns_ids, profile.checked) == (True, True, "real")
+    assert (profile.dialect, profile.returns_ids, profile.checked) == ("ids", True, "real")
     assert (profile.max_model_len, profile.max_stops) == (CONTEXT, 4)
     assert (await check(bench.vllm, TEXT, TOKENIZER)).dialect == "text"
 

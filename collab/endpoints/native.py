@@ -1,0 +1,255 @@
+"""Raw prompts on servers' own routes, where their OpenAI-compatible ones lose something.
+
+SGLang's route returns token ids and names the stop that matched; llama.cpp's returns ids and the
+stopping word; Ollama's takes a prompt as it stands, which no other of its routes does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, TypeAdapter
+
+from collab.endpoints import reply
+from collab.endpoints.form import Ask, Body
+from collab.endpoints.reply import Choice, Completion, Details, Logprobs, Usage
+from collab.errors import ConfigError
+from collab.sampling import Request
+from collab.trajectory import Json
+
+
+class _Matched(BaseModel):
+    """Why SGLang stopped."""
+
+    type: str
+    matched: str | int | None = None
+
+
+class _Meta(BaseModel):
+    """What SGLang says of a draw."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int | None = None
+    finish_reason: _Matched
+    output_top_logprobs: list[list[tuple[float, int, str | None]] | None] | None = None
+
+
+class _Generated(BaseModel):
+    """One draw of SGLang's."""
+
+    text: str
+    output_ids: tuple[int, ...] | None = None
+    meta_info: _Meta
+
+
+class SglangGenerate:
+    """SGLang's /generate."""
+
+    streams: ClassVar[bool] = False
+
+    def place(self, url: str) -> str:
+        """Return the native route, beside the OpenAI-compatible API."""
+        return f"{url.removesuffix('/v1')}/generate"
+
+    def body(self, ask: Ask) -> Body:
+        """Keep the stop string, and ask for ids."""
+        request = ask.request
+        settings: Body = {
+            **request.sampling.model_dump(),
+            "max_new_tokens": request.max_tokens,
+            "stop": list(ask.stop),
+            "n": ask.n,
+            "sampling_seed": ask.seed,
+            "no_stop_trim": True,
+            "skip_special_tokens": not ask.show_special,
+        }
+        body: Body = {**_prompt(request, "text", "input_ids"), "sampling_params": settings}
+        if request.logprobs:
+            body |= {"return_logprob": True, "top_logprobs_num": request.logprobs}
+        return body
+
+    def read(self, url: str, text: str, request: Request) -> Completion:
+        """Read one draw, or a list of them."""
+        draws = reply.read_any(_GENERATED, url, text)
+        found = draws if isinstance(draws, list) else [draws]
+        first = found[0].meta_info
+        return Completion(
+            choices=[self._choice(i, draw) for i, draw in enumerate(found)],
+            usage=Usage(
+                prompt_tokens=first.prompt_tokens,
+                completion_tokens=sum(draw.meta_info.completion_tokens for draw in found),
+                prompt_tokens_details=Details(cached_tokens=first.cached_tokens),
+            ),
+        )
+
+    def _choice(self, index: int, draw: _Generated) -> Choice:
+        why = draw.meta_info.finish_reason
+        tops = draw.meta_info.output_top_logprobs
+        return Choice(
+            index=index,
+            text=draw.text,
+            token_ids=draw.output_ids,
+            finish_reason=why.type,
+            stop_reason=why.matched if isinstance(why.matched, str) else None,
+            logprobs=None if tops is None else Logprobs(top_logprobs=[_by_id(top) for top in tops]),
+        )
+
+
+class _Likely(BaseModel):
+    """One of llama.cpp's likeliest tokens."""
+
+    id: int
+    logprob: float
+
+
+class _Probable(BaseModel):
+    """The likeliest tokens at one position of llama.cpp's."""
+
+    top_logprobs: list[_Likely] = []
+
+
+class _Completed(BaseModel):
+    """One draw of llama.cpp's."""
+
+    model: str | None = None
+    content: str
+    tokens: tuple[int, ...] = ()
+    stop_type: Literal["none", "eos", "limit", "word"]
+    stopping_word: str = ""
+    tokens_evaluated: int
+    tokens_predicted: int
+    completion_probabilities: list[_Probable] | None = None
+
+
+class LlamaCompletion:
+    """llama.cpp's /completion."""
+
+    streams: ClassVar[bool] = False
+
+    def place(self, url: str) -> str:
+        """Return the native route, beside the OpenAI-compatible API."""
+        return f"{url.removesuffix('/v1')}/completion"
+
+    def body(self, ask: Ask) -> Body:
+        """Ask for ids; a prompt of ids goes under the same name as one of text."""
+        request, sampling = ask.request, ask.request.sampling
+        body: Body = {
+            **_prompt(request, "prompt", "prompt"),
+            "model": ask.served,
+            "n_predict": request.max_tokens,
+            "temperature": sampling.temperature,
+            "top_k": max(sampling.top_k, 0),  # 0 is off here
+            "top_p": sampling.top_p,
+            "min_p": sampling.min_p,
+            "repeat_penalty": sampling.repetition_penalty,
+            "presence_penalty": sampling.presence_penalty,
+            "frequency_penalty": sampling.frequency_penalty,
+            "seed": ask.seed,
+            "stop": list(ask.stop),
+            "return_tokens": True,
+        }
+        return body | ({"n_probs": request.logprobs} if request.logprobs else {})
+
+    def read(self, url: str, text: str, request: Request) -> Completion:
+        """Read one draw: this route gives no more."""
+        draw = reply.read(_Completed, url, text)
+        tops = draw.completion_probabilities
+        positions = [{str(like.id): like.logprob for like in p.top_logprobs} for p in tops or ()]
+        choice = Choice(
+            text=draw.content,
+            token_ids=draw.tokens or None,
+            finish_reason="length" if draw.stop_type == "limit" else "stop",
+            stop_reason=draw.stopping_word if draw.stop_type == "word" else None,
+            logprobs=None if tops is None else Logprobs(top_logprobs=[*positions]),
+        )
+        return Completion(
+            model=draw.model,
+            choices=[choice],
+            usage=Usage(
+                prompt_tokens=draw.tokens_evaluated, completion_tokens=draw.tokens_predicted
+            ),
+        )
+
+
+class _Responded(BaseModel):
+    """One draw of Ollama's."""
+
+    model: str | None = None
+    response: str
+    done_reason: str
+    prompt_eval_count: int | None = None
+    eval_count: int = 0
+
+
+class OllamaGenerate:
+    """Ollama's /api/generate with a raw prompt.
+
+    It cuts what does not fit into its context window off the front, and says nothing: the window is
+    part of every request. It trims the stop string off and does not say which one it was.
+    """
+
+    streams: ClassVar[bool] = False
+
+    def place(self, url: str) -> str:
+        """Return the native route, beside the OpenAI-compatible API."""
+        return f"{url.removesuffix('/v1')}/api/generate"
+
+    def body(self, ask: Ask) -> Body:
+        """Set the window with the rest.
+
+        Raises:
+            ConfigError: The context is not known.
+        """
+        if ask.context is None:
+            raise ConfigError(
+                f"the context of {ask.served!r} is not known, and Ollama cuts longer prompts "
+                "without a word: set the model's context"
+            )
+        request, sampling = ask.request, ask.request.sampling
+        options: Body = {
+            "temperature": sampling.temperature,
+            "top_k": max(sampling.top_k, 0),  # 0 is off here
+            "top_p": sampling.top_p,
+            "min_p": sampling.min_p,
+            "repeat_penalty": sampling.repetition_penalty,
+            "presence_penalty": sampling.presence_penalty,
+            "frequency_penalty": sampling.frequency_penalty,
+            "num_predict": request.max_tokens,
+            "num_ctx": ask.context,
+            "seed": ask.seed,
+            "stop": list(ask.stop),
+        }
+        plain: Body = {"model": ask.served, "raw": True, "stream": False, "options": options}
+        return plain | _prompt(request, "prompt", None)
+
+    def read(self, url: str, text: str, request: Request) -> Completion:
+        """Read one draw: this route gives no more."""
+        draw = reply.read(_Responded, url, text)
+        counted = draw.prompt_eval_count
+        return Completion(
+            model=draw.model,
+            choices=[Choice(text=draw.response, finish_reason=draw.done_reason)],
+            usage=None
+            if counted is None
+            else Usage(prompt_tokens=counted, completion_tokens=draw.eval_count),
+        )
+
+
+_GENERATED: TypeAdapter[_Generated | list[_Generated]] = TypeAdapter(_Generated | list[_Generated])
+
+
+def _prompt(request: Request, text: str, ids: str | None) -> dict[str, Json]:
+    """Put the prompt under the name that its kind has here."""
+    match request.prompt:
+        case str(prompt):
+            return {text: prompt}
+        case tuple(prompt) if ids is not None:
+            return {ids: list(prompt)}
+        case other:
+            raise TypeError(f"this form takes no {type(other).__name__}")
+
+
+def _by_id(top: Sequence[tuple[float, int, str | None]] | None) -> dict[str, float] | None:
+    return None if top is None else {str(token): logprob for logprob, token, _ in top}
