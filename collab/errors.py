@@ -15,6 +15,7 @@ CollabError
 ├── LaunchError         a local server did not start
 ├── StoreError          the generation store cannot be used
 ├── GradingError        a grader could not be run at all
+├── SandboxError        a program could not be run, or not safely
 └── RunError            a run folder cannot be entered
 ```
 """
@@ -74,6 +75,10 @@ class StoreError(CollabError):
 
 class GradingError(CollabError):
     """A grader could not be run at all (a wrong answer is no error)."""
+
+
+class SandboxError(CollabError):
+    """A program could not be run, or not safely (what a program does itself is no error)."""
 
 
 class RunError(CollabError):

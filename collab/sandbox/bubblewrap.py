@@ -1,0 +1,193 @@
+"""The sandbox: each program in namespaces of its own, made by bubblewrap.
+
+A program finds an empty network, an empty environment, its own process ids, and a file system of
+the interpreter, the packages that were named, and a small scratch folder. It is nobody there:
+started by root, it becomes a user that nothing else is. The caps on processes and memory are the
+kernel's per-process ones, and a filter refuses the system calls that lead around them; so they need
+no cgroup, and hold in total because processes are counted for each sandbox alone. That they do is
+tried once before the first program; where they do not, none is run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from collab.errors import SandboxError
+from collab.sandbox import Limits, Outcome, child, seccomp
+from collab.sandbox.interpreter import interpreter, package
+
+PACKAGES = "/packages"
+SCRATCH = "/tmp"
+PROBE = '''
+import json, os, socket
+
+def how_many():
+    """Start processes until no more are allowed, then end them."""
+    started = []
+    try:
+        while len(started) < 64:
+            child = os.fork()
+            if not child:
+                os.read(0, 1)
+                os._exit(0)
+            started.append(child)
+    except OSError:
+        pass
+    for child in started:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    return 1 + len(started)
+
+def is_free(size):
+    try:
+        return bool(bytearray(size))
+    except MemoryError:
+        return False
+
+print(json.dumps({
+    "processes": how_many(),
+    "memory": is_free(SHARE),
+    "root": os.getuid() == 0,
+    "network": [name for _, name in socket.if_nameindex()],
+    "files": sorted(os.listdir("/")),
+    "environment": sorted(os.environ),
+}))
+'''
+
+
+class Bubblewrap:
+    """Runs programs in sandboxes, so many at once."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        """Set how many sandboxes there may be at once; by default one a core."""
+        self._free = asyncio.Semaphore(workers or os.cpu_count() or 1)
+        self._proof: asyncio.Task[None] | None = None
+
+    async def run(
+        self,
+        program: str,
+        stdin: str = "",
+        packages: Sequence[str] = (),
+        limits: Limits = Limits(),  # noqa: B008 - a frozen value
+    ) -> Outcome:
+        """Run a program in a sandbox of its own.
+
+        Raises:
+            SandboxError: There is no bubblewrap, or its sandbox does not hold on this machine.
+        """
+        await self.prove()
+        async with self._free:
+            return await _run(program, stdin, packages, limits)
+
+    async def prove(self) -> None:
+        """Try once whether the limits hold here.
+
+        Raises:
+            SandboxError: They do not, or no sandbox can be made.
+        """
+        if self._proof is None or (self._proof.done() and self._proof.exception()):
+            self._proof = asyncio.create_task(_prove())
+        await asyncio.shield(self._proof)
+
+
+async def _prove() -> None:
+    limits = Limits(seconds=10, wall=60, processes=3, memory=3 * 2**27)
+    outcome = await _run(PROBE.replace("SHARE", str(limits.share)), "", (), limits)
+    try:
+        told = json.loads(outcome.stdout)
+    except json.JSONDecodeError:
+        raise SandboxError(f"the sandbox cannot be tried out: {outcome}") from None
+    expected = {
+        "processes": limits.processes,
+        "memory": False,
+        "root": False,
+        "network": ["lo"],
+        "environment": sorted([*child.ENVIRONMENT, "PWD"]),
+    }
+    broken = {key: told[key] for key, value in expected.items() if told[key] != value}
+    if broken:
+        raise SandboxError(
+            f"the sandbox does not hold here: a program found {broken}, allowed are "
+            f"{ {key: expected[key] for key in broken} }; it needs Linux 5.14 or newer"
+        )
+
+
+async def _run(program: str, stdin: str, packages: Sequence[str], limits: Limits) -> Outcome:
+    source, root = program.encode(errors="replace"), os.getuid() == 0
+    python, mounts = await asyncio.to_thread(_files, tuple(packages))
+    start = child.start(
+        python,
+        source,
+        limits,
+        uid=_nobody() if root else 0,
+        processes=limits.processes + (not root),  # a user's count has bubblewrap's own process
+        paths=[PACKAGES] if packages else [],
+    )
+    with _filter() as fd:
+        walls = _walls(root, limits, fd)
+        payload = source + stdin.encode(errors="replace")
+        return await child.run([*walls, *mounts, *start], payload, limits, pass_fds=[fd])
+
+
+def _walls(root: bool, limits: Limits, fd: int) -> Iterator[str]:
+    """Yield bubblewrap and its options, but for the files and the program."""
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        raise SandboxError("bubblewrap is not installed (no 'bwrap'): apt-get install bubblewrap")
+    yield from (bwrap, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-net")
+    yield from ("--unshare-ipc", "--unshare-uts", "--hostname", "sandbox", "--seccomp", str(fd))
+    yield from ("--cap-drop", "ALL")
+    if root:  # `inside.py` becomes nobody with these two, and loses them by it
+        yield from ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
+    else:
+        yield "--unshare-user"
+    yield from ("--perms", "1777", "--size", str(limits.disk), "--tmpfs", SCRATCH)
+    yield from ("--dev-bind", "/dev/null", "/dev/null", "--chdir", SCRATCH)
+
+
+@cache
+def _files(packages: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Return where the interpreter is, and the options that show it and the packages, read-only."""
+    ours = interpreter()
+    shown = {str(path): str(path) for path in ours.files}
+    shown |= {f"{PACKAGES}/{top.name}": str(top) for name in packages for top in package(name)}
+    above = {str(parent) for inside in shown for parent in Path(inside).parents} - {"/"}
+    options: list[str] = []
+    for folder in sorted(above):  # where bubblewrap makes them itself, root alone may enter
+        options += ["--dir", folder]
+    for inside, path in shown.items():
+        options += ["--ro-bind", path, inside]
+    for hidden in map(str, ours.hidden):
+        options += ["--size", "4096", "--tmpfs", hidden, "--remount-ro", hidden]
+    return str(ours.python), (*options, "--remount-ro", "/", "--")
+
+
+def _nobody() -> int:
+    """Return a user id that nothing else has: the kernel counts processes by it."""
+    rows = [list(map(int, row.split())) for row in Path("/proc/self/uid_map").open()]
+    first, _, count = max(rows, key=lambda row: row[2])
+    if count < 2**16:
+        raise SandboxError(
+            f"root has only {count} user ids in this container; a program needs one of its own"
+        )
+    return first + count // 2 + secrets.randbelow(count // 2 - 1)
+
+
+@contextmanager
+def _filter() -> Iterator[int]:
+    """Lend a file that holds the filter of system calls."""
+    fd = os.memfd_create("seccomp")
+    try:
+        os.write(fd, seccomp.program())
+        os.lseek(fd, 0, os.SEEK_SET)
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,0 +1,134 @@
+"""One program as a child process: fed, listened to, and ended at its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from asyncio import StreamReader, StreamWriter
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.resources import files
+from typing import Literal
+
+from collab.errors import SandboxError
+from collab.sandbox import Limits, Outcome
+from collab.sandbox.inside import READY
+
+ENVIRONMENT = {
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",  # an answer that prints a set is right or wrong for good
+    "PYTHONUTF8": "1",
+}
+"""All that a program finds in its environment."""
+
+
+def start(
+    python: str, source: bytes, limits: Limits, *, uid: int = 0, processes: int, paths: Sequence[str]
+) -> list[str]:
+    """Return the command that starts a program which comes on stdin."""
+    inside = files("collab.sandbox").joinpath("inside.py").read_text("utf-8")
+    caps = (uid, limits.seconds, limits.share, processes, limits.disk, len(source))
+    return [python, "-sSP", "-c", inside, *map(str, caps), *paths]
+
+
+async def run(
+    command: Sequence[str],
+    payload: bytes,
+    limits: Limits,
+    *,
+    cwd: str | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Outcome:
+    """Run a command that begins with `inside.py` to its end, or to its limits.
+
+    Raises:
+        SandboxError: It ended before its program began.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=ENVIRONMENT,
+            cwd=cwd,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise SandboxError(f"cannot run {command[0]!r}: {error.strerror}") from error
+    return await _Child(process, limits).outcome(payload)
+
+
+class _Child:
+    def __init__(self, process: Process, limits: Limits) -> None:
+        self._process = process
+        self._limits = limits
+        self._stopped: Literal["time", "output"] | None = None
+        self._began = time.monotonic()
+
+    async def outcome(self, payload: bytes) -> Outcome:
+        process = self._process
+        assert process.stdin and process.stdout and process.stderr
+        timer = asyncio.get_running_loop().call_later(self._limits.wall, self._stop, "time")
+        work = asyncio.gather(
+            self._read(process.stdout),
+            self._read(process.stderr),
+            _write(process.stdin, payload),
+            process.wait(),
+        )
+        try:
+            stdout, stderr, _, code = await asyncio.shield(work)
+        finally:
+            timer.cancel()
+            self._kill()
+            await work
+        return self._told(stdout, stderr, code if code >= 0 else 128 - code)
+
+    def _told(self, stdout: bytes, stderr: bytes, code: int) -> Outcome:
+        if not stdout.startswith(READY):
+            said = stderr.decode(errors="replace").strip() or "(it said nothing)"
+            late = f" within {self._limits.wall:g} s" if self._stopped else ""
+            raise SandboxError(f"the sandbox did not start a program{late}: {said}")
+        if code == 128 + signal.SIGXCPU:
+            self._stopped = "time"
+        return Outcome(
+            code=None if self._stopped else code,
+            stdout=stdout.removeprefix(READY).decode(errors="replace"),
+            stderr=stderr.decode(errors="replace"),
+            stopped=self._stopped,
+            seconds=time.monotonic() - self._began,
+        )
+
+    async def _read(self, stream: StreamReader) -> bytes:
+        """Return what comes, up to the limit; more than that ends the program."""
+        limit = self._limits.output + len(READY)
+        kept = bytearray()
+        while piece := await stream.read(2**16):
+            kept += piece[: limit - len(kept)]
+            if len(kept) == limit:
+                self._stop("output")
+        return bytes(kept)
+
+    def _stop(self, why: Literal["time", "output"]) -> None:
+        self._stopped = self._stopped or why
+        self._kill()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+
+async def _write(stream: StreamWriter, payload: bytes) -> None:
+    with suppress(BrokenPipeError, ConnectionResetError):  # it need not read
+        stream.write(payload)
+        await stream.drain()
+    stream.close()
+    with suppress(BrokenPipeError, ConnectionResetError):
+        await stream.wait_closed()
