@@ -172,7 +172,8 @@ def _files(packages: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
 
 def _nobody() -> int:
     """Return a user id that nothing else has: the kernel counts processes by it."""
-    rows = [list(map(int, row.split())) for row in Path("/proc/self/uid_map").open()]
+    lines = Path("/proc/self/uid_map").read_text().splitlines()
+    rows = [list(map(int, line.split())) for line in lines]
     first, _, count = max(rows, key=lambda row: row[2])
     if count < 2**16:
         raise SandboxError(

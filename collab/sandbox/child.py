@@ -29,7 +29,13 @@ ENVIRONMENT = {
 
 
 def start(
-    python: str, source: bytes, limits: Limits, *, uid: int = 0, processes: int, paths: Sequence[str]
+    python: str,
+    source: bytes,
+    limits: Limits,
+    *,
+    uid: int = 0,
+    processes: int = 0,
+    paths: Sequence[str] = (),
 ) -> list[str]:
     """Return the command that starts a program which comes on stdin."""
     inside = files("collab.sandbox").joinpath("inside.py").read_text("utf-8")
@@ -75,11 +81,13 @@ class _Child:
 
     async def outcome(self, payload: bytes) -> Outcome:
         process = self._process
-        assert process.stdin and process.stdout and process.stderr
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         timer = asyncio.get_running_loop().call_later(self._limits.wall, self._stop, "time")
         work = asyncio.gather(
-            self._read(process.stdout),
-            self._read(process.stderr),
+            self._read(process.stdout, self._limits.output + len(READY)),
+            self._read(process.stderr, self._limits.output),
             _write(process.stdin, payload),
             process.wait(),
         )
@@ -106,15 +114,14 @@ class _Child:
             seconds=time.monotonic() - self._began,
         )
 
-    async def _read(self, stream: StreamReader) -> bytes:
+    async def _read(self, stream: StreamReader, limit: int) -> bytes:
         """Return what comes, up to the limit; more than that ends the program."""
-        limit = self._limits.output + len(READY)
         kept = bytearray()
         while piece := await stream.read(2**16):
-            kept += piece[: limit - len(kept)]
-            if len(kept) == limit:
+            kept += piece[: limit + 1 - len(kept)]
+            if len(kept) > limit:
                 self._stop("output")
-        return bytes(kept)
+        return bytes(kept[:limit])
 
     def _stop(self, why: Literal["time", "output"]) -> None:
         self._stopped = self._stopped or why

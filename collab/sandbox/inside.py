@@ -1,4 +1,4 @@
-"""What runs first inside a sandbox: it gives up its rights, takes on the limits, starts the program.
+"""What runs first in a sandbox: it gives up its rights, takes on the limits, starts the program.
 
 `collab.sandbox` hands this file to an interpreter as text. stdin begins with the program; what
 follows is the program's own stdin. The first byte on stdout says that the program is about to
@@ -60,7 +60,7 @@ def main(
 
 
 def _without_us(kind, error, trace):  # type: ignore[no-untyped-def]  # `types` would take its time
-    """Print an error as if the program had been started directly: not through the two frames here."""
+    """Print an error as if the program had been started directly, without the two frames here."""
     sys.__excepthook__(kind, error.with_traceback(trace.tb_next.tb_next), None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -65,7 +64,9 @@ def _libraries(binary: Path) -> set[Path]:
     try:
         done = subprocess.run(["ldd", str(binary)], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise SandboxError(f"cannot list the shared libraries of {str(binary)!r}: {error}") from None
+        raise SandboxError(
+            f"cannot list the shared libraries of {str(binary)!r}: {error}"
+        ) from None
     found = {Path(path) for path in LIBRARY.findall(done.stdout)}
     return {path.parent if SYSTEM.fullmatch(str(path.parent)) else path for path in found}
 
@@ -84,7 +85,9 @@ def package(name: str) -> tuple[Path, ...]:
             distribution = metadata.distribution(one)
         except metadata.PackageNotFoundError:
             if one == name:
-                raise SandboxError(f"package {name!r} is not installed; pip install {name}") from None
+                raise SandboxError(
+                    f"package {name!r} is not installed; pip install {name}"
+                ) from None
             continue  # required elsewhere: another system, another Python
         found.update(_tops(distribution))
         seen.add(one)

@@ -1,0 +1,44 @@
+"""No sandbox: programs run as plain processes with all the rights of whoever starts them.
+
+For a machine where bubblewrap cannot run and the programs are trusted, such as one's own. Time,
+memory for each process, and output are limited; nothing else is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from tempfile import TemporaryDirectory
+
+from collab.sandbox import Limits, Outcome, child
+from collab.sandbox.interpreter import package
+
+
+class UnsafeSubprocess:
+    """Runs programs unprotected, so many at once."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        """Set how many there may be at once; by default one a core."""
+        self._free = asyncio.Semaphore(workers or os.cpu_count() or 1)
+
+    async def run(
+        self,
+        program: str,
+        stdin: str = "",
+        packages: Sequence[str] = (),
+        limits: Limits = Limits(),  # noqa: B008 - a frozen value
+    ) -> Outcome:
+        """Run a program with all our rights.
+
+        Raises:
+            SandboxError: It could not be started.
+        """
+        source = program.encode(errors="replace")
+        paths = sorted({str(top.parent) for name in packages for top in package(name)})
+        start = child.start(sys.executable, source, limits, paths=paths)
+        async with self._free:
+            with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+                payload = source + stdin.encode(errors="replace")
+                return await child.run(start, payload, limits, cwd=scratch)
