@@ -77,7 +77,7 @@ def test_a_command_that_is_only_shown_is_one_that_exists(command: str) -> None:
     elif program == "collab":
         assert words[0] in VERBS
     else:
-        assert program in ("vllm", "pip", "python")
+        assert program in ("vllm", "pip", "python", "apt-get")
 
 
 @pytest.mark.parametrize(
