@@ -49,7 +49,7 @@ class Outcome:
     stdout: str
     stderr: str
     stopped: Literal["time", "output"] | None = None
-    """The limit that ended it: a memory or process limit is for the program to notice."""
+    """The limit that ended it; limits of memory and processes are for the program to notice."""
     seconds: float = 0.0
     """Wall-clock time from start to end."""
 
@@ -74,5 +74,13 @@ class Sandbox(Protocol):
 
         Raises:
             SandboxError: It could not be started, or not safely; what the program does is no error.
+        """
+        ...
+
+    async def prove(self) -> None:
+        """Make sure that programs can be run here.
+
+        Raises:
+            SandboxError: They cannot, or not safely.
         """
         ...

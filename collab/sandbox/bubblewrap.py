@@ -150,7 +150,7 @@ def _walls(root: bool, limits: Limits, fd: int) -> Iterator[str]:
     else:
         yield "--unshare-user"
     yield from ("--perms", "1777", "--size", str(limits.disk), "--tmpfs", SCRATCH)
-    yield from ("--dev-bind", "/dev/null", "/dev/null", "--chdir", SCRATCH)
+    yield from ("--dir", "/dev", "--dev-bind", "/dev/null", "/dev/null", "--chdir", SCRATCH)
 
 
 @cache

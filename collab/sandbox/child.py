@@ -56,47 +56,54 @@ async def run(
     Raises:
         SandboxError: It ended before its program began.
     """
+    child = _Child(limits)
+    work = asyncio.create_task(child.live(command, payload, cwd, pass_fds))
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            env=ENVIRONMENT,
-            cwd=cwd,
-            pass_fds=pass_fds,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise SandboxError(f"cannot run {command[0]!r}: {error.strerror}") from error
-    return await _Child(process, limits).outcome(payload)
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:  # a process that is being started cannot be let go of
+        child.stop("time")
+        await asyncio.wait([work])
+        raise
 
 
 class _Child:
-    def __init__(self, process: Process, limits: Limits) -> None:
-        self._process = process
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._process: Process | None = None
         self._stopped: Literal["time", "output"] | None = None
         self._began = time.monotonic()
 
-    async def outcome(self, payload: bytes) -> Outcome:
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        timer = asyncio.get_running_loop().call_later(self._limits.wall, self._stop, "time")
-        work = asyncio.gather(
-            self._read(process.stdout, self._limits.output + len(READY)),
-            self._read(process.stderr, self._limits.output),
-            _write(process.stdin, payload),
-            process.wait(),
-        )
+    async def live(
+        self, command: Sequence[str], payload: bytes, cwd: str | None, pass_fds: Sequence[int]
+    ) -> Outcome:
+        """Start, feed and hear the process until it has ended and all its output is read."""
+        timer = asyncio.get_running_loop().call_later(self._limits.wall, self.stop, "time")
         try:
-            stdout, stderr, _, code = await asyncio.shield(work)
+            self._process = process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                env=ENVIRONMENT,
+                cwd=cwd,
+                pass_fds=pass_fds,
+                start_new_session=True,
+            )
+            if self._stopped is not None:
+                self._kill(process)
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            stdout, stderr, _, code = await asyncio.gather(
+                self._read(process.stdout, self._limits.output + len(READY)),
+                self._read(process.stderr, self._limits.output),
+                _write(process.stdin, payload),
+                process.wait(),
+            )
+        except OSError as error:
+            raise SandboxError(f"cannot run {command[0]!r}: {error.strerror}") from error
         finally:
             timer.cancel()
-            self._kill()
-            await work
         return self._told(stdout, stderr, code if code >= 0 else 128 - code)
 
     def _told(self, stdout: bytes, stderr: bytes, code: int) -> Outcome:
@@ -104,13 +111,12 @@ class _Child:
             said = stderr.decode(errors="replace").strip() or "(it said nothing)"
             late = f" within {self._limits.wall:g} s" if self._stopped else ""
             raise SandboxError(f"the sandbox did not start a program{late}: {said}")
-        if code == 128 + signal.SIGXCPU:
-            self._stopped = "time"
+        stopped = "time" if code == 128 + signal.SIGXCPU else self._stopped
         return Outcome(
-            code=None if self._stopped else code,
+            code=None if stopped else code,
             stdout=stdout.removeprefix(READY).decode(errors="replace"),
             stderr=stderr.decode(errors="replace"),
-            stopped=self._stopped,
+            stopped=stopped,
             seconds=time.monotonic() - self._began,
         )
 
@@ -120,16 +126,18 @@ class _Child:
         while piece := await stream.read(2**16):
             kept += piece[: limit + 1 - len(kept)]
             if len(kept) > limit:
-                self._stop("output")
+                self.stop("output")
         return bytes(kept[:limit])
 
-    def _stop(self, why: Literal["time", "output"]) -> None:
+    def stop(self, why: Literal["time", "output"]) -> None:
+        """End the process now, or as soon as it has started."""
         self._stopped = self._stopped or why
-        self._kill()
+        if self._process is not None:
+            self._kill(self._process)
 
-    def _kill(self) -> None:
+    def _kill(self, process: Process) -> None:
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 async def _write(stream: StreamWriter, payload: bytes) -> None:

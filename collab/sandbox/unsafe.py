@@ -7,6 +7,7 @@ memory for each process, and output are limited; nothing else is.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from tempfile import TemporaryDirectory
 
 from collab.sandbox import Limits, Outcome, child
 from collab.sandbox.interpreter import package
+
+log = logging.getLogger(__name__)
 
 
 class UnsafeSubprocess:
@@ -42,3 +45,7 @@ class UnsafeSubprocess:
             with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
                 payload = source + stdin.encode(errors="replace")
                 return await child.run(start, payload, limits, cwd=scratch)
+
+    async def prove(self) -> None:
+        """Say what is risked."""
+        log.warning("programs run without a sandbox, with all rights of this user")
