@@ -15,20 +15,15 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from itertools import count, groupby
 from pathlib import Path
-from typing import Generic, TypeVar
 
+from collab.batch import Batch
 from collab.database import Change, Database, Row, State
 from collab.draws import digest_of, key_of
 from collab.errors import StoreError
 from collab.sampling import Drawn, Generation, Request
 
-GROUP = 64
-"""How many callers share one transaction at most."""
-
 Sample = Callable[[range], Awaitable[list[Generation]]]
 Pause = Callable[[float], Awaitable[None]]
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
@@ -39,19 +34,19 @@ class Store:
     """
 
     def __init__(
-        self, database: Database, lease: float, clock: Callable[[], float], pause: Pause
+        self, where: str | Path, lease: float, clock: Callable[[], float], pause: Pause
     ) -> None:
         self.sampled = 0
         """Generations that were sampled for this store's callers."""
         self.served = 0
         """Generations that its callers got without sampling."""
-        self._database = database
+        self._database = Database(where, self._hear)
         self._lease = lease
         self._clock = clock
         self._pause = pause
-        self._flights: dict[str, asyncio.Future[Generation | None]] = {}
-        self._look_up: _Batch[Iterable[str], State] = _Batch(self._read)
-        self._change: _Batch[Change, State] = _Batch(self._commit)
+        self._flights: dict[str, _Flight] = {}
+        self._look_up: Batch[Iterable[str], State] = Batch(self._read)
+        self._change: Batch[Change, State] = Batch(self._commit)
 
     @classmethod
     @asynccontextmanager
@@ -68,16 +63,15 @@ class Store:
         Args:
             where: `runs/store.sqlite`, or a URL such as `postgresql+asyncpg://host/collab`.
             lease: Seconds after which a claim that nobody renewed may be taken over.
-            clock: Seconds since 1970; the machines that share a store must agree on it.
+            clock: Seconds since 1970. Machines that share a store go by the database's own.
             pause: How to wait some seconds.
 
         Raises:
             StoreError: It cannot be opened there, is no store, or was made by a newer collab.
         """
-        database = Database(where)
+        store = cls(where, lease, clock, pause)
         try:
-            await database.prepare(clock())
-            store = cls(database, lease, clock, pause)
+            await store._database.prepare(clock())
             heart = asyncio.create_task(store._beat())
             try:
                 yield store
@@ -86,7 +80,7 @@ class Store:
                 await store._look_up.close()
                 await store._change.close()
         finally:
-            await database.close()
+            await store._database.close()
 
     async def draws(
         self, request: Request, draws: Iterable[int], sample: Sample, *, jointly: bool = True
@@ -126,9 +120,9 @@ class Store:
 
     async def _wait(self, draw: int, key: str) -> dict[int, Drawn]:
         """Wait for the task of this process that is getting this draw; {} if it gave up."""
-        flight = self._flights[key]
-        await asyncio.wait([flight])
-        generation = flight.result()
+        end = self._flights[key].ends[key]
+        await asyncio.wait([end])
+        generation = end.result()
         if generation is None:
             return {}
         self.served += 1
@@ -141,10 +135,27 @@ class Store:
         now = self._clock()
         return await self._database.commit(changes, now, expires=now + self._lease)
 
+    def _hear(self, key: str) -> None:
+        """Wake whoever waits for this draw, which another process has kept or given up."""
+        if flight := self._flights.get(key):
+            flight.news.set()
+
+    async def _rest(self, seconds: float, news: asyncio.Event) -> None:
+        """Pause, until there is news at most."""
+        ends = [asyncio.ensure_future(end) for end in (self._pause(seconds), news.wait())]
+        try:
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in done:
+                await end
+        finally:
+            for end in ends:
+                end.cancel()
+
     async def _beat(self) -> None:
         """Renew the claims three times a lease."""
         while True:
             await self._pause(self._lease / 3)
+            await self._database.listen()
             if self._flights:
                 with _logged("claims could not be renewed"):
                     await self._change(Change(renew=True))
@@ -166,23 +177,29 @@ class _Flight:
         self._request = request
         self._digest = digest
         self._left = keys
+        future = asyncio.get_running_loop().create_future
+        self.ends: dict[str, asyncio.Future[Generation | None]]
+        self.ends = {key: future() for key in keys.values()}
+        """What became of each draw, None where it was given up: others of this process wait."""
+        self.news = asyncio.Event()
+        """Another process has kept or given up one of them."""
         self._got: dict[int, Drawn] = {}
         self._sample = sample
         self._jointly = jointly
 
     async def fly(self) -> dict[int, Drawn]:
         """Get all of them: stored, sampled, or waited for where another process samples."""
-        loop = asyncio.get_running_loop()
         store = self._store
-        store._flights |= {key: loop.create_future() for key in self._left.values()}
+        store._flights |= dict.fromkeys(self.ends, self)
         try:
-            pauses = _growing()
+            pauses = _growing(store._database.patience)
             while True:
+                self.news.clear()
                 busy = await self._look()
                 if held := await self._claim(busy):
                     await self._sample_all(_ranges(held) if self._jointly else _singles(held))
                 elif self._left:
-                    await store._pause(next(pauses))
+                    await store._rest(next(pauses), self.news)
                 if not self._left:
                     return self._got
         finally:
@@ -210,7 +227,11 @@ class _Flight:
                 del self._left[draw]
                 self._got[draw] = Drawn(draw, generation, fresh)
                 self._store.served += not fresh
-                self._store._flights.pop(key).set_result(generation)
+                self._end(key, generation)
+
+    def _end(self, key: str, generation: Generation | None) -> None:
+        del self._store._flights[key]
+        self.ends[key].set_result(generation)
 
     async def _sample_all(self, ranges: Iterable[range]) -> None:
         sampling = map(self._sample_range, ranges)
@@ -246,65 +267,7 @@ class _Flight:
                 await self._store._change(Change(drop=left))
         finally:
             for key in left:
-                self._store._flights.pop(key).set_result(None)
-
-
-class _Batch(Generic[Job, Result]):
-    """Do in one go all that came in while the last go was under way."""
-
-    def __init__(self, work: Callable[[Sequence[Job]], Awaitable[Result]]) -> None:
-        self._work = work
-        self._queue: list[tuple[Job, asyncio.Future[Result]]] = []
-        self._going: asyncio.Task[None] | None = None
-        self._closed = False
-
-    async def __call__(self, job: Job) -> Result:
-        """Return what the go with `job` in it gave: the same for every job of that go."""
-        return await self._put(job)
-
-    def post(self, job: Job) -> None:
-        """Have `job` done without waiting for it; what goes wrong is logged."""
-        self._put(job).add_done_callback(_look)
-
-    def _put(self, job: Job) -> asyncio.Future[Result]:
-        if self._closed:
-            raise StoreError("the store is closed; ask for draws inside its `async with` block")
-        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._queue.append((job, done))
-        self._start()
-        return done
-
-    async def close(self) -> None:
-        """Finish what is queued and take no more."""
-        self._closed = True
-        while self._going is not None:
-            await asyncio.wait([self._going])
-
-    def _start(self) -> None:
-        if self._going is None and self._queue:
-            self._going = asyncio.create_task(self._go())
-
-    async def _go(self) -> None:
-        group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
-        try:
-            result = await self._work([job for job, _ in group])
-        except Exception as error:  # for each caller to raise: none may wait for ever
-            for done in _waiting(group):
-                done.set_exception(error)
-        else:
-            for done in _waiting(group):
-                done.set_result(result)
-        finally:
-            for done in _waiting(group):
-                done.cancel()
-            self._going = None
-            self._start()
-
-
-def _waiting(
-    group: Iterable[tuple[object, asyncio.Future[Result]]],
-) -> list[asyncio.Future[Result]]:
-    return [done for _, done in group if not done.done()]
+                self._end(key, None)
 
 
 def _singles(draws: Iterable[int]) -> list[range]:
@@ -318,14 +281,9 @@ def _ranges(draws: Iterable[int]) -> list[range]:
     return [range(run[0], run[-1] + 1) for run in runs]
 
 
-def _growing() -> Iterator[float]:
-    """Yield the seconds between one look and the next: 10 ms, growing to 1 s."""
-    return (min(0.01 * 1.5**turn, 1.0) for turn in count())
-
-
-def _look(done: asyncio.Future[Result]) -> None:
-    if not done.cancelled() and (error := done.exception()) is not None:
-        log.warning("a stopped draw could not be kept: %s", error)
+def _growing(most: float) -> Iterator[float]:
+    """Yield the seconds between one look and the next: 10 ms, growing to `most`."""
+    return (min(0.01 * 1.5 ** min(turn, 99), most) for turn in count())
 
 
 @contextmanager

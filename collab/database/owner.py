@@ -46,7 +46,8 @@ class Owner:
         if self.machine != other.machine:
             return False
         alive, started = _process(self.pid)
-        return not alive or bool(started and started != self.started)
+        known = bool(started and self.started)
+        return not alive or (known and started != self.started)
 
 
 def _machine() -> str:

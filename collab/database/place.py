@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from collab.errors import StoreError
@@ -23,6 +23,8 @@ NETWORK = re.compile(
     r"|blobfuse\d?|mfs|lizardfs|moosefs|weka\S*|davfs\d?|vmhgfs-fuse)"
 )
 """File systems on which SQLite's locks and shared memory do not hold between machines."""
+PASSING = {"40001", "40P01", "57P01", "57P02", "57P03", "08000", "08003", "08006"}
+"""What PostgreSQL says where transactions collide, or while it stops and starts."""
 BUSY = 60
 """Seconds to wait for another process's transaction on SQLite."""
 FIXES = {
@@ -39,7 +41,8 @@ FIXES = {
     "password": "set PGPASSWORD or ~/.pgpass for this user",
     "does not exist": "make it first: createdb NAME, createuser NAME",
     "permission denied": "let this user make and write tables there",
-    "refused": "start the server, or correct the host and port in store.url",
+    "Connect call failed": "start the server, or correct the host and port in store.url",
+    "Name or service not known": "correct the host in store.url",
 }
 
 
@@ -69,6 +72,13 @@ def clearly(name: str) -> Iterator[None]:
         reason = str(getattr(error, "orig", None) or error)
         fix = next((FIXES[word] for word in FIXES if word in reason), "see the cause above")
         raise StoreError(f"cannot use the store {name}: {reason}; {fix}") from error
+
+
+def passing(error: Exception) -> bool:
+    """Say whether the same may well go through a moment later."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in PASSING
+    return isinstance(error, OSError)
 
 
 def engine_of(url: URL) -> AsyncEngine:

@@ -1,0 +1,79 @@
+"""Many callers, one transaction: what came in while one is under way shares the next."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Generic, TypeVar
+
+from collab.errors import StoreError
+
+GROUP = 64
+"""How many callers share one go at most."""
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+log = logging.getLogger(__name__)
+
+
+class Batch(Generic[Job, Result]):
+    """Does in one go all that came in while the last go was under way."""
+
+    def __init__(self, work: Callable[[Sequence[Job]], Awaitable[Result]]) -> None:
+        self._work = work
+        self._queue: list[tuple[Job, asyncio.Future[Result]]] = []
+        self._going: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def __call__(self, job: Job) -> Result:
+        """Return what the go with `job` in it gave: the same for every job of that go."""
+        return await self._put(job)
+
+    def post(self, job: Job) -> None:
+        """Have `job` done without waiting for it; what goes wrong is logged."""
+        self._put(job).add_done_callback(_look)
+
+    def _put(self, job: Job) -> asyncio.Future[Result]:
+        if self._closed:
+            raise StoreError("the store is closed; ask for draws inside its `async with` block")
+        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._queue.append((job, done))
+        self._start()
+        return done
+
+    async def close(self) -> None:
+        """Finish what is queued and take no more."""
+        self._closed = True
+        while self._going is not None:
+            await asyncio.wait([self._going])
+
+    def _start(self) -> None:
+        if self._going is None and self._queue:
+            self._going = asyncio.create_task(self._go())
+
+    async def _go(self) -> None:
+        group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
+        try:
+            result = await self._work([job for job, _ in group])
+        except Exception as error:  # for each caller to raise: none may wait for ever
+            for done in _waiting(group):
+                done.set_exception(error)
+        else:
+            for done in _waiting(group):
+                done.set_result(result)
+        finally:
+            for done in _waiting(group):
+                done.cancel()
+            self._going = None
+            self._start()
+
+
+def _waiting(
+    group: Iterable[tuple[object, asyncio.Future[Result]]],
+) -> list[asyncio.Future[Result]]:
+    return [done for _, done in group if not done.done()]
+
+
+def _look(done: asyncio.Future[Result]) -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        log.warning("a stopped draw could not be kept: %s", error)
