@@ -11,6 +11,8 @@ VERBS = {
     "play": "play one question ad hoc and watch it grow",
     "plan": "say what a run would cost and show three prompts; sends nothing",
     "show": "print one episode, coloured by author, with the reason of each hand-off",
+    "ls": "list the runs there are, how they stand and what they came to",
+    "report": "print a run's tables again, or one table over all jobs of a sweep",
     "pocket": "serve the shipped reasoners behind an OpenAI-compatible endpoint",
 }
 

@@ -42,30 +42,48 @@ def print_whole(console: Console, shown: RenderableType) -> None:
     console.print(shown, soft_wrap=True)
 
 
+def overall(scores: Sequence[Score]) -> dict[str, str]:
+    """Return what a whole run comes to: a cell by column, rates in % with 95 % intervals."""
+    return _twin_cells(scores, scores) if _arm(scores, "steer") else _plain_cells(scores)
+
+
 def _plain(by: str, scores: Sequence[Score]) -> Table:
     """Make the table of a run without arms: Pass@1 by group."""
-    table = _table(by, "n", "questions", "solved %", "tokens", title="% solved [95 % interval]")
+    table = _table(by, *_plain_cells(scores), title="% solved [95 % interval]")
     for name, group in _rows(by, scores):
-        questions = {score.question for score in group}
-        cells = len(group), len(questions), _rate(group), _mean(score.tokens for score in group)
-        table.add_row(_show(name), *map(str, cells))
+        table.add_row(_show(name), *_plain_cells(group).values())
     return table
+
+
+def _plain_cells(scores: Sequence[Score]) -> dict[str, str]:
+    return {
+        "n": str(len(scores)),
+        "questions": str(len({score.question for score in scores})),
+        "solved %": _rate(scores),
+        "tokens": _mean(score.tokens for score in scores),
+    }
 
 
 def _twin(by: str, scores: Sequence[Score]) -> Table:
     """Make the table of a twin test: a row a point or share, the matched controls beside."""
-    present = [arm for arm in CONTROLS if _arm(scores, arm)]
-    columns = [column for arm in present for column in (CONTROLS[arm], "difference")]
     title = "% solved [95 % interval], paired difference"
-    table = _table(by, "n", "steered", *columns, title=title)
+    columns = [name.partition(" to ")[0] for name in _twin_cells(scores, scores)]
+    table = _table(by, *columns, title=title)
     for name, group in _rows(by, scores):
-        steered = _arm(group, "steer")
-        cells = [str(len(steered)), _rate(steered)]
-        for arm in present:
-            control = _arm(group, arm)
-            cells += [_rate(control), _effect(steered, control)]
-        table.add_row(_show(name), *cells)
+        table.add_row(_show(name), *_twin_cells(group, scores).values())
     return table
+
+
+def _twin_cells(group: Sequence[Score], scores: Sequence[Score]) -> dict[str, str]:
+    """Compare a group's arms, with a column for each that the run has."""
+    steered = _arm(group, "steer")
+    cells = {"n": str(len(steered)), "steered": _rate(steered)}
+    for arm, name in CONTROLS.items():
+        if _arm(scores, arm):
+            control = _arm(group, arm)
+            cells[name] = _rate(control)
+            cells[f"difference to {name}"] = _effect(steered, control)
+    return cells
 
 
 def _steers(by: str, scores: Sequence[Score]) -> Table:

@@ -1,0 +1,197 @@
+"""Many runs at a glance: which there are, how they stand, and a sweep's jobs in one table.
+
+What is read is the runs' own files; nothing that a manifest names is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from collab.errors import RunError
+from collab.folder import RunFolder
+from collab.report.tables import overall, summary
+from collab.report.trajectory import safe
+from collab.scenario import Score
+from collab.trajectory import Json
+
+KINDS = ("scenario._target_", "policy._target_")
+"""Runs that differ in these have no settings in common to stand in one table."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, as its folder says."""
+
+    folder: RunFolder
+
+    @cached_property
+    def manifest(self) -> Mapping[str, Json]:
+        """What it is."""
+        return self.folder.manifest
+
+    @cached_property
+    def scores(self) -> Sequence[Score]:
+        """What it came to so far."""
+        return list(self.folder.scores().values())
+
+    @cached_property
+    def settings(self) -> dict[str, Json]:
+        """What decides its numbers, by dotted key; hashes of files are left out."""
+        decides = self.manifest["decides"]
+        assert isinstance(decides, dict)
+        derived = ("models", "asked", "code")
+        return dict(_flat({k: v for k, v in decides.items() if k not in derived}))
+
+    @property
+    def started(self) -> str:
+        """When it was last started, to the minute."""
+        starts = self.manifest["starts"]
+        assert isinstance(starts, list)
+        return str(starts[-1]["at"])[:16].replace("T", " ")
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """Its scenario and policy."""
+        return tuple(str(self.settings.get(key)) for key in KINDS)
+
+    @property
+    def state(self) -> str:
+        """Whether it is running, finished or stopped, or what failed in it."""
+        if self.folder.holder:
+            return "running"
+        standing = self.folder.standing
+        if standing is None or standing.cases is None:
+            return "stopped"
+        if standing.failures:
+            return f"{len(standing.failures)} failed"
+        return "finished" if len(self.scores) >= standing.cases else "stopped"
+
+    @property
+    def episodes(self) -> str:
+        """How many episodes are done, of how many."""
+        done, standing = len(self.scores), self.folder.standing
+        known = standing is not None and standing.cases not in (None, done)
+        return f"{done} of {standing.cases}" if standing and known else str(done)
+
+
+def jobs(path: Path) -> list[Job]:
+    """Find the runs at a path and below it, in the order of their names.
+
+    Raises:
+        RunError: There is no such folder, or no run in it.
+    """
+    found = sorted(manifest.parent for manifest in path.rglob("manifest.json"))
+    if not found:
+        why = "holds no run" if path.is_dir() else "is no folder"
+        raise RunError(f"{str(path)!r} {why}; give a run's folder, or one with runs below it")
+    return [Job(RunFolder(folder)) for folder in found]
+
+
+def listing(found: Iterable[Job]) -> Table:
+    """Return one line a run, the last started first."""
+    table = _table("run", "started", "state", "episodes", "% solved [95 % interval]")
+    for job in sorted(found, key=lambda job: job.started, reverse=True):
+        cells = job.started, job.state, job.episodes, _headline(job.scores)
+        table.add_row(Text(safe(str(job.folder.path))), *cells)
+    return table
+
+
+def told(found: Sequence[Job]) -> RenderableType:
+    """Return a run's own tables, or those of many: one for each pair of scenario and policy."""
+    if len(found) == 1:
+        return _alone(found[0])
+    alike = groupby(sorted(found, key=lambda job: job.kind), key=lambda job: job.kind)
+    return Group(*(_swept(kind, list(group)) for kind, group in alike))
+
+
+def _alone(job: Job) -> RenderableType:
+    standing = job.folder.standing
+    if standing is None:
+        raise RunError(f"{str(job.folder.path)!r} was stopped before it began; start it again")
+    shown = summary(standing.title, standing.by, job.scores, standing.notes)
+    failures = [f"failed: {case}: {error}" for case, error in standing.failures.items()]
+    state = f"{job.state}, {job.episodes} episodes"
+    return Group(shown, *(Text(safe(line), style="red") for line in failures), Text(state))
+
+
+def _swept(kind: Sequence[str], found: Sequence[Job]) -> Table:
+    """Make one table of jobs: what they differ in, then what they came to."""
+    settings = _differing([job.settings for job in found])
+    found = sorted(found, key=lambda job: [_rank(job.settings.get(key)) for key in settings])
+    cells = [overall(job.scores) for job in found]
+    columns = list(dict.fromkeys(name for row in cells for name in row))
+    whole = all(job.state == "finished" for job in found)
+    heads = ["run", *_short(settings), *([] if whole else ["state"]), *columns]
+    table = _table(*heads, title=" · ".join(name.rpartition(".")[2] for name in kind))
+    for job, row in zip(found, cells, strict=True):
+        told = [_show(job.settings.get(key)) for key in settings]
+        states = [] if whole else [job.state]
+        name = job.folder.path.name.rpartition("-")[2]
+        table.add_row(Text(safe(name)), *told, *states, *(row.get(name, "–") for name in columns))
+    return table
+
+
+def _headline(scores: Sequence[Score]) -> str:
+    if not scores:
+        return "–"
+    cells = overall(scores)
+    said = {name: cell for name, cell in cells.items() if "[" in cell and "difference" not in name}
+    return " · ".join(f"{name.removesuffix(' %')} {cell}" for name, cell in said.items())
+
+
+def _differing(settings: Sequence[Mapping[str, Json]]) -> list[str]:
+    """Return the keys in which they differ, in the order in which they first stand."""
+    keys = dict.fromkeys(key for one in settings for key in one)
+    return [key for key in keys if len({repr(one.get(key)) for one in settings}) > 1]
+
+
+def _short(keys: Sequence[str]) -> list[str]:
+    """Name each key by its last part, or by more of it where that would name two."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return [name if last.count(name) == 1 else key for name, key in zip(last, keys, strict=True)]
+
+
+def _rank(value: Json) -> tuple[object, ...]:
+    """Return a sort key: numbers by size, lists by what is in them, the rest as text."""
+    if isinstance(value, list):
+        return ("list", [_rank(inner) for inner in value])
+    if isinstance(value, int | float):
+        return ("", value)
+    return (type(value).__name__, str(value))
+
+
+def _flat(value: Mapping[str, Json], before: str = "") -> Iterator[tuple[str, Json]]:
+    for key, inner in value.items():
+        if isinstance(inner, dict) and inner:
+            yield from _flat(inner, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", inner
+
+
+def _show(value: Json) -> Text:
+    match value:
+        case None:
+            return Text("–")
+        case bool():
+            return Text("yes" if value else "no")
+        case float():
+            return Text(f"{value:g}")
+        case list():
+            return Text(" ".join(str(_show(inner)) for inner in value))
+        case _:
+            return Text(safe(str(value)))
+
+
+def _table(first: str, *columns: str, title: str | None = None) -> Table:
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
+    for column in (first, *columns):
+        table.add_column(column, no_wrap=True)
+    return table

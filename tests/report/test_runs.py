@@ -1,0 +1,179 @@
+import json
+import os
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+
+from collab.engine import Case, Episode
+from collab.errors import RunError
+from collab.folder import RunFolder, Standing
+from collab.report.runs import Job, jobs, listing, told
+from collab.report.tables import print_whole
+from collab.scenario import Score
+from collab.trajectory import Message, Question, Trajectory
+from policies.solo import Solo
+
+ASKED = Question("q", (Message("user", "q?"),), "7")
+DECIDES: dict[str, Any] = {  # any: JSON
+    "scenario": {"_target_": "collab.scenarios.recoverability.Recoverability", "length": 0.2},
+    "policy": {"_target_": "policies.distractor.Distractor", "phrase": "Hm."},
+    "team": {"main": {"id": "plain", "temperature": 0.6}, "guide": {"id": "strong"}},
+    "models": {"main": {"identity": "plain@1"}},
+}
+
+
+def lines(shown: RenderableType) -> list[str]:
+    out = StringIO()
+    print_whole(Console(file=out, width=40), shown)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def changed(**values: object) -> dict[str, Any]:
+    """DECIDES with some values changed, named by dotted keys whose dots are `__`."""
+    decides: dict[str, Any] = json.loads(json.dumps(DECIDES))
+    for key, value in values.items():
+        *path, last = key.split("__")
+        at = decides
+        for part in path:
+            at = at.setdefault(part, {})
+        at[last] = value
+    return decides
+
+
+def solved(case: str, correct: bool, **labels: str) -> Score:
+    return Score(case, "q", "correct" if correct else "wrong", {"level": "easy", **labels})
+
+
+def made(
+    path: Path,
+    *scores: Score,
+    decides: dict[str, Any] = DECIDES,
+    standing: Standing | None = None,
+) -> RunFolder:
+    with RunFolder.enter(path, decides, {}) as folder:
+        folder.stands(standing or Standing("Solo · main x", "level", len(scores)))
+        folder.ask([ASKED])
+        for score in scores:
+            case = Case(score.case, ASKED, Solo())
+            folder.add(Episode(score.case, Trajectory(), "answered"), case, score)
+    return folder
+
+
+TWIN = (
+    solved("a", False, arm="steer", pair="1"),
+    solved("b", True, arm="steer", pair="2"),
+    solved("c", True, arm="none", pair="1"),
+    solved("d", True, arm="none", pair="2"),
+)
+
+
+def test_runs_are_found_at_a_path_and_below_it(tmp_path: Path) -> None:
+    for name in ("b/2", "b/1", "a"):
+        made(tmp_path / name)
+    assert [job.folder.path for job in jobs(tmp_path)] == [
+        tmp_path / n for n in ("a", "b/1", "b/2")
+    ]
+    assert [job.folder.path for job in jobs(tmp_path / "a")] == [tmp_path / "a"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunError, match="holds no run"):
+        jobs(tmp_path / "empty")
+    with pytest.raises(RunError, match="is no folder"):
+        jobs(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("standing", "state", "episodes"),
+    [
+        (Standing("t", "level", 2), "finished", "2"),
+        (Standing("t", "level", 3), "stopped", "2 of 3"),
+        (Standing("t", "level"), "stopped", "2"),
+        (Standing("t", "level", 3, (), {"c": "no reply"}), "1 failed", "2 of 3"),
+    ],
+)
+def test_how_a_run_stands_is_told(
+    tmp_path: Path, standing: Standing, state: str, episodes: str
+) -> None:
+    job = Job(made(tmp_path, solved("a", True), solved("b", False), standing=standing))
+    assert (job.state, job.episodes) == (state, episodes)
+    with RunFolder.enter(tmp_path, DECIDES, {}):
+        assert job.state == "running"
+    assert Job(RunFolder(tmp_path)).state == state
+
+
+def test_runs_are_listed_with_their_headlines_the_last_started_first(tmp_path: Path) -> None:
+    for name, at, scores in (("old", "2026-01-01", TWIN), ("new", "2026-02-01", TWIN[:1])):
+        made(tmp_path / name, *scores)
+        manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+        manifest["starts"][-1]["at"] = f"{at}T10:20:30+00:00"
+        (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
+    made(tmp_path / "none", standing=Standing("t", "level"))
+    head, none, new, old = lines(listing(jobs(tmp_path)))
+    assert head.split("  ")[0] == "run"
+    assert none.endswith("stopped   0         –")
+    assert new.startswith(str(tmp_path / "new"))
+    assert "2026-02-01 10:20  finished" in new
+    assert old.endswith("steered 50 [9,91] · no steer 100 [34,100]")
+
+
+def test_a_runs_tables_are_those_of_its_end(tmp_path: Path) -> None:
+    failing = Standing("Twin · main x", "level", 5, ["1 left out"], {"e": "no \x1b reply"})
+    made(tmp_path, *TWIN, standing=failing)
+    shown = lines(told(jobs(tmp_path)))
+    assert shown[0] == "Twin · main x"
+    assert next(row.split()[:3] for row in shown if row.startswith("easy")) == ["easy", "2", "50"]
+    assert shown[-3:] == ["  1 left out", "failed: e: no \\x1b reply", "1 failed, 4 of 5 episodes"]
+
+
+def test_the_jobs_of_a_sweep_are_one_table_of_what_they_differ_in(tmp_path: Path) -> None:
+    for length in (0.4, 0.2):
+        for points in ([0.0], [0.0, 0.2]):
+            decides = changed(scenario__length=length, scenario__points=points)
+            made(tmp_path / f"r-{length}-{len(points)}", *TWIN, decides=decides)
+    title, head, *rows = lines(told(jobs(tmp_path)))
+    assert title == "Recoverability · Distractor"
+    assert head.startswith("run  length  points  n  steered    no steer")
+    assert [row.split("  ")[:1] for row in rows] == [["1"], ["2"], ["1"], ["2"]]
+    assert [tuple(cell.strip() for cell in row.split("  ") if cell)[1:5] for row in rows] == [
+        ("0.2", "0", "2", "50 [9,91]"),
+        ("0.2", "0 0.2", "2", "50 [9,91]"),
+        ("0.4", "0", "2", "50 [9,91]"),
+        ("0.4", "0 0.2", "2", "50 [9,91]"),
+    ]
+
+
+def test_a_setting_that_shares_its_name_is_called_by_all_of_it(tmp_path: Path) -> None:
+    made(tmp_path / "a", decides=changed(team__main__id="one", team__guide__id="two"))
+    made(tmp_path / "b", decides=changed(team__main__id="other"))
+    _, head, *_ = lines(told(jobs(tmp_path)))
+    assert "team.main.id" in head
+    assert "team.guide.id" in head
+
+
+def test_hashes_of_files_are_no_settings(tmp_path: Path) -> None:
+    made(tmp_path / "a", *TWIN)
+    made(tmp_path / "b", *TWIN, decides=changed(models__main__identity="plain@2", asked="x"))
+    _, head, *rows = lines(told(jobs(tmp_path)))
+    assert head.split()[:2] == ["run", "n"]
+    assert len(rows) == 2
+
+
+def test_jobs_of_other_scenarios_have_tables_of_their_own(tmp_path: Path) -> None:
+    made(tmp_path / "a", *TWIN)
+    alone = changed(scenario={"_target_": "collab.scenarios.solo.Solo"})
+    made(tmp_path / "b", solved("a", True), decides=alone)
+    made(tmp_path / "c", solved("a", True), decides=alone, standing=Standing("t", "level", 9))
+    shown = lines(told(jobs(tmp_path)))
+    assert shown[0] == "Recoverability · Distractor"
+    at = shown.index("Solo · Distractor")
+    assert shown[at + 1].split()[:3] == ["run", "state", "n"]
+    assert [row.split()[1] for row in shown[at + 2 :]] == ["finished", "stopped"]
+
+
+def test_a_run_that_never_began_says_so(tmp_path: Path) -> None:
+    made(tmp_path)
+    os.unlink(tmp_path / "standing.json")
+    with pytest.raises(RunError, match="was stopped before it began"):
+        told(jobs(tmp_path))
