@@ -365,6 +365,43 @@ async def test_a_refusal_is_one_clear_error_after_one_request(
     assert len(fake.seen) == 1
 
 
+async def test_a_reply_that_is_no_utf8_is_none_and_nothing_is_put_in_its_place(
+    fake: Fake, url: str, tokenizer: Tokenizer
+) -> None:
+    def broken(body: Body) -> Response:
+        content = bytes(reply(body, ["caf?"], tokenizer).body)
+        return Response(content.replace(b"caf?", b"caf\xc3"), media_type="application/json")
+
+    fake.answers["/v1/completions"] = broken
+    async with Endpoint(url, "m", tokenizer) as endpoint:
+        with pytest.raises(BadReply, match="no UTF-8"):
+            await endpoint.complete(asking(), range(1), seed=0)
+
+
+async def test_a_server_calls_its_model_as_it_likes_but_one_way(
+    fake: Fake, url: str, tokenizer: Tokenizer
+) -> None:
+    names = iter(["m-2026-01", None, "m", "other", "m"])
+
+    def named(body: Body) -> Response:
+        content = json.loads(bytes(reply(body, ["x"], tokenizer).body))
+        return JSONResponse(content | {"model": next(names)})
+
+    fake.answers["/v1/completions"] = named
+    limits = Limits(retries=0)
+    async with Endpoint(url, "m", tokenizer, limits=limits) as endpoint:
+        for _ in range(3):
+            await endpoint.complete(asking(), range(1), seed=0)
+        with pytest.raises(BadReply, match="answered as 'other', and before as 'm'"):
+            await endpoint.complete(asking(), range(1), seed=0)
+    fake.seen.clear()
+    names = iter(["m", "other", "m"])
+    async with Endpoint(url, "m", tokenizer, rng=Impatient()) as endpoint:
+        for _ in range(2):
+            await endpoint.complete(asking(), range(1), seed=0)
+    assert len(fake.seen) == 3
+
+
 async def test_a_passing_refusal_is_tried_again(fake: Fake, url: str, tokenizer: Tokenizer) -> None:
     statuses = iter([429, 503, 200])
 
