@@ -18,16 +18,17 @@ from collab.endpoints.dialects import Dialect, Frame
 from collab.endpoints.launch import Launcher
 from collab.endpoints.profile import Profile, check
 from collab.endpoints.tokens import Tokenizer, model_folder
-from collab.engine import Team
 from collab.errors import CollabError, ConfigError, StoreError
 from collab.folder import digest
 from collab.grading import Graders
 from collab.grading.maths import MathsGrader
+from collab.model import Completes, Model, OnCut
 from collab.policy import seats_of
-from collab.reasoner import Completes, Model, OnCut, OnText, Reasoner, Recorded
+from collab.reasoner import OnText, Reasoner, Recorded
 from collab.run import Setup, first_of
 from collab.sampling import Generation, Request
 from collab.store import Store
+from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Question
 

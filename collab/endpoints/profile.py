@@ -60,6 +60,8 @@ class Profile(BaseModel):
     """Stop strings that a request may have; None where there is no bound."""
     logprobs: bool = True
     """The likeliest tokens can be asked for."""
+    scores: bool = True
+    """A prompt's own log-probabilities can be asked for."""
     can_write_thinking: bool = True
     """The endpoint continues a thought; without it, it advises and answers."""
     max_model_len: int | None = None
