@@ -26,6 +26,7 @@ from collab.boundary import (
     Words,
     cut_at_share,
 )
+from collab.database.packing import unpack
 from collab.decision import Decision, Stop, Write
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.profile import Profile
@@ -521,7 +522,9 @@ async def test_a_draw_that_is_cancelled_stops_the_server_and_stays_in_the_store_
         await server.until(lambda seen: seen.aborted == 1)
         (again,) = await model.solo(along.question, range(1), 20)
     kept = sqlite3.connect(tmp_path / "store.sqlite")
-    rows = kept.execute("SELECT finish, completion_tokens > 0 FROM generations").fetchall()
+    kept_bodies = kept.execute("SELECT body FROM generations").fetchall()
     kept.close()
+    found = [unpack(body, "") for (body,) in kept_bodies]
     assert again[1].fresh
-    assert sorted(rows) == [("cancelled", 1), ("length", 1)]
+    assert sorted(one.finish for one in found) == ["cancelled", "length"]
+    assert all(one.completion_tokens for one in found)
