@@ -45,7 +45,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Tests:
+class Checks:
     """What an answer that is code is run against."""
 
     suites: Mapping[str, str]
@@ -74,7 +74,7 @@ class Question:
     grader: Domain = "maths"
     options: tuple[str, ...] = ()
     """Of a choice: the options in the order of their letters; `answer` is a letter."""
-    tests: Tests | None = None
+    checks: Checks | None = None
     """Of code: what the answer is run against; `answer` is a reference solution."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """What tables may group by: level, subject, source."""

@@ -46,7 +46,7 @@ def decides(built: Built) -> dict[str, object]:
     }
     asked = [
         [question.id, question.answer, *(message.content for message in question.messages)]
-        for question in built.questions.load(built.config.prompt)
+        for question in built.questions.load(built.config.prompt, built.config.runs)
     ]
     code = {
         name: _source(value)
@@ -127,7 +127,7 @@ async def opened(
     Raises:
         CollabError: One of them is not to be had; nothing was sampled.
     """
-    questions = built.questions.load(built.config.prompt)
+    questions = built.questions.load(built.config.prompt, built.config.runs)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.open(_store_place(built)))
         maths = await stack.enter_async_context(MathsGrader(built.config.grader.maths))
