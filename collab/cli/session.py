@@ -12,23 +12,23 @@ from inspect import getsourcefile
 from pathlib import Path
 
 from collab.config import Built, ModelConfig
+from collab.endpoints.check import check
 from collab.endpoints.choose import choose
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect, Frame
 from collab.endpoints.launch import Launcher
-from collab.endpoints.profile import Profile, check
+from collab.endpoints.profile import Profile
 from collab.endpoints.tokens import Tokenizer, model_folder
+from collab.engine import Team
 from collab.errors import CollabError, ConfigError, StoreError
 from collab.folder import digest
 from collab.grading import Graders
 from collab.grading.maths import MathsGrader
-from collab.model import Completes, Model, OnCut
 from collab.policy import seats_of
-from collab.reasoner import OnText, Reasoner, Recorded
+from collab.reasoner import Completes, Model, OnCut, OnText, Reasoner, Recorded
 from collab.run import Setup, first_of
 from collab.sampling import Generation, Request
 from collab.store import Store
-from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Question
 
@@ -46,7 +46,7 @@ def decides(built: Built) -> dict[str, object]:
     }
     asked = [
         [question.id, question.answer, *(message.content for message in question.messages)]
-        for question in built.questions.load(built.config.prompt, built.config.runs)
+        for question in built.questions.load(built.config.prompt)
     ]
     code = {
         name: _source(value)
@@ -127,7 +127,7 @@ async def opened(
     Raises:
         CollabError: One of them is not to be had; nothing was sampled.
     """
-    questions = built.questions.load(built.config.prompt, built.config.runs)
+    questions = built.questions.load(built.config.prompt)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.open(_store_place(built)))
         maths = await stack.enter_async_context(MathsGrader(built.config.grader.maths))
@@ -236,7 +236,6 @@ class _Seating:
         frame = Frame(Template.load(folder, config.template), opens, closes) if folder else None
         profile = Profile(dialect=config.dialect)
         dialect = choose(profile, frame, tokenizer, opens, closes)
-        profile = profile.model_copy(update={"can_write_thinking": dialect.continues})
         endpoint = await self._endpoint(config, profile, tokenizer, dialect)
         return Model(
             identity=identity(config),

@@ -8,17 +8,17 @@ turn, one text as the model wrote it, thinking, close tag and answer in a row.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from collab.endpoints import reply
 from collab.endpoints.dialects import Frame, Laid, text_of, visible
 from collab.endpoints.form import Ask, Body
+from collab.endpoints.profile import Field
 from collab.endpoints.reply import ChatChoice, ChatLogprobs, Choice, Completion, Logprobs
 from collab.errors import BadReply, ConfigError
 from collab.sampling import OpenTurn, Request
 from collab.trajectory import Json, Message, Phase, Seams, Trajectory
 
-Field = Literal["content", "reasoning"]
 GAP = "\n\n"
 """Begins an answer where only a content that is not empty says that the thinking is over."""
 SHOWN = "Thinking so far:\n{thinking}\n\nGive the final answer."
@@ -43,6 +43,8 @@ class ChatDialect:
     streams: ClassVar[bool] = False
     flags: ClassVar[Mapping[str, Json]] = {}
     """What tells the server to go on with the last turn."""
+    always: ClassVar[Mapping[str, Json]] = {}
+    """What every request says besides."""
     open_fields: ClassVar[bool] = True
     """Whether fields outside OpenAI's API may be sent."""
     limit: ClassVar[str] = "max_tokens"
@@ -125,6 +127,7 @@ class ChatDialect:
             "seed": ask.seed,
             self.limit: request.max_tokens,
             **({} if begun is None else self.flags),
+            **self.always,
         }
         if self.open_fields:
             body |= {"n": ask.n, "stop": list(ask.stop), "return_token_ids": True}
@@ -168,20 +171,23 @@ class ChatDialect:
                     "a begun content was to go on; start it without a reasoning parser, or run "
                     "collab doctor"
                 )
-            return self._new(said.answer, begun.get("content"))
-        thought = self._new(said.thought, begun.get("reasoning_content"))
+            content = begun["content"]
+            return self._new(said.answer, content if isinstance(content, str) else turn.said or "")
+        thought = self._new(said.thought, turn.thought)
         return thought + turn.close + said.answer if said.answer else thought
 
     def _unaided(self, said: reply.Said) -> str:
         """Return what a model wrote that began by itself."""
-        tag = self.think_open.strip()
-        if not said.thought and said.answer.lstrip().startswith(tag):
-            return said.answer.lstrip()[len(tag) :].removeprefix("\n")
+        tag, answer = self.think_open.strip(), said.answer.lstrip()
+        if not said.thought and answer.startswith(tag):
+            return answer[len(tag) :].removeprefix("\n")
+        if not said.thought and self.thought_in == "content":
+            return said.answer
         return said.thought + self.think_close + said.answer if said.answer else said.thought
 
-    def _new(self, text: str, sent: Json) -> str:
+    def _new(self, text: str, sent: str) -> str:
         """Take what was sent off a text that repeats it."""
-        if not self.echoes or not isinstance(sent, str):
+        if not self.echoes:
             return text
         before, whole = sent.lstrip(), text.lstrip()
         if not whole.startswith(before):
@@ -190,6 +196,11 @@ class ChatDialect:
                 f"{text[:40]!r}; run collab doctor"
             )
         return whole[len(before) :]
+
+
+def behind(said: str) -> str:
+    """Return an answer so far as a content that is not empty."""
+    return said if said.startswith("\n") else GAP + said
 
 
 def _turn(request: Request) -> OpenTurn:

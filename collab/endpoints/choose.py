@@ -55,7 +55,14 @@ def choose(
     """
     name = profile.dialect
     if name in CHATS:
-        return CHATS[name](frame, think_open, think_close)
+        return CHATS[name](
+            frame,
+            think_open,
+            think_close,
+            continues=profile.can_write_thinking,
+            thought_in=profile.thought_in,
+            echoes=profile.echoes,
+        )
     if frame is None or (tokenizer is None and name in IDS):
         raise ConfigError(
             f"dialect {name!r} writes the prompt itself: set the model's checkpoint to a folder or "

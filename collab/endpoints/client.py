@@ -19,7 +19,7 @@ from collab.endpoints.form import Ask, Body, Completions, Form
 from collab.endpoints.limits import Again, Gate, Limits
 from collab.endpoints.profile import Profile
 from collab.endpoints.tokens import Tokenizer
-from collab.errors import BadReply
+from collab.errors import BadReply, Denied, Rejected
 from collab.sampling import Generation, OpenTurn, Prompt, Request
 from collab.trajectory import Json
 
@@ -36,7 +36,7 @@ class Endpoint:
         base_url: Where the API lives; `/v1` is added where the address has no path.
         model: The name it is served under.
         tokenizer: Decodes the ids that come back; needed for token-id prompts.
-        form: How its API is spoken to.
+        form: How its API is spoken to; a doctor tries others.
         api_key_env: The environment variable that holds the key.
         api_key: The key of a server that this process started itself.
         uds: The Unix socket to connect to; `base_url` then only names the host.
@@ -67,7 +67,7 @@ class Endpoint:
         self.profile = profile or Profile()
         self.limits = limits or Limits()
         key = api_key or key_from(api_key_env)
-        self._form = form or Completions()
+        self.form = form or Completions()
         self._connection = Connection(self.url, key, uds, self.limits.concurrency)
         self._drop = drop
         self._extra = dict(extra or {})
@@ -118,6 +118,15 @@ class Endpoint:
         self._gate.pace.charge(sum(one.completion_tokens for one in found))
         return found
 
+    async def raw(self, request: Request, *, n: int = 1, seed: int = 0) -> reply.Completion:
+        """Draw, and return what came as it came: a doctor judges it, and nothing else may use it.
+
+        Raises:
+            EndpointError: As for `complete`, but for an altered prompt.
+        """
+        body = self._body(request, n, seed)
+        return await self._gate.run(lambda: self._ask(request, body), self._size(request.prompt))
+
     async def models(self) -> list[reply.Served]:
         """List what is served, in one attempt.
 
@@ -132,9 +141,14 @@ class Endpoint:
         await self._connection.close()
 
     async def _draw(self, request: Request, n: int, seed: int) -> list[Generation]:
-        """Ask for `n` draws at once; a server that gives one instead is remembered."""
+        """Ask for `n` draws at once; a server that gives one instead, or refuses, is remembered."""
         body, size = self._body(request, n, seed), self._size(request.prompt)
-        found = await self._gate.run(lambda: self._whole(request, body), size)
+        try:
+            found = await self._gate.run(lambda: self._whole(request, body), size)
+        except Rejected as refusal:
+            if n == 1 or isinstance(refusal, Denied):
+                raise
+            found = await self._draw(request, 1, seed)
         if len(found) == 1 < n:
             logger.info("%s gives one draw a request (asked for %d)", self.url, n)
             self.profile = self.profile.model_copy(update={"takes_n": False})
@@ -143,18 +157,21 @@ class Endpoint:
         return found
 
     async def _whole(self, request: Request, body: Body) -> list[Generation]:
-        place = self._form.place(self.url)
         began = time.perf_counter()
-        text = await self._connection.post(place, body)
+        completion = await self._ask(request, body)
         seconds = time.perf_counter() - began
-        completion = self._form.read(place, text, request)
-        self._check_name(completion.model)
         return sample.generations(completion, request, self.tokenizer, seconds)
+
+    async def _ask(self, request: Request, body: Body) -> reply.Completion:
+        place = self.form.place(self.url)
+        completion = self.form.read(place, await self._connection.post(place, body), request)
+        self._check_name(completion.model)
+        return completion
 
     async def _read_along(
         self, request: Request, seed: int, on_text: OnText, on_cut: OnCut | None
     ) -> Generation:
-        if self._form.streams:
+        if self.form.streams:
             size = self._size(request.prompt)
             return await self._gate.run(lambda: self._stream(request, seed, on_text, on_cut), size)
         (whole,) = await self._draw(request, 1, seed)
@@ -217,8 +234,8 @@ class Endpoint:
             show_special=bool(self.tokenizer and any(map(self.tokenizer.has_end, request.stop))),
             context=self.profile.max_model_len,
         )
-        body = self._form.body(ask) | self._extra
-        return {name: value for name, value in body.items() if name not in self._drop}
+        body, unwanted = self.form.body(ask) | self._extra, self._drop | self.profile.drop
+        return {name: value for name, value in body.items() if name not in unwanted}
 
     def _stops(self, stop: tuple[str, ...]) -> tuple[str, ...]:
         """Take as many as the server does: the first ones and the last, the close of the thinking.

@@ -1,30 +1,17 @@
-"""What an endpoint can do, and the short look at the start of a run that finds out.
+"""What is known of an endpoint that serves one model: what it can do, and how that is known.
 
-A run whose server is dead, is no API, serves another model or alters prompts stops here, with one
-error that says so, before any work.
+A doctor finds it out and writes it down; the runs after it read it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from collab.endpoints.tokens import Tokenizer
-from collab.errors import ConfigError, Rejected
-from collab.sampling import Generation, Request, Sampling
-from collab.trajectory import Message, Trajectory
-
-if TYPE_CHECKING:
-    from collab.endpoints.client import Endpoint
-    from collab.endpoints.dialects import Dialect
-
-PROBE = (Message("user", "What is 1 + 1?"),)
-STOPS = tuple(f"</{number}>" for number in range(16))
-"""More stop strings than any boundary has."""
-USUAL_STOPS = 4
-"""What OpenAI's own API takes, and vLLM unless its VLLM_MAX_STOP_STRINGS says more."""
-
+from collab.errors import ConfigError
+from collab.sampling import Sampling
 
 DialectName = Literal[
     "ids",
@@ -41,6 +28,21 @@ DialectName = Literal[
     "none",
 ]
 """How a partial thought is continued."""
+Verdict = Literal["ok", "limited", "broken", "untried"]
+"""`limited`: a run can live with it, and does; `broken`: a thought would not go on as it stands."""
+Field = Literal["content", "reasoning"]
+
+
+class Finding(BaseModel):
+    """What one probe has shown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    probe: str
+    verdict: Verdict
+    tried: str
+    came: str
+    """What came back, and what it means."""
 
 
 class Profile(BaseModel):
@@ -53,73 +55,68 @@ class Profile(BaseModel):
     returns_ids: bool = True
     """Replies carry the ids that were read and written."""
     takes_n: bool = True
-    """One request may ask for several draws."""
+    """One request may ask for several draws, each with the seed that it would have alone."""
     takes_seed: bool = True
     """A seed decides the draw."""
+    takes_temperature: bool = True
+    """Sampling is as the request says; without it, as the server likes."""
     max_stops: int | None = None
-    """Stop strings that a request may have; None where there is no bound."""
+    """Stop strings that a request may have: None where there is no bound, 0 where none is of
+    use."""
     logprobs: bool = True
     """The likeliest tokens can be asked for."""
-    scores: bool = True
-    """A prompt's own log-probabilities can be asked for."""
-    can_write_thinking: bool = True
-    """The endpoint continues a thought; without it, it advises and answers."""
+    can_write_thinking: bool | None = None
+    """The endpoint continues a thought; without it, it advises and answers. None: as its dialect
+    is documented."""
+    thought_in: Field | None = None
+    """The field that a continued thought comes back in; None: as documented."""
+    echoes: bool | None = None
+    """Whether a reply repeats what it goes on with; None: as documented."""
+    thinking_returned: Literal["raw", "summary", "none"] = "raw"
+    """What comes back of the thinking that is billed."""
+    drop: frozenset[str] = frozenset()
+    """Request fields that the server refuses; they are left out."""
     max_model_len: int | None = None
     """Prompt and reply together (tokens), where the server says so."""
     checked: Literal["real", "engine", "documented"] = "documented"
     """How this is known: seen on this server, seen on this engine, or read in its documents."""
+    findings: tuple[Finding, ...] = ()
+    """A doctor's, where one has looked."""
 
     def joint(self, sampling: Sampling) -> bool:
         """Say whether one request may ask for several draws (greedy ones are drawn alone)."""
         return self.takes_n and sampling.temperature > 0
 
+    @property
+    def broken(self) -> tuple[Finding, ...]:
+        """What keeps a run from trusting it."""
+        return tuple(finding for finding in self.findings if finding.verdict == "broken")
 
-async def check(endpoint: Endpoint, dialect: Dialect, tokenizer: Tokenizer | None) -> Profile:
-    """Look at a server: does it serve the model, and does it read the prompt that we send?
+    @property
+    def seats(self) -> tuple[str, ...]:
+        """The seats it may take."""
+        writes = self.can_write_thinking and not self.broken
+        return ("writer", "answerer", "adviser") if writes else ("answerer", "adviser")
 
-    One list of models and one sampled token. The endpoint keeps the profile.
+    @classmethod
+    def load(cls, path: Path) -> Profile | None:
+        """Read what a doctor has written, None where none has been.
 
-    Raises:
-        ConfigError: The model is not served here; the message lists what is.
-        EndpointError: The server is not there, is no API, or changed the prompt.
-    """
-    max_model_len = await _served(endpoint)
-    request = Request(
-        model=endpoint.model,
-        prompt=dialect.prompt(PROBE, Trajectory(), "thinking", "").prompt,
-        sampling=Sampling(temperature=0),
-        max_tokens=1,
-        stop=STOPS,
-    )
-    sample = await _sample(endpoint, request)
-    endpoint.profile = endpoint.profile.model_copy(
-        update={
-            "dialect": dialect.name,
-            "returns_ids": sample.ids is not None,
-            "max_model_len": max_model_len,
-            "checked": "real",
-        }
-    )
-    return endpoint.profile
+        Raises:
+            ConfigError: The file is none of a profile's.
+        """
+        if not path.exists():
+            return None
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError:
+            raise ConfigError(
+                f"{str(path)!r} is no profile of this version; delete it and run collab doctor"
+            ) from None
 
-
-async def _sample(endpoint: Endpoint, request: Request) -> Generation:
-    """Draw once; a server that refuses so many stop strings is sent few from now on."""
-    try:
-        (sample,) = await endpoint.complete(request, range(1), seed=0)
-    except Rejected:
-        few = {"max_stops": USUAL_STOPS}
-        endpoint.profile = endpoint.profile.model_copy(update=few)
-        (sample,) = await endpoint.complete(request, range(1), seed=0)
-    return sample
-
-
-async def _served(endpoint: Endpoint) -> int | None:
-    models = {model.id: model for model in await endpoint.models()}
-    if endpoint.model not in models:
-        served = ", ".join(map(repr, sorted(models))) or "nothing"
-        raise ConfigError(
-            f"{endpoint.url} does not serve {endpoint.model!r} (it serves: {served}); "
-            "set the model's `served` to one of them"
-        )
-    return models[endpoint.model].max_model_len
+    def save(self, path: Path) -> None:
+        """Write it down for the runs to come."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".new")
+        draft.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        draft.replace(path)

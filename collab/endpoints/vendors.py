@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from collab.endpoints.chat import GAP, ChatDialect, Field
+from collab.endpoints.chat import ChatDialect, behind
 from collab.endpoints.form import Body
+from collab.endpoints.profile import Field
 from collab.sampling import OpenTurn
 from collab.trajectory import Json
 
@@ -43,11 +44,8 @@ class ContinueAfterOpening(ChatDialect):
     """SGLang: the content is put behind the generation prompt, which may open the block itself."""
 
     name = "chat_cfm_after_gen"
-    flags: ClassVar[Mapping[str, Json]] = {
-        "continue_final_message": True,
-        "separate_reasoning": False,
-        "no_stop_trim": True,
-    }
+    flags: ClassVar[Mapping[str, Json]] = {"continue_final_message": True}
+    always: ClassVar[Mapping[str, Json]] = {"separate_reasoning": False, "no_stop_trim": True}
 
     def begun(self, turn: OpenTurn) -> Body | None:
         """Write what stands behind the generation prompt."""
@@ -74,7 +72,7 @@ class ReasoningField(ChatDialect):
         """Put the thought into its field, and the answer into the content."""
         if not turn.thought and not turn.said:
             return None
-        content = "" if turn.said is None else GAP + turn.said
+        content = "" if turn.said is None else behind(turn.said)
         return {"content": content, "reasoning_content": turn.thought}
 
 
@@ -123,7 +121,7 @@ class Partial(ChatDialect):
         """Mark the message as partial."""
         if not turn.thought:
             return {"content": turn.said, "partial": True} if turn.said else None
-        content = "" if turn.said is None else GAP + turn.said
+        content = "" if turn.said is None else behind(turn.said)
         return {"content": content, "reasoning_content": turn.thought, "partial": True}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from collab.trajectory import Json
 
@@ -92,6 +92,7 @@ class Card:
     defaults: Defaults = Defaults()
 
 
+@runtime_checkable
 class Backend(Protocol):
     """Who does the work. Every method may raise `WireError` to answer the request with it."""
 

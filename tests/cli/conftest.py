@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from collab.cli import main
-from collab.endpoints.scripted import Failure, Script, ScriptedServer, Words
-from collab.endpoints.scripted_model import TEMPLATE
+from collab.endpoints.scripted import TEMPLATE, Failure, Script, ScriptedServer, Words
 from collab.endpoints.tokens import Tokenizer
 from collab.wire import serve
 

@@ -1,9 +1,17 @@
 import asyncio
+import itertools
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 import httpx2
 import pytest
 
-from collab.endpoints.scripted import Failure, ScriptedServer, Trait, Words, recite
+from collab.endpoints.scripted import TEMPLATE, Failure, ScriptedServer, Trait, Words, recite
+from collab.endpoints.scripted.mind import ScriptedModel
+from collab.errors import ConfigError
+from collab.wire import Card
 
 THOUGHT = "We add. We double.</think>\n\n12"
 CHAT = [
@@ -65,6 +73,8 @@ async def test_requests_are_kept_in_order_of_arrival() -> None:
     [
         ("rate_limit", 429, '{"error"'),
         ("server_error", 500, '{"error"'),
+        ("loading", 503, '{"error"'),
+        ("error_body", 200, '{"error"'),
         ("html", 200, "<html>"),
         ("not_json", 200, "{"),
     ],
@@ -78,6 +88,55 @@ async def test_a_failure_befalls_one_request_and_then_all_is_well(
     assert failed.status_code == status
     assert failed.text.startswith(begins)
     assert failed.headers.get("retry-after") == ("0.5" if status == 429 else None)
+
+
+async def test_a_429_may_give_a_date() -> None:
+    async with ScriptedServer("x", failures=["rate_limit_date"], retry_after=60) as server:
+        failed = await post(server, "/v1/completions", prompt="a")
+    later = parsedate_to_datetime(failed.headers["retry-after"])
+    assert timedelta() < later - datetime.now(UTC) < timedelta(seconds=61)
+
+
+async def test_a_reply_may_be_no_text_or_of_another_model() -> None:
+    async with ScriptedServer("x", failures=["bad_utf8", "wrong_model"]) as server:
+        failed = await post(server, "/v1/completions", prompt="a")
+        other = await post(server, "/v1/completions", prompt="a")
+    with pytest.raises(UnicodeDecodeError):
+        failed.content.decode()
+    assert other.json()["model"] == "another-model"
+    assert other.json()["choices"][0]["text"] == "x"
+
+
+async def test_failures_are_read_as_requests_come() -> None:
+    forever: Iterator[Failure | None] = itertools.cycle([None, "loading"])
+    async with ScriptedServer("x", failures=forever) as server:
+        statuses = [(await post(server, "/v1/completions", prompt="a")).status_code for _ in "abcd"]
+    assert statuses == [200, 503, 200, 503]
+
+
+async def test_half_a_stream_comes_and_then_silence() -> None:
+    async with (
+        ScriptedServer("x", failures=["half_stream"]) as server,
+        httpx2.AsyncClient(base_url=server.url) as client,
+    ):
+        asked = {"prompt": "a", "stream": True}
+        async with client.stream("POST", "/v1/completions", json=asked) as reply:
+            first = await anext(reply.aiter_text())
+        await server.until(lambda s: s.aborted == 1)
+    assert json.loads(first.removeprefix("data: "))["choices"][0]["text"] == "So"
+
+
+async def test_what_there_is_not_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"unknown trait 'nonsense' \(there are: bos, "):
+        ScriptedServer(traits=["nonsense"])  # type: ignore[list-item]  # the mistake
+    with pytest.raises(ConfigError, match="unknown API 'mine'"):
+        ScriptedServer(api="mine")  # type: ignore[arg-type]  # the mistake
+
+
+async def test_a_backend_may_answer_in_place_of_a_script() -> None:
+    inner = ScriptedModel("so", {"one": Card(64, Words.size)}, TEMPLATE, Words(), 0)
+    async with ScriptedServer(inner, traits=["stop_trimmed"]) as server:
+        assert await texts(server, prompt="a", model="one") == ["so"]
 
 
 @pytest.mark.parametrize("failure", ["drop", "truncate"])

@@ -6,14 +6,13 @@ import asyncio
 import itertools
 import math
 import re
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from collab.wire import Card, Chat, ChatTemplate, Job, Piece, TokenLogprob, Transcript
 
 Answer: TypeAlias = str | Sequence[str]
-"""What comes after a prompt; of several, the seed picks one."""
+"""What comes after a prompt; of several, the seed picks one, and greedy sampling the first."""
 Script: TypeAlias = Answer | Mapping[str, Answer] | Callable[[str], Answer]
 """An answer; answers by what the prompt holds; or a function from the prompt to its answer."""
 
@@ -27,9 +26,6 @@ TEMPLATE = """\
 {%- endif %}
 """
 """A chat template that opens the think block."""
-
-prefix_to_echo: ContextVar[str] = ContextVar("prefix_to_echo", default="")
-"""What the reply to the current request begins with."""
 
 
 class Words:
@@ -74,12 +70,31 @@ def recite(*texts: str) -> Callable[[str], list[str]]:
     return go_on
 
 
+def attentive(prompt: str) -> Sequence[str]:
+    """Go on as an attentive model would with what `collab doctor` asks: it thinks, then answers."""
+    if found := re.search(r"secret word is (\w+)\.[^.]*secret word is$", prompt):
+        return (f" {found[1]}. I have said it again, and that is all there is to say.",)
+    answers = (
+        "The answer is 2, since one and one is two.",
+        "It is 2, as anybody can count.",
+        "2, of course: one more than one.",
+    )
+    if prompt.rpartition("<think>")[2].count("</think>"):
+        return answers
+    thoughts = (
+        "One and one more. That makes two, as far as I can see. So the answer must be 2.",
+        "Let me count: one, two. Nothing else is asked. So 2 it is.",
+        "Adding one to one gives two. I am sure. The answer is 2.",
+    )
+    return tuple(f"{thought}</think>\n\n{answers[0]}" for thought in thoughts)
+
+
 def _reached(prompt: str, text: str) -> int:
     return next(n for n in range(len(text), -1, -1) if prompt.endswith(text[:n]))
 
 
 class ScriptedModel:
-    """The backend of a scripted server."""
+    """A backend that recites."""
 
     def __init__(
         self,
@@ -87,51 +102,38 @@ class ScriptedModel:
         cards: Mapping[str, Card],
         template: str,
         words: Words,
-        traits: Collection[str],
         latency: float,
     ) -> None:
         self.cards = cards
-        self.on_abort: Callable[[], None] = lambda: None
-        self._script, self._words, self._traits, self._latency = script, words, traits, latency
+        self._script, self._words, self._latency = script, words, latency
         self._template = ChatTemplate(template)
         self._unseeded = itertools.count()
 
     def encode(self, model: str, text: str, *, special: bool) -> list[int]:
         """Tokenize."""
-        begin = "double_bos" in self._traits or (special and "bos" in self._traits)
-        return self._words.encode(BOS + text if begin else text)
+        return self._words.encode(text)
 
     def decode(self, model: str, ids: Sequence[int]) -> str:
         """Turn token ids into text."""
         return "".join(map(self._words.text, ids))
 
     def render(self, model: str, chat: Chat, *, generate: bool, go_on: bool) -> str:
-        """Apply the chat template, with what this server does to an assistant's turn."""
-        turns = [{**turn, "content": self._content(turn)} for turn in chat]
-        text = self._template.render(turns, generate=generate, go_on=go_on)
-        return BOS + text if {"bos", "double_bos"} & set(self._traits) else text
+        """Apply the chat template."""
+        return self._template.render(chat, generate=generate, go_on=go_on)
 
     async def complete(self, job: Job) -> AsyncGenerator[Piece, None]:
         """Recite the script's answers token by token."""
-        finished = False
-        try:
-            await asyncio.sleep(self._latency)
-            seed = next(self._unseeded) if job.seed is None else job.seed
-            for choice in range(job.n):
-                async for piece in self._choice(job, choice, seed + choice):
-                    yield piece
-            finished = True
-        finally:
-            if not finished:
-                self.on_abort()
+        await asyncio.sleep(self._latency)
+        seed = next(self._unseeded) if job.seed is None else job.seed
+        for choice in range(job.n):
+            async for piece in self._choice(job, choice, seed + choice):
+                yield piece
 
     async def _choice(self, job: Job, choice: int, seed: int) -> AsyncGenerator[Piece, None]:
-        if prefix_to_echo.get():
-            yield Piece(prefix_to_echo.get(), choice=choice)
         end, hidden = self._words.encode(EOS)[0], not job.keep_special
         transcript = Transcript(job, choice, frozenset({end}))
-        answer = self._words.encode(self._answer(self.decode(job.model, job.prompt), seed))
-        for token in itertools.chain(answer, itertools.repeat(end)):
+        said = self._answer(self.decode(job.model, job.prompt), seed if job.temperature else 0)
+        for token in itertools.chain(self._words.encode(said), itertools.repeat(end)):
             text = self._words.text(token)
             if job.logprobs is not None:
                 transcript.logprobs.append(_logprob(text, job.logprobs))
@@ -154,16 +156,6 @@ class ScriptedModel:
             case ask:
                 answers = ask(prompt)
         return answers if isinstance(answers, str) else answers[seed % len(answers)]
-
-    def _content(self, turn: Mapping[str, object]) -> str:
-        content = str(turn["content"])
-        if turn["role"] != "assistant":
-            return content
-        if "thinking_dropped" in self._traits:
-            content = re.sub(r"<think>.*?(</think>|$)", "", content, flags=re.DOTALL)
-        if "empty_think" in self._traits:
-            content = "<think>\n\n</think>\n\n" + content
-        return content
 
 
 def _logprob(text: str, top: int) -> TokenLogprob:

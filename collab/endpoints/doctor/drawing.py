@@ -1,0 +1,166 @@
+"""Does the server draw as it is asked? Probes of stops, sampling, seeds and the bill."""
+
+from __future__ import annotations
+
+import asyncio
+
+from collab.endpoints.chat import ChatDialect
+from collab.endpoints.doctor.probe import FREE, GREEDY, Probe, Seen, quoted
+from collab.endpoints.profile import Verdict
+from collab.endpoints.reply import Completion
+from collab.errors import Rejected
+from collab.sampling import Request, Sampling
+
+BEGIN = "Let me count:"
+SEED = 7
+LONGEST = 400
+"""Tokens for a thought that the model begins and ends itself."""
+HIDDEN = 0.6
+"""Less than this share of the thinking billed is no longer all of it."""
+
+
+def _begun(
+    probe: Probe, sampling: Sampling = GREEDY, stop: tuple[str, ...] = (), top: int | None = None
+) -> Request:
+    """Go on with a thought; where none can be begun, think and answer."""
+    if probe.dialect.continues:
+        return probe.request(BEGIN, sampling=sampling, stop=stop, logprobs=top)
+    return probe.request(tokens=LONGEST, sampling=sampling, stop=stop, logprobs=top)
+
+
+async def stop(probe: Probe) -> Seen:
+    """Stop at a string that is known to come."""
+    whole = await probe.text(_begun(probe))
+    at = _stretch(whole, probe.tags[1])
+    if at is None:
+        return Seen("untried", f"too little text to stop in: {quoted(whole)}")
+    wanted = whole[at : at + 4]
+    choice = (await probe.draw(_begun(probe, stop=(wanted,)))).choices[0]
+    if choice.text == whole[: at + 4] or choice.text.endswith(wanted):
+        return Seen("ok", "stopped; the string is kept")
+    if choice.text != whole[:at]:
+        none = {"max_stops": 0}
+        return Seen("limited", f"not stopped: {quoted(choice.text)}; units are cut here", none)
+    if choice.token_ids is not None:
+        return Seen("limited", "stopped; the string is cut off the text, and whole in the ids")
+    if choice.stop_reason == wanted:
+        return Seen("limited", "stopped; the string is cut off, and put back as the reply names it")
+    came = "stopped; the string is cut off, and which it was is not told: units are cut here"
+    return Seen("limited", came, {"max_stops": 0})
+
+
+def _stretch(text: str, close: str) -> int | None:
+    """Find four characters that come once, from the second third of a thought or an answer on."""
+    thought, _, answer = text.partition(close)
+    first, last = (0, len(thought)) if thought.strip() else (len(text) - len(answer), len(text))
+    places = range(first + (last - first) // 3, last - 4)
+    return next((at for at in places if text.find(text[at : at + 4]) == at), None)
+
+
+async def temperature(probe: Probe) -> Seen:
+    """Draw greedily with several seeds: the texts must be one."""
+    request = _begun(probe)
+    texts = {await probe.text(request, seed=seed) for seed in range(3)}
+    if len(texts) == 1:
+        return Seen("ok", "three greedy draws are one text")
+    came = f"{len(texts)} texts of three greedy draws: the server samples as it likes"
+    return Seen("limited", came, {"takes_temperature": False})
+
+
+async def choices(probe: Probe) -> Seen:
+    """Ask for two draws in one request."""
+    one = {"takes_n": False}
+    try:
+        reply = await probe.draw(_begun(probe, FREE), n=2)
+    except Rejected as refusal:
+        return Seen("limited", f"refused, so one draw a request: {refusal}", one)
+    if len(reply.choices) != 2:
+        return Seen("limited", f"{len(reply.choices)} came, so one draw a request", one)
+    return Seen("ok", "two came")
+
+
+async def seeds(probe: Probe) -> Seen:
+    """Compare draws of the same seed: again, as a second choice, and in a crowd."""
+    request = _begun(probe, FREE)
+
+    async def alone(seed: int) -> str:
+        return await probe.text(request, seed=seed)
+
+    first, again, second = await alone(SEED), await alone(SEED), await alone(SEED + 1)
+    if first != again:
+        return Seen(
+            "limited", "one seed, two texts: a rerun has other draws", {"takes_seed": False}
+        )
+    if probe.endpoint.profile.takes_n:
+        reply = await probe.draw(request, n=2, seed=SEED)
+        texts = [probe.written(c) for c in sorted(reply.choices, key=lambda choice: choice.index)]
+        if texts != [first, second]:
+            came = "choice i of a seed is not the draw of seed + i: one draw a request"
+            return Seen("limited", came, {"takes_n": False})
+    crowd = await asyncio.gather(*(alone(SEED + i) for i in range(8)))
+    if crowd[:2] != [first, second]:
+        return Seen("limited", "a draw depends on what it is batched with")
+    return Seen("ok", "one seed, one text: again, as a choice and in a crowd")
+
+
+async def likeliest(probe: Probe) -> Seen:
+    """Ask for the likeliest tokens."""
+    none = {"logprobs": False}
+    try:
+        reply = await probe.draw(_begun(probe, top=5))
+    except Rejected as refusal:
+        return Seen("limited", f"refused: {refusal}", none)
+    found = reply.choices[0].logprobs
+    if found is None or not found.top_logprobs:
+        return Seen("limited", "none came", none)
+    return Seen("ok", f"{len(found.top_logprobs[0] or {})} a token")
+
+
+async def usage(probe: Probe) -> Seen:
+    """Compare the count of two choices with that of each alone."""
+    request = _begun(probe, FREE)
+    singles = [await probe.draw(request, seed=SEED + i) for i in range(2)]
+    counts = [reply.usage.completion_tokens for reply in singles if reply.usage]
+    if len(counts) < 2:
+        return Seen("limited", "replies count no tokens: costs are counted here, where they can be")
+    if not probe.endpoint.profile.takes_n:
+        return Seen("ok", f"{counts[0]} tokens counted")
+    both = await probe.draw(request, n=2, seed=SEED)
+    counted, wanted = both.usage.completion_tokens if both.usage else 0, sum(counts)
+    if counted < 0.75 * wanted:
+        return Seen(
+            "limited", f"{counted} tokens for two choices of {wanted}: counted here instead"
+        )
+    return Seen("ok", f"{counted} tokens for two choices")
+
+
+async def billed(probe: Probe) -> Seen:
+    """Compare the thinking that is billed with the thinking that comes back."""
+    dialect = probe.dialect
+    if not isinstance(dialect, ChatDialect):
+        return Seen("ok", "all of it, as raw text", {"thinking_returned": "raw"})
+    request = probe.request(tokens=LONGEST, sampling=GREEDY)
+    reply = await probe.draw(request)
+    thought, _, answer = reply.choices[0].text.partition(dialect.think_close)
+    tokens, returned = _thinking(probe, reply, answer), probe.count(thought)
+    if tokens is None:
+        return Seen("untried", "replies count no tokens")
+    what = "raw" if returned >= HIDDEN * tokens else "summary" if returned else "none"
+    learned = {"thinking_returned": what}
+    came = f"{tokens} tokens of thinking are billed, about {returned} come back"
+    if what == "raw":
+        return Seen("ok", came, learned)
+    came += ": a summary" if what == "summary" else ": none of it"
+    expected = what == "none" and not dialect.continues
+    verdict: Verdict = "ok" if expected else "broken" if dialect.continues else "limited"
+    return Seen(verdict, came, learned)
+
+
+def _thinking(probe: Probe, reply: Completion, answer: str) -> int | None:
+    """Return how many tokens of thinking are billed."""
+    if reply.usage is None:
+        return None
+    details = reply.usage.completion_tokens_details
+    if details is not None and details.reasoning_tokens is not None:
+        return details.reasoning_tokens
+    return max(reply.usage.completion_tokens - probe.count(answer), 0)

@@ -1,0 +1,107 @@
+"""Does the server read what it is sent? Probes of the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from collab.endpoints.doctor.probe import Probe, Seen, prompt_tokens, quoted
+from collab.endpoints.tokens import Tokenizer
+
+WORD = " so"
+SHORT, LONG = 10, 200
+"""How often the two thoughts of the growth probe say it."""
+SECRET = "PLATYPUS"
+CARRY = f"The secret word is {SECRET}. I repeat: the secret word is"
+THOUGHT = "One and one is two."
+UNCOUNTED = "the reply does not count the prompt"
+
+
+def words(number: int) -> str:
+    """Return a thought of so many words, a token each in nearly every vocabulary."""
+    return (WORD * number).strip()
+
+
+async def growth(probe: Probe) -> Seen:
+    """Send a short thought and a long one: the prompt must be longer by the difference."""
+    requests = [probe.request(words(number), tokens=1) for number in (SHORT, LONG)]
+    short, long = [prompt_tokens(await probe.draw(request)) for request in requests]
+    if short is None or long is None:
+        return Seen("broken", UNCOUNTED)
+    exact = probe.tokenizer is not None
+    wanted = probe.count(words(LONG)) - probe.count(words(SHORT)) if exact else LONG - SHORT
+    got = long - short
+    if abs(got - wanted) <= (0 if exact else wanted // 4):
+        return Seen("ok", f"{got} tokens more")
+    why = "dropped" if got < wanted // 2 else "rewritten"
+    return Seen("broken", f"{got} tokens more, not {wanted}: the thought is {why}")
+
+
+async def start(probe: Probe) -> Seen:
+    """Compare what was read with what was sent, from the first token on."""
+    request = probe.request(THOUGHT, tokens=1)
+    if not probe.knows(request):
+        return Seen("untried", "its tokens are not known here: a checkpoint would tell")
+    ids, tokenizer = request.prompt, probe.tokenizer
+    if isinstance(ids, tuple) and tokenizer and _doubled(ids[:2], tokenizer):
+        return Seen("broken", f"the template begins with {tokenizer.decode(ids[:2])!r}")
+    how = probe.proof(request, await probe.draw(request))
+    return Seen("ok", f"read as sent, {how}")
+
+
+async def carry_over(probe: Probe) -> Seen:
+    """Let a thought end before a word that it holds: the reply must begin with that word."""
+    request = probe.request(CARRY, tokens=12)
+    reply = await probe.draw(request)
+    (choice,) = reply.choices
+    text = probe.written(choice).strip()
+    if _repeats(text):
+        return Seen("broken", f"{quoted(text)}: it repeats what was sent")
+    if _repeats(choice.text):
+        return Seen("limited", "the text repeats what was sent, the ids do not: they are read")
+    if text.upper().startswith(SECRET):
+        return Seen("ok", quoted(text))
+    how = probe.proof(request, reply)
+    if how is None:
+        return Seen("broken", f"{quoted(text)}: it does not go on where the thought ends")
+    return Seen("ok", f"{quoted(text)}: another word, but the thought was read, {how}")
+
+
+def _repeats(text: str) -> bool:
+    return CARRY[:20] in text[: len(CARRY)]
+
+
+async def closing(probe: Probe) -> Seen:
+    """Close a thought: what comes must be the answer, in its field and without tags."""
+    request = probe.request(THOUGHT, said="")
+    reply = await probe.draw(request)
+    text = probe.written(reply.choices[0])
+    tag = next((tag for tag in map(str.strip, probe.tags) if tag in text), None)
+    if tag is not None:
+        return Seen("broken", f"{quoted(text)}: {tag} in the answer")
+    probe.proof(request, reply)
+    return Seen("ok", quoted(text))
+
+
+async def tags(probe: Probe) -> Seen:
+    """Look for a second open tag or an empty block between question and thought."""
+    request = probe.request(words(LONG), tokens=1)
+    reply = await probe.draw(request)
+    if probe.proof(request, reply) is not None:
+        return Seen("ok", "one open tag, as laid out here")
+    shorter = [probe.request(words(number), tokens=1) for number in (0, SHORT)]
+    none, short = [prompt_tokens(await probe.draw(request)) for request in shorter]
+    long = prompt_tokens(reply)
+    if none is None or short is None or long is None:
+        return Seen("untried", UNCOUNTED)
+    between = round(short - SHORT * (long - short) / (LONG - SHORT)) - none
+    if between > 3:
+        return Seen(
+            "broken", f"{between} tokens: an empty block, or a turn closed and opened again"
+        )
+    if between > 0:
+        return Seen("limited", f"{between} tokens more than before a question's own thought")
+    return Seen("ok", "nothing stands between")
+
+
+def _doubled(ids: Sequence[int], tokenizer: Tokenizer) -> bool:
+    return len(ids) == 2 and ids[0] == ids[1] and ids[0] in tokenizer.end_ids

@@ -1,0 +1,406 @@
+"""Other servers' APIs: what a request begins there, and where the reply's parts go.
+
+vLLM's API is the wire's own and passes as it is. Every other one is a small class that hears a
+request as one raw prompt and tells the draws in its own fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol
+
+from collab.endpoints.scripted.traits import EMPTY, SUMMARY, Body, Trait
+from collab.wire import WireError
+
+Api = Literal["vllm", "sglang", "llamacpp", "ollama", "deepseek", "mistral", "kimi", "openai"]
+"""Whose API a server speaks."""
+CLOSE = "</think>"
+SAMPLING = ("temperature", "top_p", "top_k", "min_p")
+PENALTIES = {"presence_penalty": 0, "frequency_penalty": 0, "repetition_penalty": 1}
+PLAIN = frozenset(
+    {
+        *("model", "messages", "n", "seed", "stop", "max_tokens", "logprobs", "top_logprobs"),
+        *("temperature", "top_p", "presence_penalty", "frequency_penalty"),
+    }
+)
+"""The fields of OpenAI's own API, as far as they are used here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a request asks for."""
+
+    settings: Body
+    """How to draw, in the fields of /v1/completions."""
+    prompt: str | list[int] | None = None
+    """A raw prompt; else there are turns."""
+    turns: Sequence[Body] = ()
+    thought: str = ""
+    """What a begun turn has in its open think block."""
+    said: str | None = None
+    """What it has behind the block; None where the block is open."""
+
+    @property
+    def begins(self) -> bool:
+        """Whether a turn of the model's is begun."""
+        return bool(self.thought) or self.said is not None
+
+    def laid(self, render: Callable[[Sequence[Body]], str], traits: Collection[Trait]) -> str:
+        """Write the prompt of a chat; `render` opens the think block."""
+        turns, thought, said = list(self.turns), self.thought, self.said
+        if "prefix_dropped" in traits:
+            thought, said = "", None
+        if "continue_ignored" in traits and self.begins:
+            whole = thought + (CLOSE + said if said is not None else "")
+            turns.append({"role": "assistant", "content": whole})
+            thought, said = "", None
+        if "thinking_dropped" in traits:
+            thought = ""
+        begun = bool(thought) or said is not None
+        before = ""
+        if begun and "empty_think" in traits:
+            before += EMPTY.removeprefix("<think>\n") + "<think>\n"
+        if begun and "double_think" in traits:
+            before += "<think>\n"
+        behind = thought + (CLOSE + said if said is not None else "")
+        return render(turns) + before + behind
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What was drawn."""
+
+    model: str
+    choices: Sequence[Body]
+    """As /v1/completions tells them."""
+    usage: Body
+    count: Callable[[str], int]
+    """Counts tokens."""
+    traits: Collection[Trait] = field(default=frozenset())
+
+
+class Vendor(Protocol):
+    """One API."""
+
+    @property
+    def routes(self) -> frozenset[str]:
+        """Where it differs from the wire."""
+        ...
+
+    def hear(self, body: Body) -> Heard:
+        """Read a request.
+
+        Raises:
+            WireError: This API would refuse it.
+        """
+        ...
+
+    def tell(self, heard: Heard, draws: Draws) -> object:
+        """Write the reply."""
+        ...
+
+
+class SglangGenerate:
+    """POST /generate."""
+
+    routes: ClassVar[frozenset[str]] = frozenset({"/generate"})
+
+    def hear(self, body: Body) -> Heard:
+        """Read text or ids."""
+        given = body["sampling_params"]
+        settings = {name: given[name] for name in (*SAMPLING, "stop", "n") if name in given}
+        settings |= {"seed": given.get("sampling_seed"), "max_tokens": given["max_new_tokens"]}
+        settings["include_stop_str_in_output"] = given.get("no_stop_trim", False)
+        return Heard(settings, body.get("input_ids", body.get("text")))
+
+    def tell(self, heard: Heard, draws: Draws) -> object:
+        """Write one draw as an object, several as a list."""
+        told = [
+            {
+                "text": choice["text"],
+                **({} if "no_token_ids" in draws.traits else {"output_ids": choice["token_ids"]}),
+                "meta_info": {
+                    "id": "0",
+                    "prompt_tokens": draws.usage["prompt_tokens"],
+                    "completion_tokens": len(choice["token_ids"]),
+                    "cached_tokens": 0,
+                    "finish_reason": {
+                        "type": choice["finish_reason"],
+                        "matched": choice["stop_reason"] or 1,
+                    },
+                },
+            }
+            for choice in draws.choices
+        ]
+        return told if len(told) > 1 else told[0]
+
+
+class LlamaCompletion:
+    """POST /completion."""
+
+    routes: ClassVar[frozenset[str]] = frozenset({"/completion"})
+
+    def hear(self, body: Body) -> Heard:
+        """Read text or ids; the stop string is always cut off."""
+        settings = {name: body[name] for name in (*SAMPLING, "stop", "seed") if name in body}
+        settings |= {"top_k": body.get("top_k") or -1, "max_tokens": body["n_predict"]}
+        return Heard(settings, body["prompt"])
+
+    def tell(self, heard: Heard, draws: Draws) -> object:
+        """Write the one draw."""
+        choice = draws.choices[0]
+        word = choice["stop_reason"]
+        ended = "limit" if choice["finish_reason"] == "length" else "word" if word else "eos"
+        return {
+            "model": draws.model,
+            "content": choice["text"],
+            "tokens": [] if "no_token_ids" in draws.traits else choice["token_ids"],
+            "stop": True,
+            "stop_type": ended,
+            "stopping_word": word or "",
+            "tokens_evaluated": draws.usage["prompt_tokens"],
+            "tokens_predicted": draws.usage["completion_tokens"],
+        }
+
+
+class OllamaGenerate:
+    """POST /api/generate, raw."""
+
+    routes: ClassVar[frozenset[str]] = frozenset({"/api/generate"})
+
+    def hear(self, body: Body) -> Heard:
+        """Read text; the stop string is always cut off."""
+        if not body.get("raw") or body.get("stream", True):
+            raise WireError("only raw prompts without a stream are served here")
+        given = body["options"]
+        settings = {name: given[name] for name in (*SAMPLING, "stop", "seed") if name in given}
+        settings |= {"top_k": given.get("top_k") or -1, "max_tokens": given["num_predict"]}
+        return Heard(settings, body["prompt"])
+
+    def tell(self, heard: Heard, draws: Draws) -> object:
+        """Write the one draw; which string stopped it, nobody learns."""
+        counts = {
+            "prompt_eval_count": draws.usage["prompt_tokens"],
+            "eval_count": draws.usage["completion_tokens"],
+        }
+        return {
+            "model": draws.model,
+            "response": draws.choices[0]["text"],
+            "done": True,
+            "done_reason": draws.choices[0]["finish_reason"],
+            **({} if "no_usage" in draws.traits else counts),
+        }
+
+
+class ChatApi:
+    """A vendor's chat: thinking and answer in fields of their own."""
+
+    routes: ClassVar[frozenset[str]] = frozenset({"/v1/chat/completions"})
+    fields: ClassVar[frozenset[str]] = PLAIN
+    """What a request may hold; anything else is refused by name."""
+    echoes: ClassVar[bool] = False
+    """Whether the reply repeats what was begun."""
+    hides: ClassVar[bool] = False
+    """Whether thinking stays with the server."""
+
+    def hear(self, body: Body) -> Heard:
+        """Read the turns, and what of the last one is begun."""
+        for name in body.keys() - self.fields:
+            raise WireError(f"Unrecognized request argument supplied: {name}", param=name)
+        for name, nothing in PENALTIES.items():
+            if body.get(name, nothing) != nothing:
+                raise WireError(f"{name} is not supported here", param=name)
+        settings = {n: body[n] for n in (*SAMPLING, "stop", "seed", "n") if n in body}
+        settings["max_tokens"] = body.get("max_completion_tokens", body.get("max_tokens"))
+        if body.get("logprobs"):
+            settings["logprobs"] = body.get("top_logprobs", 0)
+        *before, last = body["messages"]
+        begun = self.begun(last, body) if last["role"] == "assistant" else None
+        if begun is None:
+            return Heard(settings, turns=[*before, last])
+        return Heard(settings, turns=before, thought=begun[0], said=begun[1])
+
+    def begun(self, last: Body, body: Body) -> tuple[str, str | None] | None:
+        """Return thought and answer of a begun turn, None where it is over like any other."""
+        return None
+
+    def tell(self, heard: Heard, draws: Draws) -> object:
+        """Write the choices."""
+        told = [
+            self._choice(index, choice, heard, draws) for index, choice in enumerate(draws.choices)
+        ]
+        thoughts = sum(draws.count(self.parts(heard, choice)[0]) for choice in draws.choices)
+        usage = {**draws.usage, "completion_tokens_details": {"reasoning_tokens": thoughts}}
+        return {"object": "chat.completion", "model": draws.model, "choices": told, "usage": usage}
+
+    def message(self, thought: str, answer: str) -> Body:
+        """Write thinking and answer into the fields of this API."""
+        return {"content": answer, "reasoning_content": thought or None}
+
+    def parts(self, heard: Heard, choice: Body) -> tuple[str, str]:
+        """Split a text into thinking and answer."""
+        if heard.said is not None:
+            return "", choice["text"]
+        thought, _, answer = choice["text"].partition(CLOSE)
+        return thought, answer
+
+    def _choice(self, index: int, choice: Body, heard: Heard, draws: Draws) -> Body:
+        thought, answer = self.parts(heard, choice)
+        if self.echoes or "prefix_echoed" in draws.traits:
+            thought = heard.thought + thought if heard.said is None else thought
+            answer = (heard.said or "") + answer
+        if "parser_mislabels" in draws.traits and heard.said is not None:
+            thought, answer = answer, thought
+        if "wrong_field" in draws.traits:
+            thought, answer = answer, thought
+        if "summary" in draws.traits and thought:
+            thought = SUMMARY
+        elif self.hides or "thinking_hidden" in draws.traits:
+            thought = ""
+        return {
+            "index": index,
+            "message": {"role": "assistant", **self.message(thought, answer)},
+            "finish_reason": choice["finish_reason"],
+            "logprobs": _likeliest(choice["logprobs"]),
+        }
+
+
+def _likeliest(found: Body | None) -> Body | None:
+    """Write log-probabilities as a chat does."""
+    if found is None:
+        return None
+    tops = [[{"token": t, "logprob": p} for t, p in top.items()] for top in found["top_logprobs"]]
+    return {"content": [{"top_logprobs": top} for top in tops]}
+
+
+class DeepSeek(ChatApi):
+    """A prefix is only taken on /beta."""
+
+    routes: ClassVar[frozenset[str]] = frozenset({"/beta/chat/completions"})
+
+    def begun(self, last: Body, body: Body) -> tuple[str, str | None] | None:
+        """Read the prefix; a content says that the thinking is over."""
+        if not last.get("prefix"):
+            return None
+        return last.get("reasoning_content") or "", last["content"] or None
+
+
+class DeepSeekPlain(DeepSeek):
+    """Beside it, a prefix is an error."""
+
+    routes: ClassVar[frozenset[str]] = frozenset({"/v1/chat/completions"})
+
+    def begun(self, last: Body, body: Body) -> tuple[str, str | None] | None:
+        """Refuse a prefix.
+
+        Raises:
+            WireError: There is one.
+        """
+        if last.get("prefix"):
+            raise WireError("prefix is only supported with base_url .../beta", param="prefix")
+        return None
+
+
+class Kimi(ChatApi):
+    """A partial message; its thinking is heeded as its answer is."""
+
+    def begun(self, last: Body, body: Body) -> tuple[str, str | None] | None:
+        """Read the partial message."""
+        if not last.get("partial"):
+            return None
+        return last.get("reasoning_content") or "", last["content"] or None
+
+
+class Mistral(ChatApi):
+    """A prefix, which the reply repeats; thinking is a part of the content."""
+
+    echoes: ClassVar[bool] = True
+
+    def begun(self, last: Body, body: Body) -> tuple[str, str | None] | None:
+        """Read the prefix: text, or parts of it."""
+        if not last.get("prefix"):
+            return None
+        if isinstance(last["content"], str):
+            return "", last["content"]
+        thought, said = "", None
+        for part in last["content"]:
+            if part["type"] == "thinking":
+                thought = "".join(piece["text"] for piece in part["thinking"])
+                said = "" if part["closed"] else None
+            else:
+                said = part["text"]
+        return thought, said
+
+    def message(self, thought: str, answer: str) -> Body:
+        """Write the thinking as a part."""
+        if not thought:
+            return {"content": answer}
+        part = {"type": "thinking", "thinking": [{"type": "text", "text": thought}]}
+        return {"content": [part, {"type": "text", "text": answer}]}
+
+
+class OpenAi(ChatApi):
+    """No turn is ever continued, and thinking stays with the server."""
+
+    fields: ClassVar[frozenset[str]] = PLAIN - {"max_tokens"} | {"max_completion_tokens"}
+    hides: ClassVar[bool] = True
+
+
+class Engine(ChatApi):
+    """A chat of an engine that takes more fields than OpenAI's."""
+
+    fields: ClassVar[frozenset[str]] = PLAIN | {
+        *("top_k", "min_p", "repetition_penalty", "return_token_ids"),
+        *("continue_final_message", "add_generation_prompt", "include_stop_str_in_output"),
+        *("separate_reasoning", "no_stop_trim"),
+    }
+
+
+class LlamaChat(Engine):
+    """llama.cpp: a field of its own for a begun thought, and the reply repeats it."""
+
+    echoes: ClassVar[bool] = True
+
+    def begun(self, last: Body, body: Body) -> tuple[str, str | None] | None:
+        """Read the field; a content alone stands behind an empty block."""
+        return last.get("reasoning_content") or "", last["content"] or None
+
+
+class SglangChat(Engine):
+    """SGLang: a begun content goes behind the generation prompt; else the turn is a user's."""
+
+    def hear(self, body: Body) -> Heard:
+        """Read the begun content as it stands, and keep the stop string where asked."""
+        last = body["messages"][-1]
+        if last["role"] == "assistant" and not body.get("continue_final_message"):
+            body = {**body, "messages": [*body["messages"][:-1], {**last, "role": "user"}]}
+        heard = super().hear(body)
+        heard.settings["include_stop_str_in_output"] = body.get("no_stop_trim", False)
+        return heard
+
+    def begun(self, last: Body, body: Body) -> tuple[str, str | None] | None:
+        """Split the content at its close tag."""
+        thought, close, said = last["content"].partition(CLOSE)
+        return thought, said if close else None
+
+    def parts(self, heard: Heard, choice: Body) -> tuple[str, str]:
+        """Leave it all in the content: no parser is asked for."""
+        return "", choice["text"]
+
+
+VENDORS: Mapping[Api, tuple[Vendor, ...]] = {
+    "vllm": (),
+    "sglang": (SglangGenerate(), SglangChat()),
+    "llamacpp": (LlamaCompletion(), LlamaChat()),
+    "ollama": (OllamaGenerate(),),
+    "deepseek": (DeepSeek(), DeepSeekPlain()),
+    "mistral": (Mistral(),),
+    "kimi": (Kimi(),),
+    "openai": (OpenAi(),),
+}
+
+
+def vendor_of(api: Api, path: str) -> Vendor | None:
+    """Return who serves a route, None where the wire does."""
+    return next((vendor for vendor in VENDORS[api] if path in vendor.routes), None)

@@ -1,0 +1,295 @@
+"""The server: it records every request, fails some, and lets a backend answer the others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Self, get_args
+
+from starlette.responses import JSONResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from collab.endpoints.scripted import faults
+from collab.endpoints.scripted.apis import VENDORS, Api, Draws, Heard, Vendor, vendor_of
+from collab.endpoints.scripted.faults import Failure
+from collab.endpoints.scripted.mind import TEMPLATE, Script, ScriptedModel, Words
+from collab.endpoints.scripted.traits import (
+    ABSENT,
+    Body,
+    Trait,
+    Trapped,
+    as_read,
+    recounted,
+    refusal,
+    relabelled,
+)
+from collab.errors import ConfigError
+from collab.wire import Backend, Card, WireError, build_app, serve
+
+WIRE = frozenset({"/v1/completions", "/v1/chat/completions"})
+BETA = "/beta/"
+PATIENCE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request as it came in."""
+
+    path: str
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: Body
+
+
+class ScriptedServer:
+    """A server on a loopback port for as long as its context lasts."""
+
+    url: str
+    """Its base URL, without /v1."""
+
+    def __init__(
+        self,
+        script: Script | Backend = "",
+        *,
+        api: Api = "vllm",
+        traits: Iterable[Trait] = (),
+        failures: Iterable[Failure | None] = (),
+        latency: float = 0.0,
+        retry_after: float = 0.0,
+        context: int = 4096,
+        models: Sequence[str] = ("scripted",),
+        template: str = TEMPLATE,
+        tokenizer: Words | None = None,
+        key: str | None = None,
+    ) -> None:
+        """Set the scene.
+
+        Args:
+            script: What the model answers: a text ends the sequence, unless it is cut before. Or a
+                backend, such as the pocket reasoners, that answers by itself.
+            api: Whose API is spoken.
+            traits: What the server always does otherwise.
+            failures: What becomes of the generating requests, one each (None: an answer); then all
+                is well. It is read as requests come, so it may have no end.
+            latency: Seconds before an answer begins, and before a slow one besides.
+            retry_after: Seconds that a 429 asks to wait.
+            context: The most tokens of a prompt and its completion together.
+            models: The names served.
+            template: The chat template.
+            tokenizer: Given to several servers, it makes them agree on ids.
+            key: The bearer key that clients must send.
+
+        Raises:
+            ConfigError: There is no such API, trait or failure.
+        """
+        self.requests: list[Received] = []
+        """Every request, in order of arrival."""
+        self.aborted = 0
+        """How often a client went away before its answer (counted by prompts)."""
+        self._api, self._traits, self._failures = api, frozenset(traits), iter(failures)
+        _check("API", {api}, get_args(Api))
+        _check("trait", self._traits, get_args(Trait))
+        self._retry_after, self._latency = retry_after, latency
+        self._changed = threading.Condition()
+        self._stack = ExitStack()
+        if not isinstance(script, Backend):
+            cards = dict.fromkeys(models, Card(context, Words.size))
+            script = ScriptedModel(script, cards, template, tokenizer or Words(), latency)
+        self._model = Trapped(script, self._traits)
+        self._model.on_abort = self._note_abort
+        self._app = build_app(self._model, key=key)
+        self._generating = WIRE.union(*(vendor.routes for vendor in VENDORS[api]))
+
+    async def __aenter__(self) -> Self:
+        self.url = self._stack.enter_context(serve(self))
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await asyncio.to_thread(self._stack.close)
+
+    @property
+    def generating(self) -> list[Received]:
+        """The requests that asked for text."""
+        return [request for request in self.requests if request.path in self._generating]
+
+    async def until(self, happened: Callable[[Self], bool]) -> None:
+        """Wait for something to be true of this server, such as how many requests it has seen.
+
+        Raises:
+            TimeoutError: It did not happen within `PATIENCE` seconds.
+        """
+
+        def wait() -> bool:
+            with self._changed:
+                return self._changed.wait_for(lambda: happened(self), PATIENCE)
+
+        if not await asyncio.to_thread(wait):
+            raise TimeoutError(f"it did not happen within {PATIENCE:g} s")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take a request: record it, then fail it or let the app answer."""
+        raw, path = await _read(receive), scope["path"]
+        body = _parsed(raw)
+        self._note_request(scope, body)
+        failure = next(self._failures, None) if path in self._generating else None
+        if failure in faults.BROKEN:
+            await faults.break_off(failure, receive, send, stream=bool(body.get("stream")))
+            self._note_abort()
+        elif failure is not None and failure not in faults.ANSWERED:
+            await faults.no_answer(failure, self._retry_after)(scope, receive, send)
+        elif any(path in routes for trait, routes in ABSENT.items() if trait in self._traits):
+            await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
+        elif (why := refusal(body, self._traits)) is not None:
+            await JSONResponse({"detail": why}, 422)(scope, receive, send)
+        else:
+            await self._answer(scope, body, raw, receive, send, failure)
+
+    async def _answer(
+        self,
+        scope: Scope,
+        body: Body,
+        raw: bytes,
+        receive: Receive,
+        send: Send,
+        failure: Failure | None,
+    ) -> None:
+        if failure == "slow":
+            await asyncio.sleep(self._latency)
+        vendor = vendor_of(self._api, scope["path"])
+        if vendor is not None:
+            await self._translate(vendor, scope, body, receive, send, failure)
+            return
+        read = as_read(body, self._traits)
+        again = _replay(raw if read == body else json.dumps(read).encode(), receive)
+        there = {**scope, "path": scope["path"].replace(BETA, "/v1/", 1)}
+        if body.get("stream") or there["path"] not in WIRE:
+            await self._app(there, again, send)
+            return
+        reply = _Reply()
+        await self._app(there, again, reply)
+        await reply.send(
+            send, lambda told: self._said(relabelled(told, body, self._traits), failure)
+        )
+
+    async def _translate(
+        self,
+        vendor: Vendor,
+        scope: Scope,
+        body: Body,
+        receive: Receive,
+        send: Send,
+        failure: Failure | None,
+    ) -> None:
+        """Let the wire complete one raw prompt, and tell it as the vendor does."""
+        try:
+            heard = vendor.hear(body)
+            name = self._name(body)
+            prompt = heard.prompt or heard.laid(
+                lambda turns: self._render(name, turns), self._traits
+            )
+        except WireError as error:
+            said = faults.error(error.message)
+            await JSONResponse(said, error.status)(scope, receive, send)
+            return
+        asked = as_read({**heard.settings}, self._traits)
+        asked |= {"prompt": prompt, "model": name, "return_token_ids": True}
+        asked |= {"add_special_tokens": False, "skip_special_tokens": True}
+        there = {**scope, "path": "/v1/completions"}
+        reply = _Reply()
+        await self._app(there, _replay(json.dumps(asked).encode(), receive), reply)
+        await reply.send(send, lambda told: self._told(vendor, heard, body, told, failure))
+
+    def _told(
+        self, vendor: Vendor, heard: Heard, sent: Body, told: Body, failure: Failure | None
+    ) -> object:
+        draws = Draws(told["model"], told["choices"], told["usage"], self._count, self._traits)
+        reply = vendor.tell(heard, draws)
+        if not isinstance(reply, dict):
+            return reply
+        return self._said(reply, failure)
+
+    def _said(self, reply: Body, failure: Failure | None) -> Body:
+        other = {"model": faults.OTHER_MODEL} if failure == "wrong_model" else {}
+        return recounted(reply, self._traits) | other
+
+    def _name(self, body: Body) -> str:
+        return str(body.get("model") or next(iter(self._model.cards)))
+
+    def _render(self, name: str, turns: Sequence[Body]) -> str:
+        return self._model.render(name, turns, generate=True, go_on=False)
+
+    def _count(self, text: str) -> int:
+        name = next(iter(self._model.cards))
+        return len(self._model.inner.encode(name, text, special=False))
+
+    def _note_request(self, scope: Scope, body: Body) -> None:
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        with self._changed:
+            self.requests.append(Received(scope["path"], headers, body))
+            self._changed.notify_all()
+
+    def _note_abort(self) -> None:
+        with self._changed:
+            self.aborted += 1
+            self._changed.notify_all()
+
+
+class _Reply:
+    """Takes a whole reply in, so that it can be edited before it goes out."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+
+    async def __call__(self, message: Message) -> None:
+        """Keep a part."""
+        self._messages.append(message)
+
+    async def send(self, send: Send, edit: Callable[[Body], object]) -> None:
+        """Pass it on; only what succeeded is edited."""
+        if not self._messages:  # the client went away
+            return
+        start = self._messages[0]
+        content = b"".join(message.get("body", b"") for message in self._messages[1:])
+        if start["status"] == 200:
+            content = json.dumps(edit(json.loads(content))).encode()
+        headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
+        await send({**start, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+
+def _check(kind: str, given: Iterable[str], known: Sequence[str]) -> None:
+    if unknown := set(given) - set(known):
+        raise ConfigError(
+            f"unknown {kind} {min(unknown)!r} (there are: {', '.join(sorted(known))})"
+        )
+
+
+def _parsed(raw: bytes) -> Body:
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+async def _read(receive: Receive) -> bytes:
+    parts, more = [], True
+    while more:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Give the app a body that was read already, then what comes after it."""
+    given: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return given.pop() if given else await receive()
+
+    return again

@@ -1,0 +1,208 @@
+"""Traits: what a server does otherwise than it should, all the time.
+
+Each is done in the one place where a real server does it: to the fields of a request, to the prompt
+that it reads, to the draw, or to the reply.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias
+
+from collab.endpoints.scripted.mind import BOS
+from collab.trajectory import Json
+from collab.wire import Backend, Card, Chat, Job, Piece
+
+Body: TypeAlias = dict[str, Any]
+"""A JSON object (`Any`: a client may send what it likes)."""
+Trait = Literal[
+    "bos",
+    "continue_ignored",
+    "double_bos",
+    "double_think",
+    "empty_think",
+    "few_stops",
+    "ids_refused",
+    "logprobs_refused",
+    "n_ignored",
+    "n_refused",
+    "no_chat",
+    "no_completions",
+    "no_token_ids",
+    "no_tokenize",
+    "no_usage",
+    "parser",
+    "parser_mislabels",
+    "prefix_dropped",
+    "prefix_echoed",
+    "sampling_fixed",
+    "seed_ignored",
+    "stop_ignored",
+    "stop_trimmed",
+    "summary",
+    "thinking_dropped",
+    "thinking_hidden",
+    "usage_of_one",
+    "wrong_field",
+]
+"""What a server does otherwise than vLLM, or than its own API says.
+
+Prompts. `bos`: a text gets a BOS unless the request says `add_special_tokens: false`; `double_bos`:
+always, though the template has one. `continue_ignored`: a begun turn is closed and a new one
+opened. `prefix_dropped`: a begun turn is left out. `thinking_dropped`: the template leaves an
+assistant's thinking out. `empty_think`: a begun turn stands behind an empty think block;
+`double_think`: behind a second open tag. `ids_refused`: a prompt is text or nothing.
+
+Draws. `sampling_fixed`: neither temperature nor seed has an effect. `seed_ignored`, `stop_ignored`,
+`n_ignored`: as if it were not sent; `n_refused`: more than one choice is an error. `few_stops`:
+more than four stop strings are an error. `logprobs_refused`: asking for them is an error.
+
+Replies. `stop_trimmed`: the stop string is cut off the text. `prefix_echoed`: what was begun is
+repeated. `wrong_field`: thinking stands where the answer should, and the other way round. `parser`:
+thinking comes apart from the answer; `parser_mislabels`: and the answer behind a begun thought
+that is closed counts as thinking. `summary`, `thinking_hidden`: thinking is billed and comes as a
+summary, or not at all. `no_usage`; `usage_of_one`: tokens are counted of one choice only.
+"""
+LEFT_OUT: Mapping[Trait, frozenset[str]] = {
+    "continue_ignored": frozenset({"continue_final_message", "add_generation_prompt"}),
+    "n_ignored": frozenset({"n"}),
+    "no_token_ids": frozenset({"return_token_ids"}),
+    "seed_ignored": frozenset({"seed"}),
+    "stop_ignored": frozenset({"stop"}),
+    "stop_trimmed": frozenset({"include_stop_str_in_output"}),
+}
+"""The fields of a request that such a server does not look at."""
+ABSENT: Mapping[Trait, frozenset[str]] = {
+    "no_chat": frozenset({"/v1/chat/completions"}),
+    "no_completions": frozenset({"/v1/completions"}),
+    "no_tokenize": frozenset({"/tokenize", "/detokenize"}),
+}
+"""The routes that such a server does not have."""
+MOST_STOPS = 4
+EMPTY = "<think>\n\n</think>\n\n"
+SUMMARY = "I looked at the question and worked it out."
+
+
+class Trapped:
+    """A backend with some traits: it reads other prompts, or draws in its own way."""
+
+    def __init__(self, inner: Backend, traits: Collection[Trait]) -> None:
+        self.inner = inner
+        self.on_abort: Callable[[], None] = lambda: None
+        self._traits = frozenset(traits)
+        self._unasked = itertools.count()
+
+    @property
+    def cards(self) -> Mapping[str, Card]:
+        """The models by name."""
+        return self.inner.cards
+
+    def encode(self, model: str, text: str, *, special: bool) -> list[int]:
+        """Tokenize."""
+        begin = "double_bos" in self._traits or (special and "bos" in self._traits)
+        return self.inner.encode(model, BOS + text if begin else text, special=special)
+
+    def decode(self, model: str, ids: Sequence[int]) -> str:
+        """Turn token ids into text."""
+        return self.inner.decode(model, ids)
+
+    def render(self, model: str, chat: Chat, *, generate: bool, go_on: bool) -> str:
+        """Apply the chat template, with what this server does to an assistant's turn."""
+        turns = [{**turn, "content": self._content(turn)} for turn in chat]
+        if go_on and "prefix_dropped" in self._traits:
+            turns, generate, go_on = turns[:-1], True, False
+        text = self.inner.render(model, turns, generate=generate, go_on=go_on)
+        return BOS + text if {"bos", "double_bos"} & self._traits else text
+
+    async def complete(self, job: Job) -> AsyncGenerator[Piece, None]:
+        """Draw; note whether the client went away before the end."""
+        if "sampling_fixed" in self._traits:
+            job = replace(job, seed=next(self._unasked), temperature=1.0)
+        finished = False
+        try:
+            async for piece in self.inner.complete(job):
+                yield piece
+            finished = True
+        finally:
+            if not finished:
+                self.on_abort()
+
+    def _content(self, turn: Mapping[str, Json]) -> str:
+        content = str(turn.get("content") or "")
+        if turn["role"] != "assistant":
+            return content
+        if "thinking_dropped" in self._traits:
+            content = re.sub(r"<think>.*?(</think>|$)", "", content, flags=re.DOTALL)
+        return self.before + content
+
+    @property
+    def before(self) -> str:
+        """What stands in front of a turn that was begun."""
+        empty = EMPTY if "empty_think" in self._traits else ""
+        return empty + ("<think>\n" if "double_think" in self._traits else "")
+
+
+def refusal(body: Body, traits: Collection[Trait]) -> str | None:
+    """Say why such a server refuses a request, if it does."""
+    stop = body.get("stop")
+    if "ids_refused" in traits and not isinstance(body.get("prompt", ""), str):
+        return "prompt: must be a string"
+    if "n_refused" in traits and body.get("n", 1) != 1:
+        return "n: only one choice is supported"
+    if "few_stops" in traits and isinstance(stop, list) and len(stop) > MOST_STOPS:
+        return f"stop: at most {MOST_STOPS} are allowed"
+    if "logprobs_refused" in traits and body.get("logprobs"):
+        return "logprobs: not supported"
+    return None
+
+
+def as_read(body: Body, traits: Collection[Trait]) -> Body:
+    """Leave out what such a server does not look at."""
+    unread = {name for trait in traits for name in LEFT_OUT.get(trait, ())}
+    return {name: value for name, value in body.items() if name not in unread}
+
+
+def recounted(reply: Body, traits: Collection[Trait]) -> Body:
+    """Count in a whole reply as such a server does."""
+    if "no_usage" in traits:
+        return {name: value for name, value in reply.items() if name != "usage"}
+    choices = len(reply.get("choices", ()))
+    if "usage_of_one" in traits and choices > 1:
+        usage = reply["usage"]
+        return {
+            **reply,
+            "usage": {**usage, "completion_tokens": usage["completion_tokens"] // choices},
+        }
+    return reply
+
+
+def relabelled(reply: Body, sent: Body, traits: Collection[Trait]) -> Body:
+    """Put the parts of the wire's own chat reply where such a server does."""
+    for choice in reply["choices"]:
+        if "message" in choice:
+            _relabel(choice["message"], _begun(sent), traits)
+    return reply
+
+
+def _begun(sent: Body) -> str | None:
+    """Return the turn that a request continues in vLLM's way."""
+    return str(sent["messages"][-1]["content"]) if sent.get("continue_final_message") else None
+
+
+def _relabel(message: Body, begun: str | None, traits: Collection[Trait]) -> None:
+    if "prefix_echoed" in traits and begun is not None:
+        message["content"] = begun + message["content"]
+    if {"parser", "parser_mislabels"} & set(traits):
+        closed = "</think>" in (begun or "")
+        thought, _, answer = message["content"].partition("</think>")
+        if closed:
+            thought, answer = "", message["content"]
+            if "parser_mislabels" in traits:
+                thought, answer = answer, ""
+        message |= {"reasoning": thought or None, "content": answer or None}
+    if "wrong_field" in traits:
+        swapped = message.get("reasoning"), message["content"]
+        message["content"], message["reasoning"] = swapped

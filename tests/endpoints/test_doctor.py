@@ -1,0 +1,227 @@
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from collab.endpoints.choose import choose
+from collab.endpoints.client import Endpoint
+from collab.endpoints.dialects import Dialect, Frame
+from collab.endpoints.doctor import Doctor
+from collab.endpoints.limits import Limits
+from collab.endpoints.profile import DialectName, Finding, Profile
+from collab.endpoints.scripted import TEMPLATE, Api, Script, ScriptedServer, Trait, Words, attentive
+from collab.endpoints.tokens import Tokenizer
+from collab.errors import ConfigError, Denied, Unreachable
+from collab.template import Template
+
+TAGS = ("<think>\n", "</think>")
+HOMES: dict[DialectName, Api] = {
+    "ids": "vllm",
+    "text": "vllm",
+    "sglang": "sglang",
+    "llamacpp": "llamacpp",
+    "ollama": "ollama",
+    "chat_cfm": "vllm",
+    "chat_cfm_after_gen": "sglang",
+    "reasoning_field": "llamacpp",
+    "deepseek_prefix": "deepseek",
+    "mistral_prefix": "mistral",
+    "partial": "kimi",
+    "none": "openai",
+}
+
+
+@dataclass(frozen=True)
+class Examined:
+    profile: Profile
+    sent: int
+
+    @property
+    def odd(self) -> dict[str, str]:
+        """What is not as it should be, by probe."""
+        found = self.profile.findings
+        return {each.probe: each.came for each in found if each.verdict in ("limited", "broken")}
+
+
+@dataclass(frozen=True)
+class Practice:
+    """Examines scripted servers whose tokenizer and template are known, or are not."""
+
+    tokenizer: Tokenizer
+    words: Words
+
+    async def examine(
+        self,
+        name: DialectName,
+        traits: Sequence[Trait] = (),
+        script: Script = attentive,
+        *,
+        known: bool = True,
+        tell: Callable[[Finding], None] = lambda finding: None,
+    ) -> Examined:
+        frame, tokenizer = (Frame(Template(TEMPLATE)), self.tokenizer) if known else (None, None)
+
+        def dialect(profile: Profile) -> Dialect:
+            return choose(profile, frame, tokenizer, *TAGS)
+
+        api = HOMES[name]
+        async with ScriptedServer(script, api=api, traits=traits, tokenizer=self.words) as server:
+            url = server.url + ("/beta" if api == "deepseek" else "")
+            profile, limits = Profile(dialect=name, max_model_len=4096), Limits(retries=0)
+            async with Endpoint(url, "scripted", tokenizer, profile=profile, limits=limits) as end:
+                found = await Doctor(end, tokenizer, dialect, TAGS, tell).examine()
+                assert end.profile == found
+        return Examined(found, len(server.generating))
+
+
+@pytest.fixture
+def doctor(wordy: Tokenizer, spoken: Callable[[Tokenizer], Words]) -> Practice:
+    return Practice(wordy, spoken(wordy))
+
+
+@pytest.mark.parametrize("name", ["ids", "text", "chat_cfm"])
+async def test_a_healthy_server_is_all_green(doctor: Practice, name: DialectName) -> None:
+    found = await doctor.examine(name)
+    assert {each.verdict for each in found.profile.findings} - {"untried"} == {"ok"}
+    assert found.profile.seats == ("writer", "answerer", "adviser")
+    assert found.profile.checked == "real"
+    assert found.profile.max_model_len == 4096
+
+
+@pytest.mark.parametrize(
+    ("name", "odd"),
+    [
+        ("sglang", {"logprobs"}),
+        ("chat_cfm_after_gen", {"ids"}),
+        ("llamacpp", {"stop", "choices", "logprobs"}),
+        ("ollama", {"ids", "stop", "choices", "logprobs"}),
+        ("reasoning_field", {"ids", "stop"}),
+        ("deepseek_prefix", {"stop"}),
+        ("mistral_prefix", {"reply", "stop"}),
+        ("partial", {"stop"}),
+    ],
+)
+async def test_what_an_api_never_does_is_named_and_leaves_the_pen(
+    doctor: Practice, name: DialectName, odd: set[str]
+) -> None:
+    found = await doctor.examine(name)
+    assert found.odd.keys() == odd
+    assert found.profile.broken == ()
+    assert "writer" in found.profile.seats
+
+
+async def test_an_api_that_continues_nothing_advises_and_answers(doctor: Practice) -> None:
+    found = await doctor.examine("none", known=False)
+    assert found.profile.seats == ("answerer", "adviser")
+    assert found.profile.thinking_returned == "none"
+    assert found.odd.keys() == {"stop"}
+
+
+TRAPS: list[tuple[DialectName, Trait, str, str]] = [
+    ("ids", "n_ignored", "choices", "1 came"),
+    ("ids", "n_refused", "choices", "refused"),
+    ("ids", "few_stops", "stops", "at most 4"),
+    ("ids", "no_token_ids", "ids", "set dialect: text"),
+    ("ids", "no_usage", "usage", "count no tokens"),
+    ("ids", "usage_of_one", "usage", "two choices of"),
+    ("ids", "seed_ignored", "seed", "a rerun has other draws"),
+    ("ids", "sampling_fixed", "temperature", "samples as it likes"),
+    ("ids", "stop_ignored", "stop", "not stopped"),
+    ("ids", "stop_trimmed", "stop", "whole in the ids"),
+    ("ids", "logprobs_refused", "logprobs", "refused"),
+    ("text", "double_bos", "start", "changed the prompt"),
+    ("chat_cfm", "double_bos", "start", "changed the prompt"),
+    ("chat_cfm", "empty_think", "tags", "changed the prompt"),
+    ("chat_cfm", "double_think", "tags", "changed the prompt"),
+    ("chat_cfm", "thinking_dropped", "growth", "dropped"),
+    ("chat_cfm", "prefix_dropped", "growth", "dropped"),
+    ("chat_cfm", "continue_ignored", "carry-over", "changed the prompt"),
+    ("chat_cfm", "prefix_echoed", "reply", "the text repeats what was sent"),
+    ("chat_cfm", "wrong_field", "closing", "field of its thinking"),
+    ("chat_cfm", "parser", "reply", "in the reasoning"),
+    ("chat_cfm", "parser_mislabels", "closing", "field of its thinking"),
+    ("chat_cfm_after_gen", "double_think", "tags", "changed the prompt"),
+    ("reasoning_field", "thinking_dropped", "growth", "dropped"),
+    ("deepseek_prefix", "double_bos", "start", "changed the prompt"),
+    ("deepseek_prefix", "parser_mislabels", "closing", "field of its thinking"),
+]
+NAMELESS_TRAPS: list[tuple[DialectName, Trait, str, str]] = [
+    ("chat_cfm", "continue_ignored", "carry-over", "does not go on"),
+    ("deepseek_prefix", "continue_ignored", "tags", "closed and opened again"),
+    ("deepseek_prefix", "empty_think", "tags", "an empty block"),
+    ("deepseek_prefix", "double_think", "tags", "more than before"),
+    ("deepseek_prefix", "thinking_dropped", "growth", "dropped"),
+    ("deepseek_prefix", "prefix_dropped", "carry-over", "does not go on"),
+    ("deepseek_prefix", "prefix_echoed", "reply", "behind what was sent"),
+    ("deepseek_prefix", "wrong_field", "reply", "in the content"),
+    ("deepseek_prefix", "no_usage", "growth", "does not count"),
+    ("deepseek_prefix", "summary", "thinking", "a summary"),
+    ("deepseek_prefix", "thinking_hidden", "thinking", "none of it"),
+    ("deepseek_prefix", "usage_of_one", "usage", "two choices of"),
+    ("deepseek_prefix", "sampling_fixed", "temperature", "samples as it likes"),
+    ("mistral_prefix", "thinking_dropped", "reply", "thoughts are not continued"),
+    ("partial", "prefix_dropped", "reply", "thoughts are not continued"),
+    ("none", "summary", "thinking", "a summary"),
+    ("none", "n_refused", "choices", "refused"),
+]
+
+
+@pytest.mark.parametrize(("name", "trait", "probe", "says"), TRAPS)
+async def test_a_trap_is_named(
+    doctor: Practice, name: DialectName, trait: Trait, probe: str, says: str
+) -> None:
+    found = await doctor.examine(name, [trait])
+    assert says in found.odd[probe]
+
+
+@pytest.mark.parametrize(("name", "trait", "probe", "says"), NAMELESS_TRAPS)
+async def test_a_trap_is_named_where_no_template_is_known(
+    doctor: Practice, name: DialectName, trait: Trait, probe: str, says: str
+) -> None:
+    found = await doctor.examine(name, [trait], known=False)
+    assert says in found.odd[probe]
+
+
+@pytest.mark.parametrize(
+    "trait",
+    ["continue_ignored", "double_bos", "empty_think", "parser_mislabels", "thinking_dropped"],
+)
+async def test_whoever_alters_a_prompt_may_not_write(doctor: Practice, trait: Trait) -> None:
+    found = await doctor.examine("chat_cfm", [trait])
+    assert found.profile.broken
+    assert found.profile.seats == ("answerer", "adviser")
+
+
+async def test_a_weak_model_passes_where_the_server_says_what_it_read(doctor: Practice) -> None:
+    found = await doctor.examine("chat_cfm", script="Hm, let me see. So we add one. Then we stop.")
+    assert found.odd == {}
+    (carried,) = (each for each in found.profile.findings if each.probe == "carry-over")
+    assert "another word, but the thought was read, token by token" in carried.came
+
+
+async def test_findings_are_told_as_they_come(doctor: Practice) -> None:
+    heard: list[str] = []
+    found = await doctor.examine("ids", tell=lambda finding: heard.append(finding.probe))
+    assert heard == [each.probe for each in found.profile.findings]
+    assert heard[0] == "model"
+
+
+async def test_a_profile_is_read_as_it_was_written(doctor: Practice, tmp_path: Path) -> None:
+    found = await doctor.examine("chat_cfm", ["parser"])
+    path = tmp_path / "profiles" / "one.json"
+    assert Profile.load(path) is None
+    found.profile.save(path)
+    assert Profile.load(path) == found.profile
+    path.write_text("{}{")
+    with pytest.raises(ConfigError, match="run collab doctor"):
+        Profile.load(path)
+
+
+async def test_no_server_and_no_route_are_errors_and_no_findings(doctor: Practice) -> None:
+    with pytest.raises(Denied, match="404"):
+        await doctor.examine("text", ["no_completions"])
+    async with Endpoint("http://127.0.0.1:9", "m", limits=Limits(retries=0)) as end:
+        end.profile = Profile(dialect="none")
+        with pytest.raises(Unreachable):
+            await Doctor(end, None, lambda known: choose(known, None, None, *TAGS), TAGS).examine()
