@@ -117,6 +117,7 @@ class RunConfig(Settings):
     budget: int = Field(ge=1)
     replicate: int = Field(default=0, ge=0)
     concurrency: int = Field(default=64, ge=1)
+    strict_prefill: bool = True
 
     def told(self) -> dict[str, Any]:  # any: JSON
         """Return all of it for a manifest, which holds no secret."""

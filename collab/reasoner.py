@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from collab.endpoints.tokens import Tokenizer
     from collab.store import Store
 
+BLIND = 128
+"""Tokens to ask for at a time where the server stops at no string: what is behind the end of the
+unit is paid for in vain."""
 OnText = Callable[[str], None]
 OnCut = Callable[[Generation], object]
 LONGEST = 3
@@ -278,8 +281,9 @@ class Model:
         head = self.dialect.prompt(messages, Trajectory(), "thinking", turn.seat).prompt
         size, before = self._size(prompt), self._size(head)
         if size is None or before is None:
-            return turn.budget - turn.trajectory.tokens, "length"
-        room = turn.budget - (size - before)
+            size, room = _guess(prompt), turn.budget - turn.trajectory.tokens
+        else:
+            room = turn.budget - (size - before)
         if self.context is not None and self.context - size < room:
             return self.context - size, "context"
         return room, "length"
@@ -315,6 +319,12 @@ class Model:
         if not close or ids[-len(close) :] != close:  # in some models the close is special too
             ids = self.tokenizer.without_end(ids)
         return self.tokenizer.decode(ids), ids
+
+
+def _guess(prompt: Prompt) -> int:
+    """Return more tokens than a prompt is likely to have, where nobody can count them."""
+    text = str(prompt.plain if isinstance(prompt, OpenTurn) else prompt)
+    return len(text) // 3 + 64
 
 
 @dataclass
@@ -356,7 +366,9 @@ class _Draft:
         """Ask for what is still missing."""
         until = self.turn.until
         limit = max(until.limit - self.tokens, 1) if until.limit is not None else room
-        most = min(room - self.tokens, limit, until.piece or room)
+        blind = self.model.endpoint.profile.max_stops == 0 and bool(until.stops)
+        piece = until.piece or (BLIND if blind else room)
+        most = min(room - self.tokens, limit, piece)
         if isinstance(self.prompt, tuple):
             prompt: Prompt = self.prompt + (self.ids or ())
         else:
@@ -438,7 +450,8 @@ class _Draft:
         The token that `end` falls into belongs to the unit if it goes `through`.
         """
         turn, tokenizer = self.turn, self.model.tokenizer
-        text, ids, tokens = self.text[start:end], None, self.tokens
+        text, ids = self.text[start:end], None
+        tokens = round(self.tokens * len(text) / max(len(self.text), 1))
         if self.ids is not None and tokenizer is not None:
             ends = (0, *tokenizer.ends(self.ids))
             first = bisect_right(ends, start) - 1

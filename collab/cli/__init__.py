@@ -13,6 +13,7 @@ VERBS = {
     "show": "print one episode, coloured by author, with the reason of each hand-off",
     "ls": "list the runs there are, how they stand and what they came to",
     "report": "print a run's tables again, or one table over all jobs of a sweep",
+    "doctor": "try what a model's endpoint does with thoughts that are not its own",
     "pocket": "serve the shipped reasoners behind an OpenAI-compatible endpoint",
 }
 

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from collab.config import Built, build, read
+from collab.config import Built, RunConfig, build, read
 from collab.errors import ConfigError
 from collab.plugins import open_doors
 
@@ -40,13 +40,21 @@ def composed(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> Built
     Raises:
         ConfigError: The overrides do not compose, or what they make is wrong.
     """
+    return build(config_of(overrides, config_dirs))
+
+
+def config_of(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> RunConfig:
+    """Compose and validate one config; what its targets make is not looked at.
+
+    Raises:
+        ConfigError: The overrides do not compose, or a setting is wrong.
+    """
     open_doors(config_dirs)
     try:
         with initialize_config_module(CONF, version_base="1.3"):
-            config = compose("config", overrides=list(overrides))
+            return read(compose("config", overrides=list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from None
-    return build(read(config))
 
 
 def one_line(error: BaseException) -> str:

@@ -11,11 +11,11 @@ from hashlib import file_digest, sha256
 from inspect import getsourcefile
 from pathlib import Path
 
+from collab.cli.connect import Kit, connect, must_be_trusted
 from collab.config import Built, ModelConfig
 from collab.endpoints.check import check
-from collab.endpoints.choose import choose
 from collab.endpoints.client import Endpoint
-from collab.endpoints.dialects import Dialect, Frame
+from collab.endpoints.dialects import Dialect
 from collab.endpoints.launch import Launcher
 from collab.endpoints.profile import Profile
 from collab.endpoints.tokens import Tokenizer, model_folder
@@ -231,17 +231,18 @@ class _Seating:
 
     async def model(self, config: ModelConfig) -> Model:
         folder = checkpoint(config)
-        tokenizer = Tokenizer.load(folder) if folder else None
-        opens, closes = config.think_open, config.think_close
-        frame = Frame(Template.load(folder, config.template), opens, closes) if folder else None
-        profile = Profile(dialect=config.dialect)
-        dialect = choose(profile, frame, tokenizer, opens, closes)
-        endpoint = await self._endpoint(config, profile, tokenizer, dialect)
+        kit = Kit.read(config, folder)
+        profile = kit.profile(self.built.config.runs)
+        dialect = kit.dialect(profile)
+        if self.launcher is None:
+            endpoint: Completes = Unsent(profile, folder)
+        else:
+            endpoint = await self._connected(kit, profile, dialect, self.launcher)
         return Model(
             identity=identity(config),
             endpoint=endpoint,
             dialect=dialect,
-            tokenizer=tokenizer,
+            tokenizer=kit.tokenizer,
             store=self.store,
             sampling=config.sampling,
             think_close=config.think_close,
@@ -250,33 +251,14 @@ class _Seating:
             logprobs=20 if "logprobs" in self.built.policy.needs else None,
         )
 
-    async def _endpoint(
-        self, config: ModelConfig, profile: Profile, tokenizer: Tokenizer | None, dialect: Dialect
-    ) -> Completes:
-        """Connect to a model's server, started here if need be, and look whether it is right."""
-        if self.launcher is None:
-            return Unsent(profile, checkpoint(config))
-        url, key = config.base_url, None
-        if config.launch is not None:
-            server = await self.launcher.start(config.launch)
-            url, key = server.url, server.api_key
-        elif url is None and config.uds is None:
-            raise ConfigError(f"model {config.id!r} has neither base_url nor launch; set one")
-        endpoint = Endpoint(
-            url or "http://localhost",
-            config.served or config.id,
-            tokenizer,
-            form=dialect.form,
-            profile=profile,
-            drop=frozenset(config.drop),
-            extra=config.extra,
-            api_key_env=config.api_key_env,
-            api_key=key,
-            uds=config.uds,
-            limits=config.limits,
-        )
-        await self.stack.enter_async_context(endpoint)
-        await check(endpoint, dialect, tokenizer)
+    async def _connected(
+        self, kit: Kit, profile: Profile, dialect: Dialect, launcher: Launcher
+    ) -> Endpoint:
+        """Reach a model's server, and look whether it is right."""
+        endpoint = await self.stack.enter_async_context(await connect(kit, profile, launcher))
+        await check(endpoint, dialect, kit.tokenizer)
+        if self.built.config.strict_prefill:
+            must_be_trusted(endpoint, dialect)
         return endpoint
 
     def _check_needs(self, seat: str, reasoner: Reasoner) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 Body = dict[str, Json]
+VEIL = b"[key]"
 CONNECT = 10.0
 """Longest wait for a connection (seconds); a reply may take as long as the deadline allows."""
 
@@ -60,7 +61,7 @@ class Connection:
                 content=content,
                 options={"headers": {"content-type": "application/json"}},
             )
-        return _text(url, reply.content)
+        return _text(url, self._veiled(reply.content))
 
     @asynccontextmanager
     async def stream(self, body: Body) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -73,7 +74,7 @@ class Connection:
         create = self._client().completions.with_streaming_response.create
         with self._faults(f"{self.url}/completions"):
             async with create(model="", prompt="", stream=True, extra_body=body) as response:
-                yield _lines(response.iter_bytes())
+                yield (self._veiled(line) async for line in _lines(response.iter_bytes()))
 
     async def get(self, url: str) -> str:
         """Fetch an address of this server; failures are those of `post`."""
@@ -82,7 +83,7 @@ class Connection:
         client = self._client()
         with self._faults(url):
             reply = await client.get(url, cast_to=Response)
-        return _text(url, reply.content)
+        return _text(url, self._veiled(reply.content))
 
     async def close(self) -> None:
         """Close all connections; requests under way fail."""
@@ -119,7 +120,7 @@ class Connection:
 
         size = self.size + 2  # models and health beside the requests
         pool = httpx2.Limits(max_connections=size, max_keepalive_connections=size)
-        local = self.uds is not None or _is_loopback(self.url)
+        local = self.uds is not None or is_loopback(self.url)
         way = httpx2.AsyncHTTPTransport(uds=self.uds, limits=pool) if self.uds else None
         return DefaultAioHttpClient(
             transport=way,
@@ -128,6 +129,10 @@ class Connection:
             follow_redirects=False,
             trust_env=not local,
         )
+
+    def _veiled(self, said: bytes) -> bytes:
+        """Take the key out of what a server says: some repeat it in their errors."""
+        return said.replace(self.key.encode(), VEIL) if self.key else said
 
     @contextmanager
     def _faults(self, url: str) -> Iterator[None]:
@@ -140,7 +145,8 @@ class Connection:
         try:
             yield
         except APIStatusError as error:
-            raise refused(url, error.response) from None
+            said = self._veiled(error.response.content).decode(errors="replace")
+            raise refused(url, error.response, said) from None
         except (APIConnectionError, RequestError) as error:
             raise unreachable(where, error, setting) from error
 
@@ -206,7 +212,8 @@ def _timeout() -> Timeout:
     return Timeout(None, connect=CONNECT)
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """Say whether an address is this machine's own."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

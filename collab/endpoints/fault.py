@@ -40,9 +40,9 @@ def unreachable(url: str, error: BaseException, setting: str) -> Again:
     )
 
 
-def refused(url: str, response: Response) -> Exception:
-    """Turn a status that is no success into the error it stands for."""
-    status, said = response.status_code, _said(response.text)
+def refused(url: str, response: Response, text: str) -> Exception:
+    """Turn a status that is no success, and the text with it, into the error they stand for."""
+    status, said = response.status_code, _said(text)
     where = f"{url} answered {status}"
     if status in PASSING or status >= 500:
         after = retry_after(response.headers.get("retry-after"), time.time())
@@ -52,11 +52,11 @@ def refused(url: str, response: Response) -> Exception:
         return BadReply(f"{where}, a redirect to {to!r}; redirects are not followed: set base_url")
     if status in (401, 402, 403):
         return Denied(f"{where}: {said}; set the model's api_key_env to the key's variable")
-    if status == 404 and _message(response.text) is not None:
+    if status == 404 and _message(text) is not None:
         return Denied(f"{where}: {said}; set the model's base_url and served to what is there")
-    if status in (400, 413, 422) and _FULL.search(response.text):
+    if status in (400, 413, 422) and _FULL.search(text):
         return ContextFull(f"{where}: {said}")
-    return _plain(where, said, response.text)
+    return _plain(where, said, text)
 
 
 def strange(url: str, body: str, why: str) -> BadReply:

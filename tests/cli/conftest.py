@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from collab.cli import main
-from collab.endpoints.scripted import TEMPLATE, Failure, Script, ScriptedServer, Words
+from collab.endpoints.scripted import TEMPLATE, Api, Failure, Script, ScriptedServer, Trait, Words
 from collab.endpoints.tokens import Tokenizer
 from collab.wire import serve
 
@@ -124,8 +124,15 @@ def scripted(
     (folder / "chat_template.jinja").write_text(TEMPLATE)
 
     @contextmanager
-    def serving(script: Script = "", failures: Sequence[Failure] = ()) -> Iterator[Bench]:
-        server = ScriptedServer(script, failures=failures, tokenizer=spoken(letters))
+    def serving(
+        script: Script = "",
+        failures: Sequence[Failure] = (),
+        traits: Sequence[Trait] = (),
+        api: Api = "vllm",
+    ) -> Iterator[Bench]:
+        server = ScriptedServer(
+            script, api=api, traits=traits, failures=failures, tokenizer=spoken(letters)
+        )
         with serve(server) as url:
             yield Bench(server, url, seat(url, folder))
 

@@ -21,6 +21,7 @@ from collab.endpoints.check import check
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect, TextDialect
 from collab.endpoints.limits import Limits
+from collab.endpoints.scripted import ScriptedServer
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import BadReply, ConfigError, ContextFull, Rejected, Unreachable
 from collab.sampling import Generation, Prompt, Request, Sampling
@@ -162,6 +163,17 @@ async def test_a_server_that_ignores_n_gives_the_first_draw_and_is_remembered(
         second = await endpoint.complete(asking(), range(2), seed=20)
     assert [g.text for g in (*first, *second)] == ["s7", "s20"]
     assert [(body["n"], body["seed"]) for body in fake.seen] == [(3, 7), (1, 20)]
+
+
+async def test_a_server_that_refuses_n_is_asked_for_one_draw_and_remembered() -> None:
+    async with (
+        ScriptedServer(["one", "two"], traits=["n_refused"]) as server,
+        Endpoint(server.url, "scripted") as endpoint,
+    ):
+        (drawn,) = await endpoint.complete(asking("Q"), range(3), seed=1)
+        assert not endpoint.profile.takes_n
+    assert drawn.text == "two"
+    assert [sent.body["n"] for sent in server.generating] == [3, 1]
 
 
 async def test_a_greedy_draw_is_asked_for_alone(fake: Fake, url: str, tokenizer: Tokenizer) -> None:

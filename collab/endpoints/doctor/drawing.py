@@ -7,7 +7,7 @@ import asyncio
 from collab.endpoints.chat import ChatDialect
 from collab.endpoints.doctor.probe import FREE, GREEDY, Probe, Seen, quoted
 from collab.endpoints.profile import Verdict
-from collab.endpoints.reply import Completion
+from collab.endpoints.reply import Usage
 from collab.errors import Rejected
 from collab.sampling import Request, Sampling
 
@@ -139,12 +139,11 @@ async def billed(probe: Probe) -> Seen:
     dialect = probe.dialect
     if not isinstance(dialect, ChatDialect):
         return Seen("ok", "all of it, as raw text", {"thinking_returned": "raw"})
-    request = probe.request(tokens=LONGEST, sampling=GREEDY)
-    reply = await probe.draw(request)
-    thought, _, answer = reply.choices[0].text.partition(dialect.think_close)
-    tokens, returned = _thinking(probe, reply, answer), probe.count(thought)
-    if tokens is None:
+    reply = await probe.draw(probe.request(tokens=LONGEST, sampling=GREEDY))
+    if reply.usage is None:
         return Seen("untried", "replies count no tokens")
+    thought, _, answer = reply.choices[0].text.partition(dialect.think_close)
+    tokens, returned = _thinking(probe, reply.usage, thought, answer)
     what = "raw" if returned >= HIDDEN * tokens else "summary" if returned else "none"
     learned = {"thinking_returned": what}
     came = f"{tokens} tokens of thinking are billed, about {returned} come back"
@@ -156,11 +155,16 @@ async def billed(probe: Probe) -> Seen:
     return Seen(verdict, came, learned)
 
 
-def _thinking(probe: Probe, reply: Completion, answer: str) -> int | None:
-    """Return how many tokens of thinking are billed."""
-    if reply.usage is None:
-        return None
-    details = reply.usage.completion_tokens_details
-    if details is not None and details.reasoning_tokens is not None:
-        return details.reasoning_tokens
-    return max(reply.usage.completion_tokens - probe.count(answer), 0)
+def _thinking(probe: Probe, usage: Usage, thought: str, answer: str) -> tuple[int, int]:
+    """Return how many tokens of thinking are billed, and about how many came back.
+
+    Where nobody can count here, the answer tells how long this server's tokens are.
+    """
+    details = usage.completion_tokens_details
+    if details is None or details.reasoning_tokens is None:
+        return max(usage.completion_tokens - probe.count(answer), 0), probe.count(thought)
+    billed = details.reasoning_tokens
+    others = usage.completion_tokens - billed
+    if probe.tokenizer is not None or others <= 0 or not answer:
+        return billed, probe.count(thought)
+    return billed, round(len(thought) * others / len(answer))

@@ -51,12 +51,13 @@ class Probe:
         sampling: Sampling = GREEDY,
         stop: tuple[str, ...] = (),
         logprobs: int | None = None,
+        question: tuple[Message, ...] = QUESTION,
     ) -> Request:
         """Ask for what comes after a thought, or after a closed one and the answer so far."""
         log = [Wrote(Unit("doctor", thought, "inserted"))] if thought else []
         log += [Wrote(Unit("doctor", said, "inserted", phase="answer"))] if said else []
         phase: Phase = "thinking" if said is None else "answer"
-        laid = self.dialect.prompt(QUESTION, Trajectory.replay(log), phase, "doctor")
+        laid = self.dialect.prompt(question, Trajectory.replay(log), phase, "doctor")
         return Request(self.endpoint.model, laid.prompt, sampling, tokens, stop, logprobs)
 
     async def draw(self, request: Request, *, n: int = 1, seed: int = 0) -> Completion:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from collab.endpoints.doctor.probe import Probe, Seen, prompt_tokens, quoted
 from collab.endpoints.tokens import Tokenizer
+from collab.sampling import Request
+from collab.trajectory import Message
 
 WORD = " so"
 SHORT, LONG = 10, 200
@@ -17,23 +19,34 @@ UNCOUNTED = "the reply does not count the prompt"
 
 
 def words(number: int) -> str:
-    """Return a thought of so many words, a token each in nearly every vocabulary."""
+    """Return a thought of so many words."""
     return (WORD * number).strip()
 
 
 async def growth(probe: Probe) -> Seen:
-    """Send a short thought and a long one: the prompt must be longer by the difference."""
-    requests = [probe.request(words(number), tokens=1) for number in (SHORT, LONG)]
-    short, long = [prompt_tokens(await probe.draw(request)) for request in requests]
-    if short is None or long is None:
+    """Send a short thought and a long one: the prompt must be longer by the difference.
+
+    What the difference is says the tokenizer or, where it is not at hand, the same difference of
+    two questions.
+    """
+    got = await _difference(probe, *(probe.request(words(n), tokens=1) for n in (SHORT, LONG)))
+    if probe.tokenizer is not None:
+        wanted: int | None = probe.count(words(LONG)) - probe.count(words(SHORT))
+    else:
+        asked = [(Message("user", words(n)),) for n in (SHORT, LONG)]
+        wanted = await _difference(probe, *(probe.request(question=q, tokens=1) for q in asked))
+    if got is None or wanted is None:
         return Seen("broken", UNCOUNTED)
-    exact = probe.tokenizer is not None
-    wanted = probe.count(words(LONG)) - probe.count(words(SHORT)) if exact else LONG - SHORT
-    got = long - short
-    if abs(got - wanted) <= (0 if exact else wanted // 4):
+    if abs(got - wanted) <= 1:
         return Seen("ok", f"{got} tokens more")
     why = "dropped" if got < wanted // 2 else "rewritten"
     return Seen("broken", f"{got} tokens more, not {wanted}: the thought is {why}")
+
+
+async def _difference(probe: Probe, short: Request, long: Request) -> int | None:
+    """Return how many tokens more a server reads of the longer one."""
+    less, more = [prompt_tokens(await probe.draw(request)) for request in (short, long)]
+    return None if less is None or more is None else more - less
 
 
 async def start(probe: Probe) -> Seen:

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 from typing import Literal
 
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.types import Receive, Send
+from starlette.types import Receive, Scope, Send
 
 Failure = Literal[
     "bad_utf8",
@@ -23,15 +23,17 @@ Failure = Literal[
     "server_error",
     "slow",
     "truncate",
+    "unauthorized",
     "wrong_model",
 ]
 """What becomes of one request.
 
-Refused: `rate_limit`, a 429 with Retry-After in seconds, `rate_limit_date` with a date,
-`server_error`, a 500, and `loading`, a 503. No reply of the API: `html`, `not_json`, `bad_utf8`,
-and `error_body`, an error with status 200. Broken: `drop`, the connection is reset; `truncate`,
-half-way through the reply; `half_stream`, half a reply and then silence; `hang`, silence at once.
-Answered, but: `slow`, late; `wrong_model`, by a model of another name.
+Refused: `unauthorized`, a 401 that repeats the key it was sent; `rate_limit`, a 429 with
+Retry-After in seconds, `rate_limit_date` with a date; `server_error`, a 500; `loading`, a 503. No
+reply of the API: `html`, `not_json`, `bad_utf8`, and `error_body`, an error with status 200.
+Broken: `drop`, the connection is reset; `truncate`, half-way through the reply; `half_stream`, half
+a reply and then silence; `hang`, silence at once. Answered, but: `slow`, late; `wrong_model`, by a
+model of another name.
 """
 BROKEN: frozenset[Failure] = frozenset({"drop", "truncate", "half_stream", "hang"})
 ANSWERED: frozenset[Failure] = frozenset({"slow", "wrong_model"})
@@ -57,9 +59,12 @@ async def break_off(failure: Failure, receive: Receive, send: Send, *, stream: b
         pass
 
 
-def no_answer(failure: Failure, retry_after: float) -> Response:
+def no_answer(failure: Failure, scope: Scope, retry_after: float) -> Response:
     """Make the reply that is none."""
     match failure:
+        case "unauthorized":
+            key = dict(scope["headers"]).get(b"authorization", b"").decode()
+            return JSONResponse(error(f"Incorrect API key provided: {key}"), 401)
         case "rate_limit" | "rate_limit_date":
             later = datetime.now(UTC) + timedelta(seconds=retry_after)
             dated = failure == "rate_limit_date"

@@ -140,7 +140,7 @@ class ScriptedServer:
             await faults.break_off(failure, receive, send, stream=bool(body.get("stream")))
             self._note_abort()
         elif failure is not None and failure not in faults.ANSWERED:
-            await faults.no_answer(failure, self._retry_after)(scope, receive, send)
+            await faults.no_answer(failure, scope, self._retry_after)(scope, receive, send)
         elif any(path in routes for trait, routes in ABSENT.items() if trait in self._traits):
             await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
         elif (why := refusal(body, self._traits)) is not None:
