@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from collab.boundary import Boundary
 from collab.endpoints.launch import Spec
 from collab.endpoints.limits import Limits
+from collab.endpoints.placement import InThink, Placement
 from collab.endpoints.profile import DialectName
 from collab.errors import ConfigError
 from collab.grading.maths import MathsSettings
@@ -111,6 +112,7 @@ class RunConfig(Settings):
     boundary: Target
     questions: Target
     prompt: Prompt
+    placement: Placement = InThink()
     grader: GraderConfig
     store: StoreConfig
     team: Annotated[dict[str, SeatConfig], Field(min_length=1)]

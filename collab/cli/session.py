@@ -17,6 +17,7 @@ from collab.endpoints.check import check
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect
 from collab.endpoints.launch import Launcher
+from collab.endpoints.placement import Placed
 from collab.endpoints.profile import Profile
 from collab.endpoints.tokens import Tokenizer, model_folder
 from collab.engine import Team
@@ -241,7 +242,7 @@ class _Seating:
         return Model(
             identity=identity(config),
             endpoint=endpoint,
-            dialect=dialect,
+            dialect=Placed(dialect, self.built.config.placement),
             tokenizer=kit.tokenizer,
             store=self.store,
             sampling=config.sampling,
