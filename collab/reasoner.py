@@ -273,6 +273,7 @@ class Model:
             draw=drawn.draw,
             answer=rest[0].text if rest else "",
             closed=written.reached == "end" and not written.cut,
+            kind="raw" if self.endpoint.profile.thinking_returned == "raw" else "summary",
         )
 
     def _room(self, turn: Turn, prompt: Prompt) -> tuple[int, Literal["length", "context"]]:

@@ -143,6 +143,8 @@ class Recording:
     correct: bool | None = None
     extracted: str | None = None
     """What the grader read as the answer."""
+    kind: Literal["raw", "summary"] = "raw"
+    """`summary`: what an API tells of a thinking that it keeps to itself; another kind of steer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,8 @@ HOLDS = {"own_holds_answer": "answer in own part", "steer_holds_answer": "answer
 
 def summary(title: str, by: str, scores: Sequence[Score], notes: Sequence[str]) -> RenderableType:
     """Return a run's tables with its notes."""
-    steered = any(score.labels.get("arm") == "steer" for score in scores)
-    tables = [_twin(by, scores), _steers(by, scores)] if steered else [_plain(by, scores)]
+    steered = bool(_arm(scores, "steer"))
+    tables = _twins(by, scores) if steered else [_plain(by, scores)]
     lines = [_verdicts(scores), _seams(scores), *notes]
     return Group(
         Text(title, style="bold"),
@@ -44,7 +44,10 @@ def print_whole(console: Console, shown: RenderableType) -> None:
 
 def overall(scores: Sequence[Score]) -> dict[str, str]:
     """Return what a whole run comes to: a cell by column, rates in % with 95 % intervals."""
-    return _twin_cells(scores, scores) if _arm(scores, "steer") else _plain_cells(scores)
+    if not _arm(scores, "steer"):
+        return _plain_cells(scores)
+    raw = [score for score in scores if _kind(score) == "raw"] or scores
+    return _twin_cells(raw, raw)
 
 
 def _plain(by: str, scores: Sequence[Score]) -> Table:
@@ -64,9 +67,23 @@ def _plain_cells(scores: Sequence[Score]) -> dict[str, str]:
     }
 
 
-def _twin(by: str, scores: Sequence[Score]) -> Table:
-    """Make the table of a twin test: a row a point or share, the matched controls beside."""
-    title = "% solved [95 % interval], paired difference"
+def _twins(by: str, scores: Sequence[Score]) -> list[RenderableType]:
+    """Make the tables of a twin test, apart for each kind of steer: a summary is no thinking."""
+    tables: list[RenderableType] = []
+    for kind in sorted(set(map(_kind, scores))):
+        group = [score for score in scores if _kind(score) == kind]
+        what = "" if kind == "raw" else f", steers: {kind}"
+        tables += [_twin(by, group, what), _steers(by, group)]
+    return tables
+
+
+def _kind(score: Score) -> str:
+    return str(score.labels.get("steer_kind", "raw"))
+
+
+def _twin(by: str, scores: Sequence[Score], what: str) -> Table:
+    """Make the table of one kind: a row a point or share, the matched controls beside."""
+    title = f"% solved [95 % interval], paired difference{what}"
     columns = [name.partition(" to ")[0] for name in _twin_cells(scores, scores)]
     table = _table(by, *columns, title=title)
     for name, group in _rows(by, scores):

@@ -102,6 +102,7 @@ class Guidability(Settings):
             **question.labels,
             "length": length,
             "guide": guide,
+            "steer_kind": trace.kind,
             "solved": bank.solved(self.main, question),
             "pair": f"{question.id}/{nth}",
         }

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from collab.engine import Label
-from collab.report.tables import print_whole, summary
+from collab.report.tables import overall, print_whole, summary
 from collab.scenario import Score, Verdict
 from collab.stats import Rate, paired_effect
 from collab.trajectory import Seams
@@ -58,6 +58,19 @@ def test_each_rate_has_its_n_and_interval_and_the_controls_beside_it() -> None:
         row[5],
     ]
     assert row[5].startswith("-60 [")
+
+
+def test_a_summary_is_a_steer_of_its_own_and_in_no_other_number() -> None:
+    raw = [score(n, arm, True, steer_kind="raw") for n in range(3) for arm in ("steer", "none")]
+    told = [
+        score(n, arm, False, steer_kind="summary") for n in range(3, 8) for arm in ("steer", "none")
+    ]
+    shown = text(summary("t", "at", raw + told, []))
+    first, second = shown.split("paired difference, steers: summary")
+    assert re.search(r"^0\.2 +3 +100 ", first, re.MULTILINE)
+    assert re.search(r"^0\.2 +5 +0 ", second, re.MULTILINE)
+    assert overall(raw + told)["n"] == "3"
+    assert overall(told)["n"] == "5"
 
 
 def test_the_difference_is_of_matched_pairs_alone() -> None:
