@@ -22,6 +22,7 @@ CONF = Path(__file__).parents[1] / "conf"
 GUIDED = ("scenario=guidability", "policy=guide", "team=guided")
 FITTING: Mapping[str, Sequence[str]] = {
     "policy=alternate": ("scenario=collaboration", "team=pair"),
+    "policy=answer_by": ("scenario=collaboration", "team=pair"),
     "policy=guide": GUIDED,
     "scenario=guidability": GUIDED,
     "team=guided": GUIDED,
@@ -114,7 +115,7 @@ def test_models_are_changed_in_place() -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["policy=nonsense"], r"Could not find 'policy/nonsense' .*: alternate distractor guide"),
+        (["policy=nonsense"], r"Could not find 'policy/nonsense' .*: alternate .*distractor guide"),
         (["nonsense=1"], r"Could not override 'nonsense'"),
         (["+nonsense=1"], r"nonsense: Extra inputs are not permitted \(given: 1\)"),
         (["+policy.nonsense=1"], r"policy\.nonsense: Extra inputs"),

@@ -44,13 +44,15 @@ class PocketSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["pocket"] = "pocket"
+    api: str = "vllm"
+    """Whose API they are served in: one of those the scripted server speaks."""
     startup: float = Field(default=120.0, gt=0)
     """How long it may take to be ready (seconds)."""
 
     def command(self, port: int) -> list[str]:
         """Return the command line; the server takes any free port and says which."""
         module = [sys.executable, "-m", "collab.pocket", "--port", "0"]
-        return [*module, "--stop-with-parent", "--api-key-env", POCKET_KEY]
+        return [*module, "--api", self.api, "--stop-with-parent", "--api-key-env", POCKET_KEY]
 
     def environment(self, key: str) -> dict[str, str]:
         """Return what the server's environment holds besides ours."""

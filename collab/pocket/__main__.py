@@ -11,12 +11,17 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from collab.endpoints.scripted import Api, ScriptedServer
 from collab.errors import ConfigError
 from collab.wire import build_app, server_config
+
+BETA = "/beta"
+"""Where DeepSeek's API takes a begun turn."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -26,12 +31,11 @@ def main(argv: Sequence[str]) -> int:
     """
     asked = _parser().parse_args(argv)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from collab.pocket.server import Pocket
-
     try:
-        app = build_app(Pocket(asked.models), key=_key(asked.api_key_env))
+        app = _app(asked)
         with _listen(asked) as listening:
-            _Server(app, listening, asked.uds).serve_forever(asked.stop_with_parent)
+            place = BETA if asked.api == "deepseek" else ""
+            _Server(app, listening, asked.uds, place).serve_forever(asked.stop_with_parent)
     except (ConfigError, OSError) as error:
         print(f"collab.pocket: {error}", file=sys.stderr)
         return 2
@@ -49,11 +53,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free one (the ready line says)")
     parser.add_argument("--uds", type=Path, help="serve on this Unix socket instead")
+    parser.add_argument("--api", default="vllm", choices=get_args(Api), help="whose API to speak")
     parser.add_argument("--api-key-env", help="the environment variable that holds the key to ask")
     parser.add_argument(
         "--stop-with-parent", action="store_true", help="stop when stdin reaches its end"
     )
     return parser
+
+
+def _app(asked: argparse.Namespace) -> ASGIApp:
+    """Make the app: the wire's own or, in another API's form, the scripted server's."""
+    from collab.pocket.server import Pocket
+
+    backend, key = Pocket(asked.models), _key(asked.api_key_env)
+    if asked.api == "vllm":
+        return build_app(backend, key=key)
+    return ScriptedServer(backend, api=asked.api, key=key, keep=0)
 
 
 def _key(variable: str | None) -> str | None:
@@ -78,9 +93,11 @@ def _listen(asked: argparse.Namespace) -> socket.socket:
 class _Server(uvicorn.Server):
     """Uvicorn that says where it is, and may stop with its parent."""
 
-    def __init__(self, app: ASGIApp, listening: socket.socket, uds: Path | None) -> None:
+    def __init__(
+        self, app: ASGIApp, listening: socket.socket, uds: Path | None, place: str
+    ) -> None:
         super().__init__(server_config(app))
-        self._listening, self._uds = listening, uds
+        self._listening, self._uds, self._place = listening, uds, place
 
     def serve_forever(self, stop_with_parent: bool) -> None:
         if stop_with_parent:
@@ -90,7 +107,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         address = self._listening.getsockname()
-        url = "http://localhost" if self._uds else f"http://{address[0]}:{address[1]}"
+        host = "http://localhost" if self._uds else f"http://{address[0]}:{address[1]}"
+        url = host + self._place
         uds = None if self._uds is None else str(self._uds)
         print(json.dumps({"url": url, "uds": uds, "pid": os.getpid()}), flush=True)
 

@@ -10,7 +10,16 @@ from collab.endpoints.dialects import Dialect, Frame
 from collab.endpoints.doctor import Doctor
 from collab.endpoints.limits import Limits
 from collab.endpoints.profile import DialectName, Finding, Profile
-from collab.endpoints.scripted import TEMPLATE, Api, Script, ScriptedServer, Trait, Words, attentive
+from collab.endpoints.scripted import (
+    TEMPLATE,
+    Api,
+    Script,
+    ScriptedServer,
+    Trait,
+    Words,
+    attentive,
+    recite,
+)
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import ConfigError, Denied, Unreachable
 from collab.template import Template
@@ -198,6 +207,17 @@ async def test_a_weak_model_passes_where_the_server_says_what_it_read(doctor: Pr
     assert found.odd == {}
     (carried,) = (each for each in found.profile.findings if each.probe == "carry-over")
     assert "another word, but the thought was read, token by token" in carried.came
+
+
+async def test_a_weak_model_of_which_nothing_is_known_goes_on_with_its_own_text(
+    doctor: Practice,
+) -> None:
+    script = recite("Hm, let me see. So we add one and one. Then we stop there, and that is it.")
+    found = await doctor.examine("deepseek_prefix", script=script, known=False)
+    (carried,) = (each for each in found.profile.findings if each.probe == "carry-over")
+    assert carried.came.endswith("another word, but a text that is cut in two goes on")
+    dropped = await doctor.examine("deepseek_prefix", ["continue_ignored"], script, known=False)
+    assert "does not go on where the thought ends" in dropped.odd["carry-over"]
 
 
 async def test_findings_are_told_as_they_come(doctor: Practice) -> None:

@@ -141,3 +141,13 @@ def test_a_key_variable_that_is_not_set_is_an_error(
 def test_two_models_of_one_name_are_refused(checkpoint: Path) -> None:
     with pytest.raises(ConfigError, match="two models"):
         Pocket([checkpoint, checkpoint])
+
+
+def test_a_model_can_be_served_in_another_apis_form(checkpoint: Path) -> None:
+    turn = {"role": "assistant", "prefix": True, "content": "", "reasoning_content": "3"}
+    with process("--api", "deepseek", str(checkpoint)) as child:
+        url = ready(child)["url"]
+        assert url.endswith("/beta")
+        body = {"messages": [QUESTION, turn], "max_tokens": 4}
+        reply = httpx2.post(f"{url}/chat/completions", json=body, timeout=60)
+    assert reply.json()["choices"][0]["message"]["reasoning_content"]

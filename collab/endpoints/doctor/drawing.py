@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from collab.endpoints.chat import ChatDialect
-from collab.endpoints.doctor.probe import FREE, GREEDY, Probe, Seen, quoted
+from collab.endpoints.doctor.probe import FREE, GREEDY, Probe, Seen, prompt_tokens, quoted
+from collab.endpoints.doctor.reading import BEGIN
 from collab.endpoints.profile import Verdict
 from collab.endpoints.reply import Usage
 from collab.errors import Rejected
 from collab.sampling import Request, Sampling
+from collab.trajectory import Message
 
-BEGIN = "Let me count:"
 SEED = 7
 LONGEST = 400
 """Tokens for a thought that the model begins and ends itself."""
@@ -143,7 +144,8 @@ async def billed(probe: Probe) -> Seen:
     if reply.usage is None:
         return Seen("untried", "replies count no tokens")
     thought, _, answer = reply.choices[0].text.partition(dialect.think_close)
-    tokens, returned = _thinking(probe, reply.usage, thought, answer)
+    tokens = await _billed(probe, reply.usage, answer)
+    returned = await _size(probe, thought)
     what = "raw" if returned >= HIDDEN * tokens else "summary" if returned else "none"
     learned = {"thinking_returned": what}
     came = f"{tokens} tokens of thinking are billed, about {returned} come back"
@@ -155,16 +157,19 @@ async def billed(probe: Probe) -> Seen:
     return Seen(verdict, came, learned)
 
 
-def _thinking(probe: Probe, usage: Usage, thought: str, answer: str) -> tuple[int, int]:
-    """Return how many tokens of thinking are billed, and about how many came back.
-
-    Where nobody can count here, the answer tells how long this server's tokens are.
-    """
+async def _billed(probe: Probe, usage: Usage, answer: str) -> int:
+    """Return how many tokens of thinking are billed."""
     details = usage.completion_tokens_details
-    if details is None or details.reasoning_tokens is None:
-        return max(usage.completion_tokens - probe.count(answer), 0), probe.count(thought)
-    billed = details.reasoning_tokens
-    others = usage.completion_tokens - billed
-    if probe.tokenizer is not None or others <= 0 or not answer:
-        return billed, probe.count(thought)
-    return billed, round(len(thought) * others / len(answer))
+    if details is not None and details.reasoning_tokens is not None:
+        return details.reasoning_tokens
+    return max(usage.completion_tokens - await _size(probe, answer), 0)
+
+
+async def _size(probe: Probe, text: str) -> int:
+    """Count a text's tokens; where nobody can here, the server does, as part of a question."""
+    if probe.tokenizer is not None or not text:
+        return probe.count(text)
+    asked = [Message("user", words) for words in ("So", f"So {text}")]
+    requests = [probe.request(question=(message,), tokens=1) for message in asked]
+    without, with_it = [prompt_tokens(await probe.draw(request)) for request in requests]
+    return probe.count(text) if without is None or with_it is None else with_it - without

@@ -15,12 +15,15 @@ SHORT, LONG = 10, 200
 SECRET = "PLATYPUS"
 CARRY = f"The secret word is {SECRET}. I repeat: the secret word is"
 THOUGHT = "One and one is two."
+BEGIN = "Let me count:"
+ENOUGH = 8
+"""Characters that are no chance when they come again."""
 UNCOUNTED = "the reply does not count the prompt"
 
 
 def words(number: int) -> str:
-    """Return a thought of so many words."""
-    return (WORD * number).strip()
+    """Return a thought of so many words, each with its space, so that all cost the same."""
+    return WORD * number
 
 
 async def growth(probe: Probe) -> Seen:
@@ -74,9 +77,21 @@ async def carry_over(probe: Probe) -> Seen:
     if text.upper().startswith(SECRET):
         return Seen("ok", quoted(text))
     how = probe.proof(request, reply)
-    if how is None:
-        return Seen("broken", f"{quoted(text)}: it does not go on where the thought ends")
-    return Seen("ok", f"{quoted(text)}: another word, but the thought was read, {how}")
+    if how is not None:
+        return Seen("ok", f"{quoted(text)}: another word, but the thought was read, {how}")
+    if await _goes_on(probe):
+        return Seen("ok", f"{quoted(text)}: another word, but a text that is cut in two goes on")
+    return Seen("broken", f"{quoted(text)}: it does not go on where the thought ends")
+
+
+async def _goes_on(probe: Probe) -> bool:
+    """Let the model write greedily, then go on with half of that: the other half must come."""
+    whole = await probe.text(probe.request(BEGIN))
+    at = whole.find(" ", len(whole) // 3)  # a token ends there
+    at = at if at > 0 else len(whole) // 2
+    rest = await probe.text(probe.request(BEGIN + whole[:at]))
+    size = min(len(rest), len(whole) - at)
+    return size >= ENOUGH and rest[:size] == whole[at : at + size]
 
 
 def _repeats(text: str) -> bool:

@@ -65,6 +65,7 @@ class ScriptedServer:
         template: str = TEMPLATE,
         tokenizer: Words | None = None,
         key: str | None = None,
+        keep: int | None = None,
     ) -> None:
         """Set the scene.
 
@@ -82,6 +83,7 @@ class ScriptedServer:
             template: The chat template.
             tokenizer: Given to several servers, it makes them agree on ids.
             key: The bearer key that clients must send.
+            keep: How many requests are remembered; None is all.
 
         Raises:
             ConfigError: There is no such API, trait or failure.
@@ -93,7 +95,7 @@ class ScriptedServer:
         self._api, self._traits, self._failures = api, frozenset(traits), iter(failures)
         _check("API", {api}, get_args(Api))
         _check("trait", self._traits, get_args(Trait))
-        self._retry_after, self._latency = retry_after, latency
+        self._retry_after, self._latency, self._keep = retry_after, latency, keep
         self._changed = threading.Condition()
         self._stack = ExitStack()
         if not isinstance(script, Backend):
@@ -230,6 +232,8 @@ class ScriptedServer:
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         with self._changed:
             self.requests.append(Received(scope["path"], headers, body))
+            if self._keep is not None:
+                del self.requests[: len(self.requests) - self._keep]
             self._changed.notify_all()
 
     def _note_abort(self) -> None:
