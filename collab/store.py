@@ -34,13 +34,18 @@ class Store:
     """
 
     def __init__(
-        self, where: str | Path, lease: float, clock: Callable[[], float], pause: Pause
+        self,
+        where: str | Path,
+        run: Path | None,
+        lease: float,
+        clock: Callable[[], float],
+        pause: Pause,
     ) -> None:
         self.sampled = 0
         """Generations that were sampled for this store's callers."""
         self.served = 0
         """Generations that its callers got without sampling."""
-        self._database = Database(where, self._hear)
+        self._database = Database(where, run, self._hear)
         self._lease = lease
         self._clock = clock
         self._pause = pause
@@ -54,6 +59,7 @@ class Store:
         cls,
         where: str | Path,
         *,
+        run: Path | None = None,
         lease: float = 60.0,
         clock: Callable[[], float] = time.time,
         pause: Pause = asyncio.sleep,
@@ -62,6 +68,7 @@ class Store:
 
         Args:
             where: `runs/store.sqlite`, or a URL such as `postgresql+asyncpg://host/collab`.
+            run: The folder of the run that asks: what it was given is kept for it (`collab prune`).
             lease: Seconds after which a claim that nobody renewed may be taken over.
             clock: Seconds since 1970. Machines that share a store go by the database's own.
             pause: How to wait some seconds.
@@ -69,7 +76,7 @@ class Store:
         Raises:
             StoreError: It cannot be opened there, is no store, or was made by a newer collab.
         """
-        store = cls(where, lease, clock, pause)
+        store = cls(where, run, lease, clock, pause)
         try:
             await store._database.prepare(clock())
             heart = asyncio.create_task(store._beat())
@@ -208,6 +215,8 @@ class _Flight:
     async def _look(self) -> frozenset[str]:
         """Take what is stored; return what somebody else is sampling."""
         state = await self._store._look_up(tuple(self._left.values()))
+        if mine := state.unnoted.intersection(self._left.values()):
+            await self._store._change(Change(need=tuple(mine)))
         self._land(state)
         return state.busy
 

@@ -1,37 +1,33 @@
 """The database of the store, and the one transaction that changes it.
 
-SQLite (WAL) or PostgreSQL, by the same statements. Rows are locked in the order of their keys, and
-another owner's rows only where its claim is void, so that no two transactions wait for each other.
+SQLite (WAL) or PostgreSQL, by the same statements.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collab.database.bell import Bell, ring
+from collab.database.claims import claims_on, release, renew, take, void
 from collab.database.owner import Owner
-from collab.database.packing import pack, pack_key, unpack, unpack_key
-from collab.database.place import clearly, engine_of, passing, url_of
-from collab.database.tables import CHUNK, claims, generations, upgrade
+from collab.database.packing import KEY, pack, pack_key, unpack, unpack_key
+from collab.database.place import clearly, engine_of, passing, place_of, url_of
+from collab.database.tables import chunks, claims, generations, insert_new, needs, runs, upgrade
 from collab.sampling import Generation
-
-if TYPE_CHECKING:
-    from sqlalchemy.dialects.sqlite import Insert  # PostgreSQL's has the same methods
 
 PAUSES = (0.1, 0.4, 1.0, 3.0, 10.0)
 """Seconds between attempts while a database server is away."""
-Columns = dict[str, Any]  # Any: SQLAlchemy takes whatever the column's type allows
+Bodies = dict[bytes, bytes]
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
@@ -55,6 +51,8 @@ class Change:
     """Keys to sample from now on, where nobody has stored or claimed them."""
     drop: tuple[str, ...] = ()
     """Claims to give up."""
+    need: tuple[str, ...] = ()
+    """Stored generations to note as needed by the run."""
     renew: bool = False
     """Whether to prolong the owner's other claims."""
 
@@ -68,23 +66,36 @@ class State:
     """Those that the owner has claimed."""
     busy: frozenset[str] = frozenset()
     """Those that somebody else is sampling."""
+    unnoted: frozenset[str] = frozenset()
+    """Those found that are not yet noted as needed by the run."""
 
 
 class Database:
-    """One store's connection pool."""
+    """One store's connection pool.
 
-    def __init__(self, where: str | Path, heard: Callable[[str], None]) -> None:
+    Args:
+        where: A path or an SQLAlchemy URL.
+        run: The folder of the run whose needs are noted, if any.
+        heard: Told the key of each draw that another process kept or gave up, where that is heard.
+    """
+
+    def __init__(
+        self,
+        where: str | Path,
+        run: Path | None = None,
+        heard: Callable[[str], None] = lambda _: None,
+    ) -> None:
         url = url_of(where)
         on_disk = url.get_backend_name() == "sqlite"
         self.name = str(url.database) if on_disk else url.render_as_string(hide_password=True)
         self.patience = 1.0 if on_disk else 10.0
         """The longest that a waiting caller should pause before it looks again (seconds)."""
         self._owner = Owner.here()
-        dialect = import_module(f"sqlalchemy.dialects.{url.get_backend_name()}")
-        self._insert: type[Insert] = dialect.insert
+        self._place = place_of(run, url) if run else None
+        self._run: int | None = None
         with self._clearly():
-            self._engine = engine_of(url)
-        self._bell = None if on_disk else Bell(self._engine, heard)
+            self.engine = engine_of(url)
+        self._bell = None if on_disk else Bell(self.engine, heard)
         self._ahead = 0.0
 
     async def prepare(self, now: float) -> None:
@@ -94,13 +105,17 @@ class Database:
             StoreError: It is no database, cannot be written, or a newer collab made it.
         """
         with self._clearly():
-            async with self._change() as connection:
+            async with self.change() as connection:
                 await connection.run_sync(upgrade, self.name)
                 if self._bell:
                     clock = sa.select(sa.extract("epoch", sa.func.clock_timestamp()))
                     self._ahead = float((await connection.execute(clock)).scalar_one()) - now
                 lapsed = claims.c.expires < now + self._ahead
                 await connection.execute(sa.delete(claims).where(lapsed))
+                if self._place:
+                    await connection.execute(insert_new(connection, runs), {"place": self._place})
+                    ours = sa.select(runs.c.id).where(runs.c.place == self._place)
+                    self._run = (await connection.execute(ours)).scalar_one()
         await self.listen()
 
     async def listen(self) -> None:
@@ -112,88 +127,82 @@ class Database:
         """Close the connections."""
         if self._bell:
             await self._bell.close()
-        await self._engine.dispose()
+        await self.engine.dispose()
 
     async def look_up(self, groups: Sequence[Iterable[str]], now: float) -> State:
         """Read the generations of all these keys, and who is sampling the others."""
         keys = sorted({pack_key(key) for keys in groups for key in keys})
 
-        async def read() -> tuple[dict[bytes, bytes], dict[bytes, _Claim]]:
-            async with self._engine.connect() as connection:
-                bodies = await _bodies(connection, keys)
+        async def read() -> tuple[Bodies, set[bytes], set[bytes]]:
+            async with self.engine.connect() as connection:
+                bodies, unnoted = await self._bodies(connection, keys)
                 missing = [key for key in keys if key not in bodies]
-                return bodies, await _claims(connection, missing)
+                found = await claims_on(connection, missing)
+                return bodies, unnoted, found.keys() - void(found, self._owner, now + self._ahead)
 
-        bodies, owners = await self._lasting(read)
-        busy = owners.keys() - self._void(owners, now + self._ahead)
-        return State(await _generations(bodies), busy=_names(busy))
+        bodies, unnoted, busy = await self._lasting(read)
+        found = await asyncio.to_thread(_unpacked, bodies)
+        return State(found, busy=_names(busy), unnoted=_names(unnoted))
 
     async def commit(self, changes: Sequence[Change], now: float, expires: float) -> State:
         """Make the changes in one transaction.
 
         What stands after it: the owner has no claim on a key that is stored.
         """
-        now, expires = now + self._ahead, expires + self._ahead
-        rows = {pack_key(row.key): row for change in changes for row in change.keep}
-        asked = sorted(pack_key(key) for change in changes for key in change.claim)
-        dropped = [pack_key(key) for change in changes for key in change.drop]
-        renew = any(change.renew for change in changes)
-        new = await asyncio.to_thread(_columns, rows, now)
+        kept = {pack_key(row.key): row for change in changes for row in change.keep}
+        asked = {pack_key(key) for change in changes for key in change.claim}
+        dropped = {pack_key(key) for change in changes for key in change.drop}
+        needed = {pack_key(key) for change in changes for key in change.need}
+        new = await asyncio.to_thread(_columns, kept, now + self._ahead)
 
-        async def write() -> tuple[dict[bytes, bytes], frozenset[bytes]]:
-            async with self._change() as connection:
-                if new:
-                    keep = self._insert(generations).on_conflict_do_nothing()
-                    await connection.execute(keep, new)
-                held = await self._claim(connection, asked, now, expires)
-                bodies = await _bodies(connection, sorted({*asked, *rows}))
-                await self._release(connection, [*dropped, *bodies])
-                if renew:
-                    mine = claims.c.owner == str(self._owner)
-                    await connection.execute(sa.update(claims).where(mine).values(expires=expires))
+        async def write() -> tuple[set[bytes], Bodies, frozenset[bytes]]:
+            async with self.change() as connection:
+                ours = await _keep(connection, new)
+                held = await take(
+                    connection, sorted(asked), self._owner, now + self._ahead, expires + self._ahead
+                )
+                bodies, _ = await self._bodies(connection, sorted((asked | kept.keys()) - ours))
+                await self._note(connection, ours | bodies.keys() | needed)
+                await release(connection, dropped | ours | bodies.keys(), self._owner)
+                if any(change.renew for change in changes):
+                    await renew(connection, self._owner, expires + self._ahead)
                 if self._bell:
-                    await ring(connection, _names([*dropped, *rows]))
-                return bodies, held
+                    await ring(connection, _names(dropped | kept.keys()))
+                return ours, bodies, held - bodies.keys()
 
-        bodies, held = await self._lasting(write)
-        return State(await _generations(bodies), held=_names(held - bodies.keys()))
-
-    async def _claim(
-        self, connection: AsyncConnection, keys: Sequence[bytes], now: float, expires: float
-    ) -> frozenset[bytes]:
-        """Return those that are now the owner's: they were free, or their claim was void."""
-        lease = {"owner": str(self._owner), "expires": expires}
-        if keys:
-            claim = self._insert(claims).on_conflict_do_nothing()
-            await connection.execute(claim, [{"key": key, **lease} for key in keys])
-        owners = await _claims(connection, keys)
-        if void := self._void(owners, now):
-            over = sa.update(claims).where(
-                claims.c.key == sa.bindparam("void"), claims.c.owner == sa.bindparam("old")
-            )
-            values = [{"void": key, "old": owners[key].owner, **lease} for key in sorted(void)]
-            await connection.execute(over, values)
-            owners = await _claims(connection, keys)
-        ours = str(self._owner)
-        return frozenset(key for key, claim in owners.items() if claim.owner == ours)
-
-    async def _release(self, connection: AsyncConnection, keys: Sequence[bytes]) -> None:
-        for some in _chunks(keys):
-            mine = sa.and_(claims.c.owner == str(self._owner), claims.c.key.in_(some))
-            await connection.execute(sa.delete(claims).where(mine))
-
-    def _void(self, owners: Mapping[bytes, _Claim], now: float) -> set[bytes]:
-        """Return the keys whose claim has lapsed, or whose owner is known to be dead."""
-        dead = {
-            owner
-            for owner in {claim.owner for claim in owners.values()}
-            if Owner.parse(owner).outlived_by(self._owner)
+        ours, bodies, held = await self._lasting(write)
+        found = await asyncio.to_thread(_unpacked, bodies)
+        fresh = {
+            row.key: replace(row.generation, key=row.key) for row in map(kept.get, ours) if row
         }
-        return {
-            key
-            for key, claim in owners.items()
-            if claim.owner in dead or (claim.expires < now and claim.owner != str(self._owner))
-        }
+        return State(found | fresh, held=_names(held))
+
+    def change(self) -> Any:  # Any: SQLAlchemy's own context manager type is private
+        """Open a transaction that writes."""
+        return self.engine.execution_options(writes=True).begin()
+
+    async def _bodies(
+        self, connection: AsyncConnection, keys: Sequence[bytes]
+    ) -> tuple[Bodies, set[bytes]]:
+        """Return what is stored under some keys, and which of them is not noted for the run."""
+        noted = sa.and_(needs.c.key == generations.c.key, needs.c.run == self._run)
+        columns = sa.select(generations.c.key, generations.c.body, needs.c.run)
+        joined = columns.select_from(generations.outerjoin(needs, noted))
+        bodies, unnoted = {}, set()
+        for some in chunks(keys):
+            for key, body, run in await connection.execute(
+                joined.where(generations.c.key.in_(some))
+            ):
+                bodies[key] = body
+                if run is None:
+                    unnoted.add(key)
+        return bodies, unnoted if self._run else set()
+
+    async def _note(self, connection: AsyncConnection, keys: Iterable[bytes]) -> None:
+        """Note that the run needs some generations."""
+        rows = [{"key": key, "run": self._run} for key in sorted(keys) if len(key) == KEY]
+        if rows and self._run:
+            await connection.execute(insert_new(connection, needs), rows)
 
     async def _lasting(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Do some work that may be done twice; go on where a server was away for some seconds."""
@@ -208,45 +217,24 @@ class Database:
                 await asyncio.sleep(seconds)
             return await work()
 
-    def _change(self) -> Any:  # Any: SQLAlchemy's own context manager type is private
-        return self._engine.execution_options(writes=True).begin()
-
     def _clearly(self) -> AbstractContextManager[None]:
         return clearly(self.name)
 
 
-class _Claim(NamedTuple):
-    owner: str
-    expires: float
+async def _keep(connection: AsyncConnection, new: Sequence[dict[str, Any]]) -> set[bytes]:
+    """Insert generations; return the keys of those that nobody had stored before."""
+    if not new:
+        return set()
+    statement = insert_new(connection, generations).returning(generations.c.key)
+    return set((await connection.execute(statement, new)).scalars())
 
 
-async def _bodies(connection: AsyncConnection, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-    bodies: dict[bytes, bytes] = {}
-    for some in _chunks(keys):
-        columns = sa.select(generations.c.key, generations.c.body)
-        rows = await connection.execute(columns.where(generations.c.key.in_(some)))
-        bodies |= {key: body for key, body in rows}
-    return bodies
-
-
-async def _claims(connection: AsyncConnection, keys: Sequence[bytes]) -> dict[bytes, _Claim]:
-    found: dict[bytes, _Claim] = {}
-    for some in _chunks(keys):
-        rows = await connection.execute(sa.select(claims).where(claims.c.key.in_(some)))
-        found |= {row.key: _Claim(row.owner, row.expires) for row in rows}
-    return found
-
-
-async def _generations(bodies: Mapping[bytes, bytes]) -> dict[str, Generation]:
-    return await asyncio.to_thread(_unpacked, bodies)
-
-
-def _unpacked(bodies: Mapping[bytes, bytes]) -> dict[str, Generation]:
+def _unpacked(bodies: Bodies) -> dict[str, Generation]:
     names = {unpack_key(key): body for key, body in bodies.items()}
     return {key: unpack(body, key) for key, body in names.items()}
 
 
-def _columns(rows: Mapping[bytes, Row], now: float) -> list[Columns]:
+def _columns(rows: dict[bytes, Row], now: float) -> list[dict[str, Any]]:  # Any: by column
     return [
         {
             "key": key,
@@ -261,7 +249,3 @@ def _columns(rows: Mapping[bytes, Row], now: float) -> list[Columns]:
 
 def _names(keys: Iterable[bytes]) -> frozenset[str]:
     return frozenset(map(unpack_key, keys))
-
-
-def _chunks(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    return (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,12 +33,15 @@ class Bell:
 
         Without one the draws still come, only later: a failure is logged.
         """
-        try:
-            if self._connection is not None and not await self._lost(self._connection):
+        if self._connection is not None:
+            with suppress(SQLAlchemyError, OSError):
+                await self._connection.execute(sa.select(1))
                 return
+        try:
             await self.close()
-            self._connection = await self._engine.connect()
-            driver = (await self._connection.get_raw_connection()).driver_connection
+            connection = await self._engine.connect()
+            self._connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
+            driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None
             await driver.add_listener(CHANNEL, self._hear)
         except (SQLAlchemyError, OSError) as error:
@@ -53,10 +57,6 @@ class Bell:
     def _hear(self, _connection: object, _pid: int, _channel: str, keys: str) -> None:
         for key in keys.split():
             self._heard(key)
-
-    async def _lost(self, connection: AsyncConnection) -> bool:
-        driver = (await connection.get_raw_connection()).driver_connection
-        return driver is None or driver.is_closed()
 
 
 async def ring(connection: AsyncConnection, keys: Iterable[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +63,16 @@ def url_of(where: str | Path) -> URL:
         known = ", ".join(f"{one}://" for one in DRIVERS.values())
         raise StoreError(f"store.url={_hidden(where)!r} is neither a path nor one of {known}")
     return url.set(drivername=driver)
+
+
+def place_of(run: Path, url: URL) -> str:
+    """Name a run's folder so that the store knows it again.
+
+    From the store's own folder where that is a file, so that both may move together.
+    """
+    if url.get_backend_name() == "sqlite":
+        return os.path.relpath(run.resolve(), Path(url.database or "").resolve().parent)
+    return f"{socket.gethostname()}:{run.resolve()}"
 
 
 @contextmanager

@@ -6,14 +6,19 @@ import json
 import logging
 import struct
 import zlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collab.database.packing import pack, pack_key
 from collab.errors import StoreError
 from collab.sampling import Generation
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.sqlite import Insert  # PostgreSQL's has the same methods
 
 SCHEMA = 2
 CHUNK = 500
@@ -42,7 +47,9 @@ runs = sa.Table(
     "runs",
     _metadata,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("place", sa.String, nullable=False, unique=True, comment="HOST:FOLDER"),
+    sa.Column(
+        "place", sa.String, nullable=False, unique=True, comment="HOST:FOLDER, or from the file"
+    ),
 )
 needs = sa.Table(
     "needs",
@@ -51,6 +58,18 @@ needs = sa.Table(
     sa.Column("run", sa.Integer, primary_key=True, comment="the run that was given it"),
     sqlite_with_rowid=False,
 )
+
+
+def insert_new(connection: AsyncConnection, table: sa.Table) -> Insert:
+    """Return the statement that inserts rows and passes over those whose key is there."""
+    dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
+    statement: Insert = dialect.insert(table).on_conflict_do_nothing()
+    return statement
+
+
+def chunks(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Cut keys into as many as one statement may name."""
+    return (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
 
 
 def upgrade(connection: sa.Connection, name: str) -> None:

@@ -53,13 +53,12 @@ async def test_a_server_that_restarts_costs_no_draw(
 async def test_a_listener_that_was_cut_off_listens_again(postgres: Any, sql: Any) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
     where = postgres.place()
-    one, other = Database(where, heard.put_nowait), Database(where, lambda _: None)
+    one, other = Database(where, heard=heard.put_nowait), Database(where)
     try:
         await one.prepare(time.time())
         await other.prepare(time.time())
         mine = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
         await sql(where, mine)
-        await asyncio.sleep(0)
         await one.listen()
         key = f"{'ab' * 16}-7"
         await other.commit([Change(drop=(key,))], 0.0, 60.0)
@@ -73,7 +72,7 @@ async def test_machines_whose_clocks_differ_go_by_the_servers(postgres: Any) -> 
     where = postgres.place()
     key = f"{'ab' * 16}-7"
     early, late = time.time() - 3600, time.time() + 3600
-    one, other = Database(where, lambda _: None), Database(where, lambda _: None)
+    one, other = Database(where), Database(where)
     try:
         await one.prepare(early)
         assert (await one.commit([Change(claim=(key,))], early, early + 60)).held == {key}
