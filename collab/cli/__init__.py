@@ -14,6 +14,7 @@ VERBS = {
     "ls": "list the runs there are, how they stand and what they came to",
     "report": "print a run's tables again, or one table over all jobs of a sweep",
     "doctor": "try what a model's endpoint does with thoughts that are not its own",
+    "prune": "take out of the store what no run needs, and say first what that is",
     "pocket": "serve the shipped reasoners behind an OpenAI-compatible endpoint",
 }
 

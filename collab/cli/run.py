@@ -114,7 +114,7 @@ async def play(built: Built, console: Console) -> int:
     standing = Standing(_title(built), built.scenario.by)
     with RunFolder.enter(path, deciding, start, built.config.told()) as folder, _log_to(path):
         folder.stands(folder.standing or standing)
-        async with opened(built, logs=path / "servers") as (setup, store):
+        async with opened(built, run=path) as (setup, store):
             folder.ask(setup.questions)
             with Live(console) as live:
                 result = await run(setup, folder, live)

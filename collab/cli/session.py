@@ -21,7 +21,7 @@ from collab.endpoints.placement import Placed
 from collab.endpoints.profile import Profile
 from collab.endpoints.tokens import Tokenizer, model_folder
 from collab.engine import Team
-from collab.errors import CollabError, ConfigError, StoreError
+from collab.errors import CollabError, ConfigError
 from collab.folder import digest
 from collab.grading import Graders
 from collab.grading.maths import MathsGrader
@@ -114,7 +114,7 @@ def identity(model: ModelConfig) -> str:
 
 @asynccontextmanager
 async def opened(
-    built: Built, *, logs: Path | None = None, sends: bool = True
+    built: Built, *, run: Path | None = None, sends: bool = True
 ) -> AsyncIterator[tuple[Setup, Store]]:
     """Open the store, start and check the servers, and seat the team.
 
@@ -122,7 +122,8 @@ async def opened(
 
     Args:
         built: The config.
-        logs: Where started servers write their logs; None is a folder that goes with them.
+        run: The run's folder: what it is given is kept for it, and started servers write their
+            logs there.
         sends: Whether servers are started and asked; else what is not stored raises `NotStored`.
 
     Raises:
@@ -130,9 +131,9 @@ async def opened(
     """
     questions = built.questions.load(built.config.prompt)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(Store.open(_store_place(built)))
+        store = await stack.enter_async_context(Store.open(built.config.store.url, run=run))
         maths = await stack.enter_async_context(MathsGrader(built.config.grader.maths))
-        launcher = await stack.enter_async_context(Launcher(logs))
+        launcher = await stack.enter_async_context(Launcher(run / "servers" if run else None))
         await stack.enter_async_context(_watched(launcher))
         team = await _Seating(built, store, stack, launcher if sends else None).team()
         yield _setup(built, questions, team, Graders({"maths": maths})), store
@@ -163,19 +164,6 @@ def _setup(built: Built, questions: list[Question], team: Team, grader: Graders)
         replicate=config.replicate,
         concurrency=config.concurrency,
     )
-
-
-def _store_place(built: Built) -> str | Path:
-    """Return the store's URL, or its path after making the folder for it."""
-    url = built.config.store.url
-    if "://" in url:
-        return url
-    path = Path(url)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"cannot make the store's folder {str(path.parent)!r}: {error}") from None
-    return path
 
 
 class NotStored(CollabError):

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collab.database.bell import Bell, ring
 from collab.database.claims import claims_on, release, renew, take, void
 from collab.database.owner import Owner
-from collab.database.packing import KEY, pack, pack_key, unpack, unpack_key
-from collab.database.place import clearly, engine_of, passing, place_of, url_of
+from collab.database.packing import pack, pack_key, unpack, unpack_key
+from collab.database.place import clearly, engine_of, name_of, passing, place_of, url_of
 from collab.database.tables import chunks, claims, generations, insert_new, needs, runs, upgrade
+from collab.errors import StoreError
 from collab.sampling import Generation
 
 PAUSES = (0.1, 0.4, 1.0, 3.0, 10.0)
@@ -85,17 +85,17 @@ class Database:
         run: Path | None = None,
         heard: Callable[[str], None] = lambda _: None,
     ) -> None:
-        url = url_of(where)
-        on_disk = url.get_backend_name() == "sqlite"
-        self.name = str(url.database) if on_disk else url.render_as_string(hide_password=True)
+        self.url = url_of(where)
+        on_disk = self.url.get_backend_name() == "sqlite"
+        self._name = name_of(self.url)
         self.patience = 1.0 if on_disk else 10.0
         """The longest that a waiting caller should pause before it looks again (seconds)."""
         self._owner = Owner.here()
-        self._place = place_of(run, url) if run else None
+        self._place = place_of(run, self.url) if run else None
         self._run: int | None = None
         with self._clearly():
-            self.engine = engine_of(url)
-        self._bell = None if on_disk else Bell(self.engine, heard)
+            self._engine = engine_of(self.url)
+        self._bell = None if on_disk else Bell(self._engine, heard)
         self._ahead = 0.0
 
     async def prepare(self, now: float) -> None:
@@ -104,18 +104,17 @@ class Database:
         Raises:
             StoreError: It is no database, cannot be written, or a newer collab made it.
         """
-        with self._clearly():
-            async with self.change() as connection:
-                await connection.run_sync(upgrade, self.name)
-                if self._bell:
-                    clock = sa.select(sa.extract("epoch", sa.func.clock_timestamp()))
-                    self._ahead = float((await connection.execute(clock)).scalar_one()) - now
-                lapsed = claims.c.expires < now + self._ahead
-                await connection.execute(sa.delete(claims).where(lapsed))
-                if self._place:
-                    await connection.execute(insert_new(connection, runs), {"place": self._place})
-                    ours = sa.select(runs.c.id).where(runs.c.place == self._place)
-                    self._run = (await connection.execute(ours)).scalar_one()
+        async with self.writing() as connection:
+            await connection.run_sync(upgrade, self._name)
+            if self._bell:
+                clock = sa.select(sa.extract("epoch", sa.func.clock_timestamp()))
+                self._ahead = float((await connection.execute(clock)).scalar_one()) - now
+            lapsed = claims.c.expires < now + self._ahead
+            await connection.execute(sa.delete(claims).where(lapsed))
+            if self._place:
+                await connection.execute(insert_new(connection, runs), {"place": self._place})
+                ours = sa.select(runs.c.id).where(runs.c.place == self._place)
+                self._run = (await connection.execute(ours)).scalar_one()
         await self.listen()
 
     async def listen(self) -> None:
@@ -127,14 +126,14 @@ class Database:
         """Close the connections."""
         if self._bell:
             await self._bell.close()
-        await self.engine.dispose()
+        await self._engine.dispose()
 
     async def look_up(self, groups: Sequence[Iterable[str]], now: float) -> State:
         """Read the generations of all these keys, and who is sampling the others."""
         keys = sorted({pack_key(key) for keys in groups for key in keys})
 
         async def read() -> tuple[Bodies, set[bytes], set[bytes]]:
-            async with self.engine.connect() as connection:
+            async with self.reading() as connection:
                 bodies, unnoted = await self._bodies(connection, keys)
                 missing = [key for key in keys if key not in bodies]
                 found = await claims_on(connection, missing)
@@ -156,7 +155,7 @@ class Database:
         new = await asyncio.to_thread(_columns, kept, now + self._ahead)
 
         async def write() -> tuple[set[bytes], Bodies, frozenset[bytes]]:
-            async with self.change() as connection:
+            async with self.writing() as connection:
                 ours = await _keep(connection, new)
                 held = await take(
                     connection, sorted(asked), self._owner, now + self._ahead, expires + self._ahead
@@ -177,9 +176,26 @@ class Database:
         }
         return State(found | fresh, held=_names(held))
 
-    def change(self) -> Any:  # Any: SQLAlchemy's own context manager type is private
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Lend a connection to read from."""
+        with self._clearly():
+            async with self._engine.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
         """Open a transaction that writes."""
-        return self.engine.execution_options(writes=True).begin()
+        with self._clearly():
+            async with self._engine.execution_options(writes=True).begin() as connection:
+                yield connection
+
+    async def shrink(self) -> None:
+        """Give the space of deleted rows back to the disk; PostgreSQL does that by itself."""
+        if self._bell is None:
+            async with self.reading() as connection:
+                await connection.exec_driver_sql("VACUUM")
+                await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     async def _bodies(
         self, connection: AsyncConnection, keys: Sequence[bytes]
@@ -200,25 +216,24 @@ class Database:
 
     async def _note(self, connection: AsyncConnection, keys: Iterable[bytes]) -> None:
         """Note that the run needs some generations."""
-        rows = [{"key": key, "run": self._run} for key in sorted(keys) if len(key) == KEY]
+        rows = [{"key": key, "run": self._run} for key in sorted(keys)]
         if rows and self._run:
             await connection.execute(insert_new(connection, needs), rows)
 
     async def _lasting(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Do some work that may be done twice; go on where a server was away for some seconds."""
-        with self._clearly():
-            for seconds in PAUSES:
-                try:
-                    return await work()
-                except (SQLAlchemyError, OSError) as error:
-                    if not passing(error):
-                        raise
-                    log.warning("the store %s: %s; once more in %g s", self.name, error, seconds)
-                await asyncio.sleep(seconds)
-            return await work()
+        for seconds in PAUSES:
+            try:
+                return await work()
+            except StoreError as error:
+                if not passing(error.__cause__):
+                    raise
+                log.warning("%s; once more in %g s", error, seconds)
+            await asyncio.sleep(seconds)
+        return await work()
 
     def _clearly(self) -> AbstractContextManager[None]:
-        return clearly(self.name)
+        return clearly(self._name)
 
 
 async def _keep(connection: AsyncConnection, new: Sequence[dict[str, Any]]) -> set[bytes]:

@@ -15,9 +15,6 @@ from collab.errors import StoreError
 from collab.sampling import Generation
 from collab.trajectory import Json
 
-KEY = 20
-"""Bytes of a draw's key."""
-
 
 def pack(generation: Generation) -> bytes:
     """Return everything of a generation but its key."""
@@ -53,8 +50,8 @@ def pack_key(key: str) -> bytes:
 
 def unpack_key(packed: bytes) -> str:
     """Return the key that was packed."""
-    (draw,) = struct.unpack(">I", packed[16:KEY])
-    partial = f"/{packed[KEY:].hex()}" if packed[KEY:] else ""
+    (draw,) = struct.unpack(">I", packed[16:20])
+    partial = f"/{packed[20:].hex()}" if packed[20:] else ""
     return f"{packed[:16].hex()}-{draw}{partial}"
 
 

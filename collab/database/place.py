@@ -35,6 +35,9 @@ FIXES = {
     "unable to open": "make its folder writable, or set store.url to another path",
     "is full": "free some space on its disk; what was committed stays",
     "No space left": "free some space on its disk; what was committed stays",
+    "Not a directory": "set store.url to another path",
+    "Read-only file": "set store.url to a path on a disk that can be written",
+    "Permission denied": "make its folder writable, or set store.url to another path",
     "I/O": "check its disk and its space; what was committed stays",
     "locked": f"another process has kept it for {BUSY} s: see which one, and start again",
     "malformed": "the file is damaged: put a copy back, or move it away with its -wal and -shm",
@@ -65,6 +68,12 @@ def url_of(where: str | Path) -> URL:
     return url.set(drivername=driver)
 
 
+def name_of(url: URL) -> str:
+    """Return what messages call a store: its path, or its URL without the password."""
+    on_disk = url.get_backend_name() == "sqlite"
+    return str(url.database) if on_disk else url.render_as_string(hide_password=True)
+
+
 def place_of(run: Path, url: URL) -> str:
     """Name a run's folder so that the store knows it again.
 
@@ -73,6 +82,16 @@ def place_of(run: Path, url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return os.path.relpath(run.resolve(), Path(url.database or "").resolve().parent)
     return f"{socket.gethostname()}:{run.resolve()}"
+
+
+def gone(place: str, url: URL) -> bool:
+    """Say whether the folder of a run is known to be no longer there."""
+    if place.startswith("("):  # no folder, but what an older store held
+        return False
+    if url.get_backend_name() == "sqlite":
+        return not (Path(url.database or "").resolve().parent / place).exists()
+    host, _, path = place.partition(":")
+    return host == socket.gethostname() and not Path(path).exists()
 
 
 @contextmanager
@@ -86,7 +105,7 @@ def clearly(name: str) -> Iterator[None]:
         raise StoreError(f"cannot use the store {name}: {reason}; {fix}") from error
 
 
-def passing(error: Exception) -> bool:
+def passing(error: BaseException | None) -> bool:
     """Say whether the same may well go through a moment later."""
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in PASSING

@@ -113,6 +113,9 @@ def _to_2(connection: sa.Connection) -> None:
         connection.execute(sa.insert(generations), [_from_1(row) for row in rows])
         last = rows[-1].key
     connection.execute(sa.text("DROP TABLE older"))
+    connection.execute(sa.insert(runs).values(id=0, place="(schema 1)"))  # who needs it is unknown
+    every = sa.select(generations.c.key, sa.literal(0))
+    connection.execute(sa.insert(needs).from_select(["key", "run"], every))
 
 
 def _from_1(row: sa.Row[Any]) -> dict[str, Any]:  # Any: one of each column
