@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
@@ -69,11 +70,11 @@ def _show(what: Doomed, console: Console) -> None:
         console.print(f"needs nothing any more: {safe(run)}", markup=False)
     table = Table(box=None, pad_edge=False)
     table.add_column("model")
-    for column in ("generations", "tokens", "MB", "from", "to"):
+    for column in ("generations", "tokens", "size", "from", "to"):
         table.add_column(column, justify="right")
     for lot in what.lots:
         days = (datetime.fromtimestamp(at, UTC).date() for at in (lot.oldest, lot.newest))
-        numbers = f"{lot.count:,}", f"{lot.tokens:,}", f"{lot.size / 1e6:,.1f}"
+        numbers = f"{lot.count:,}", f"{lot.tokens:,}", decimal(lot.size)
         table.add_row(safe(lot.model), *numbers, *map(str, days))
     if what.lots:
         print_whole(console, table)
