@@ -15,13 +15,21 @@ from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+)
 
 from collab.boundary import Boundary
-from collab.endpoints.launch import Spec
 from collab.endpoints.limits import Limits
 from collab.endpoints.placement import InThink, Placement
 from collab.endpoints.profile import DialectName
+from collab.endpoints.spec import Spec
 from collab.errors import ConfigError
 from collab.grading.maths import MathsSettings
 from collab.ledger import Prices
@@ -50,7 +58,7 @@ class ModelConfig(Sampling):
     base_url: str | None = None
     uds: str | None = None
     api_key_env: str | None = None
-    launch: Annotated[Spec, Field(discriminator="kind")] | None = None
+    launch: Spec | None = None
     dtype: str | None = None
     quantization: str | None = None
     template: dict[str, Any] = Field(default_factory=dict)  # any: JSON, read by the template alone
@@ -65,6 +73,12 @@ class ModelConfig(Sampling):
     """Request fields that the server does not take; they are left out."""
     extra: dict[str, Any] = Field(default_factory=dict)  # any: JSON, sent as it stands
     """Request fields that the server wants besides."""
+
+    @field_validator("launch", mode="before")
+    @classmethod
+    def _kind(cls, launch: object) -> object:
+        """Take `launch: vllm` for a server of that kind with the usual settings."""
+        return {"kind": launch} if isinstance(launch, str) else launch
 
     @property
     def sampling(self) -> Sampling:

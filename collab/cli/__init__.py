@@ -15,6 +15,7 @@ VERBS = {
     "report": "print a run's tables again, or one table over all jobs of a sweep",
     "doctor": "try what a model's endpoint does with thoughts that are not its own",
     "prune": "take out of the store what no run needs, and say first what that is",
+    "launch": "run a model's server by hand, for every run that asks for it",
     "pocket": "serve the shipped reasoners behind an OpenAI-compatible endpoint",
 }
 

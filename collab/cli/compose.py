@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 
 from hydra import compose, initialize_config_module
@@ -55,6 +56,14 @@ def config_of(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> RunC
             return read(compose("config", overrides=list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from None
+
+
+def spelled_out(words: Sequence[str]) -> list[str]:
+    """Turn `model=X model.key=Y` into the words that fill the one seat of a team."""
+    if not any(word.startswith("model=") for word in words):
+        return [*words]
+    long = [re.sub(r"^model=", "model@team.main=", word) for word in words]
+    return ["team=solo", *(re.sub(r"^(\+*|~)model\.", r"\1team.main.", word) for word in long)]
 
 
 def one_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from collab.cli.trust import may_send
+from collab.cli.weights import serves
 from collab.config import ModelConfig
 from collab.endpoints.choose import choose
 from collab.endpoints.client import Endpoint
@@ -59,7 +60,8 @@ class Kit:
     def place(self, runs: Path) -> Path:
         """Return the file of this endpoint's profile: another address or dialect, another file."""
         config = self.config
-        launch = config.launch.model_dump(mode="json") if config.launch else None
+        here = config.base_url or config.uds
+        launch = config.launch.model_dump(mode="json") if config.launch and not here else None
         source = {
             "address": launch or [config.base_url, config.uds],
             "model": self.name,
@@ -90,11 +92,11 @@ async def connect(
     """
     config = kit.config
     url, key = config.base_url, None
-    if config.launch is not None:
-        server = await launcher.start(config.launch)
+    if url is None and config.uds is None:
+        if config.launch is None:
+            raise ConfigError(f"model {config.id!r} has neither base_url nor launch; set one")
+        server = await launcher.start(config.launch, serves(config))
         url, key = server.url, server.api_key
-    elif url is None and config.uds is None:
-        raise ConfigError(f"model {config.id!r} has neither base_url nor launch; set one")
     elif url is not None and config.api_key_env is not None:
         may_send(config.api_key_env, address(url))
     return Endpoint(

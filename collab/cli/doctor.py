@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
-from collections.abc import Sequence
 from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 
@@ -14,9 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from collab.cli.compose import add_config_arguments, config_of
+from collab.cli.compose import add_config_arguments, config_of, spelled_out
 from collab.cli.connect import Kit, connect
-from collab.cli.session import checkpoint
+from collab.cli.weights import checkpoint
 from collab.config import ModelConfig, RunConfig
 from collab.endpoints.doctor import Doctor
 from collab.endpoints.launch import Launcher
@@ -46,14 +44,6 @@ def main(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     config = config_of(spelled_out(asked.overrides), asked.config_dir)
     return asyncio.run(_examine(config, Console(highlight=False)))
-
-
-def spelled_out(words: Sequence[str]) -> list[str]:
-    """Turn `model=X model.key=Y` into the words that fill the one seat of a team."""
-    if not any(word.startswith("model=") for word in words):
-        return [*words]
-    long = [re.sub(r"^model=", "model@team.main=", word) for word in words]
-    return ["team=solo", *(re.sub(r"^(\+*|~)model\.", r"\1team.main.", word) for word in long)]
 
 
 async def _examine(config: RunConfig, console: Console) -> int:
@@ -91,7 +81,7 @@ async def _one(config: ModelConfig, runs: Path, launcher: Launcher, console: Con
 
 
 def _table(kit: Kit, config: ModelConfig) -> Table:
-    where = "launched" if config.launch else config.base_url or config.uds
+    where = config.base_url or config.uds or "launched"
     title = safe(f"{kit.name} · {where} · dialect {config.dialect}")
     table = Table(box=None, pad_edge=False, title=title, title_justify="left")
     for column in ("probe", "tried", "came back", "verdict"):

@@ -14,6 +14,7 @@ from collab.cli.session import opened
 from collab.config import Built
 from collab.engine import Case, Episode
 from collab.errors import ConfigError
+from collab.report.starting import Starting
 from collab.report.trajectory import safe, shown
 from collab.run import Setup
 from collab.trajectory import Question, Trajectory
@@ -48,7 +49,7 @@ def _question(overrides: list[str]) -> tuple[str | None, list[str]]:
 
 
 async def _play(built: Built, text: str | None, console: Console) -> Episode:
-    async with opened(built) as (setup, _):
+    async with opened(built, tell=Starting(console)) as (setup, _):
         question = setup.questions[0]
         if text is not None:
             question = Question("play/" + text, built.config.prompt.messages(text))

@@ -20,10 +20,12 @@ from rich.console import Console
 from collab.cli.compose import CONF, one_line
 from collab.cli.session import decides, opened
 from collab.config import Built, build, read
+from collab.endpoints.owner import owning
 from collab.errors import CollabError, ConfigError
 from collab.folder import RunFolder, Standing, digest
 from collab.plugins import open_doors
 from collab.report.live import Live
+from collab.report.starting import Starting
 from collab.report.tables import print_whole, summary
 from collab.report.trajectory import safe
 from collab.run import Result, run
@@ -60,7 +62,8 @@ def main(argv: list[str]) -> int:
     sys.argv = ["collab run", *rest]
     _failed[os.getpid()] = 0
     try:
-        hydra.main(config_path=f"pkg://{CONF}", config_name="config", version_base="1.3")(job)()
+        with owning():  # what one job of a sweep starts, the others use
+            hydra.main(config_path=f"pkg://{CONF}", config_name="config", version_base="1.3")(job)()
     except JobFailed:
         return 1
     except (HydraException, OmegaConfBaseException) as error:
@@ -114,7 +117,8 @@ async def play(built: Built, console: Console) -> int:
     standing = Standing(_title(built), built.scenario.by)
     with RunFolder.enter(path, deciding, start, built.config.told()) as folder, _log_to(path):
         folder.stands(folder.standing or standing)
-        async with opened(built, run=path) as (setup, store):
+        tell = Starting(console)
+        async with opened(built, run=path, tell=tell) as (setup, store):
             folder.ask(setup.questions)
             with Live(console) as live:
                 result = await run(setup, folder, live)

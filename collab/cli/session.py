@@ -7,19 +7,19 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from inspect import getsourcefile
 from pathlib import Path
 
 from collab.cli.connect import Kit, connect, must_be_trusted
+from collab.cli.weights import checkpoint, hashes, identity
 from collab.config import Built, ModelConfig
 from collab.endpoints.check import check
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect
-from collab.endpoints.launch import Launcher
+from collab.endpoints.launch import Launcher, Tell
 from collab.endpoints.placement import Placed
 from collab.endpoints.profile import Profile
-from collab.endpoints.tokens import Tokenizer, model_folder
 from collab.engine import Team
 from collab.errors import CollabError, ConfigError
 from collab.folder import digest
@@ -30,7 +30,6 @@ from collab.reasoner import Completes, Model, OnCut, OnText, Reasoner, Recorded
 from collab.run import Setup, first_of
 from collab.sampling import Generation, Request
 from collab.store import Store
-from collab.template import Template
 from collab.trajectory import Question
 
 
@@ -41,7 +40,7 @@ def decides(built: Built) -> dict[str, object]:
         ConfigError: One of the files cannot be read.
     """
     models = {
-        seat: _hashes(model)
+        seat: hashes(model)
         for seat, model in built.config.team.items()
         if isinstance(model, ModelConfig)
     }
@@ -69,52 +68,13 @@ def _source(value: object) -> str | None:
     return sha256(Path(file).read_bytes()).hexdigest()[:12]
 
 
-def _hashes(model: ModelConfig) -> dict[str, str]:
-    folder = checkpoint(model)
-    if folder is None:
-        return {"identity": identity(model)}
-    return {
-        "identity": identity(model),
-        "tokenizer": Tokenizer.load(folder).fingerprint,
-        "template": Template.load(folder, model.template).hash,
-    }
-
-
-def checkpoint(model: ModelConfig) -> Path | None:
-    """Find the folder with a model's tokenizer and template, where it names one."""
-    if model.checkpoint is None:
-        return None
-    if model.checkpoint.startswith("pocket/"):
-        from collab.pocket.server import find
-
-        return find(model.checkpoint.removeprefix("pocket/"))
-    at = f"@{model.revision}" if model.revision and not Path(model.checkpoint).exists() else ""
-    return model_folder(model.checkpoint + at)
-
-
-def identity(model: ModelConfig) -> str:
-    """Name a model by its weights where they are at hand, else by its id and revision.
-
-    What it computes in belongs to the name: other precision, other draws.
-    """
-    hashed, folder = sha256(), checkpoint(model)
-    weights = sorted(folder.glob("*.safetensors")) if folder else []
-    for shard in weights:
-        with shard.open("rb") as file:
-            hashed.update(file_digest(file, "sha256").digest())
-    base = f"{Path(model.id).name}@{hashed.hexdigest()[:12]}" if weights else model.id
-    revision = model.revision if not weights else None
-    return "/".join(
-        [
-            f"{base}@{revision}" if revision else base,
-            *filter(None, (model.dtype, model.quantization)),
-        ]
-    )
-
-
 @asynccontextmanager
 async def opened(
-    built: Built, *, run: Path | None = None, sends: bool = True
+    built: Built,
+    *,
+    run: Path | None = None,
+    tell: Tell = lambda said: None,
+    sends: bool = True,
 ) -> AsyncIterator[tuple[Setup, Store]]:
     """Open the store, start and check the servers, and seat the team.
 
@@ -124,6 +84,7 @@ async def opened(
         built: The config.
         run: The run's folder: what it is given is kept for it, and started servers write their
             logs there.
+        tell: Is told how far the start of a server is.
         sends: Whether servers are started and asked; else what is not stored raises `NotStored`.
 
     Raises:
@@ -133,7 +94,8 @@ async def opened(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.open(built.config.store.url, run=run))
         maths = await stack.enter_async_context(MathsGrader(built.config.grader.maths))
-        launcher = await stack.enter_async_context(Launcher(run / "servers" if run else None))
+        logs = run / "servers" if run else None
+        launcher = await stack.enter_async_context(Launcher(logs, tell=tell))
         await stack.enter_async_context(_watched(launcher))
         team = await _Seating(built, store, stack, launcher if sends else None).team()
         yield _setup(built, questions, team, Graders({"maths": maths})), store

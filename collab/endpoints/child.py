@@ -1,109 +1,81 @@
-"""A child process that serves: started aside, with a log, and ended with all that it started.
+"""A server that is being started: nobody's child, watched by a supervisor of its own.
 
-It leads a process group and a session of its own, so that it does not hear the terminal's Ctrl-C.
-Its stdin is a pipe that we hold: a child that watches it stops even where we are killed.
+It leads a session and a process group, so that it does not hear the terminal's Ctrl-C, and outlives
+whoever started it where that is not its owner. Until it is ready we hold a pipe to its supervisor:
+if we give up, or are killed, it stops.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
-import signal
-from asyncio.subprocess import PIPE, Process
+import subprocess
+import sys
+import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Self
 
-from collab.errors import LaunchError
+from collab.endpoints.owner import LOCK, POLL, locked
 
-logger = logging.getLogger(__name__)
-
-GRACE = 10.0
-"""How long a server may take to stop when asked (seconds)."""
-TAIL = 4000
-"""How much of the log's end an error shows (characters)."""
+SUPERVISE = (sys.executable, "-I", "-S", str(Path(__file__).with_name("supervise.py")))
+READY = b"!"
+"""What tells the supervisor that the server is wanted."""
 
 
 @dataclass(frozen=True)
 class Child:
-    """One running server."""
+    """A server on its way."""
 
-    name: str
-    process: Process
+    starter: subprocess.Popen[bytes]
+    """The process that left the supervisor behind; it has ended, its pipes have not."""
+    run: Path
     log: Path
 
     @classmethod
-    async def spawn(
-        cls, name: str, command: Sequence[str], env: Mapping[str, str], log: Path, speaks: bool
+    def spawn(
+        cls, command: Sequence[str], env: Mapping[str, str], run: Path, log: Path, speaks: bool
     ) -> Self:
-        """Start a command; what it says on stdout is for us where it `speaks`, else for the log.
+        """Start a command under the owner of the folder that `run` is in.
 
-        Raises:
-            LaunchError: There is no such command.
+        What it says on stdout is for `line` where it `speaks`, all else goes to its log.
         """
-        try:
-            with log.open("wb") as errors:
-                process = await asyncio.create_subprocess_exec(
-                    *command,
-                    stdin=PIPE,
-                    stdout=PIPE if speaks else errors,
-                    stderr=errors,
-                    env=env,
-                    start_new_session=True,
-                )
-        except OSError as error:
-            raise LaunchError(f"cannot run {command[0]!r}: {error.strerror}") from error
-        return cls(name, process, log)
+        with log.open("wb") as errors:
+            starter = subprocess.Popen(
+                [*SUPERVISE, str(run.with_name(LOCK)), str(run), *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE if speaks else errors,
+                stderr=errors,
+                env=env,
+            )
+        starter.wait()
+        return cls(starter, run, log)
 
     @property
     def alive(self) -> bool:
         """Whether it still runs."""
-        return self.process.returncode is None
-
-    @property
-    def tail(self) -> str:
-        """The end of its log."""
-        return self.log.read_text(errors="replace")[-TAIL:].strip() or "(nothing)"
-
-    def died(self) -> NoReturn:
-        """Say how it ended.
-
-        Raises:
-            LaunchError: Always.
-        """
-        raise LaunchError(
-            f"the {self.name} server stopped by itself (exit code {self.process.returncode}); "
-            f"its log ({self.log}) ends:\n{self.tail}"
-        )
+        return locked(self.run)
 
     async def line(self) -> bytes:
-        """Return the next line it says; dying instead is an error.
+        """Return the next line it says on stdout; none where it stopped instead."""
+        assert self.starter.stdout is not None
+        return await asyncio.to_thread(self.starter.stdout.readline)
 
-        Raises:
-            LaunchError: It stopped by itself.
-        """
-        stdout = self.process.stdout
-        line = await stdout.readline() if stdout else b""
-        if not line:
-            await self.process.wait()
-            self.died()
-        return line
+    def keep(self) -> None:
+        """Leave it to its owner."""
+        assert self.starter.stdin is not None
+        self.starter.stdin.write(READY)
+        self._close()
 
-    async def stop(self) -> None:
-        """End it and whatever it started itself: ask first, then insist."""
-        if self.alive:
-            self._signal(signal.SIGTERM)
-            try:
-                async with asyncio.timeout(GRACE):
-                    await self.process.wait()
-            except TimeoutError:
-                logger.warning("the %s server did not stop within %g s", self.name, GRACE)
-        self._signal(signal.SIGKILL)
-        await self.process.wait()
+    def give_up(self) -> None:
+        """Stop it, and wait until it has stopped."""
+        assert self.starter.stdin is not None
+        self.starter.stdin.close()
+        while self.alive:
+            time.sleep(POLL)
+        self._close()
 
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+    def _close(self) -> None:
+        for pipe in (self.starter.stdin, self.starter.stdout):
+            if pipe is not None:
+                pipe.close()

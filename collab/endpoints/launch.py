@@ -1,7 +1,7 @@
 """Local model servers: started when first asked for, shared, watched, and stopped with their owner.
 
-A server is a child process behind a loopback port and a key of its own. It does not hear the
-terminal's Ctrl-C: its owner stops it, however the owner ends its work.
+A server is a process of its own behind a loopback port and a key of its own. Whoever asks for one
+that the outermost command, or somebody by hand, has running already is given that one.
 """
 
 from __future__ import annotations
@@ -12,118 +12,42 @@ import logging
 import os
 import secrets
 import socket
-import sys
-import tempfile
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
-from typing import Literal, NoReturn, Self
+from typing import NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+import httpx2
+from filelock import FileLock, Timeout
 
+from collab.endpoints import vllm_log
 from collab.endpoints.child import Child
-from collab.endpoints.connection import Connection
-from collab.endpoints.limits import Again
-from collab.errors import EndpointError, LaunchError
+from collab.endpoints.owner import Server, folder, open_folders, outer
+from collab.endpoints.spec import PocketSpec, Serves, Spec
+from collab.errors import LaunchError
 
 logger = logging.getLogger(__name__)
 
-POCKET_KEY = "COLLAB_SERVER_KEY"
-"""The environment variable that hands a pocket server its key."""
-SUPERVISED = (sys.executable, str(Path(__file__).with_name("supervise.py")))
-"""Goes before the command of a server that would outlive us."""
 FIRST_POLL, LONGEST_POLL = 0.1, 5.0
 """Pauses between looks at a starting server grow between these (seconds)."""
 WATCH = 1.0
-"""Pause between looks at running servers (seconds)."""
-
-
-class PocketSpec(BaseModel):
-    """The embedded models: one server serves them all."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["pocket"] = "pocket"
-    api: str = "vllm"
-    """Whose API they are served in: one of those the scripted server speaks."""
-    startup: float = Field(default=120.0, gt=0)
-    """How long it may take to be ready (seconds)."""
-
-    def command(self, port: int) -> list[str]:
-        """Return the command line; the server takes any free port and says which."""
-        module = [sys.executable, "-m", "collab.pocket", "--port", "0"]
-        return [*module, "--api", self.api, "--stop-with-parent", "--api-key-env", POCKET_KEY]
-
-    def environment(self, key: str) -> dict[str, str]:
-        """Return what the server's environment holds besides ours."""
-        return {POCKET_KEY: key}
-
-
-class VllmSpec(BaseModel):
-    """A checkpoint behind vLLM's own server."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["vllm"] = "vllm"
-    model: str
-    """A folder or a Hugging Face id."""
-    served_name: str | None = None
-    """What requests call it; the model's own name where it is None."""
-    python: str | None = None
-    """The interpreter of the environment that vLLM is installed in; None: the one we run in."""
-    args: tuple[str, ...] = ()
-    """Further arguments for the server, word by word."""
-    env: tuple[tuple[str, str], ...] = ()
-    """Further environment variables; a mapping is taken too."""
-    startup: float = Field(default=1800.0, gt=0)
-    """How long it may take to be ready (seconds)."""
-
-    @field_validator("args", mode="before")
-    @classmethod
-    def _words(cls, args: object) -> object:
-        return tuple(map(str, args)) if isinstance(args, list | tuple) else args
-
-    @field_validator("env", mode="before")
-    @classmethod
-    def _pairs(cls, env: object) -> object:
-        if isinstance(env, Mapping):
-            return tuple((name, str(value)) for name, value in env.items())
-        return env
-
-    def command(self, port: int) -> list[str]:
-        """Return the command line; the model's own sampling defaults stay out of force."""
-        python = self.python or sys.executable
-        module = [*SUPERVISED, python, "-m", "vllm.entrypoints.openai.api_server"]
-        name = self.served_name or self.model
-        fixed = {"model": self.model, "served-model-name": name, "generation-config": "vllm"}
-        words = [word for option, value in fixed.items() for word in (f"--{option}", value)]
-        place = ["--host", "127.0.0.1", "--port", str(port)]
-        return [*module, *words, *place, "--enable-prompt-tokens-details", *self.args]
-
-    def environment(self, key: str) -> dict[str, str]:
-        """Return what the server's environment holds besides ours."""
-        return {"VLLM_API_KEY": key, "VLLM_MAX_STOP_STRINGS": "64", **dict(self.env)}
-
-
-Spec = PocketSpec | VllmSpec
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server that answers."""
-
-    url: str
-    """Its base URL."""
-    api_key: str = field(repr=False)
-    pid: int
-    log: Path
+"""Pause between looks at running servers, and at another job that starts one (seconds)."""
+TAIL = 4000
+"""How much of a log's end an error shows (characters)."""
+Tell = Callable[[str], None]
+"""Is told how far the start of a server is; the empty text says that it is over."""
 
 
 class Launcher:
-    """Starts each server once, and stops them all when it closes.
+    """Starts each server once; they stop when it closes, unless an outer command owns them.
 
     Args:
-        logs: Where the servers' logs go; None is a folder that goes with the launcher.
+        logs: Where the servers' logs go; None is a folder that goes with them.
+        tell: Is told how far a start is.
+        by_hand: Whether every command of this user may use what is started here.
         sleep: Waits between two looks at a starting server.
     """
 
@@ -131,14 +55,14 @@ class Launcher:
         self,
         logs: Path | None = None,
         *,
+        tell: Tell = lambda said: None,
+        by_hand: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._temporary = None if logs else tempfile.TemporaryDirectory(prefix="collab-")
-        self._logs = logs or Path(self._temporary.name if self._temporary else "")
-        self._sleep = sleep
-        self._servers: dict[Spec, Server] = {}
-        self._children: list[Child] = []
-        self._starting = asyncio.Lock()  # one at a time: two that load would share the memory
+        self._logs, self._tell, self._sleep, self._by_hand = logs, tell, sleep, by_hand
+        self._owned = ExitStack()
+        self._folder: Path | None = None
+        self._servers: dict[str, Server] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -146,27 +70,30 @@ class Launcher:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    async def start(self, spec: Spec) -> Server:
+    async def start(self, spec: Spec, serves: Serves) -> Server:
         """Return the server of `spec`, started now or before, as soon as it answers.
 
         Raises:
             LaunchError: It stopped by itself or was not ready in time; the log's end is shown.
         """
-        async with self._starting:
+        what = "" if isinstance(spec, PocketSpec) else serves.model_dump_json()
+        name = f"{spec.kind}-{_digest(spec.model_dump_json() + what)}"
+        async with self._starting():
             self.check()
-            if spec not in self._servers:
-                self._servers[spec] = await self._launch(spec)
-            return self._servers[spec]
+            if name not in self._servers:
+                found = await self._running(name)
+                self._servers[name] = found or await self._launch(name, spec, serves)
+            return self._servers[name]
 
     def check(self) -> None:
-        """Raise if a server that was started is no more.
+        """Raise if a server that is in use here is no more.
 
         Raises:
             LaunchError: It stopped by itself; the log's end is shown.
         """
-        for child in self._children:
-            if not child.alive:
-                child.died()
+        for name, server in self._servers.items():
+            if not server.alive:
+                died(name.partition("-")[0], server)
 
     async def watch(self) -> NoReturn:
         """Wait for a server to stop by itself; run it beside the work and cancel it at the end.
@@ -179,65 +106,134 @@ class Launcher:
             await self._sleep(WATCH)
 
     async def close(self) -> None:
-        """Stop every server: ask first, then insist."""
-        children, self._children = self._children, []
+        """Let go of every server that is owned here, and wait until they have stopped."""
         self._servers.clear()
-        await asyncio.gather(*(child.stop() for child in children))
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        self._folder = None
+        await asyncio.to_thread(self._owned.close)
 
-    async def _launch(self, spec: Spec) -> Server:
-        self._logs.mkdir(parents=True, exist_ok=True)
-        log = self._logs / f"{spec.kind}-{len(self._children)}.log"
-        key = secrets.token_urlsafe(24)
-        port = _free_port()
-        env = os.environ | spec.environment(key)
-        child = await Child.spawn(spec.kind, spec.command(port), env, log, spec.kind == "pocket")
+    @asynccontextmanager
+    async def _starting(self) -> AsyncIterator[None]:
+        """Start one at a time, in all jobs of the owner: two that load would share the memory."""
+        lock = FileLock(self._place / "start.lock", timeout=0)
+        while True:
+            try:
+                lock.acquire()
+                break
+            except Timeout:
+                self._tell("waiting for another job that starts a server")
+                await asyncio.sleep(WATCH)
         try:
-            url = await self._ready(spec, child, port, key)
-        except BaseException:
-            await child.stop()
-            raise
-        self._children.append(child)
-        logger.info("%s server at %s (process %d, %s)", spec.kind, url, child.process.pid, log)
-        return Server(url, key, child.process.pid, log)
+            yield
+        finally:
+            lock.release()
+            self._tell("")
 
-    async def _ready(self, spec: Spec, child: Child, port: int, key: str) -> str:
+    @property
+    def _place(self) -> Path:
+        """The owner's folder."""
+        if self._folder is None:
+            found = None if self._by_hand else outer()
+            self._folder = found or self._owned.enter_context(folder(by_hand=self._by_hand))
+        return self._folder
+
+    async def _running(self, name: str) -> Server | None:
+        """Look for a server that was started before, and still answers."""
+        places = [self._place] if self._by_hand else [self._place, *open_folders()]
+        for place in places:
+            server = Server.noted(place / f"{name}.json")
+            if server is not None and await self._answers(server, lambda: None):
+                return server
+        return None
+
+    async def _launch(self, name: str, spec: Spec, serves: Serves) -> Server:
+        logs = self._logs or self._place
+        logs.mkdir(parents=True, exist_ok=True)
+        log, run, port = logs / f"{name}.log", self._place / f"{name}.run", _free_port()
+        key = secrets.token_urlsafe(24)
+        speaks = isinstance(spec, PocketSpec)
+        env = os.environ | spec.environment(key)
+        command = spec.command(serves, port)
+        child = await asyncio.to_thread(Child.spawn, command, env, run, log, speaks)
+        server = Server(f"http://127.0.0.1:{port}", key, run, log.absolute())
+        try:
+            server = await self._ready(spec, serves, child, server)
+            server.note(run.with_suffix(".json"))
+            child.keep()
+        except BaseException:
+            await asyncio.to_thread(child.give_up)
+            raise
+        logger.info("%s server at %s (%s)", spec.kind, server.url, log)
+        return server
+
+    async def _ready(self, spec: Spec, serves: Serves, child: Child, server: Server) -> Server:
         try:
             async with asyncio.timeout(spec.startup):
-                if isinstance(spec, PocketSpec):
-                    return _address(await child.line())
-                url = f"http://127.0.0.1:{port}"
-                await self._healthy(child, url, key)
-                return url
+                if isinstance(spec, PocketSpec):  # it takes a second
+                    return replace(server, url=_address(await child.line(), server))
+                if not await self._answers(server, self._told(serves.name, server)):
+                    died("vllm", server)
         except TimeoutError:
             raise LaunchError(
                 f"the {spec.kind} server was not ready within {spec.startup:g} s; "
-                f"set launch.startup if it needs longer; "
-                f"its log ({child.log}) ends:\n{child.tail}"
+                f"set launch.startup if it needs longer; its log ({server.log}) ends:\n"
+                f"{tail(server.log.read_text(errors='replace'))}"
             ) from None
+        return server
 
-    async def _healthy(self, child: Child, url: str, key: str) -> None:
-        connection, pause = Connection(f"{url}/v1", key, size=1), FIRST_POLL
-        try:
-            while child.alive:
-                try:
-                    await connection.get(f"{url}/health")
-                    return
-                except (Again, EndpointError):
-                    await self._sleep(pause)
-                    pause = min(pause * 1.5, LONGEST_POLL)
-        finally:
-            await connection.close()
-        child.died()
+    async def _answers(self, server: Server, waiting: Callable[[], None]) -> bool:
+        """Wait until a server answers; say False if it stops instead."""
+        pause = FIRST_POLL
+        async with httpx2.AsyncClient(trust_env=False, timeout=LONGEST_POLL) as client:
+            while server.alive:
+                with suppress(httpx2.HTTPError):
+                    if (await client.get(f"{server.url}/health")).is_success:
+                        return True
+                waiting()
+                await self._sleep(pause)
+                pause = min(pause * 1.5, LONGEST_POLL)
+        return False
+
+    def _told(self, name: str, server: Server) -> Callable[[], None]:
+        """Return what tells how far the start of a vLLM server is."""
+        began = time.monotonic()
+
+        def tell() -> None:
+            stage = vllm_log.stage(server.log.read_text(errors="replace"))
+            self._tell(f"vLLM for {name}: {stage} ({time.monotonic() - began:.0f} s)")
+
+        return tell
 
 
-def _address(line: bytes) -> str:
+def died(kind: str, server: Server) -> NoReturn:
+    """Say how a server ended, and why where its log shows a usual failure.
+
+    Raises:
+        LaunchError: Always.
+    """
+    log = server.log.read_text(errors="replace") if server.log.exists() else ""
+    why = vllm_log.failure(log, server.exit_code) if kind == "vllm" else None
+    code = "" if server.exit_code is None else f" (exit code {server.exit_code})"
+    raise LaunchError(
+        f"the {kind} server stopped by itself{code}{f': {why}' if why else ''}; "
+        f"its log ({server.log}) ends:\n{tail(log)}"
+    )
+
+
+def tail(log: str) -> str:
+    """Return the end of a log."""
+    return log[-TAIL:].strip() or "(nothing)"
+
+
+def _address(line: bytes, server: Server) -> str:
     """Read the line in which a pocket server says where it is."""
     try:
         return str(json.loads(line)["url"])
     except (ValueError, KeyError, TypeError):
-        raise LaunchError(f"the pocket server began with {line!r}, not with its address") from None
+        died("pocket", server)
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 def _free_port() -> int:

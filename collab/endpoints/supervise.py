@@ -1,12 +1,15 @@
-"""Run a command for as long as whoever holds the other end of stdin lives.
+"""Run a server for as long as its owner lives: `python supervise.py OWNER RUN COMMAND ...`.
 
-For servers that do not watch their parent themselves: `python supervise.py COMMAND ...`. When stdin
-ends, the whole process group is asked to stop, and soon after made to. Run by its path, so that it
-starts at once; it imports nothing of collab.
+OWNER is a file that the owner keeps locked, RUN one that is locked here while the command runs and
+then holds its exit status. Whoever starts it holds the other end of stdin and writes a byte once
+the server is ready: if stdin ends before, the server is not wanted. When the owner's lock is free,
+its process group, which is its own alone, is asked to stop, and soon after made to. No process is
+ever named by its number. Run by its path, so that it starts at once; it imports nothing of collab.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -19,25 +22,40 @@ GRACE = 10.0
 """How long the command may take to stop (seconds)."""
 
 
-def main(command: Sequence[str]) -> int:
-    """Return the command's exit status, or 127 where it cannot be run."""
+def main(owner: str, run: str, command: Sequence[str]) -> int:
+    """Leave a process behind that runs the command; return 127 where it cannot be run."""
+    held = os.open(run, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    if os.fork():
+        return 0
+    os.setsid()
     signal.signal(signal.SIGTERM, lambda *_: None)  # the command hears it too; it decides
+    threading.Thread(target=_stop_with, args=(owner,), daemon=True).start()
+    os.write(held, str(_run(command)).encode())
+    _end_group(signal.SIGKILL)  # whatever the command has left behind, and this process
+    return 0
+
+
+def _run(command: Sequence[str]) -> int:
     try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL).wait()
     except OSError as error:
         print(f"cannot run {command[0]!r}: {error.strerror}", file=sys.stderr)
         return 127
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
-    return process.wait()
 
 
-def _stop_with_parent() -> None:
-    while os.read(0, 4096):
-        pass
-    os.killpg(0, signal.SIGTERM)
+def _stop_with(owner: str) -> None:
+    """Stop once the starter gave up, or the owner let go of its lock."""
+    if os.read(0, 1):
+        fcntl.flock(os.open(owner, os.O_RDONLY), fcntl.LOCK_SH)
+    _end_group(signal.SIGTERM)
     time.sleep(GRACE)
-    os.killpg(0, signal.SIGKILL)
+    _end_group(signal.SIGKILL)
+
+
+def _end_group(how: signal.Signals) -> None:
+    os.killpg(0, how)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))

@@ -151,6 +151,7 @@ def _from_hub(source: str) -> Path:
         "tokenizer_config.json",
         "special_tokens_map.json",
         "chat_template.jinja",
+        "config.json",
     ]
     try:
         name, _, revision = source.partition("@")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from collab.cli.doctor import spelled_out
+from collab.cli.compose import spelled_out
 from collab.endpoints.profile import Profile
 from collab.endpoints.scripted import attentive
 

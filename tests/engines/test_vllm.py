@@ -20,11 +20,14 @@ import pytest
 from collab import Decision, Stop, View, Write
 from collab.boundary import Answer, Boundary, Sentence, Tokens, Words
 from collab.cli.compose import composed
+from collab.cli.weights import serves
 from collab.config import ModelConfig
 from collab.endpoints.check import check
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect, TextDialect
-from collab.endpoints.launch import Launcher, Server, VllmSpec
+from collab.endpoints.launch import Launcher
+from collab.endpoints.owner import Server
+from collab.endpoints.spec import VllmSpec
 from collab.endpoints.tokens import Tokenizer
 from collab.engine import Case, Team, play_case
 from collab.errors import ContextFull, Rejected
@@ -53,7 +56,7 @@ TOKENIZER = Tokenizer.load(FOLDER)
 FRAME = Frame(Template.load(FOLDER))
 IDS, TEXT = IdsDialect(FRAME, TOKENIZER), TextDialect(FRAME)
 SEATED = (f"team.main.id={NAME}", f"team.main.checkpoint={FOLDER}")
-ARGS = "--max-model-len 1024 --dtype float32 --max-num-seqs 64 --enforce-eager --block-size 32"
+ARGS = "--max-num-seqs 64 --enforce-eager --block-size 32"
 ENV = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
@@ -177,7 +180,7 @@ def parted(
 
 
 @pytest.fixture(scope="module")
-def launch() -> VllmSpec:
+def launch() -> ModelConfig:
     """What `model@team.main=vllm_launch` composes to for the installed vLLM."""
     found = subprocess.run(
         [sys.executable, str(INSTALL), "--where"], capture_output=True, text=True, check=False
@@ -188,23 +191,26 @@ def launch() -> VllmSpec:
         "model@team.main=vllm_launch",
         *SEATED,
         f"team.main.launch.python={found.stdout.strip()}",
-        f"team.main.launch.args=[{','.join(ARGS.split())}]",
+        f"team.main.launch.args='{ARGS}'",
+        f"team.main.context={CONTEXT}",
+        "team.main.dtype=float32",
         *(f"+team.main.launch.env.{name}={value}" for name, value in ENV.items()),
         "team.main.launch.startup=600",
     ]
     model = composed(words).config.team["main"]
     assert isinstance(model, ModelConfig)
     assert isinstance(model.launch, VllmSpec)
-    return model.launch
+    return model
 
 
 @pytest.fixture(scope="module")
-def server(launch: VllmSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(launch: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The one vLLM of all these tests."""
     launcher = Launcher(tmp_path_factory.mktemp("servers"))
     with asyncio.Runner() as runner:
         try:
-            yield runner.run(launcher.start(launch))
+            assert launch.launch is not None
+            yield runner.run(launcher.start(launch.launch, serves(launch)))
         finally:
             runner.run(launcher.close())
 

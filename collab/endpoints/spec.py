@@ -1,0 +1,143 @@
+"""What server is to be started, and with which command."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+POCKET_KEY = "COLLAB_SERVER_KEY"
+"""The environment variable that hands a pocket server its key."""
+SERVE_VLLM = str(Path(__file__).with_name("serve_vllm.py"))
+OURS = {
+    "host": "the server is for this machine alone",
+    "port": "a free one is taken",
+    "api-key": "a random one is made",
+    "model": "set the model's checkpoint",
+    "served-model-name": "set the model's served",
+    "revision": "set the model's revision",
+    "dtype": "set the model's dtype: it is part of the model's name",
+    "quantization": "set the model's quantization: it is part of the model's name",
+    "max-model-len": "set the model's context",
+    "tensor-parallel-size": "set launch.tensor_parallel",
+    "data-parallel-size": "set launch.data_parallel",
+    "gpu-memory-utilization": "set launch.gpu_memory",
+    "generation-config": "all sampling is sent with each request",
+    "reasoning-parser": "it would take the thinking out of the text",
+}
+"""Arguments of vLLM that are not for `args`, each with its reason or the setting that it has."""
+
+
+class Serves(BaseModel):
+    """The model that a server is started for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    """A folder or a Hugging Face id."""
+    name: str
+    """What requests call it."""
+    revision: str | None = None
+    dtype: str | None = None
+    quantization: str | None = None
+    context: int | None = None
+    """Prompt and completion together (tokens); None: what the model has."""
+
+
+class PocketSpec(BaseModel):
+    """The embedded models: one server serves them all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["pocket"] = "pocket"
+    api: str = "vllm"
+    """Whose API they are served in: one of those the scripted server speaks."""
+    startup: float = Field(default=120.0, gt=0)
+    """How long it may take to be ready (seconds)."""
+
+    def command(self, serves: Serves, port: int) -> list[str]:
+        """Return the command line; the server takes any free port and says which."""
+        module = [sys.executable, "-m", "collab.pocket", "--port", "0"]
+        return [*module, "--api", self.api, "--api-key-env", POCKET_KEY]
+
+    def environment(self, key: str) -> dict[str, str]:
+        """Return what the server's environment holds besides ours."""
+        return {POCKET_KEY: key}
+
+
+class VllmSpec(BaseModel):
+    """A checkpoint behind vLLM's own server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["vllm"] = "vllm"
+    python: str | None = None
+    """The interpreter of the environment that vLLM is installed in; None: the one we run in."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """GPUs that hold one copy of the model together."""
+    data_parallel: int = Field(default=1, ge=1)
+    """Copies of the model behind the one address."""
+    gpu_memory: float | None = Field(default=None, gt=0, le=1)
+    """Share of each GPU's memory that it may take; None: vLLM's own."""
+    args: tuple[str, ...] = ()
+    """Further arguments for `vllm serve`: a list of words, or one string."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Further environment variables; a mapping is taken too."""
+    startup: float = Field(default=1800.0, gt=0)
+    """How long it may take to be ready (seconds)."""
+
+    @field_validator("args", mode="before")
+    @classmethod
+    def _words(cls, args: object) -> object:
+        if isinstance(args, str):
+            return tuple(shlex.split(args))
+        return tuple(map(str, args)) if isinstance(args, list | tuple) else args
+
+    @field_validator("args")
+    @classmethod
+    def _not_ours(cls, args: tuple[str, ...]) -> tuple[str, ...]:
+        for word in args:
+            name = word.partition("=")[0].removeprefix("--").replace("_", "-")
+            if word.startswith("--") and name in OURS:
+                raise ValueError(f"{word!r} cannot be given here: {OURS[name]}")
+        return args
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _pairs(cls, env: object) -> object:
+        if isinstance(env, Mapping):
+            return tuple((name, str(value)) for name, value in env.items())
+        return env
+
+    def command(self, serves: Serves, port: int) -> list[str]:
+        """Return the command line; the model's own sampling defaults stay out of force."""
+        options = {
+            "served-model-name": serves.name,
+            "host": "127.0.0.1",
+            "port": port,
+            "generation-config": "vllm",
+            "tensor-parallel-size": self.tensor_parallel,
+            "data-parallel-size": self.data_parallel,
+            "gpu-memory-utilization": self.gpu_memory,
+            "revision": serves.revision,
+            "tokenizer-revision": serves.revision,
+            "dtype": serves.dtype,
+            "quantization": serves.quantization,
+            "max-model-len": serves.context,
+        }
+        given = {name: str(value) for name, value in options.items() if value is not None}
+        words = [word for name, value in given.items() for word in (f"--{name}", value)]
+        flags = ["--enable-prefix-caching", "--enable-prompt-tokens-details"]
+        run = [self.python or sys.executable, "-P", SERVE_VLLM]
+        return [*run, serves.model, *words, *flags, *self.args]
+
+    def environment(self, key: str) -> dict[str, str]:
+        """Return what the server's environment holds besides ours."""
+        return {"VLLM_API_KEY": key, "VLLM_MAX_STOP_STRINGS": "64", **dict(self.env)}
+
+
+Spec = Annotated[PocketSpec | VllmSpec, Field(discriminator="kind")]

