@@ -27,8 +27,11 @@ INTERPRETER = """\
 import http.server, json, os, socket, sys, threading
 
 class Health(http.server.BaseHTTPRequestHandler):
+    looks = 0
+
     def do_GET(self):
-        self.send_response(200)
+        Health.looks += 1
+        self.send_response(200 if Health.looks > 1 else 503)
         self.end_headers()
 
 args = dict(zip(sys.argv[1:], sys.argv[2:]))
@@ -233,10 +236,11 @@ async def test_the_jobs_of_a_command_share_a_server_and_it_outlives_each_of_them
             assert await second.start(spec, WHAT) == server
             other = await second.start(spec, WHAT.model_copy(update={"name": "other"}))
             assert other.url != server.url
-            await (await exchange.call()).writer.drain()
+            another = await exchange.call()
         assert (server.alive, other.alive) == (True, True)
     assert (server.alive, other.alive) == (False, False)
     await line.ended()
+    await another.ended()
     assert outer() is None
 
 
