@@ -29,18 +29,20 @@ import aiohttp
 import openai
 
 from collab.boundary import Share, Tokens
+from collab.decision import Decision, Stop, Write
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.limits import Limits
 from collab.endpoints.tokens import Tokenizer
-from collab.engine import Case, Team, play_case
+from collab.engine import Case, play_case
+from collab.model import Model
 from collab.pocket.server import find
-from collab.policy import Decision, Stop, View, Write
-from collab.reasoner import Model
+from collab.policy import View
 from collab.run import each
 from collab.sampling import Sampling
 from collab.settings import Settings
 from collab.store import Store
+from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Message, Question, Recording
 

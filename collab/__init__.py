@@ -13,38 +13,42 @@ from collab.boundary import (
     Tokens,
     Words,
 )
-from collab.engine import Case, Episode
-from collab.errors import CollabError
-from collab.policy import (
-    Adviser,
+from collab.decision import (
+    Branch,
+    Choose,
     Close,
     Decision,
     Edit,
+    Fork,
     Insert,
-    Policy,
     Rewind,
     Stop,
-    View,
     Write,
-    Writer,
 )
+from collab.engine import Case, Episode
+from collab.errors import CollabError
+from collab.policy import Adviser, Policy, View, Writer
 from collab.settings import Settings
-from collab.trajectory import Message, Question, Recording, Trajectory, Unit
+from collab.trajectory import Message, Outcome, Question, Recording, Trajectory, Unit
 
 __all__ = [
     "Adviser",
     "Answer",
     "Boundary",
+    "Branch",
     "Case",
+    "Choose",
     "Close",
     "CollabError",
     "Decision",
     "Edit",
     "End",
     "Episode",
+    "Fork",
     "Insert",
     "Length",
     "Message",
+    "Outcome",
     "Paragraph",
     "Policy",
     "Question",

@@ -22,6 +22,8 @@ def digest_of(request: Request) -> str:
         "stop": request.stop,
         "logprobs": request.logprobs,
     }
+    if request.scored:
+        cut["scored"] = request.scored
     return _hash(_source(request) | cut).hex()
 
 

@@ -5,28 +5,44 @@ No files, no Hydra, no printing. Whoever wants to read along gives `watch`.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Literal
 
-from collab.boundary import Answer, Boundary, Length, Share
-from collab.draws import digest_of, fresh_draw
-from collab.errors import ContextFull, Denied, PolicyError, PromptChanged, Rejected
-from collab.playback import play
-from collab.policy import Close, Decision, Edit, Insert, Policy, Rewind, Stop, View, Write
-from collab.reasoner import Model, Reasoner, Recorded, Turn, Written
-from collab.sampling import Request
+from collab.boundary import Boundary
+from collab.decision import (
+    Branch,
+    Choose,
+    Close,
+    Decision,
+    Edit,
+    Fork,
+    Insert,
+    Rewind,
+    Stop,
+    Write,
+)
+from collab.desk import Desk
+from collab.errors import CollabError, ContextFull, Denied, PolicyError, PromptChanged, Rejected
+from collab.numbers import Numbers
+from collab.pen import Pen
+from collab.policy import Inquiry, Policy, View
+from collab.prefetch import Ahead
+from collab.reasoner import OnText, Rated, Reply, Written
+from collab.team import Team
 from collab.trajectory import (
-    Asked,
+    Brought,
+    Chose,
     Closed,
     Edited,
     Ended,
     Event,
+    Finish,
+    Forked,
     Json,
-    Phase,
     Question,
     Recording,
     Rewound,
@@ -36,18 +52,13 @@ from collab.trajectory import (
     Wrote,
 )
 
-Finish = Literal[
-    "answered",
-    "answer cut",
-    "never closed",
-    "stopped",
-    "context full",
-    "refused",
-    "prompt changed",
-]
 Label = str | int | float | bool | None
 STEPS = 10_000
 """Decisions after which a policy is taken to be going round in circles."""
+DEPTH = 8
+"""Forks within forks."""
+BRANCHES = 256
+"""Branches of one fork."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,32 +91,6 @@ class Episode:
     """Generations that the store had."""
 
 
-@dataclass(frozen=True)
-class Team:
-    """Who sits in which seat."""
-
-    seats: Mapping[str, Reasoner]
-
-    def __getitem__(self, seat: str) -> Reasoner:
-        try:
-            return self.seats[seat]
-        except KeyError:
-            raise PolicyError(
-                f"seat {seat!r} is not in the team (seats: {', '.join(sorted(self.seats))})"
-            ) from None
-
-    @property
-    def closes(self) -> frozenset[str]:
-        """The tags with which its models close their thinking."""
-        models = (one for one in self.seats.values() if isinstance(one, Model))
-        return frozenset(one.think_close for one in models)
-
-    def count(self, text: str, seat: str) -> int:
-        """Count a text's tokens with the seat's tokenizer, else with any in the team."""
-        counts = (one.count(text) for one in (self[seat], *self.seats.values()))
-        return next((count for count in counts if count is not None), 0)
-
-
 Watch = Callable[[Trajectory, str], None]
 """Called with the trajectory and, while a unit is being written, with its text so far."""
 
@@ -133,95 +118,153 @@ async def play_case(
         PolicyError: The policy broke its contract.
         EndpointError: A server failed for good.
     """
-    table = _Table(case, team, until, budget, replicate, watch)
-    try:
-        while table.finish is None:
-            await table.step()
-    except ContextFull:
-        table.over("context full")
-    except Denied:
-        raise
-    except Rejected as refusal:
-        table.add(Stopped(str(refusal)))
-        table.over("refused")
-    except PromptChanged as change:
-        table.add(Stopped(str(change)))
-        table.over("prompt changed")
-    assert table.finish is not None
-    return Episode(case.id, table.trajectory, table.finish, table.sampled, table.stored)
+    numbers = Numbers(case.id, case.draw)
+    pen = Pen(team, case.question, case.opening, until, budget, numbers)
+    table = _Table(case, pen, replicate, watch)
+    finish = await table.play()
+    return Episode(case.id, table.trajectory, finish, pen.sampled, pen.stored)
 
 
 class _Table:
-    """The state of one episode while it is played."""
+    """One episode, or a branch of one, while it is played."""
 
-    def __init__(
-        self,
-        case: Case,
-        team: Team,
-        until: Boundary,
-        budget: int,
-        replicate: int,
-        watch: Watch | None,
-    ) -> None:
+    def __init__(self, case: Case, pen: Pen, replicate: int, watch: Watch | None = None) -> None:
         self.trajectory = Trajectory()
-        self.finish: Finish | None = None
-        self.sampled = self.stored = 0
-        self._case, self._team, self._until = case, team, until
-        self._budget, self._replicate, self._watch = budget, replicate, watch
-        self._asked: Counter[str] = Counter()
-        self._played: Counter[str] = Counter()
-        self._steps = 0
-        self._memo: Json = None
+        self._case, self._pen = case, pen
+        self._replicate, self._watch = replicate, watch
+        self._finish: Finish | None = None
+        self._steps = self._forks = self._depth = 0
+        self._memo = "null"
 
-    def add(self, event: Event) -> None:
-        self.trajectory = self.trajectory.add(event)
-        if self._watch:
-            self._watch(self.trajectory, "")
+    async def play(self) -> Finish:
+        """Take decisions until one ends it."""
+        try:
+            while self._finish is None:
+                await self._step()
+        except ContextFull:
+            self._finish = "context full"
+        except Denied:
+            raise
+        except Rejected as refusal:
+            self._add(Stopped(str(refusal)))
+            self._finish = "refused"
+        except PromptChanged as change:
+            self._add(Stopped(str(change)))
+            self._finish = "prompt changed"
+        finally:
+            await self._pen.close()
+        return self._finish
 
-    def over(self, finish: Finish) -> None:
-        self.finish = finish
+    async def ask(self, seat: str, inquiry: Inquiry) -> Reply:
+        """Ask a seat on the side."""
+        turn = self._pen.aside(seat, self.trajectory)
+        reply = await self._pen.team[seat].advise(turn, inquiry)
+        self._pen.bill(reply.drawn)
+        return reply
 
-    async def step(self) -> None:
+    async def score(self, seat: str, text: str) -> Rated:
+        """Have a seat say how likely it finds a text."""
+        turn = self._pen.aside(seat, self.trajectory)
+        rated = await self._pen.team[seat].score(turn, text)
+        self._pen.bill(rated.drawn)
+        return rated
+
+    def begin(self, path: tuple[Decision, ...]) -> None:
+        """Begin the write at the end of a path of decisions."""
+        *before, last = path or (None,)
+        if not isinstance(last, Write | Close):
+            raise PolicyError(f"a path that is prefetched ends in Write or Close, not {last!r}")
+        where = self.trajectory
+        for decision in before:
+            where = where.add(self._event(decision))
+        self._pen.begin(path, last, where)
+
+    async def _step(self) -> None:
         """Take and carry out one decision."""
         if self._steps == STEPS:
             raise PolicyError(f"{self._name} took {STEPS} decisions without an end")
-        decision = await self._case.policy.decide(self._view())
+        decision = await self._decide()
+        self._memo = self._kept(decision)
         self._steps += 1
-        await self._carry_out(decision)
-        self._memo = decision.memo
+        await self._carry_out(decision, self._pen.used(decision))
 
     @property
     def _name(self) -> str:
         return type(self._case.policy).__name__
 
-    async def _carry_out(self, decision: Decision) -> None:
+    def _add(self, event: Event) -> None:
+        self.trajectory = self.trajectory.add(event)
+        if self._watch:
+            self._watch(self.trajectory, "")
+
+    async def _decide(self) -> Decision:
+        desk = Desk(self)
+        view = self._view(desk)
+        try:
+            return await desk.decide(lambda: self._case.policy.decide(view))
+        except PolicyError as error:
+            raise PolicyError(f"{self._name} failed at step {self._steps}: {error}") from error
+        except CollabError:
+            raise
+        except Exception as error:  # whatever a stranger's policy may raise
+            said = f"{type(error).__name__}: {error}"
+            raise PolicyError(f"{self._name} failed at step {self._steps}: {said}") from error
+        finally:
+            for event in desk.events:
+                self._add(event)
+
+    def _kept(self, decision: Decision) -> str:
+        """Return a decision's memo as JSON: what is done to it later changes nothing."""
+        if not isinstance(decision, Decision):
+            raise PolicyError(f"{self._name} decided {decision!r}, which is no decision")
+        try:
+            return json.dumps(decision.memo, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise PolicyError(f"{self._name} left a memo that is no JSON: {error}") from None
+
+    async def _carry_out(self, decision: Decision, ahead: Ahead | None) -> None:
         match decision:
             case Write():
-                await self._write(decision)
-            case Insert(seat, text, why, memo):
-                tokens = self._injected(text, seat)
-                self.add(Wrote(Unit(seat, text, "inserted", why, tokens=tokens), memo))
-            case Edit(unit, text, why, memo):
-                self._edit(Edited(unit, text, why, memo))
-            case Rewind(to, why, memo):
-                self.add(Rewound(to, why, memo))
-            case Close(seat, why, memo):
-                self.add(Closed(seat, why, memo))
-                await self._answer(seat, why)
-            case Stop(why, memo):
-                self.add(Stopped(why, memo))
-                self.over("stopped")
-            case _:
-                raise PolicyError(f"{self._name} decided {decision!r}, which is no decision")
+                written = await self._pen.write(decision, self.trajectory, self._reader(), ahead)
+                self._append(written, decision)
+            case Insert() | Edit() | Rewind():
+                self._add(self._event(decision))
+            case Fork(branches, why):
+                self._add(Forked(await self._fork(branches), why, self._left))
+            case Choose(branch, why):
+                self._add(Chose(branch, why, self._left))
+                if self.trajectory.reply:
+                    self._finish = self.trajectory.branches[branch].finish
+            case Close(seat, why):
+                self._add(Closed(seat, why, self._left))
+                self._answer(
+                    await self._pen.answer(decision, self.trajectory, self._reader(), ahead)
+                )
+            case Stop(why):
+                self._add(Stopped(why, self._left))
+                self._finish = "stopped"
 
-    def _edit(self, edited: Edited) -> None:
-        changed = self.trajectory.add(edited)  # refuses a unit that is not there
-        if edited.text is not None:
-            author = changed.units[edited.unit].author
-            edited = replace(edited, tokens=self._injected(edited.text, author))
-        self.add(edited)
+    @property
+    def _left(self) -> Json:
+        """What the last decision left for the next one."""
+        memo: Json = json.loads(self._memo)
+        return memo
 
-    def _injected(self, text: str, seat: str) -> int:
+    def _event(self, decision: Decision) -> Event:
+        """Return what a decision does that needs nobody to write."""
+        match decision:
+            case Insert(seat, text, why):
+                unit = Unit(seat, text, "inserted", why, tokens=self._injected(text, seat))
+                return Wrote(unit, self._left)
+            case Edit(index, text, why, _, seat):
+                by = seat or next((one.author for one in self.trajectory.units[index:]), None)
+                tokens = 0 if text is None else self._injected(text, by)
+                return Edited(index, text, why, self._left, tokens, seat)
+            case Rewind(to, why):
+                return Rewound(to, why, self._left)
+        raise PolicyError(f"{type(decision).__name__} cannot stand on a path that is prefetched")
+
+    def _injected(self, text: str, seat: str | None) -> int:
         """Count the tokens of a text that no model wrote.
 
         Raises:
@@ -232,85 +275,62 @@ class _Table:
                 f"{self._name} puts {text[-40:]!r} on the trajectory, which ends in a space: it "
                 "would split the next word's token; end the text before the space, or in a newline"
             )
-        return self._team.count(text, seat)
+        return self._pen.team.count(text, seat)
 
-    async def _write(self, decision: Write) -> None:
-        seat, until = decision.seat, decision.until or self._until
-        reasoner = self._team[seat]
-        recording = self._recording(seat, reasoner, until)
-        if recording is not None:
-            unit = play(recording, self._played[seat], until, seat, decision.why)
-            self._played[seat] += len(unit.text)
-            if unit.ids is None:
-                unit = replace(unit, tokens=self._team.count(unit.text, seat))
-            self.add(Wrote(unit, decision.memo))
-            return
-        if isinstance(until, Share | Length):
-            raise PolicyError(f"seat {seat!r} has no recording left to play {until!r} of")
-        written = await self._turn(seat, "thinking", until, decision.why)
-        self._append(written, decision)
+    async def _fork(self, branches: Sequence[Branch]) -> tuple[Brought, ...]:
+        """Play branches side by side; one that fails stops them all."""
+        if not 0 < len(branches) <= BRANCHES or self._depth == DEPTH:
+            raise PolicyError(
+                f"{self._name} forks into {len(branches)} branches at depth {self._depth}; allowed "
+                f"are 1 to {BRANCHES}, {DEPTH} deep"
+            )
+        self._forks += 1
+        tables = [self._branch(number, branch) for number, branch in enumerate(branches)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                playing = [group.create_task(table.play()) for table in tables]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        for table in tables:
+            self._pen.add(table._pen)
+        return tuple(
+            Brought(table.trajectory.log, one.result(), branch.empty)
+            for table, one, branch in zip(tables, playing, branches, strict=True)
+        )
+
+    def _branch(self, number: int, branch: Branch) -> _Table:
+        name = f"{self._case.id}/fork {self._forks}.{number}"
+        case = replace(self._case, id=name, policy=branch.policy, draw=None)
+        table = _Table(case, self._pen.branch(name), self._replicate)
+        table._depth = self._depth + 1
+        table.trajectory = self.trajectory.start(branch.empty)
+        for insert in branch.opening:
+            table._add(table._event(insert))
+        return table
 
     def _append(self, written: Written, decision: Write) -> None:
         thinking = [unit for unit in written.units if unit.phase == "thinking"]
         answer = written.units[len(thinking) :]
         for unit in thinking:
-            self.add(Wrote(unit, decision.memo))
+            self._add(Wrote(unit, self._left))
         if written.reached == "end":
-            self.add(Ended(decision.seat))
+            self._add(Ended(decision.seat))
         if answer:
-            self.add(Closed(decision.seat, "wrote through to its answer"))
-            self.add(Wrote(answer[0]))
-            self.over("answer cut" if written.cut else "answered")
+            self._add(Closed(decision.seat, "wrote through to its answer"))
+            self._add(Wrote(answer[0]))
+            self._finish = "answer cut" if written.cut else "answered"
         elif written.reached in ("length", "turn over"):
-            self.over("never closed")
+            self._finish = "never closed"
         elif written.reached == "context":
-            self.over("context full")
+            self._finish = "context full"
 
-    async def _answer(self, seat: str, why: str) -> None:
-        written = await self._turn(seat, "answer", Answer(), why)
+    def _answer(self, written: Written) -> None:
         for unit in written.units:
-            self.add(Wrote(unit))
+            self._add(Wrote(unit))
         full = written.reached == "context" and not self.trajectory.answer
-        self.over("context full" if full else "answer cut" if written.cut else "answered")
+        self._finish = "context full" if full else "answer cut" if written.cut else "answered"
 
-    async def _turn(self, seat: str, phase: Phase, until: Boundary, why: str) -> Written:
-        turn = Turn(
-            seat=seat,
-            question=self._case.question,
-            trajectory=self.trajectory,
-            phase=phase,
-            until=until,
-            budget=self._budget,
-            number=self._number,
-            why=why,
-            on_text=self._reader(),
-        )
-        written = await self._team[seat].write(turn)
-        self.sampled += written.sampled
-        self.stored += written.stored
-        return written
-
-    def _recording(self, seat: str, reasoner: Reasoner, until: Boundary) -> Recording | None:
-        """Return the seat's recording if this is a turn to play it."""
-        recording = self._case.opening.get(seat)
-        if recording is None or self._played[seat] >= len(recording.text):
-            return None
-        playing = isinstance(reasoner, Recorded) or isinstance(until, Share | Length)
-        return recording if playing else None
-
-    def _number(self, request: Request) -> int:
-        """Name the draw: by the case, and by how often this episode asked this prompt.
-
-        How the text is to be cut makes no other prompt of it: the seed is the same.
-        """
-        digest = digest_of(replace(request, max_tokens=1, stop=(), logprobs=None))
-        nth = self._asked[digest]
-        self._asked[digest] += 1
-        if self._case.draw is not None and nth == 0:
-            return self._case.draw
-        return fresh_draw(self._case.id, nth)
-
-    def _reader(self) -> Callable[[str], None] | None:
+    def _reader(self) -> OnText | None:
         watch = self._watch
         if watch is None:
             return None
@@ -322,32 +342,17 @@ class _Table:
 
         return read
 
-    def _view(self) -> View:
+    def _view(self, desk: Desk) -> View:
         seed = f"{self._case.id}\0{self._replicate}\0{self._steps}".encode()
         return View(
             question=self._case.question.messages,
             trajectory=self.trajectory,
-            seats=tuple(sorted(self._team.seats)),
-            recordings={seat: one.tokens for seat, one in self._case.opening.items()},
-            tokens_left=max(self._budget - self.trajectory.tokens, 0),
+            seats=tuple(sorted(self._pen.team.seats)),
+            recordings={seat: one.tokens for seat, one in self._pen.opening.items()},
+            tokens_left=max(self._pen.budget - self.trajectory.tokens, 0),
             step=self._steps,
-            memo=self._memo,
+            memo=self._left,
             rng=random.Random(blake2b(seed, digest_size=8).digest()),
-            asking=self._ask,
+            aside=desk,
+            spent=self._pen.spent,
         )
-
-    async def _ask(self, seat: str, question: str) -> str:
-        turn = Turn(
-            seat=seat,
-            question=self._case.question,
-            trajectory=self.trajectory,
-            phase="answer",
-            until=Answer(),
-            budget=self._budget,
-            number=self._number,
-        )
-        reply = await self._team[seat].advise(turn, question)
-        self.sampled += reply.sampled
-        self.stored += 1 - reply.sampled
-        self.add(Asked(seat, question, reply.text, reply.generation, reply.tokens))
-        return reply.text

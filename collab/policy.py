@@ -8,15 +8,25 @@ instance serves all episodes at once: what it needs to remember is on the trajec
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Protocol, get_args, get_origin, runtime_checkable
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import (
+    Annotated,
+    ClassVar,
+    Literal,
+    Protocol,
+    get_args,
+    get_origin,
+    overload,
+    runtime_checkable,
+)
 
 from pydantic import BaseModel
 
-from collab.boundary import Boundary
+from collab.decision import Decision
 from collab.errors import PolicyError
-from collab.trajectory import Event, Json, Message, Trajectory, Unit
+from collab.ledger import Cost
+from collab.trajectory import Event, Json, Message, Outcome, Trajectory, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,67 +43,71 @@ Adviser = Annotated[str, Role("adviser")]
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
-    """Let a seat continue the trajectory.
+class Inquiry:
+    """A side question."""
 
-    `until` is the run's own boundary where it is None. `Share` and `Length` play the seat's
-    recording; a seat that has nothing but a recording plays it under every boundary.
-    """
-
-    seat: str
-    until: Boundary | None = None
-    why: str = ""
-    memo: Json = None
-
-
-@dataclass(frozen=True, slots=True)
-class Insert:
-    """Put literal text on the trajectory in a seat's name."""
-
-    seat: str
     text: str
-    why: str = ""
-    memo: Json = None
+    options: tuple[str, ...] = ()
+    """What the reply may be; empty: anything."""
+    lead: str = ""
+    """What the reply is made to begin with, such as "The score is"."""
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
-    """Change an earlier living unit, or strike it (`text=None`)."""
+class Likelihood:
+    """How likely a seat finds a text."""
 
-    unit: int
-    text: str | None
-    why: str = ""
-    memo: Json = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rewind:
-    """Strike all living units from index `to` on."""
-
-    to: int
-    why: str = ""
-    memo: Json = None
+    logprob: float
+    """The sum over its tokens (nats)."""
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
-class Close:
-    """End the thinking and let a seat answer."""
+class Said:
+    """The reply to a side question."""
 
-    seat: str
-    why: str = ""
-    memo: Json = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End the episode as it stands."""
-
-    why: str
-    memo: Json = None
+    text: str
+    chances: Mapping[str, float] = field(default_factory=dict)
+    """The share of each option that was found in it, of all that were; empty: none was."""
 
 
-Decision = Write | Insert | Edit | Rewind | Close | Stop
-Ask = Callable[[str, str], Awaitable[str]]
+class Aside(Protocol):
+    """What a policy may do while it decides."""
+
+    async def ask(self, seat: str, inquiry: Inquiry) -> Said:
+        """Ask a seat on the side."""
+        ...
+
+    async def score(self, seat: str, text: str) -> Likelihood:
+        """Have a seat say how likely it finds a text after the trajectory."""
+        ...
+
+    def prefetch(self, path: tuple[Decision, ...]) -> None:
+        """Start the write that stands at the end of a path of decisions."""
+        ...
+
+
+class Nobody:
+    """Stands where there is nobody to be asked: in views that are made by hand."""
+
+    async def ask(self, seat: str, inquiry: Inquiry) -> Said:
+        """Refuse.
+
+        Raises:
+            PolicyError: Always.
+        """
+        raise PolicyError(f"nobody is here to ask: {seat!r} was to say {inquiry.text!r}")
+
+    async def score(self, seat: str, text: str) -> Likelihood:
+        """Refuse.
+
+        Raises:
+            PolicyError: Always.
+        """
+        raise PolicyError(f"nobody is here to ask: {seat!r} was to score {text!r}")
+
+    def prefetch(self, path: tuple[Decision, ...]) -> None:
+        """Begin nothing: it would only save time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +127,10 @@ class View:
     """What the last decision left here."""
     rng: random.Random
     """Made fresh for each decision from case, replicate and step."""
-    asking: Ask
+    spent: Cost = field(default_factory=Cost)
+    """What the episode has cost so far; what came from the store as when it was sampled."""
+    aside: Aside = field(default_factory=Nobody, repr=False)
+    """Who carries out `ask`, `score` and `prefetch`."""
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -126,16 +143,76 @@ class View:
         return self.trajectory.log
 
     @property
+    def branches(self) -> tuple[Outcome, ...]:
+        """What the branches of the last fork came to."""
+        return self.trajectory.branches
+
+    @property
     def closed_by(self) -> str | None:
         """The seat whose last unit ended in its own close tag."""
         return self.trajectory.closed_by
 
-    async def ask(self, seat: str, question: str) -> str:
+    @overload
+    async def ask(self, seat: str, question: str) -> str: ...
+    @overload
+    async def ask(
+        self, seat: str, question: str, *, choices: Sequence[str], lead: str = ""
+    ) -> str | None: ...
+    @overload
+    async def ask(
+        self, seat: str, question: str, *, scale: range, lead: str = ""
+    ) -> float | None: ...
+    async def ask(
+        self,
+        seat: str,
+        question: str,
+        *,
+        choices: Sequence[str] = (),
+        scale: range = range(0),
+        lead: str = "",
+    ) -> str | float | None:
         """Ask a seat on the side: it sees the question and the thinking so far, then `question`.
 
         The reply is stored and billed like any draw, and stands in the log, not on the trajectory.
+        With `choices` it is the likeliest of them, with a `scale` the mean of its numbers, each
+        weighed by how likely it is: both read off the log-probabilities of one token where the
+        endpoint gives them, else off what the seat says. None: it says none of them.
+
+        Args:
+            seat: Who is asked.
+            question: What it is asked, behind everything else.
+            choices: What may be answered; none may begin as another one does.
+            scale: The numbers that may be answered, such as `range(10)`.
+            lead: What the answer is made to begin with, such as "The score is".
+
+        Raises:
+            PolicyError: The options cannot be told apart by their beginning.
         """
-        return await self.asking(seat, question)
+        options = tuple(choices) or tuple(map(str, scale))
+        said = await self.aside.ask(seat, Inquiry(question, _distinct(options), lead))
+        if not options:
+            return said.text
+        if not said.chances:
+            return None
+        if choices:
+            return max(said.chances, key=lambda option: said.chances[option])
+        return sum(float(option) * share for option, share in said.chances.items())
+
+    async def score(self, text: str, seat: str) -> Likelihood:
+        """Ask how likely a seat finds `text` behind the trajectory; it stands in the log."""
+        return await self.aside.score(seat, text)
+
+    def prefetch(self, *path: Decision) -> None:
+        """Start the likely next write now, while other things are asked.
+
+        It is used if that is what is decided; with several decisions, such as a `Rewind` and a
+        `Write`, if all of them are, one after the other. Else it is stopped, and nothing is drawn
+        from it. What is written does not depend on it: it saves time, no more.
+
+        Raises:
+            PolicyError: The path does not end in a `Write` or a `Close`.
+        """
+        self.aside.prefetch(path)
 
 
 @runtime_checkable
@@ -149,27 +226,61 @@ class Policy(Protocol):
         ...
 
 
-def seats_of(policy: Policy) -> dict[str, Role]:
-    """Map the seats that a policy's fields name to what they do there.
+def seats_of(policy: object) -> dict[str, Role]:
+    """Map the seats that a policy's fields name to what they do there, policies in it included.
 
     A field annotated `Writer`, `Adviser`, or a tuple or optional of them, names seats.
 
     Raises:
         PolicyError: One seat is named as both; a writer may also be asked, so name it a writer.
     """
-    if not isinstance(policy, BaseModel):
-        return {}
     roles: dict[str, Role] = {}
-    for name, info in type(policy).model_fields.items():
+    for settings in _settings(policy):
+        for seat, role in _named(settings).items():
+            roles[seat] = roles.get(seat, role) if role.name == "adviser" else role
+    return roles
+
+
+def needs_of(policy: Policy) -> frozenset[str]:
+    """Return what a policy, and whatever is among its settings, needs of every writer."""
+    return policy.needs.union(*(getattr(one, "needs", ()) for one in _settings(policy)))
+
+
+def _named(settings: BaseModel) -> dict[str, Role]:
+    """Map the seats that a value's own fields name."""
+    roles: dict[str, Role] = {}
+    for name, info in type(settings).model_fields.items():
         role = next((item for item in info.metadata if isinstance(item, Role)), None)
         role = role or _role_inside(info.annotation)
         if role is None:
             continue
-        value = getattr(policy, name)
+        value = getattr(settings, name)
         for seat in (value,) if isinstance(value, str) else value or ():
             if roles.setdefault(seat, role) != role:
                 raise PolicyError(f"seat {seat!r} is named both a writer and an adviser")
     return roles
+
+
+def _settings(value: object) -> Iterator[BaseModel]:
+    """Yield a value and the values among its settings, as far as they are pydantic models."""
+    if isinstance(value, BaseModel):
+        yield value
+        for name in type(value).model_fields:
+            yield from _settings(getattr(value, name))
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _settings(item)
+
+
+def _distinct(options: tuple[str, ...]) -> tuple[str, ...]:
+    plain = [option.strip().casefold() for option in options]
+    for n, one in enumerate(plain):
+        if not one or any(other.startswith(one) for other in plain[n + 1 :] + plain[:n]):
+            raise PolicyError(
+                f"option {options[n]!r} of {options} cannot be told from another one by its "
+                "beginning; reword them (a scale of one digit is range(10))"
+            )
+    return options
 
 
 def _role_inside(annotation: object) -> Role | None:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from collab.boundary import Boundary
-from collab.engine import Case, Episode, Team, Watch, play_case
+from collab.engine import Case, Episode, Watch, play_case
 from collab.errors import (
     CollabError,
     ConfigError,
@@ -38,9 +38,10 @@ from collab.errors import (
 )
 from collab.folder import RunFolder
 from collab.grading import Grader
+from collab.model import Model
 from collab.policy import Policy
-from collab.reasoner import Model
 from collab.scenario import Bank, Note, Scenario, Score, Verdict, finish_verdict, ranked
+from collab.team import Team
 from collab.trajectory import Question, Recording
 
 log = logging.getLogger(__name__)

@@ -80,8 +80,25 @@ class Request:
     stop: tuple[str, ...] = ()
     """Strings that end the text; kept at its end."""
     logprobs: int | None = None
-    """How many of the likeliest tokens to report at each position."""
+    """How many of the likeliest tokens to report at each place."""
     replicate: int = 0
+    scored: int = 0
+    """How many of the prompt's last tokens to score: their log-probabilities are what is wanted,
+    and what is drawn after them is not used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logprobs:
+    """What a server reported of its tokens' chances (nats), as far as it was asked for."""
+
+    drawn: tuple[float, ...] = ()
+    """The log-probability of each token drawn."""
+    entropies: tuple[float, ...] = ()
+    """The entropy of the likeliest tokens at each place, their chances made to sum to one."""
+    tops: tuple[tuple[tuple[str, float], ...], ...] = ()
+    """The likeliest tokens at each place, likeliest first; kept of short draws alone."""
+    scored: tuple[float, ...] = ()
+    """The log-probabilities of the prompt's last tokens, where these were to be scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +116,8 @@ class Generation:
     completion_tokens: int = 0
     cached_tokens: int | None = None
     """How much of the prompt the server had in its prefix cache, where it says so."""
-    top20_entropy: float | None = None
-    """Mean entropy over the likeliest tokens reported (nats a token)."""
+    logprobs: Logprobs | None = None
+    """Where they were asked for."""
     seconds: float = 0.0
     """From the request to its last token."""
     key: str = ""

@@ -6,12 +6,13 @@ it was, so that forking is keeping a reference. What is struck or rewound stays 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import groupby
-from typing import Literal, assert_never
+from typing import Annotated, Literal, assert_never
 
+from pydantic import Field
 from typing_extensions import TypeAliasType
 
 from collab.errors import PolicyError
@@ -23,6 +24,16 @@ Phase = Literal["thinking", "answer"]
 Domain = Literal["maths", "code", "choice"]
 """Which grader a question needs."""
 Kind = Literal["generated", "recorded", "inserted", "signal"]
+Finish = Literal[
+    "answered",
+    "answer cut",
+    "never closed",
+    "stopped",
+    "context full",
+    "refused",
+    "prompt changed",
+]
+"""How an episode, or a branch of one, ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +45,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Tests:
+class Checks:
     """What an answer that is code is run against."""
 
     suites: Mapping[str, str]
@@ -63,7 +74,7 @@ class Question:
     grader: Domain = "maths"
     options: tuple[str, ...] = ()
     """Of a choice: the options in the order of their letters; `answer` is a letter."""
-    tests: Tests | None = None
+    checks: Checks | None = None
     """Of code: what the answer is run against; `answer` is a reference solution."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """What tables may group by: level, subject, source."""
@@ -116,8 +127,17 @@ class Unit:
     top20_entropy: float | None = None
     """Mean entropy over the 20 likeliest tokens (nats a token), where log-probabilities were
     asked for."""
+    logprob: float | None = None
+    """Mean log-probability of its own tokens (nats a token), likewise."""
     seams: Seams | None = None
     """What its author read before it wrote; None where no model did, or it wrote on in one turn."""
+    before: Unit | None = None
+    """What stood here before it was edited."""
+
+    @property
+    def history(self) -> tuple[Unit, ...]:
+        """What stood here before, the oldest first."""
+        return () if self.before is None else (*self.before.history, self.before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +194,8 @@ class Edited:
     memo: Json = None
     tokens: int = 0
     """Length of the new text, counted as its author's tokens are."""
+    seat: str | None = None
+    """Who wrote the new text; None: in the name of the unit's author."""
     event: Literal["edited"] = "edited"
 
 
@@ -194,9 +216,56 @@ class Asked:
     seat: str
     question: str
     reply: str
-    generation: str | None = None
+    generations: tuple[str, ...] = ()
+    """The keys of the stored generations that it was read from."""
     tokens: int = 0
+    """Tokens drawn for it."""
+    chances: Mapping[str, float] = field(default_factory=dict)
+    """Where it was to be one of several: what each was found to be likely (0 to 1)."""
     event: Literal["asked"] = "asked"
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A seat said how likely it finds a text after the trajectory."""
+
+    seat: str
+    text: str
+    logprob: float
+    """The sum over its tokens (nats)."""
+    tokens: int
+    generations: tuple[str, ...] = ()
+    event: Literal["scored"] = "scored"
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """All that happened in one branch of a fork."""
+
+    log: tuple[Event, ...]
+    finish: Finish
+    empty: bool = False
+    """Whether it started from the bare question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """Branches were played from here; the trajectory itself stayed as it was."""
+
+    branches: tuple[Brought, ...]
+    why: str = ""
+    memo: Json = None
+    event: Literal["forked"] = "forked"
+
+
+@dataclass(frozen=True, slots=True)
+class Chose:
+    """What a branch of the last fork came to took the place of the trajectory."""
+
+    branch: int
+    why: str = ""
+    memo: Json = None
+    event: Literal["chose"] = "chose"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +287,10 @@ class Stopped:
     event: Literal["stopped"] = "stopped"
 
 
-Event = Wrote | Ended | Edited | Rewound | Asked | Closed | Stopped
+Event = Annotated[
+    Wrote | Ended | Edited | Rewound | Asked | Scored | Forked | Chose | Closed | Stopped,
+    Field(discriminator="event"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +303,26 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a branch of a fork came to."""
+
+    trajectory: Trajectory
+    finish: Finish
+    shared: int
+    """How many of its first units are the parent's."""
+
+    @property
+    def thinking(self) -> str:
+        """The text that it added to the thinking."""
+        return "".join(unit.text for unit in self.trajectory.units[self.shared :])
+
+    @property
+    def answer(self) -> str:
+        """Its answer; empty where it gave none."""
+        return self.trajectory.answer
+
+
+@dataclass(frozen=True, slots=True)
 class Trajectory:
     """The thinking on one question, by whoever wrote it."""
 
@@ -239,6 +331,10 @@ class Trajectory:
     """The living units of the thinking, in order."""
     reply: tuple[Unit, ...] = ()
     """The units of the answer."""
+    closes: tuple[str | None, ...] = ()
+    """Behind which living unit which seat closed its own thinking."""
+    branches: tuple[Outcome, ...] = ()
+    """What the branches of the last fork came to."""
 
     @classmethod
     def replay(cls, events: Sequence[Event]) -> Trajectory:
@@ -256,16 +352,39 @@ class Trajectory:
             case Wrote(unit) if unit.phase == "answer":
                 return replace(self, log=log, reply=(*self.reply, unit))
             case Wrote(unit):
-                return replace(self, log=log, units=(*self.units, unit))
+                units, closes = (*self.units, unit), (*self.closes, None)
+                return replace(self, log=log, units=units, closes=closes)
+            case Ended(seat):
+                closes = (*self.closes[:-1], seat) if self.closes else ()
+                return replace(self, log=log, closes=closes)
             case Edited():
-                return replace(self, log=log, units=_edit(self.units, event))
+                return _edit(replace(self, log=log), event)
             case Rewound(to):
-                _check_index(to, len(self.units) + 1, "rewind to")
-                return replace(self, log=log, units=self.units[:to])
-            case Ended() | Asked() | Closed() | Stopped():
+                _check_index(to, len(self.units) + 1, "rewind to unit")
+                return replace(self, log=log, units=self.units[:to], closes=self.closes[:to])
+            case Forked(branches):
+                return replace(self, log=log, branches=tuple(map(self._outcome, branches)))
+            case Chose(branch):
+                _check_index(branch, len(self.branches), "choose branch")
+                taken = self.branches[branch].trajectory
+                return replace(
+                    self, log=log, units=taken.units, closes=taken.closes, reply=taken.reply
+                )
+            case Asked() | Scored() | Closed() | Stopped():
                 return replace(self, log=log)
             case _:
                 assert_never(event)
+
+    def start(self, empty: bool) -> Trajectory:
+        """Return the trajectory from which a branch starts."""
+        return Trajectory() if empty else Trajectory(units=self.units, closes=self.closes)
+
+    def _outcome(self, brought: Brought) -> Outcome:
+        ended = reduce(Trajectory.add, brought.log, self.start(brought.empty))
+        pairs = enumerate(zip(ended.units, self.units, strict=False))
+        least = min(len(ended.units), len(self.units))
+        shared = next((n for n, (theirs, ours) in pairs if theirs is not ours), least)
+        return Outcome(ended, brought.finish, shared)
 
     @property
     def thinking(self) -> str:
@@ -284,9 +403,8 @@ class Trajectory:
 
     @property
     def generated(self) -> Iterator[Unit]:
-        """The units that models wrote for it, those struck since included."""
-        units = (event.unit for event in self.log if isinstance(event, Wrote))
-        return (unit for unit in units if unit.kind == "generated")
+        """The units that models wrote for it, those struck since and in branches included."""
+        return _generated(self.log)
 
     @property
     def seams(self) -> Seams | None:
@@ -297,18 +415,7 @@ class Trajectory:
     @property
     def closed_by(self) -> str | None:
         """The seat whose last living unit ended in its own close tag."""
-        tags: list[str | None] = []
-        for event in self.log:
-            match event:
-                case Wrote(unit) if unit.phase == "thinking":
-                    tags.append(None)
-                case Ended(seat):
-                    tags[-1:] = [seat]
-                case Edited(index, text):
-                    tags[index : index + 1] = [] if text is None else [None]
-                case Rewound(to):
-                    del tags[to:]
-        return tags[-1] if tags else None
+        return self.closes[-1] if self.closes else None
 
     @property
     def closed(self) -> Closed | None:
@@ -327,15 +434,36 @@ class Trajectory:
         return tuple(spans)
 
 
-def _edit(units: tuple[Unit, ...], edited: Edited) -> tuple[Unit, ...]:
-    index, text = edited.unit, edited.text
-    _check_index(index, len(units), "edit")
-    if text is None:
-        return (*units[:index], *units[index + 1 :])
-    plain = replace(units[index], text=text, ids=None, tokenizer=None, kind="inserted")
-    return (*units[:index], replace(plain, tokens=edited.tokens), *units[index + 1 :])
+def _generated(log: Iterable[Event]) -> Iterator[Unit]:
+    for event in log:
+        if isinstance(event, Wrote) and event.unit.kind == "generated":
+            yield event.unit
+        elif isinstance(event, Forked):
+            for branch in event.branches:
+                yield from _generated(branch.log)
+
+
+def _edit(trajectory: Trajectory, event: Edited) -> Trajectory:
+    index, units, closes = event.unit, trajectory.units, trajectory.closes
+    _check_index(index, len(units), "edit unit")
+    after, later = units[index + 1 :], closes[index + 1 :]
+    if event.text is None:
+        return replace(trajectory, units=(*units[:index], *after), closes=(*closes[:index], *later))
+    old = units[index]
+    edited = Unit(
+        author=event.seat or old.author,
+        text=event.text,
+        kind="signal" if old.kind == "signal" else "inserted",
+        why=event.why,
+        tokens=event.tokens,
+        before=old,
+    )
+    return replace(
+        trajectory, units=(*units[:index], edited, *after), closes=(*closes[:index], None, *later)
+    )
 
 
 def _check_index(index: int, count: int, verb: str) -> None:
     if not 0 <= index < count:
-        raise PolicyError(f"cannot {verb} unit {index}: allowed are 0 to {count - 1}")
+        allowed = f"allowed are 0 to {count - 1}" if count else "there is none"
+        raise PolicyError(f"cannot {verb} {index}: {allowed}")

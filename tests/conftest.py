@@ -15,8 +15,8 @@ from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect, TextDialect
 from collab.endpoints.scripted import TEMPLATE, Words
 from collab.endpoints.tokens import Tokenizer
+from collab.model import Model
 from collab.pocket.server import Pocket, find
-from collab.reasoner import Model
 from collab.sampling import Sampling
 from collab.store import Store
 from collab.template import Template

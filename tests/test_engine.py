@@ -21,13 +21,16 @@ from collab.boundary import (
     Tokens,
     Words,
 )
+from collab.decision import Choose, Close, Decision, Edit, Insert, Rewind, Stop, Write
 from collab.draws import BANK
 from collab.endpoints.scripted import Script, ScriptedServer, recite
-from collab.engine import Case, Episode, Team, play_case
+from collab.engine import Case, Episode, play_case
 from collab.errors import Denied, PolicyError
-from collab.policy import Close, Decision, Edit, Insert, Policy, Rewind, Stop, View, Write
-from collab.reasoner import Model, Recorded
+from collab.model import Model
+from collab.policy import Policy, View
+from collab.reasoner import Recorded
 from collab.sampling import Sampling
+from collab.team import Team
 from collab.trajectory import (
     Asked,
     Closed,
@@ -395,12 +398,12 @@ async def test_a_policy_that_returns_no_decision_is_told_so(stage: Open, junk: o
             await play(here.model, Deciding(lambda _: cast("Decision", junk)))  # junk on purpose
 
 
-@pytest.mark.parametrize("decision", [Edit(0, "x"), Rewind(1), Rewind(-1)], ids=repr)
+@pytest.mark.parametrize("decision", [Edit(0, "x"), Rewind(1), Rewind(-1), Choose(0)], ids=repr)
 async def test_a_decision_about_units_that_are_not_there_is_refused(
     stage: Open, decision: Decision
 ) -> None:
     async with stage() as here:
-        with pytest.raises(PolicyError, match="allowed are"):
+        with pytest.raises(PolicyError, match=r"allowed are|there is none"):
             await play(here.model, (decision,))
 
 

@@ -18,6 +18,7 @@ from collab.errors import RunError
 from collab.folder import RunFolder, Standing, digest
 from collab.scenario import Score
 from collab.trajectory import (
+    Checks,
     Closed,
     Ended,
     Message,
@@ -26,7 +27,6 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
-from collab.trajectory import Tests as Checks
 from policies.solo import Solo
 
 DECIDES = {"budget": 300, "team": {"main": {"id": "plain"}}}
@@ -147,7 +147,9 @@ def test_an_episodes_row_says_what_case_it_is(tmp_path: Path) -> None:
 
 
 def test_a_question_comes_back_as_it_was(tmp_path: Path) -> None:
-    odd = replace(ASKED, id="r", options=("half \ud83d", "two"), tests=Checks({"base": "assert 1"}))
+    odd = replace(
+        ASKED, id="r", options=("half \ud83d", "two"), checks=Checks({"base": "assert 1"})
+    )
     with RunFolder.enter(tmp_path, DECIDES, {}) as folder:
         folder.ask([ASKED, odd])
     assert RunFolder(tmp_path).questions() == {"q": ASKED, "r": odd}

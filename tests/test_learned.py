@@ -11,7 +11,7 @@ from collab.cli.session import decides, opened
 from collab.draws import BANK
 from collab.engine import Case, play_case
 from collab.folder import RunFolder
-from collab.reasoner import Model
+from collab.model import Model
 from collab.run import Unwatched, each, empty_bank, fill, grade, run
 from collab.scenario import Plan, Score
 from collab.stats import Rate, difference, paired_effect

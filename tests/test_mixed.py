@@ -11,11 +11,12 @@ from collab.endpoints.choose import choose
 from collab.endpoints.client import Endpoint
 from collab.endpoints.profile import DialectName, Profile
 from collab.endpoints.scripted import Api, Script, ScriptedServer, recite
-from collab.engine import Case, Episode, Team, play_case
+from collab.engine import Case, Episode, play_case
+from collab.model import Model
 from collab.policy import Policy
-from collab.reasoner import Model
 from collab.sampling import Sampling
 from collab.store import Store
+from collab.team import Team
 from collab.trajectory import Message, Question, Trajectory, Unit
 from policies.alternate import Alternate
 from policies.answer_by import AnswerBy

@@ -3,8 +3,9 @@ from typing import Annotated, ClassVar
 import pytest
 from pydantic import Field
 
+from collab.decision import Decision, Stop
 from collab.errors import PolicyError
-from collab.policy import Adviser, Decision, Policy, Role, Stop, View, Writer, seats_of
+from collab.policy import Adviser, Policy, Role, View, Writer, seats_of
 from collab.settings import Settings
 
 

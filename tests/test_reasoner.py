@@ -26,18 +26,21 @@ from collab.boundary import (
     Words,
     cut_at_share,
 )
+from collab.decision import Decision, Stop, Write
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.profile import Profile
 from collab.endpoints.scripted import Script, ScriptedServer, recite
 from collab.endpoints.tokens import Tokenizer
-from collab.engine import Case, Episode, Team, play_case
+from collab.engine import Case, Episode, play_case
 from collab.errors import PolicyError
+from collab.model import Model, OnCut
 from collab.pocket.family import problems
 from collab.pocket.styles import STYLES
-from collab.policy import Decision, Stop, View, Write
-from collab.reasoner import Model, OnCut, OnText, Recorded, Turn, Written
+from collab.policy import Inquiry, View
+from collab.reasoner import OnText, Recorded, Turn, Written
 from collab.sampling import Generation, Request, Sampling
 from collab.store import Store
+from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Message, Question, Recording, Trajectory, Unit, Wrote
 from policies.alternate import Alternate
@@ -397,7 +400,7 @@ async def test_a_unit_cut_out_of_a_longer_text_counts_only_its_own_tokens(
         written = await write(model, Sentence())
     (unit,) = written.units
     assert unit.ids == wordy.encode("It is 4.")
-    assert written.sampled == 1
+    assert [drawn.fresh for drawn in written.drawn] == [True]
 
 
 async def test_a_close_tag_that_is_a_special_token_still_closes_the_thinking(
@@ -432,9 +435,9 @@ async def test_what_a_seat_is_asked_goes_on_from_the_thinking_it_may_read(
         mine = Unit("main", "<mine>", "signal")
         other = Unit("other", "<theirs>", "signal")
         written = [Unit("main", "We add.", "generated"), mine, other]
-        reply = await model.advise(turn(Answer(), *written), "Right?")
+        reply = await model.advise(turn(Answer(), *written), Inquiry("Right?"))
     prompt = wordy.decode(server.generating[0].body["prompt"])
-    assert reply.text == "Yes."
+    assert reply.said.text == "Yes."
     assert "We add.<mine>\n\nRight?" in prompt
     assert "<theirs>" not in prompt
     assert prompt.endswith("<think>\n</think>")
@@ -445,7 +448,9 @@ async def test_a_bare_recording_neither_goes_on_nor_gives_advice() -> None:
     with pytest.raises(PolicyError, match="no model to go on with"):
         await seat.write(turn(Sentence()))
     with pytest.raises(PolicyError, match="cannot be asked"):
-        await seat.advise(turn(Sentence()), "Right?")
+        await seat.advise(turn(Sentence()), Inquiry("Right?"))
+    with pytest.raises(PolicyError, match="cannot score"):
+        await seat.score(turn(Sentence()), "Right")
     assert seat.count("text") is None
 
 
@@ -499,4 +504,5 @@ async def test_a_draw_that_is_cancelled_stops_the_server_and_stays_in_the_store_
     kept = sqlite3.connect(tmp_path / "store.sqlite")
     keys = [len(key) for (key,) in kept.execute("SELECT key FROM generations")]
     assert sorted(keys) == [20, 24]  # the whole draw, and the partial one under a key of its own
-    assert again[0].tokens
+    kept.close()
+    assert again[1].fresh

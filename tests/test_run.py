@@ -13,12 +13,13 @@ from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.limits import Limits
 from collab.endpoints.scripted import TEMPLATE, Failure, ScriptedServer, Words
 from collab.endpoints.tokens import Tokenizer
-from collab.engine import Case, Episode, Team
+from collab.engine import Case, Episode
 from collab.errors import ConfigError, Rejected, Unreachable
 from collab.folder import RunFolder
 from collab.grading.maths import MathsGrader, MathsSettings
+from collab.model import Model
 from collab.policy import Policy
-from collab.reasoner import Model, Recorded
+from collab.reasoner import Recorded
 from collab.run import Result, Setup, each, grade, run
 from collab.sampling import Generation, Request, Sampling
 from collab.scenario import Bank, Plan, Scenario, ranked
@@ -26,6 +27,7 @@ from collab.scenarios.collaboration import Collaboration
 from collab.scenarios.recoverability import Recoverability
 from collab.scenarios.solo import Solo
 from collab.store import Store
+from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Closed, Message, Question, Trajectory, Unit, Wrote
 from policies.distractor import Distractor

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collab.boundary import Boundary, Tokens
-from collab.engine import Episode, Finish
+from collab.decision import Decision, Stop
+from collab.engine import Episode
 from collab.errors import ConfigError
-from collab.policy import Decision, Stop, View
+from collab.policy import View
 from collab.scenario import Bank, Verdict, finish_verdict, mentions, rank, ranked, with_factors
 from collab.settings import Settings
-from collab.trajectory import Message, Question, Trajectory, Unit, Wrote
+from collab.trajectory import Finish, Message, Question, Trajectory, Unit, Wrote
 
 
 class Mild(Settings):

@@ -10,12 +10,17 @@ from pydantic import TypeAdapter
 from collab.errors import PolicyError
 from collab.trajectory import (
     Asked,
+    Brought,
+    Chose,
     Closed,
     Edited,
     Ended,
     Event,
+    Finish,
+    Forked,
     Json,
     Rewound,
+    Scored,
     Seams,
     Span,
     Stopped,
@@ -50,22 +55,39 @@ UNITS = st.builds(
 
 
 INDICES = st.integers(0, 8)
-EVENTS: st.SearchStrategy[Event] = st.one_of(
+KEYS = st.lists(TEXTS, max_size=2).map(tuple)
+CHANCES = st.dictionaries(TEXTS, st.floats(0, 1), max_size=3)
+FINISHES: st.SearchStrategy[Finish] = st.sampled_from(["answered", "stopped", "never closed"])
+PLAIN: st.SearchStrategy[Event] = st.one_of(
     st.builds(Wrote, UNITS, MEMOS),
     st.builds(Wrote, UNITS.map(lambda unit: replace(unit, phase="answer"))),
     st.builds(Ended, SEATS),
-    st.builds(Edited, INDICES, st.none() | TEXTS, TEXTS, MEMOS, COUNTS),
+    st.builds(Edited, INDICES, st.none() | TEXTS, TEXTS, MEMOS, COUNTS, st.none() | SEATS),
     st.builds(Rewound, INDICES, TEXTS, MEMOS),
-    st.builds(Asked, SEATS, TEXTS, TEXTS, st.none() | TEXTS, st.integers(0, 9)),
+    st.builds(Asked, SEATS, TEXTS, TEXTS, KEYS, st.integers(0, 9), CHANCES),
+    st.builds(Scored, SEATS, TEXTS, st.floats(-9, 0), st.integers(0, 9), KEYS),
     st.builds(Closed, SEATS, TEXTS, MEMOS),
     st.builds(Stopped, TEXTS, MEMOS),
 )
+
+
+def fork(memo: Json, *branches: tuple[list[Event], Finish, bool]) -> Event:
+    """A fork whose branches grow from nothing, and so from anywhere."""
+    logs = [
+        Brought(reduce(grow, events, Trajectory()).log, finish, empty)
+        for events, finish, empty in branches
+    ]
+    return Forked(tuple(logs), "apart", memo)
 
 
 def grow(trajectory: Trajectory, event: Event) -> Trajectory:
     """Add an event, its index moved to a unit that is there."""
     count = len(trajectory.units)
     match event:
+        case Chose() if not trajectory.branches:
+            return trajectory
+        case Chose(branch):
+            event = replace(event, branch=branch % len(trajectory.branches))
         case Rewound(to):
             event = replace(event, to=to % (count + 1))
         case Edited() if not count:
@@ -75,6 +97,13 @@ def grow(trajectory: Trajectory, event: Event) -> Trajectory:
     return trajectory.add(event)
 
 
+BRANCHES = st.tuples(st.lists(PLAIN, max_size=4), FINISHES, st.booleans())
+EVENTS: st.SearchStrategy[Event] = st.one_of(
+    PLAIN,
+    st.builds(fork, MEMOS, BRANCHES),
+    st.builds(fork, MEMOS, BRANCHES, BRANCHES),
+    st.builds(Chose, st.integers(0, 1), TEXTS, MEMOS),
+)
 TRAJECTORIES = st.lists(EVENTS, max_size=8).map(lambda events: reduce(grow, events, Trajectory()))
 
 
@@ -85,7 +114,7 @@ def test_an_event_is_appended_and_what_was_there_stays(
     before = Trajectory.replay(trajectory.log)
     after = grow(trajectory, event)
     assert after.log[: len(before.log)] == trajectory.log
-    assert len(after.log) == len(before.log) + 1 or isinstance(event, Edited)
+    assert len(after.log) == len(before.log) + 1 or isinstance(event, Edited | Chose)
     assert trajectory == before
 
 
@@ -131,6 +160,53 @@ def test_an_edited_unit_loses_the_ids_that_no_longer_spell_it() -> None:
     assert edited.tokens == 2
     assert (edited.text, edited.author, edited.kind) == ("six", "main", "inserted")
     assert (edited.ids, edited.tokenizer) == (None, None)
+
+
+def test_an_edited_unit_is_by_who_edited_it_and_keeps_its_history() -> None:
+    first = Unit("main", "five", "generated", ids=(5,), tokenizer="t", tokens=1)
+    log: list[Event] = [
+        Wrote(first),
+        Edited(0, "six", seat="overseer", tokens=2),
+        Edited(0, "7", "again"),
+    ]
+    twice = Trajectory.replay(log)
+    (unit,) = twice.units
+    assert (unit.author, unit.text, unit.why) == ("overseer", "7", "again")
+    assert [(one.author, one.text, one.ids) for one in unit.history] == [
+        ("main", "five", (5,)),
+        ("overseer", "six", None),
+    ]
+    assert Trajectory.replay(log[:2]).tokens == 2
+    assert list(twice.generated) == [first]
+
+
+def test_an_edited_signal_stays_one() -> None:
+    log: list[Event] = [Wrote(Unit("main", "<call>", "signal")), Edited(0, "<call>9")]
+    assert Trajectory.replay(log).units[0].kind == "signal"
+
+
+def test_branches_start_from_the_thinking_so_far_or_from_nothing() -> None:
+    ours, theirs = _unit("main", "We "), _unit("guide", "add.")
+    answer = Unit("guide", "4", "generated", phase="answer")
+    here = Brought((theirs, Ended("guide"), Closed("guide"), Wrote(answer)), "answered")
+    alone = Brought((theirs,), "stopped", empty=True)
+    back = Brought((Rewound(0), theirs), "stopped")
+    log: list[Event] = [ours, Forked((here, alone, back))]
+    forked = Trajectory.replay(log)
+    assert forked.thinking == "We "
+    assert [one.trajectory.thinking for one in forked.branches] == ["We add.", "add.", "add."]
+    assert [one.thinking for one in forked.branches] == ["add.", "add.", "add."]
+    assert [one.answer for one in forked.branches] == ["4", "", ""]
+    assert [unit.author for unit in forked.generated] == [
+        "main",
+        "guide",
+        "guide",
+        "guide",
+        "guide",
+    ]
+    chosen = forked.add(Chose(0))
+    assert (chosen.thinking, chosen.answer, chosen.closed_by) == ("We add.", "4", "guide")
+    assert forked.add(Chose(1)).thinking == "add."
 
 
 def test_a_struck_unit_leaves_the_text_but_not_the_log() -> None:

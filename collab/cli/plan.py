@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from statistics import mean
+from typing import NoReturn
 
 from rich.console import Console
 from rich.rule import Rule
@@ -16,11 +17,14 @@ from rich.text import Text
 from collab.cli.compose import add_config_arguments, composed
 from collab.cli.session import NotStored, opened
 from collab.config import Built
-from collab.engine import Case, Team
-from collab.reasoner import Model, Reply, Turn, Written
+from collab.engine import Case
+from collab.model import Model
+from collab.policy import Inquiry
+from collab.reasoner import Rated, Reply, Turn, Written
 from collab.report.trajectory import safe
 from collab.run import Setup, Unwatched, each, empty_bank, fill
 from collab.scenario import Bank, Plan
+from collab.team import Team
 
 
 @dataclass
@@ -149,14 +153,24 @@ class _Listening:
         Raises:
             _Enough: Always.
         """
-        self.first.prompt = self.inner.reads(turn)
-        raise _Enough
+        return self._note(self.inner.reads(turn))
 
-    async def advise(self, turn: Turn, question: str) -> Reply:
+    async def advise(self, turn: Turn, inquiry: Inquiry) -> Reply:
         """Note the prompt.
 
         Raises:
             _Enough: Always.
         """
-        self.first.prompt = self.inner.reads(turn)
+        return self._note(self.inner.reads(turn, inquiry))
+
+    async def score(self, turn: Turn, text: str) -> Rated:
+        """Note the prompt.
+
+        Raises:
+            _Enough: Always.
+        """
+        return self._note(self.inner.reads(turn) + text)
+
+    def _note(self, prompt: str) -> NoReturn:
+        self.first.prompt = prompt
         raise _Enough

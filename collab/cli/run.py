@@ -113,7 +113,7 @@ async def play(built: Built, console: Console) -> int:
     """Play a built config in its folder, print its table, and return how many cases failed."""
     deciding = decides(built)
     path = place(built, deciding)
-    start = {"command": " ".join(sys.argv)}
+    start = {"command": " ".join(sys.argv), "questions": built.questions.origin(built.config.runs)}
     standing = Standing(_title(built), built.scenario.by)
     with RunFolder.enter(path, deciding, start, built.config.told()) as folder, _log_to(path):
         folder.stands(folder.standing or standing)

@@ -20,16 +20,17 @@ from collab.endpoints.dialects import Dialect
 from collab.endpoints.launch import Launcher, Tell
 from collab.endpoints.placement import Placed
 from collab.endpoints.profile import Profile
-from collab.engine import Team
 from collab.errors import CollabError, ConfigError
 from collab.folder import digest
 from collab.grading import Graders
 from collab.grading.maths import MathsGrader
+from collab.model import Completes, Model, OnCut
 from collab.policy import seats_of
-from collab.reasoner import Completes, Model, OnCut, OnText, Reasoner, Recorded
+from collab.reasoner import OnText, Reasoner, Recorded
 from collab.run import Setup, first_of
 from collab.sampling import Generation, Request
 from collab.store import Store
+from collab.team import Team
 from collab.trajectory import Question
 
 
@@ -46,7 +47,7 @@ def decides(built: Built) -> dict[str, object]:
     }
     asked = [
         [question.id, question.answer, *(message.content for message in question.messages)]
-        for question in built.questions.load(built.config.prompt)
+        for question in built.questions.load(built.config.prompt, built.config.runs)
     ]
     code = {
         name: _source(value)
@@ -90,7 +91,7 @@ async def opened(
     Raises:
         CollabError: One of them is not to be had; nothing was sampled.
     """
-    questions = built.questions.load(built.config.prompt)
+    questions = built.questions.load(built.config.prompt, built.config.runs)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.open(built.config.store.url, run=run))
         maths = await stack.enter_async_context(MathsGrader(built.config.grader.maths))

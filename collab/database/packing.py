@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from collab.errors import StoreError
-from collab.sampling import Generation
+from collab.sampling import Generation, Logprobs
 from collab.trajectory import Json
 
 
@@ -31,9 +31,9 @@ def unpack(body: bytes, key: str) -> Generation:
     """
     try:
         fields: dict[str, Any] = json.loads(zlib.decompress(body))  # Any: what `pack` wrote
-        return Generation(
-            **fields | {name: _frozen(value) for name, value in fields.items()}, key=key
-        )
+        if said := fields.pop("logprobs", None):
+            fields["logprobs"] = Logprobs(**_fields(said))
+        return Generation(**_fields(fields), key=key)
     except (zlib.error, ValueError, TypeError) as error:
         raise StoreError(f"generation {key} is damaged in the store ({error})") from error
 
@@ -53,6 +53,10 @@ def unpack_key(packed: bytes) -> str:
     (draw,) = struct.unpack(">I", packed[16:20])
     partial = f"/{packed[20:].hex()}" if packed[20:] else ""
     return f"{packed[:16].hex()}-{draw}{partial}"
+
+
+def _fields(packed: dict[str, Any]) -> dict[str, Any]:  # Any: what `pack` wrote
+    return {name: _frozen(value) for name, value in packed.items()}
 
 
 def _frozen(value: Json) -> object:

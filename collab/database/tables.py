@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collab.database.packing import pack, pack_key
 from collab.errors import StoreError
-from collab.sampling import Generation
+from collab.sampling import Generation, Logprobs
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.sqlite import Insert  # PostgreSQL's has the same methods
@@ -127,7 +127,7 @@ def _from_1(row: sa.Row[Any]) -> dict[str, Any]:  # Any: one of each column
         prompt_tokens=row.prompt_tokens,
         completion_tokens=row.completion_tokens,
         cached_tokens=row.cached_tokens,
-        top20_entropy=row.top20_entropy,
+        logprobs=None if row.top20_entropy is None else _from_mean(row),
         seconds=row.seconds,
     )
     return {
@@ -137,6 +137,11 @@ def _from_1(row: sa.Row[Any]) -> dict[str, Any]:  # Any: one of each column
         "created": row.created,
         "body": pack(generation),
     }
+
+
+def _from_mean(row: sa.Row[Any]) -> Logprobs:  # Any: one of each column
+    """Spread the mean, which is all that was kept, over the tokens."""
+    return Logprobs(entropies=(row.top20_entropy,) * row.completion_tokens)
 
 
 STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2}

@@ -84,6 +84,8 @@ class Completions:
         }
         if request.logprobs:
             body["logprobs"] = request.logprobs
+        if request.scored:
+            body["prompt_logprobs"] = 1
         if ask.show_special:
             body["skip_special_tokens"] = False
         return body

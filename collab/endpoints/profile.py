@@ -65,6 +65,8 @@ class Profile(BaseModel):
     use."""
     logprobs: bool = True
     """The likeliest tokens can be asked for."""
+    scores: bool = True
+    """A prompt's own log-probabilities can be asked for."""
     can_write_thinking: bool | None = None
     """The endpoint continues a thought; without it, it advises and answers. None: as its dialect
     is documented."""

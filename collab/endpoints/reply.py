@@ -41,9 +41,16 @@ class Usage(BaseModel):
 
 
 class Logprobs(BaseModel):
-    """The likeliest tokens at each position."""
+    """The chances of the tokens drawn, and of the likeliest ones in their places."""
 
+    token_logprobs: list[float | None] | None = None
     top_logprobs: list[dict[str, float] | None] | None = None
+
+
+class Scored(BaseModel):
+    """The chance of one token of a prompt."""
+
+    logprob: float
 
 
 class Choice(BaseModel):
@@ -56,6 +63,7 @@ class Choice(BaseModel):
     token_ids: tuple[int, ...] | None = None
     prompt_token_ids: tuple[int, ...] | None = None
     logprobs: Logprobs | None = None
+    prompt_logprobs: list[dict[str, Scored] | None] | None = None
 
 
 class Completion(BaseModel):
@@ -249,5 +257,8 @@ def _all_ids(choices: Sequence[Choice]) -> tuple[int, ...] | None:
 
 
 def _all_logprobs(choices: Sequence[Choice]) -> Logprobs:
-    parts = [choice.logprobs.top_logprobs or [] for choice in choices if choice.logprobs]
-    return Logprobs(top_logprobs=[position for part in parts for position in part])
+    parts = [choice.logprobs for choice in choices if choice.logprobs]
+    return Logprobs(
+        token_logprobs=[value for part in parts for value in part.token_logprobs or ()],
+        top_logprobs=[place for part in parts for place in part.top_logprobs or ()],
+    )

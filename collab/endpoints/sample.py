@@ -10,13 +10,18 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
+from collab.endpoints.form import ids_of
 from collab.endpoints.limits import Again
-from collab.endpoints.reply import Choice, Completion, Logprobs, Usage
+from collab.endpoints.reply import Choice, Completion, Usage
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import BadReply, PromptChanged, Unreachable
-from collab.sampling import Finish, Generation, OpenTurn, Request
+from collab.sampling import Finish, Generation, Logprobs, OpenTurn, Request
 
 FINISHES: dict[str, Finish] = {"stop": "stop", "length": "length", "content_filter": "abort"}
+LEAST = -9999.0
+"""Stands for the log-probability of what cannot be."""
+SHORT = 8
+"""Tokens up to which a draw keeps the likeliest tokens of each place."""
 BROKEN = ("abort", "cancelled", "error")
 """What a server says where it gave up half-way: that is no sample of the model."""
 
@@ -82,13 +87,14 @@ def _generation(
     tokenizer: Tokenizer | None,
     seconds: float,
 ) -> Generation:
-    ids = choice.token_ids
+    ids, usage = choice.token_ids, reply.usage or Usage()
+    if request.scored:
+        return _score(choice, request, usage, seconds)
     if ids is None and isinstance(request.prompt, tuple):
         raise BadReply(
             "the endpoint returned no token ids, which the dialect 'ids' needs (return_token_ids); "
             "set the model's dialect to 'text'"
         )
-    usage = reply.usage or Usage()
     text = tokenizer.decode(ids) if tokenizer and ids is not None else choice.text
     reason = _stop_reason(choice, text, request.stop)
     if ids is None and isinstance(reason, str) and not text.endswith(reason):
@@ -101,7 +107,7 @@ def _generation(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=_count(ids, text, reply, tokenizer),
         cached_tokens=cached(usage),
-        top20_entropy=_entropy(choice.logprobs, request.logprobs),
+        logprobs=_logprobs(choice, request),
         seconds=seconds,
     )
 
@@ -162,19 +168,57 @@ def _stop_reason(choice: Choice, text: str, stop: Sequence[str]) -> str | int | 
     return next((string for string in stop if string in text), None)
 
 
-def _entropy(logprobs: Logprobs | None, count: int | None) -> float | None:
-    if not count or logprobs is None or logprobs.top_logprobs is None:
+def _logprobs(choice: Choice, request: Request) -> Logprobs | None:
+    """Read what the server reports of its tokens' chances."""
+    said = choice.logprobs
+    if not request.logprobs or said is None or said.top_logprobs is None:
         return None
-    return mean_entropy(logprobs.top_logprobs, count)
+    ranked = [_ranked(top or {}, request.logprobs) for top in said.top_logprobs]
+    return Logprobs(
+        drawn=tuple(_finite(value or 0.0) for value in said.token_logprobs or ()),
+        entropies=tuple(round(_nats([value for _, value in top]), 6) for top in ranked),
+        tops=tuple(ranked) if request.max_tokens <= SHORT else (),
+    )
 
 
-def mean_entropy(positions: Sequence[Mapping[str, float] | None], count: int) -> float | None:
-    """Average the entropy (nats) of the `count` likeliest tokens, made to sum to one, per position.
+def _ranked(top: Mapping[str, float], count: int) -> tuple[tuple[str, float], ...]:
+    """Return the `count` likeliest tokens, the likeliest first.
 
-    A server adds the drawn token where it is none of the likeliest; it is left out again.
+    A server adds the drawn token where it is none of them; it is left out again.
     """
-    entropies = [_nats(sorted(top.values())[-count:]) for top in positions if top]
-    return sum(entropies) / len(entropies) if entropies else None
+    ranked = sorted(top.items(), key=lambda pair: -pair[1])[:count]
+    return tuple((token, _finite(value)) for token, value in ranked)
+
+
+def _score(choice: Choice, request: Request, usage: Usage, seconds: float) -> Generation:
+    """Return the log-probabilities of the prompt's last tokens; what was drawn is left out.
+
+    Raises:
+        BadReply: The server gave none.
+    """
+    pairs = zip(ids_of(request), choice.prompt_logprobs or (), strict=False)
+    said = [row.get(str(token)) if row else None for token, row in pairs][-request.scored :]
+    scored = tuple(_finite(one.logprob) for one in said if one is not None)
+    if len(scored) != request.scored:
+        raise BadReply(
+            f"the endpoint did not score the prompt's last {request.scored} tokens "
+            "(prompt_logprobs); set `scores: false` in its profile"
+        )
+    return Generation(
+        text="",
+        ids=(),
+        finish=finish(choice.finish_reason),
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached_tokens=cached(usage),
+        logprobs=Logprobs(scored=scored),
+        seconds=seconds,
+    )
+
+
+def _finite(value: float) -> float:
+    """Return a log-probability that JSON can hold, as exact as two batches agree on."""
+    return round(max(value, LEAST), 6)
 
 
 def _nats(logprobs: Sequence[float]) -> float:

@@ -298,17 +298,28 @@ async def test_a_stop_string_is_found_in_the_text_of_a_server_that_names_none(
     assert drawn.stop_reason == "\n\n"
 
 
-async def test_entropy_is_the_mean_over_the_likeliest_tokens_asked_for(
+async def test_chances_are_those_of_the_likeliest_tokens_asked_for(
     fake: Fake, url: str, tokenizer: Tokenizer
 ) -> None:
     even = {"token_id:1": math.log(0.4), "token_id:2": math.log(0.4), "token_id:3": -20.0}
     sure = {"token_id:1": 0.0, "token_id:2": -9e9}
     fake.answers["/v1/completions"] = lambda body: reply(
-        body, ["ab"], tokenizer, logprobs={"top_logprobs": [even, sure]}
+        body,
+        ["ab"],
+        tokenizer,
+        logprobs={"top_logprobs": [even, sure], "token_logprobs": [even["token_id:2"], 0.0]},
     )
     async with Endpoint(url, "m", tokenizer) as endpoint:
         (drawn,) = await endpoint.complete(asking(logprobs=2), range(1), seed=0)
-    assert drawn.top20_entropy == pytest.approx(math.log(2) / 2)
+    said = drawn.logprobs
+    assert said is not None
+    assert said.entropies == pytest.approx([math.log(2), 0])
+    assert said.drawn == (math.log(0.4), 0.0)
+    assert [[token for token, _ in top] for top in said.tops] == [
+        ["token_id:1", "token_id:2"],
+        ["token_id:1", "token_id:2"],
+    ]
+    assert said.tops[1][1][1] == -9999
     assert fake.seen[0]["logprobs"] == 2
 
 

@@ -162,7 +162,8 @@ async def test_vendors_are_sent_openais_own_fields_alone() -> None:
 @pytest.mark.parametrize("name", ["reasoning_field", "deepseek_prefix", "chat_cfm_after_gen"])
 async def test_the_likeliest_tokens_come_through_a_chat(name: DialectName) -> None:
     draw, _ = await drawn(name, log("We add."), "thinking", logprobs=3)
-    assert draw.top20_entropy is not None
+    assert draw.logprobs is not None
+    assert draw.logprobs.entropies
 
 
 @pytest.mark.parametrize(

@@ -29,15 +29,17 @@ from collab.endpoints.launch import Launcher
 from collab.endpoints.owner import Server
 from collab.endpoints.spec import VllmSpec
 from collab.endpoints.tokens import Tokenizer
-from collab.engine import Case, Team, play_case
+from collab.engine import Case, play_case
 from collab.errors import ContextFull, Rejected
+from collab.model import Model
 from collab.pocket.model import Cache, Rows
 from collab.pocket.model import Model as Weights
 from collab.pocket.server import find
 from collab.questions import Pocket, Prompt
-from collab.reasoner import Model, Recorded
+from collab.reasoner import Recorded
 from collab.sampling import Request, Sampling
 from collab.store import Store
+from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Question, Recording, Trajectory
 from policies.distractor import Distractor
@@ -348,7 +350,10 @@ async def test_the_likeliest_tokens_give_the_entropy_that_the_pocket_server_give
     request = Request(NAME, laid(question, trajectory), GREEDY, 16, logprobs=20)
     (theirs,) = await bench.vllm.complete(request, range(1), seed=0)
     (ours,) = await bench.pocket.complete(request, range(1), seed=0)
-    assert theirs.top20_entropy == pytest.approx(ours.top20_entropy, abs=1e-3)
+    assert theirs.logprobs is not None
+    assert ours.logprobs is not None
+    assert theirs.logprobs.entropies == pytest.approx(ours.logprobs.entropies, abs=1e-3)
+    assert theirs.logprobs.drawn == pytest.approx(ours.logprobs.drawn, abs=1e-3)
 
 
 async def test_refusals_are_told_apart(bench: Bench, server: Server) -> None:

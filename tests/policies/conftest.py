@@ -22,10 +22,6 @@ class Look(Protocol):
     ) -> View: ...
 
 
-async def _nobody(seat: str, question: str) -> str:
-    raise AssertionError(f"{seat} was asked {question!r}")
-
-
 @pytest.fixture
 def look() -> Look:
     """Return how to make a view: (author, text) a unit; the last one `closed` its thinking."""
@@ -50,7 +46,6 @@ def look() -> Look:
             step=step,
             memo=None,
             rng=random.Random(0),
-            asking=_nobody,
         )
 
     return make

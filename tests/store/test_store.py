@@ -8,7 +8,7 @@ import pytest
 from collab.database.packing import unpack, unpack_key
 from collab.draws import digest_of, key_of
 from collab.errors import StoreError
-from collab.sampling import Generation, Request, Sampling
+from collab.sampling import Generation, Logprobs, Request, Sampling
 from collab.store import Store
 
 Sql = Callable[..., Awaitable[Sequence[Any]]]  # Any: rows of what the columns hold
@@ -54,12 +54,17 @@ async def test_draws_come_back_in_the_order_asked_and_missing_ones_as_ranges(
     assert (store.sampled, store.served) == (5, 1)
 
 
+LOGPROBS = Logprobs(
+    (-0.1, -2.5), (0.3, 1.25), (((" 3", -0.1), ("half \ud83d", -9999.0)), ()), (-1.5,)
+)
+
+
 @pytest.mark.parametrize(
     "generation",
     [
         Generation("", None, "abort"),
         Generation("nul \x00, half \ud83d, whole 😀", (), "length"),
-        Generation("x = 3.\n\n", (0, 2**32 - 1), "stop", 151643, 10, 2, 8, 0.1 + 0.2, 1 / 3),
+        Generation("x = 3.\n\n", (0, 2**32 - 1), "stop", 151643, 10, 2, 8, LOGPROBS, 1 / 3),
         Generation("x = 3.\n\n", (7,), "stop", "\n\n", 10, 1, None, None, 0.5),
     ],
 )

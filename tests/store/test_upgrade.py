@@ -8,7 +8,7 @@ import pytest
 
 from collab.draws import digest_of, key_of
 from collab.errors import StoreError
-from collab.sampling import Generation, Request, Sampling
+from collab.sampling import Generation, Logprobs, Request, Sampling
 from collab.store import Store
 
 Sql = Callable[..., Awaitable[Sequence[tuple[object, ...]]]]
@@ -64,7 +64,7 @@ async def test_a_store_of_schema_1_keeps_its_generations(
             stop_reason="\n\n",
             prompt_tokens=12,
             completion_tokens=3,
-            top20_entropy=0.25,
+            logprobs=Logprobs(entropies=(0.25,) * 3),
             seconds=1.5,
             key=key_of(digest, draw),
         )

@@ -1,0 +1,42 @@
+"""The numbers of an episode's draws."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from collab.draws import digest_of, fresh_draw
+from collab.sampling import Request
+
+
+class Numbers:
+    """Names a draw by its case, and by how often this episode asked this prompt.
+
+    How the text is to be cut makes no other prompt of it: the seed is the same.
+    """
+
+    def __init__(self, case: str, first: int | None = None) -> None:
+        """Begin to count; `first` is the draw to take of a prompt's first request, if given."""
+        self._case, self._first = case, first
+        self._asked: Counter[str] = Counter()
+        self._ahead: Counter[str] = Counter()
+
+    def __call__(self, request: Request) -> int:
+        """Name the draw to take of a request."""
+        digest = digest_of(replace(request, max_tokens=1, stop=(), logprobs=None))
+        nth = self._asked[digest]
+        self._asked[digest] += 1
+        self._ahead[digest] += 1
+        if self._first is not None and nth == 0:
+            return self._first
+        return fresh_draw(self._case, nth)
+
+    def ahead(self) -> Numbers:
+        """Return numbers that go on from here, for what may never be used."""
+        numbers = Numbers(self._case, self._first)
+        numbers._asked = self._asked.copy()
+        return numbers
+
+    def catch_up(self, ahead: Numbers) -> None:
+        """Count what was drawn ahead: it is used."""
+        self._asked += ahead._ahead

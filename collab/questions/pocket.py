@@ -1,0 +1,53 @@
+"""Word problems for the reasoners in the box."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from collab.questions.prompt import Prompt
+from collab.questions.selection import RUNS, Questions
+from collab.trajectory import Json, Question
+
+
+class Pocket(Questions):
+    """Problems of the family that the pocket reasoners know; none was trained on."""
+
+    levels: Annotated[tuple[str, ...], Field(min_length=1)] = ("middle",)
+    """Of easy, middle and hard."""
+    count: int = Field(default=50, ge=1)
+    """Problems a level."""
+    seed: int = 0
+    """Another seed gives other problems."""
+
+    @field_validator("levels")
+    @classmethod
+    def _known(cls, levels: tuple[str, ...]) -> tuple[str, ...]:
+        known = ("easy", "middle", "hard")
+        for level in levels:
+            if level not in known:
+                raise ValueError(f"unknown level {level!r} (levels: {', '.join(known)})")
+        if len(set(levels)) < len(levels):
+            raise ValueError(f"levels {levels!r} name one twice")
+        return levels
+
+    def every(self, prompt: Prompt, runs: Path) -> list[Question]:
+        """Make the problems."""
+        from collab.pocket.family import problems
+
+        return [
+            Question(
+                id=problem.id,
+                messages=prompt.messages(problem.text),
+                answer=str(problem.answer),
+                labels={"set": "pocket", "level": level},
+            )
+            for level in self.levels
+            for problem in problems(level, self.count, self.seed)
+        ]
+
+    def origin(self, runs: Path = RUNS) -> Json:
+        """Name the family's numbers."""
+        return {"family": "pocket", "levels": self.levels, "count": self.count, "seed": self.seed}

@@ -1,0 +1,238 @@
+"""Rows with named fields, made into questions.
+
+What a setting says of a row is the name of a field (`problem`, or `choices.text` for one inside
+another), or a text with fields in braces (`assert f({input}) == {output}`).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from string import Formatter, ascii_uppercase
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from collab.errors import ConfigError
+from collab.questions.prompt import Prompt
+from collab.questions.selection import Questions
+from collab.settings import Settings
+from collab.trajectory import Checks, Domain, Question
+
+Row = Mapping[str, Any]  # any: JSON
+SHOWN = 3
+"""How many bad rows an error names."""
+log = logging.getLogger(__name__)
+
+
+class BadRow(Exception):
+    """A row is no question; the message says why, the caller where."""
+
+
+class CheckFields(Settings):
+    """Where the tests of code stand in a row (see `Checks`)."""
+
+    suites: dict[str, str] = Field(min_length=1)
+    """Test code by name, each a field or a text with fields in braces."""
+    reads: Literal["program", "value", "call"] = "program"
+    before: str | None = None
+    entry: str | None = None
+    packages: tuple[str, ...] = ()
+
+    def read(self, row: Row) -> Checks:
+        """Return the tests of one row."""
+        return Checks(
+            suites={name: text_of(row, field) or "" for name, field in self.suites.items()},
+            reads=self.reads,
+            before=(text_of(row, self.before) or "") if self.before else "",
+            entry=text_of(row, self.entry) if self.entry else None,
+            packages=self.packages,
+        )
+
+
+class Table(Questions):
+    """The base of sets whose questions stand in rows."""
+
+    name: str | None = None
+    """What tables call the set; None: the name of its file."""
+    question: str = "question"
+    """The text."""
+    answer: str = "answer"
+    """The known answer; null in a row where nobody knows it."""
+    answer_pattern: str | None = None
+    """A regular expression: the answer is what its group matches, the last time it matches."""
+    grader: Domain = "maths"
+    """How answers are judged: maths, code or choice."""
+    options: str | tuple[str, ...] | None = None
+    """Of a choice: the field with the list of options, or a field for each. The answer is then a
+    letter, an option's text, or its number from 0."""
+    checks: CheckFields | None = None
+    """Of code: where the tests stand."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """What tables and filters may go by: a label's name and its field."""
+    source: str | None = None
+    """Who published the questions."""
+    licence: str | None = None
+
+    @field_validator("answer_pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            groups = re.compile(pattern).groups if pattern is not None else 1
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        if groups != 1:
+            raise ValueError(f"{pattern!r} has {groups} groups; it needs one around the answer")
+        return pattern
+
+    @abstractmethod
+    def rows(self, runs: Path) -> Iterator[tuple[str, Row | BadRow]]:
+        """Yield each row with the place where it stands."""
+
+    def questions_of(
+        self, rows: Iterable[tuple[str, Row | BadRow]], name: str, prompt: Prompt
+    ) -> Iterator[tuple[str, Question]]:
+        """Make questions of rows, each with its place.
+
+        Raises:
+            ConfigError: Some rows are no questions; the message names the first of them.
+        """
+        bad: list[str] = []
+        for place, row in rows:
+            try:
+                if isinstance(row, BadRow):
+                    raise row
+                yield place, self._question(row, name, prompt)
+            except BadRow as error:
+                bad.append(f"{place} {error}")
+        if bad:
+            more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+            raise ConfigError("; ".join(bad[:SHOWN]) + more)
+
+    def _question(self, row: Row, name: str, prompt: Prompt) -> Question:
+        text = text_of(row, self.question)
+        if not text or not text.strip():
+            raise BadRow(f"has nothing in {self.question!r}; set questions.question")
+        answer = self._answer(row)
+        options = self._options(row)
+        checks = self.checks.read(row) if self.checks is not None else None
+        if options:
+            text = f"{text}\n\n{_listed(options)}"
+            answer = None if answer is None else _letter(answer, options)
+        own = {label: text_of(row, field) for label, field in self.labels.items()}
+        return Question(
+            id=_id(text, *(checks.suites.values() if checks else ())),
+            messages=prompt.messages(text),
+            answer=answer,
+            grader=self.grader,
+            options=options,
+            checks=checks,
+            labels={"set": name, "level": name} | {k: v for k, v in own.items() if v is not None},
+        )
+
+    def _answer(self, row: Row) -> str | None:
+        answer = text_of(row, self.answer)
+        if answer is None or self.answer_pattern is None:
+            return answer
+        found = re.findall(self.answer_pattern, answer)
+        if not found:
+            raise BadRow(f"has an answer that questions.answer_pattern does not match: {answer!r}")
+        return str(found[-1]).strip()
+
+    def _options(self, row: Row) -> tuple[str, ...]:
+        if self.grader != "choice":
+            return ()
+        if isinstance(self.options, tuple):
+            options = tuple(text_of(row, field) or "" for field in self.options)
+        else:
+            found = _value(row, self.options or "options")
+            options = tuple(map(str, found)) if isinstance(found, list | tuple) else ()
+        if not 2 <= len(options) <= len(ascii_uppercase):
+            raise BadRow(f"has {len(options)} options; set questions.options to a list of 2 to 26")
+        return options
+
+
+def unique(named: Iterable[tuple[str, Question]], *, strict: bool) -> list[Question]:
+    """Return the questions, each once.
+
+    Args:
+        named: The questions with their places.
+        strict: Whether a question that comes again is an error, rather than left out and logged.
+
+    Raises:
+        ConfigError: A question comes again; the message names both places.
+    """
+    places: dict[str, str] = {}
+    kept: dict[str, Question] = {}
+    for place, question in named:
+        if question.id not in kept:
+            places[question.id], kept[question.id] = place, question
+        elif strict or question.answer != kept[question.id].answer:
+            raise ConfigError(f"{place} asks what {places[question.id]} asks; remove one of them")
+        else:
+            log.warning("%s asks what %s asks: it is left out", place, places[question.id])
+    return list(kept.values())
+
+
+def text_of(row: Row, field: str) -> str | None:
+    """Return what a row says for a field, or for a text with fields in braces.
+
+    Raises:
+        BadRow: There is no such field, or it holds no text.
+    """
+    if "{" not in field:
+        return _text(_value(row, field), field)
+    parts: list[str] = []
+    for literal, name, _, _ in Formatter().parse(field):
+        parts += [literal, (_text(_value(row, name), name) or "") if name is not None else ""]
+    return "".join(parts)
+
+
+def _value(row: Row, field: str) -> Any:  # any: JSON
+    if field in row:
+        return row[field]
+    head, dot, rest = field.partition(".")
+    if dot and isinstance(row.get(head), Mapping):
+        return _value(row[head], rest)
+    raise BadRow(
+        f"has no field {field!r} (it has: {', '.join(sorted(map(str, row)))}); "
+        "set questions.question, questions.answer … to the fields' names"
+    )
+
+
+def _text(value: Any, field: str) -> str | None:  # any: JSON
+    match value:
+        case None | str():
+            return value
+        case float() if value.is_integer():
+            return str(int(value))
+        case bool() | int() | float():
+            return str(value)
+        case list() | tuple():
+            return ", ".join(_text(one, field) or "" for one in value)
+        case _:
+            raise BadRow(f"has no text in {field!r}, but {type(value).__name__}")
+
+
+def _listed(options: tuple[str, ...]) -> str:
+    return "\n".join(f"{letter}) {text}" for letter, text in zip(ascii_uppercase, options))  # noqa: B905 - fewer options than letters
+
+
+def _letter(answer: str, options: tuple[str, ...]) -> str:
+    letters = ascii_uppercase[: len(options)]
+    if answer.strip().upper() in set(letters):
+        return answer.strip().upper()
+    if answer in options:
+        return letters[options.index(answer)]
+    if answer.strip().isdecimal() and int(answer) < len(options):
+        return letters[int(answer)]
+    raise BadRow(f"has the answer {answer!r}, which is none of its options A to {letters[-1]}")
+
+
+def _id(*content: str) -> str:
+    text = "\0".join(content).encode("utf-8", "surrogatepass")
+    return blake2b(text, digest_size=6).hexdigest()
