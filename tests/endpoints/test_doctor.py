@@ -1,6 +1,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -139,8 +140,10 @@ TRAPS: list[tuple[DialectName, Trait, str, str]] = [
     ("ids", "stop_ignored", "stop", "not stopped"),
     ("ids", "stop_trimmed", "stop", "whole in the ids"),
     ("ids", "logprobs_refused", "logprobs", "refused"),
+    ("ids", "ids_refused", "fields", "must be a string"),
     ("text", "double_bos", "start", "changed the prompt"),
     ("chat_cfm", "double_bos", "start", "changed the prompt"),
+    ("chat_cfm", "bos", "start", "changed the prompt"),
     ("chat_cfm", "empty_think", "tags", "changed the prompt"),
     ("chat_cfm", "double_think", "tags", "changed the prompt"),
     ("chat_cfm", "thinking_dropped", "growth", "dropped"),
@@ -176,6 +179,15 @@ NAMELESS_TRAPS: list[tuple[DialectName, Trait, str, str]] = [
 ]
 
 
+MISSING: set[Trait] = {"no_chat", "no_completions", "no_tokenize"}
+"""Routes that are not there: an error, and no finding."""
+
+
+def test_every_trap_of_the_scripted_server_is_tried() -> None:
+    tried = {trait for _, trait, _, _ in (*TRAPS, *NAMELESS_TRAPS)}
+    assert tried | MISSING == set(get_args(Trait))
+
+
 @pytest.mark.parametrize(("name", "trait", "probe", "says"), TRAPS)
 async def test_a_trap_is_named(
     doctor: Practice, name: DialectName, trait: Trait, probe: str, says: str
@@ -200,6 +212,15 @@ async def test_whoever_alters_a_prompt_may_not_write(doctor: Practice, trait: Tr
     found = await doctor.examine("chat_cfm", [trait])
     assert found.profile.broken
     assert found.profile.seats == ("answerer", "adviser")
+
+
+async def test_texts_that_are_all_alike_show_nothing_of_seeds(doctor: Practice) -> None:
+    found = await doctor.examine("ids", script="So it is.</think>7")
+    verdicts = {each.probe: each.verdict for each in found.profile.findings}
+    assert verdicts["seed"] == "untried"
+    hidden = await doctor.examine("none", script="So it goes on and", known=False)
+    verdicts = {each.probe: each.verdict for each in hidden.profile.findings}
+    assert (verdicts["temperature"], verdicts["seed"]) == ("untried", "untried")
 
 
 async def test_a_weak_model_passes_where_the_server_says_what_it_read(doctor: Practice) -> None:
@@ -239,8 +260,10 @@ async def test_a_profile_is_read_as_it_was_written(doctor: Practice, tmp_path: P
 
 
 async def test_no_server_and_no_route_are_errors_and_no_findings(doctor: Practice) -> None:
-    with pytest.raises(Denied, match="404"):
-        await doctor.examine("text", ["no_completions"])
+    lacking: list[tuple[DialectName, Trait]] = [("text", "no_completions"), ("chat_cfm", "no_chat")]
+    for name, trait in lacking:
+        with pytest.raises(Denied, match="404"):
+            await doctor.examine(name, [trait])
     async with Endpoint("http://127.0.0.1:9", "m", limits=Limits(retries=0)) as end:
         end.profile = Profile(dialect="none")
         with pytest.raises(Unreachable):

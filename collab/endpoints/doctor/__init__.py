@@ -7,7 +7,7 @@ tried. `examine` never raises for what it finds, only where no reply is to be ha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from collab.endpoints.chat import ChatDialect
 from collab.endpoints.client import Endpoint
@@ -15,10 +15,14 @@ from collab.endpoints.dialects import Dialect
 from collab.endpoints.doctor import drawing, reading, taking
 from collab.endpoints.doctor.probe import Probe, Seen
 from collab.endpoints.profile import Finding, Profile, Verdict
+from collab.endpoints.reply import Completion
 from collab.endpoints.tokens import Tokenizer
 from collab.endpoints.vendors import NoPrefix
-from collab.errors import BadReply, Denied, EndpointError, Rejected
+from collab.errors import BadReply, ConfigError, Denied, EndpointError, Rejected
+from collab.sampling import Request
 
+CELL = 160
+"""How much of an error a finding holds (characters)."""
 Look = Callable[[Probe], Awaitable[Seen]]
 Tell = Callable[[Finding], None]
 TAKING: tuple[tuple[str, str, Look], ...] = (
@@ -63,6 +67,7 @@ class Doctor:
     dialect: Callable[[Profile], Dialect]
     tags: tuple[str, str]
     tell: Tell = lambda finding: None
+    _drawn: dict[tuple[Request, int, int], Completion] = field(default_factory=dict, init=False)
 
     async def examine(self) -> Profile:
         """Try it all and return the profile.
@@ -78,21 +83,33 @@ class Doctor:
         for name, tried, look in TAKING:
             await self._look(name, tried, look, "broken")
         await self._look("reply", "where a begun thought goes on", self._reply, "broken")
+        if not await self._readable():
+            return self._done()
         await self._look("ids", "token ids in the reply", taking.ids, "broken")
         if self._probe.dialect.continues:
             for name, tried, look in READING:
                 await self._look(name, tried, look, "broken")
         for name, tried, look in DRAWING:
             await self._look(name, tried, look, "limited")
-        writes = self._probe.dialect.continues
-        found = {"checked": "real", "can_write_thinking": writes}
+        return self._done()
+
+    async def _readable(self) -> bool:
+        """Say whether a begun thought gets any reply that the dialect can read."""
+        try:
+            await self._probe.draw(self._probe.request(reading.BEGIN, tokens=1))
+        except (BadReply, ConfigError, Rejected) as error:
+            return isinstance(error, ConfigError)  # it continues nothing, and need not
+        return True
+
+    def _done(self) -> Profile:
+        found = {"checked": "real", "can_write_thinking": self._probe.dialect.continues}
         self._learn(self.endpoint.profile.model_copy(update=found))
         return self.endpoint.profile
 
     def _learn(self, profile: Profile) -> None:
         dialect = self.dialect(profile)
         self.endpoint.profile, self.endpoint.form = profile, dialect.form
-        self._probe = Probe(self.endpoint, dialect, self.tokenizer, self.tags)
+        self._probe = Probe(self.endpoint, dialect, self.tokenizer, self.tags, self._drawn)
 
     async def _look(self, name: str, tried: str, look: Look, at_worst: Verdict | None) -> None:
         """Try one thing; an error is a finding, unless there would be none but errors."""
@@ -101,13 +118,18 @@ class Doctor:
         except EndpointError as error:
             if at_worst is None or isinstance(error, Denied):
                 raise
-            seen = Seen(at_worst, str(error))
+            seen = Seen(at_worst, self._short(error))
         finding = Finding(probe=name, verdict=seen.verdict, tried=tried, came=seen.came)
         profile = self.endpoint.profile
         self._learn(
             profile.model_copy(update={**seen.learned, "findings": (*profile.findings, finding)})
         )
         self.tell(finding)
+
+    def _short(self, error: EndpointError) -> str:
+        """Cut an error down to what a table's cell holds."""
+        said = str(error).removeprefix(self.endpoint.url)
+        return said if len(said) <= CELL else said[:CELL] + "…"
 
     async def _reply(self, probe: Probe) -> Seen:
         """Find out where a continued thought comes back, and whether it repeats what was sent."""
@@ -124,7 +146,7 @@ class Doctor:
             try:
                 seen = await reading.carry_over(self._probe)
             except (BadReply, Rejected) as error:
-                seen = Seen("broken", str(error))
+                seen = Seen("broken", self._short(error))
             if seen.verdict != "broken":
                 return _read(documented, learned, seen)
             first = first or seen.came

@@ -16,6 +16,7 @@ from collab.trajectory import Message
 SEED = 7
 LONGEST = 400
 """Tokens for a thought that the model begins and ends itself."""
+NOTHING = "no text came back to compare"
 HIDDEN = 0.6
 """Less than this share of the thinking billed is no longer all of it."""
 
@@ -31,7 +32,7 @@ def _begun(
 
 async def stop(probe: Probe) -> Seen:
     """Stop at a string that is known to come."""
-    whole = await probe.text(_begun(probe))
+    (whole,) = await probe.texts(_begun(probe))
     at = _stretch(whole, probe.tags[1])
     if at is None:
         return Seen("untried", f"too little text to stop in: {quoted(whole)}")
@@ -61,7 +62,9 @@ def _stretch(text: str, close: str) -> int | None:
 async def temperature(probe: Probe) -> Seen:
     """Draw greedily with several seeds: the texts must be one."""
     request = _begun(probe)
-    texts = {await probe.text(request, seed=seed) for seed in range(3)}
+    texts = {text for seed in range(3) for text in await probe.texts(request, seed=seed)}
+    if not any(texts):
+        return Seen("untried", NOTHING)
     if len(texts) == 1:
         return Seen("ok", "three greedy draws are one text")
     came = f"{len(texts)} texts of three greedy draws: the server samples as it likes"
@@ -72,9 +75,9 @@ async def choices(probe: Probe) -> Seen:
     """Ask for two draws in one request."""
     one = {"takes_n": False}
     try:
-        reply = await probe.draw(_begun(probe, FREE), n=2)
+        reply = await probe.once(_begun(probe, FREE), n=2, seed=SEED)
     except Rejected as refusal:
-        return Seen("limited", f"refused, so one draw a request: {refusal}", one)
+        return Seen("limited", f"refused, so one draw a request ({str(refusal)[:80]})", one)
     if len(reply.choices) != 2:
         return Seen("limited", f"{len(reply.choices)} came, so one draw a request", one)
     return Seen("ok", "two came")
@@ -87,20 +90,20 @@ async def seeds(probe: Probe) -> Seen:
     async def alone(seed: int) -> str:
         return await probe.text(request, seed=seed)
 
-    first, again, second = await alone(SEED), await alone(SEED), await alone(SEED + 1)
-    if first != again:
+    (first,), (second,) = [await probe.texts(request, seed=SEED + i) for i in range(2)]
+    if first != await alone(SEED):
         return Seen(
             "limited", "one seed, two texts: a rerun has other draws", {"takes_seed": False}
         )
-    if probe.endpoint.profile.takes_n:
-        reply = await probe.draw(request, n=2, seed=SEED)
-        texts = [probe.written(c) for c in sorted(reply.choices, key=lambda choice: choice.index)]
-        if texts != [first, second]:
-            came = "choice i of a seed is not the draw of seed + i: one draw a request"
-            return Seen("limited", came, {"takes_n": False})
+    joint = probe.endpoint.profile.takes_n
+    if joint and await probe.texts(request, n=2, seed=SEED) != [first, second]:
+        came = "choice i of a seed is not the draw of seed + i: one draw a request"
+        return Seen("limited", came, {"takes_n": False})
     crowd = await asyncio.gather(*(alone(SEED + i) for i in range(8)))
     if crowd[:2] != [first, second]:
         return Seen("limited", "a draw depends on what it is batched with")
+    if len(set(crowd)) == 1:
+        return Seen("untried", f"draws of {len(crowd)} seeds are one text: {quoted(first)}")
     return Seen("ok", "one seed, one text: again, as a choice and in a crowd")
 
 
@@ -110,7 +113,7 @@ async def likeliest(probe: Probe) -> Seen:
     try:
         reply = await probe.draw(_begun(probe, top=5))
     except Rejected as refusal:
-        return Seen("limited", f"refused: {refusal}", none)
+        return Seen("limited", f"refused ({str(refusal)[:80]})", none)
     found = reply.choices[0].logprobs
     if found is None or not found.top_logprobs:
         return Seen("limited", "none came", none)
@@ -120,13 +123,13 @@ async def likeliest(probe: Probe) -> Seen:
 async def usage(probe: Probe) -> Seen:
     """Compare the count of two choices with that of each alone."""
     request = _begun(probe, FREE)
-    singles = [await probe.draw(request, seed=SEED + i) for i in range(2)]
+    singles = [await probe.once(request, seed=SEED + i) for i in range(2)]
     counts = [reply.usage.completion_tokens for reply in singles if reply.usage]
     if len(counts) < 2:
         return Seen("limited", "replies count no tokens: costs are counted here, where they can be")
     if not probe.endpoint.profile.takes_n:
         return Seen("ok", f"{counts[0]} tokens counted")
-    both = await probe.draw(request, n=2, seed=SEED)
+    both = await probe.once(request, n=2, seed=SEED)
     counted, wanted = both.usage.completion_tokens if both.usage else 0, sum(counts)
     if counted < 0.75 * wanted:
         return Seen(

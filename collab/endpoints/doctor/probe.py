@@ -14,7 +14,8 @@ from collab.endpoints.tokens import Tokenizer
 from collab.sampling import OpenTurn, Request, Sampling
 from collab.trajectory import Message, Phase, Trajectory, Unit, Wrote
 
-QUESTION = (Message("user", "What is 1 + 1?"),)
+QUESTION = (Message("user", "Mia has 3 pens. She buys 4. How many pens does she have now?"),)
+"""Easy, so that the answer comes soon, whatever the model."""
 GREEDY = Sampling(temperature=0, top_p=1)
 FREE = Sampling(temperature=1, top_p=1)
 SOME = 24
@@ -41,6 +42,8 @@ class Probe:
     tokenizer: Tokenizer | None
     tags: tuple[str, str]
     """What opens and closes a think block."""
+    drawn: dict[tuple[Request, int, int], Completion] = field(default_factory=dict)
+    """What several probes look at, by request, number and seed."""
 
     def request(
         self,
@@ -64,9 +67,21 @@ class Probe:
         """Draw, as it comes."""
         return await self.endpoint.raw(request, n=n, seed=seed)
 
+    async def once(self, request: Request, *, n: int = 1, seed: int = 0) -> Completion:
+        """Draw, or return what another probe has drawn so."""
+        key = (request, n, seed)
+        if key not in self.drawn:
+            self.drawn[key] = await self.draw(request, n=n, seed=seed)
+        return self.drawn[key]
+
     async def text(self, request: Request, *, seed: int = 0) -> str:
         """Draw one text."""
         return self.written((await self.draw(request, seed=seed)).choices[0])
+
+    async def texts(self, request: Request, *, n: int = 1, seed: int = 0) -> list[str]:
+        """Return the texts of some choices, in order, drawn now or by another probe."""
+        reply = await self.once(request, n=n, seed=seed)
+        return [self.written(choice) for choice in sorted(reply.choices, key=lambda c: c.index)]
 
     def written(self, choice: Choice) -> str:
         """Return a choice's text: the decoding of its ids, where they are told."""

@@ -14,7 +14,7 @@ SHORT, LONG = 10, 200
 """How often the two thoughts of the growth probe say it."""
 SECRET = "PLATYPUS"
 CARRY = f"The secret word is {SECRET}. I repeat: the secret word is"
-THOUGHT = "One and one is two."
+THOUGHT = "3 plus 4 is 7."
 BEGIN = "Let me count:"
 ENOUGH = 8
 """Characters that are no chance when they come again."""

@@ -75,16 +75,16 @@ def attentive(prompt: str) -> Sequence[str]:
     if found := re.search(r"secret word is (\w+)\.[^.]*secret word is$", prompt):
         return (f" {found[1]}. I have said it again, and that is all there is to say.",)
     answers = (
-        "The answer is 2, since one and one is two.",
-        "It is 2, as anybody can count.",
-        "2, of course: one more than one.",
+        "The answer is 7, since three and four is seven.",
+        "It is 7, as anybody can count.",
+        "7, of course: four more than three.",
     )
     if prompt.rpartition("<think>")[2].count("</think>"):
         return answers
     thoughts = (
-        "One and one more. That makes two, as far as I can see. So the answer must be 2.",
-        "Let me count: one, two. Nothing else is asked. So 2 it is.",
-        "Adding one to one gives two. I am sure. The answer is 2.",
+        "Three and four more. That makes seven, as far as I can see. So the answer must be 7.",
+        "Let me count: three, then four more. Nothing else is asked. So 7 it is.",
+        "Adding four to three gives seven. I am sure. The answer is 7.",
     )
     return tuple(f"{thought}</think>\n\n{answers[0]}" for thought in thoughts)
 
