@@ -31,6 +31,7 @@ from collab.endpoints.placement import InThink, Placement
 from collab.endpoints.profile import DialectName
 from collab.endpoints.spec import Spec
 from collab.errors import ConfigError
+from collab.grading.code import CodeSettings
 from collab.grading.maths import MathsSettings
 from collab.ledger import Prices
 from collab.policy import Policy, seats_of
@@ -104,10 +105,12 @@ class GraderConfig(Settings):
     """How answers are judged."""
 
     maths: MathsSettings = MathsSettings()
+    code: CodeSettings = CodeSettings()
 
     def decides(self) -> dict[str, Any]:  # any: JSON
         """Return what decides the verdicts: not how many are judged at once."""
-        return self.model_dump(mode="json", exclude={"maths": {"workers"}})
+        many = {"maths": {"workers"}, "code": {"workers"}}
+        return self.model_dump(mode="json", exclude=many)
 
 
 class StoreConfig(Settings):

@@ -6,12 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from inspect import getsourcefile
 from pathlib import Path
 
 from collab.cli.connect import Kit, connect, must_be_trusted
+from collab.cli.graders import graders
 from collab.cli.weights import checkpoint, hashes, identity
 from collab.config import Built, ModelConfig
 from collab.endpoints.check import check
@@ -23,7 +24,6 @@ from collab.endpoints.profile import Profile
 from collab.errors import CollabError, ConfigError
 from collab.folder import digest
 from collab.grading import Graders
-from collab.grading.maths import MathsGrader
 from collab.model import Completes, Model, OnCut
 from collab.policy import seats_of
 from collab.reasoner import OnText, Reasoner, Recorded
@@ -45,10 +45,7 @@ def decides(built: Built) -> dict[str, object]:
         for seat, model in built.config.team.items()
         if isinstance(model, ModelConfig)
     }
-    asked = [
-        [question.id, question.answer, *(message.content for message in question.messages)]
-        for question in built.questions.load(built.config.prompt, built.config.runs)
-    ]
+    questions = built.questions.load(built.config.prompt, built.config.runs)
     code = {
         name: _source(value)
         for name, value in (("policy", built.policy), ("scenario", built.scenario))
@@ -56,9 +53,16 @@ def decides(built: Built) -> dict[str, object]:
     return {
         **built.config.decides(),
         "models": models,
-        "asked": digest({"questions": asked}),
+        "asked": digest({"questions": list(map(_told, questions))}),
         "code": {name: found for name, found in code.items() if found},
     }
+
+
+def _told(question: Question) -> list[object]:
+    """Return what a question asks, and what its answer is compared with."""
+    checks = [asdict(question.checks)] if question.checks else []
+    messages = (message.content for message in question.messages)
+    return [question.id, question.answer, *messages, *checks]
 
 
 def _source(value: object) -> str | None:
@@ -94,12 +98,12 @@ async def opened(
     questions = built.questions.load(built.config.prompt, built.config.runs)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.open(built.config.store.url, run=run))
-        maths = await stack.enter_async_context(MathsGrader(built.config.grader.maths))
+        grader = await stack.enter_async_context(graders(built.config.grader, questions))
         logs = run / "servers" if run else None
         launcher = await stack.enter_async_context(Launcher(logs, tell=tell))
         await stack.enter_async_context(_watched(launcher))
         team = await _Seating(built, store, stack, launcher if sends else None).team()
-        yield _setup(built, questions, team, Graders({"maths": maths})), store
+        yield _setup(built, questions, team, grader), store
 
 
 @asynccontextmanager

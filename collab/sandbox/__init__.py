@@ -21,10 +21,10 @@ SHARE = 2**26
 class Limits(Settings):
     """What one program may use."""
 
-    seconds: int = Field(default=10, ge=1)
+    seconds: int = Field(default=15, ge=1)
     """CPU time of each of its processes."""
-    wall: float = Field(default=60.0, gt=0)
-    """Wall-clock seconds until it is stopped."""
+    wall: float = Field(default=120.0, gt=0)
+    """Wall-clock seconds from its start until it is stopped."""
     processes: int = Field(default=4, ge=1)
     """How many processes and threads it may have at once."""
     memory: int = Field(default=2**31, ge=SHARE)

@@ -17,6 +17,8 @@ from collab.errors import SandboxError
 from collab.sandbox import Limits, Outcome
 from collab.sandbox.inside import READY
 
+STARTUP = 60.0
+"""How long a sandbox may take to start its program (seconds)."""
 ENVIRONMENT = {
     "HOME": "/tmp",
     "LANG": "C.UTF-8",
@@ -71,13 +73,13 @@ class _Child:
         self._limits = limits
         self._process: Process | None = None
         self._stopped: Literal["time", "output"] | None = None
-        self._began = time.monotonic()
+        self._began: float | None = None
+        self._timer = self._alarm(STARTUP)
 
     async def live(
         self, command: Sequence[str], payload: bytes, cwd: str | None, pass_fds: Sequence[int]
     ) -> Outcome:
         """Start, feed and hear the process until it has ended and all its output is read."""
-        timer = asyncio.get_running_loop().call_later(self._limits.wall, self.stop, "time")
         try:
             self._process = process = await asyncio.create_subprocess_exec(
                 *command,
@@ -95,39 +97,45 @@ class _Child:
             assert process.stdout is not None
             assert process.stderr is not None
             stdout, stderr, _, code = await asyncio.gather(
-                self._read(process.stdout, self._limits.output + len(READY)),
-                self._read(process.stderr, self._limits.output),
+                self._read_output(process.stdout),
+                self._read(process.stderr),
                 _write(process.stdin, payload),
                 process.wait(),
             )
         except OSError as error:
             raise SandboxError(f"cannot run {command[0]!r}: {error.strerror}") from error
         finally:
-            timer.cancel()
+            self._timer.cancel()
         return self._told(stdout, stderr, code if code >= 0 else 128 - code)
 
-    def _told(self, stdout: bytes, stderr: bytes, code: int) -> Outcome:
-        if not stdout.startswith(READY):
-            said = stderr.decode(errors="replace").strip() or "(it said nothing)"
-            late = f" within {self._limits.wall:g} s" if self._stopped else ""
+    def _told(self, stdout: str, stderr: str, code: int) -> Outcome:
+        if self._began is None:
+            late = f" within {STARTUP:g} s" if self._stopped else ""
+            said = stderr.strip() or "(it said nothing)"
             raise SandboxError(f"the sandbox did not start a program{late}: {said}")
         stopped = "time" if code == 128 + signal.SIGXCPU else self._stopped
-        return Outcome(
-            code=None if stopped else code,
-            stdout=stdout.removeprefix(READY).decode(errors="replace"),
-            stderr=stderr.decode(errors="replace"),
-            stopped=stopped,
-            seconds=time.monotonic() - self._began,
-        )
+        seconds = time.monotonic() - self._began
+        return Outcome(None if stopped else code, stdout, stderr, stopped, seconds)
 
-    async def _read(self, stream: StreamReader, limit: int) -> bytes:
+    async def _read_output(self, stream: StreamReader) -> str:
+        """Return what comes after the first byte, which says that the program starts."""
+        if await stream.read(len(READY)) == READY:
+            self._began = time.monotonic()
+            self._timer.cancel()
+            self._timer = self._alarm(self._limits.wall)
+        return await self._read(stream)
+
+    async def _read(self, stream: StreamReader) -> str:
         """Return what comes, up to the limit; more than that ends the program."""
-        kept = bytearray()
+        limit, kept = self._limits.output, bytearray()
         while piece := await stream.read(2**16):
             kept += piece[: limit + 1 - len(kept)]
             if len(kept) > limit:
                 self.stop("output")
-        return bytes(kept[:limit])
+        return kept[:limit].decode(errors="replace")
+
+    def _alarm(self, seconds: float) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(seconds, self.stop, "time")
 
     def stop(self, why: Literal["time", "output"]) -> None:
         """End the process now, or as soon as it has started."""

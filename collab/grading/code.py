@@ -1,0 +1,173 @@
+"""Answers that are code, judged by running them: program and tests in one sandbox, two processes.
+
+See `checker.py` for what happens in there. A program that takes too much time or memory, ends early
+or harms its own process is wrong; where the sandbox itself cannot start, nothing is judged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from importlib.resources import files
+from textwrap import dedent, indent
+from typing import Any, Literal, Self
+
+from pydantic import Field
+
+from collab.errors import GradingError
+from collab.grading import Judgement
+from collab.grading.extract import defines, find
+from collab.sandbox import Limits, Outcome, Sandbox
+from collab.sandbox.bubblewrap import Bubblewrap
+from collab.sandbox.unsafe import UnsafeSubprocess
+from collab.settings import Settings
+from collab.trajectory import Checks, Question
+
+Faults = Mapping[str, str | None]
+"""What was wrong with each suite of tests; None where it passed."""
+CHECKER = files("collab.grading").joinpath("checker.py").read_text("utf-8")
+SANDBOXES: Mapping[str, Callable[[int], Sandbox]] = {
+    "bubblewrap": Bubblewrap,
+    "unsafe_subprocess": UnsafeSubprocess,
+}
+EXPRESSION = '''
+import ast
+
+def answer():
+    """Evaluate the side of an assertion that was asked for, or the expression that was given."""
+    node = ast.parse(TEXT).body[-1]
+    node = node.test if isinstance(node, ast.Assert) else node.value
+    sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else [node]
+    chosen = ([side for side in sides if is_call(side) == CALL] or sides)[-1]
+    value = eval(compile(ast.Expression(chosen), "answer", "eval"))
+    if not CALL or is_call(chosen):
+        return value
+    return (value if isinstance(value, tuple) else (value,)), {}
+
+def is_call(node):
+    return isinstance(node, ast.Call) and getattr(node.func, "id", None) == ENTRY
+'''
+"""The program that reads an answer which is none: `answer()` is its value, or the arguments of the
+call that it gives, as `(positional, named)`."""
+
+
+DEFINED = re.compile(r"^(?:async +)?(?:def|class) +(\w+)", re.MULTILINE)
+"""What a reference solution defines."""
+ARGUMENTS = "def {entry}(*positional, **named):\n    return positional, named\n"
+
+
+class CodeSettings(Settings):
+    """How answers that are code are judged."""
+
+    sandbox: Literal["bubblewrap", "unsafe_subprocess"] = "bubblewrap"
+    """Where programs run; in a plain subprocess they have all your rights."""
+    workers: int = Field(default=4, ge=1)
+    """Programs at once."""
+    limits: Limits = Limits()
+    """What a program may use, its tests the same."""
+
+
+class CodeGrader:
+    """Judges programs side by side; use it as an async context manager."""
+
+    def __init__(self, settings: CodeSettings = CodeSettings()) -> None:  # noqa: B008 - frozen
+        self._limits = settings.limits
+        self._sandbox: Sandbox = SANDBOXES[settings.sandbox](settings.workers)
+        self._faults: dict[bytes, asyncio.Task[Faults]] = {}
+
+    async def __aenter__(self) -> Self:
+        await self._sandbox.prove()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._faults.values():
+            task.cancel()
+        await asyncio.gather(*self._faults.values(), return_exceptions=True)
+
+    async def grade(self, question: Question, text: str) -> Judgement:
+        """Judge the code in an answer; the same code is judged once for a question.
+
+        Raises:
+            GradingError: The question has no tests, or they are broken.
+            SandboxError: Programs cannot be run here, or not safely.
+        """
+        checks = question.checks
+        if checks is None or not checks.suites:
+            raise GradingError(f"question {question.id!r} has no tests: set questions.checks")
+        if not all(text.strip() for text in checks.suites.values()):
+            raise GradingError(f"question {question.id!r} has an empty suite of tests")
+        found = find(text, checks.reads, checks.entry)
+        if found is None:
+            return Judgement("no answer", None, False, None)
+        faults = await self._judged(_job(question, checks, found.code), checks.packages)
+        right = not any(faults.values())
+        return Judgement(
+            verdict="correct" if right else "wrong",
+            lenient=right,
+            strict=right and found.asked,
+            extracted=found.code,
+            details={"suites": {name: fault or "passed" for name, fault in faults.items()}},
+        )
+
+    async def _judged(self, job: str, packages: Sequence[str]) -> Faults:
+        key = blake2b(job.encode()).digest()
+        task = self._faults.get(key)
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
+            task = self._faults[key] = asyncio.create_task(self._run(job, packages))
+        return await asyncio.shield(task)
+
+    async def _run(self, job: str, packages: Sequence[str]) -> Faults:
+        outcome = await self._sandbox.run(CHECKER, job, packages, self._limits)
+        told = _told(outcome)
+        if "broken" in told:
+            raise GradingError(f"the tests are broken: {told['broken']}")
+        faults: Faults = told.get("suites", {})
+        missing = f"the program ended its tests: {_end(outcome)}"
+        return {name: faults.get(name, missing) for name in json.loads(job)["suites"]}
+
+
+def _job(question: Question, checks: Checks, code: str) -> str:
+    """Return what the checker is to do with the code of an answer."""
+    if checks.reads != "program":
+        reads, entries = _expression, ["answer"]
+    else:
+        reads, entries = _program, DEFINED.findall(question.answer or "")
+        entries = entries if checks.entry is None else [checks.entry]
+    return json.dumps(
+        {
+            "program": reads(checks, code),
+            "entries": entries,
+            "before": checks.before,
+            "suites": dict(checks.suites),
+        }
+    )
+
+
+def _program(checks: Checks, code: str) -> str:
+    if defines(checks.before, checks.entry) and not defines(code, checks.entry):
+        code = indent(dedent(code), "    ")  # the rest of the function that was begun
+    return f"{checks.before}\n{code}"
+
+
+def _expression(checks: Checks, code: str) -> str:
+    call = checks.reads == "call"
+    constants = f"TEXT, ENTRY, CALL = {code!r}, {checks.entry!r}, {call!r}"
+    around = f"{checks.before}\n{ARGUMENTS.format(entry=checks.entry)}" if call else ""
+    return f"{around}\n{constants}\n{EXPRESSION}"
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:  # any: the checker's JSON
+    """Return what the checker said; nothing where it did not come to its end."""
+    if outcome.code != 0:
+        return {}
+    told: dict[str, Any] = json.loads(outcome.stdout.splitlines()[-1])  # any: likewise
+    return told
+
+
+def _end(outcome: Outcome) -> str:
+    if outcome.stopped is not None:
+        return f"it was stopped for its {outcome.stopped} after {outcome.seconds:.1f} s"
+    return f"exit code {outcome.code}"

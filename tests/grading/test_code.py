@@ -1,0 +1,196 @@
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from collab.grading.code import CodeGrader, CodeSettings
+from collab.sandbox import Limits
+from collab.trajectory import Checks, Question
+
+pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+SOLVED = '''```python
+def double(x):
+    """Return twice x."""
+    return 2 * x
+```'''
+
+
+def question(**checks: Any) -> Question:  # any: what Checks takes
+    given = {"suites": {"base": "assert double(2) == 4"}, "entry": "double"} | checks
+    return Question("q", (), "a reference", grader="code", checks=Checks(**given))
+
+
+def fenced(code: str) -> str:
+    return f"Here it is:\n\n```python\n{code}\n```\n"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def grader() -> AsyncIterator[CodeGrader]:
+    limits = Limits(seconds=2, wall=5, memory=2**30, processes=4)
+    async with CodeGrader(CodeSettings(workers=4, limits=limits)) as grader:
+        yield grader
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    ("text", "verdict", "strict"),
+    [
+        (SOLVED, "correct", True),
+        ("double = lambda x: x + x, so\n\n```\ndouble = lambda x: x + x\n```", "correct", True),
+        ("def double(x):\n    return x * 2\n\nThat is all.", "correct", False),
+        (fenced("def double(x): return x ** 3"), "wrong", False),
+        (fenced("def twice(x): return 2 * x"), "wrong", False),
+        (fenced("def double(x: return"), "wrong", False),
+        ("I cannot say.", "no answer", False),
+        ("", "no answer", False),
+    ],
+)
+async def test_answers_are_judged(
+    grader: CodeGrader, text: str, verdict: str, strict: bool
+) -> None:
+    found = await grader.grade(question(), text)
+    assert (found.verdict, found.strict) == (verdict, strict)
+    assert found.lenient == {"correct": True, "wrong": False, "no answer": None}[verdict]
+    assert (found.extracted is None) == (verdict == "no answer")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_each_suite_is_reported(grader: CodeGrader) -> None:
+    suites = {"base": "assert double(2) == 4", "plus": "assert double('a') == 'aa'"}
+    found = await grader.grade(question(suites=suites), fenced("def double(x): return x + 2"))
+    assert found.verdict == "wrong"
+    told = found.details["suites"]
+    assert isinstance(told, Mapping)
+    assert told["base"] == "passed"
+    assert str(told["plus"]).startswith("TypeError: can only concatenate str")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_function_that_was_begun_may_be_finished(grader: CodeGrader) -> None:
+    begun = 'from math import floor\n\ndef double(x):\n    """Return twice x, rounded down."""\n'
+    asked = question(before=begun, suites={"base": "assert double(1.3) == floor(2.6)"})
+    for body in ("    y = 2 * x\n    return floor(y)", "y = 2 * x\nreturn floor(y)"):
+        assert (await grader.grade(asked, fenced(body))).verdict == "correct"
+    whole = fenced("def double(x):\n    return floor(2 * x)")
+    assert (await grader.grade(asked, whole)).verdict == "correct"
+    assert (await grader.grade(asked, fenced("    pass"))).verdict == "wrong"
+
+
+FUNCTION = "SIGN = -1\n\ndef f(x, y=1):\n    return SIGN * x * y"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    ("reads", "text", "verdict"),
+    [
+        ("value", fenced("assert f(2, y=3) == -6"), "correct"),
+        ("value", fenced("-6"), "correct"),
+        ("value", fenced("assert -6 == f(2, y=3)"), "correct"),
+        ("value", "[ANSWER]-2 * 3[/ANSWER]", "correct"),
+        ("value", fenced("assert f(2, y=3) == 6"), "wrong"),
+        ("value", fenced("f(2, y=3)"), "wrong"),
+        ("value", fenced("assert f(2, y=3)"), "wrong"),
+        ("value", fenced("("), "wrong"),
+        ("value", fenced("-" * 10_000 + "6"), "wrong"),
+        ("value", "I do not know.", "no answer"),
+        ("call", fenced("assert f(2, y=3) == -6"), "correct"),
+        ("call", fenced("f(-6 * SIGN)"), "correct"),
+        ("call", fenced("(3, 2)"), "correct"),
+        ("call", fenced("6"), "correct"),
+        ("call", fenced("assert f(2) == -6"), "wrong"),
+        ("call", fenced("globals().update(f=lambda: -6)"), "wrong"),
+        ("call", fenced("f(type('N', (), {'__rmul__': lambda *_: -6})())"), "wrong"),
+    ],
+)  # fmt: skip
+async def test_expressions_are_judged(
+    grader: CodeGrader, reads: str, text: str, verdict: str
+) -> None:
+    suite = {
+        "value": "assert answer() == f(2, y=3)",
+        "call": "given, named = answer()\nassert f(*given, **named) == -6",
+    }[reads]
+    asked = question(suites={"base": suite}, before=FUNCTION, reads=reads, entry="f")
+    assert (await grader.grade(asked, text)).verdict == verdict
+
+
+MARK = '{"suites": {"base": null}}'
+CHEATS = {
+    "leaves at once": "import os; os._exit(0)",
+    "leaves when asked": "import os\ndef double(x): os._exit(0)",
+    "leaves politely": "import sys\ndef double(x): sys.exit(0)",
+    "prints the mark of success": f"print({MARK!r})\ndef double(x): print({MARK!r})",
+    "writes it to whatever is open": f"""
+import os
+def double(x):
+    for number in range(64):
+        for mark in ({MARK!r}, '["gives", null]'):
+            try:
+                os.write(number, mark.encode() + b"\\n")
+            except OSError:
+                pass
+    os._exit(0)
+""",
+    "is equal to everything": """
+class Equal(int):
+    __eq__ = lambda self, other: True
+    __ne__ = lambda self, other: False
+def double(x): return Equal()
+""",
+    "patches what checks it": """
+import builtins, sys, json
+class Never(Exception): pass
+builtins.AssertionError = Never
+for module in list(sys.modules.values()):
+    for name in ("judge", "_fault", "_told"):
+        if hasattr(module, name):
+            setattr(module, name, lambda *_: None)
+json.dumps = lambda *_: '{"suites": {"base": null}}'
+def double(x): raise Never
+""",
+    "looks for the tests": """
+import gc
+def double(x):
+    wanted = "".join(["SEC", "RET-"])
+    for holder in gc.get_objects():
+        for thing in gc.get_referents(holder):
+            if isinstance(thing, str) and wanted in thing:
+                return thing[thing.index(wanted):][:9]
+""",
+    "makes an object of ours": """
+import sys
+def double(x):
+    frame = sys._getframe()
+    while "self" not in frame.f_locals or not hasattr(frame.f_locals["self"], "ask"):
+        frame = frame.f_back
+    peer = frame.f_locals["self"]
+    made = {"tuple": ["Equal", {"tuple": []}, {"dict": [["__eq__", peer.encode(lambda *_: True)]]}]}
+    return peer.ask("call", {"type": "type"}, made, {"dict": []})()
+""",
+    "kills what checks it": "import os\ndef double(x): os.kill(os.getppid(), 9)",
+    "kills all": "import os\ndef double(x): os.kill(-1, 9)",
+    "stops what checks it": "import os\ndef double(x): os.kill(os.getppid(), 19)",
+    "never returns": "def double(x):\n    while True: pass",
+    "forks without end": """
+import os
+def double(x):
+    while True:
+        try: os.fork()
+        except OSError: pass
+""",
+    "takes all memory": "kept = []\ndef double(x):\n    while True: kept.append(bytearray(2**24))",
+    "says too much": "def double(x): return 'x' * 2**28",
+    "goes too deep": "def double(x):\n    l = []\n    for _ in range(10**5): l = [l]\n    return l",
+    "breaks the interpreter": "import ctypes\ndef double(x): ctypes.string_at(0)",
+    "reads what is ours": "def double(x): return open('/etc/shadow').read()",
+    "has null bytes": "def double(x): return '\0'",
+}  # fmt: skip
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("name", CHEATS)
+async def test_a_program_that_cheats_is_wrong(grader: CodeGrader, name: str) -> None:
+    asked = question(suites={"base": "assert double(2) == 'SECRET-7b'"})
+    found = await grader.grade(asked, fenced(CHEATS[name]))
+    assert found.verdict == "wrong", found
