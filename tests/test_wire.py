@@ -1,4 +1,5 @@
 import json
+import math
 from collections.abc import AsyncIterator
 
 import httpx2
@@ -75,6 +76,34 @@ async def test_the_token_that_completes_a_stop_string_is_among_the_ids(
 async def test_a_stop_string_counts_only_after_min_tokens(client: httpx2.AsyncClient) -> None:
     late = await complete(client, prompt="First", stop=".", min_tokens=4, max_tokens=50)
     assert late["text"] == " we add. Then we double"
+
+
+async def test_a_prompt_is_scored_by_id_as_vllm_does_it(client: httpx2.AsyncClient) -> None:
+    choice = await complete(
+        client, prompt="First we say", max_tokens=1, prompt_logprobs=1, return_token_ids=True
+    )
+    ids, scored = choice["prompt_token_ids"], choice["prompt_logprobs"]
+    assert isinstance(ids, list)
+    assert isinstance(scored, list)
+    assert scored[0] is None
+    places = [place[str(token)] for token, place in zip(ids[1:], scored[1:], strict=True)]
+    assert [place["decoded_token"] for place in places] == [" we", " say"]
+    assert [place["logprob"] for place in places] == [math.log(0.9), math.log(0.01)]
+
+
+@pytest.mark.parametrize(("longest", "text"), [(0, "First we"), (2, "First we add.")])
+async def test_an_echo_puts_the_prompt_and_its_chances_before_the_text(
+    client: httpx2.AsyncClient, longest: int, text: str
+) -> None:
+    choice = await complete(client, prompt="First we", max_tokens=longest, echo=True, logprobs=1)
+    assert choice["text"] == text
+    logprobs = choice["logprobs"]
+    assert isinstance(logprobs, dict)
+    assert "".join(logprobs["tokens"]) == text
+    assert logprobs["token_logprobs"] == [None, *[math.log(0.9)] * (1 + longest)]
+    assert logprobs["top_logprobs"][:2] == [None, {" we": math.log(0.9)}]
+    plain = await complete(client, prompt="First we", max_tokens=longest, echo=True)
+    assert (plain["text"], plain["logprobs"]) == (text, None)
 
 
 async def test_a_stop_id_ends_the_text_and_is_the_reason(client: httpx2.AsyncClient) -> None:
@@ -188,7 +217,8 @@ async def test_logprobs_have_an_entry_a_token_in_both_apis(client: httpx2.AsyncC
         ({"prompt": "a", "max_tokens": 0}, "max_tokens"),
         ({"prompt": "a", "stop": [""]}, "stop"),
         ({"prompt": "a", "presence_penalty": 1.0}, "presence_penalty"),
-        ({"prompt": "a", "echo": True}, "echo"),
+        ({"prompt": "a", "echo": True, "stream": True}, "echo"),
+        ({"prompt": "a", "prompt_logprobs": 1, "stream": True}, "prompt_logprobs"),
         ({"prompt": "a", "temprature": 1}, "temprature"),
         ({"prompt": [10**7]}, "prompt"),
         ({"prompt": ""}, "prompt"),

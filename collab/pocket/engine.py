@@ -13,6 +13,7 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 import numpy as np
 
@@ -98,13 +99,18 @@ class Engine:
     def _fill(self, sequence: _Sequence) -> None:
         """Compute the next chunk of a prompt; after the last one, its sequences join."""
         ids = sequence.request.job.prompt
-        if self._filled is None:
-            self._filled = self._prefixes.load(self._aside, 0, ids)
+        scoring = sequence.request.job.prompt_logprobs
+        if self._filled is None:  # a prompt that is scored is computed whole
+            self._filled = 0 if scoring is not None else self._prefixes.load(self._aside, 0, ids)
             sequence.request.cached = max(sequence.request.cached, self._filled)
         chunk = ids[self._filled : self._filled + CHUNK]
         positions = np.arange(self._filled, self._filled + len(chunk))
         rows = Rows(np.array(chunk), positions, slice(0, 1))
-        logits = self._model.forward(rows, self._aside, last=True)
+        logits = self._model.forward(rows, self._aside, last=scoring is None)
+        if scoring is not None:
+            nexts = zip(logits, ids[self._filled + 1 :], strict=False)
+            sequence.request.scored += [self._logprob(*place, scoring) for place in nexts]
+            logits = logits[-1:]
         self._filled += len(chunk)
         if self._filled == len(ids):
             self._filled = None
@@ -161,9 +167,13 @@ class Engine:
         """Report on one draw, before temperature and filters as in vLLM."""
         shifted = logits - logits.max()
         logprobs = np.maximum(shifted - np.log(np.exp(shifted).sum()), LEAST)
-        best = np.argsort(-logprobs, kind="stable")[:top]
-        ranked = tuple((self._name(i), float(logprobs[i])) for i in best.tolist())
-        return TokenLogprob(self._name(token), float(logprobs[token]), ranked)
+        best = np.argsort(-logprobs, kind="stable")[:top].tolist()
+        ranked = tuple(self._ranked(logprobs, *place) for place in enumerate(best, 1))
+        rank = int(np.count_nonzero(logprobs > logprobs[token])) + 1
+        return replace(self._ranked(logprobs, rank, token), top=ranked)
+
+    def _ranked(self, logprobs: Floats, rank: int, token: int) -> TokenLogprob:
+        return TokenLogprob(self._name(token), float(logprobs[token]), id=token, rank=rank)
 
     def _name(self, token: int) -> str:
         return self._codec.decode([token])
@@ -203,6 +213,8 @@ class _Request:
         self.seed = random.getrandbits(62) if job.seed is None else job.seed
         self.unfinished = job.n
         self.cached = 0
+        self.scored: list[TokenLogprob] = []
+        """What is known of the prompt's tokens, where it is asked for."""
         self.pieces: list[Piece] = []
         self._news = asyncio.Event()
         self._error: Exception | None = None
@@ -239,5 +251,8 @@ class _Sequence:
 
     def tell(self) -> None:
         """Hand out what was written since the last time."""
-        self.request.put(self.transcript.take(self.request.cached))
+        piece = self.transcript.take(self.request.cached)
+        if self.request.scored:
+            piece = replace(piece, prompt_logprobs=tuple(self.request.scored))
+        self.request.put(piece)
         self.request.cached = 0

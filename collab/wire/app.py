@@ -25,7 +25,6 @@ from collab.wire.schema import (
     CompletionRequest,
     Detokenize,
     ModelRequest,
-    SamplingRequest,
     TokenizeChat,
     TokenizeText,
     parse,
@@ -68,29 +67,30 @@ class _Api:
         asked = parse(CompletionRequest, await _json(request))
         model = self._model(asked)
         prompts = [self._encoded(model, p, asked.add_special_tokens) for p in asked.prompts]
-        return self._answer(model, asked, prompts, asked.max_tokens, asked.logprobs, chat=False)
+        card, nothing = self.backend.cards[model], asked.max_tokens == 0
+        jobs = [
+            asked.job(model, card, prompt, asked.max_tokens or 1, asked.logprobs, asked.scored)
+            for prompt in prompts
+        ]
+        style = Style(
+            model,
+            chat=False,
+            token_ids=asked.return_token_ids,
+            logprobs=asked.logprobs is not None,
+            scored=asked.prompt_logprobs is not None,
+            echo=asked.echo,
+            nothing=nothing,
+        )
+        return _Answer(self.backend, jobs, style, asked.stream, asked.include_usage)
 
     async def chat(self, request: Request) -> _Answer:
         asked = parse(ChatRequest, await _json(request))
         model = self._model(asked)
-        prompts = [self._rendered(model, asked)]
         top = asked.top_logprobs if asked.logprobs else None
         longest = asked.max_completion_tokens or asked.max_tokens
-        return self._answer(model, asked, prompts, longest, top, chat=True)
-
-    def _answer(
-        self,
-        model: str,
-        asked: SamplingRequest,
-        prompts: list[TokenIds],
-        longest: int | None,
-        top: int | None,
-        *,
-        chat: bool,
-    ) -> _Answer:
         card = self.backend.cards[model]
-        jobs = [asked.job(model, card, prompt, longest, top) for prompt in prompts]
-        style = Style(model, chat, token_ids=asked.return_token_ids, logprobs=top is not None)
+        jobs = [asked.job(model, card, self._rendered(model, asked), longest, top)]
+        style = Style(model, True, token_ids=asked.return_token_ids, logprobs=top is not None)
         return _Answer(self.backend, jobs, style, asked.stream, asked.include_usage)
 
     async def models(self, request: Request) -> Response:
@@ -185,7 +185,11 @@ class _Answer:
 
         await self._work(keep)
         prompts = [job.prompt for job in self.jobs for _ in range(job.n)]
-        return JSONResponse(self.style.whole(choices, prompts) | {"usage": usage.body()})
+        texts = [self._texts(prompt) for prompt in prompts] if self.style.echo else []
+        return JSONResponse(self.style.whole(choices, prompts, texts) | {"usage": usage.body()})
+
+    def _texts(self, prompt: TokenIds) -> list[str]:
+        return [self.backend.decode(self.style.model, [token]) for token in prompt]
 
     async def _stream(self, send: Send) -> None:
         usage, started = self._usage(), set[int]()

@@ -41,17 +41,22 @@ class Job:
     """Whether the end of the sequence is a token like any other."""
     logprobs: int | None = None
     """How many of the likeliest tokens to report at each position."""
+    prompt_logprobs: int | None = None
+    """How many of them to report at each position of the prompt, beside its own token."""
     stream: bool = False
     """Whether somebody reads along; if not, one piece a choice is enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """The log-probability of a token that was drawn, and of the likeliest ones in its place."""
+    """The log-probability of a token in its place, and of the likeliest ones there."""
 
     token: str
     logprob: float
-    top: tuple[tuple[str, float], ...] = ()
+    top: tuple[TokenLogprob, ...] = ()
+    id: int = 0
+    rank: int = 1
+    """1 is the likeliest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,9 @@ class Piece:
     """The stop string or stop id that ended it; None where the sequence ended by itself."""
     logprobs: tuple[TokenLogprob, ...] = ()
     """One a token, where the job asked for them."""
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
+    """One for each token of the prompt but the first, where the job asked for them; said with a
+    choice's first piece."""
     cached: int = 0
     """How many tokens of the prompt came from a cache; said once a job."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from collab.wire.backend import Piece, TokenIds, TokenLogprob
@@ -45,13 +46,31 @@ class Style:
     chat: bool
     token_ids: bool
     logprobs: bool
+    scored: bool = False
+    """Whether the log-probabilities of the prompt are told in a field of their own."""
+    echo: bool = False
+    """Whether the prompt stands before the text, its log-probabilities before the text's."""
+    nothing: bool = False
+    """Whether no more than the prompt was asked for."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def whole(self, choices: Sequence[Sequence[Piece]], prompts: Sequence[TokenIds]) -> Body:
-        """The reply to a request without a stream; `prompts` holds a prompt a choice."""
+    def whole(
+        self,
+        choices: Sequence[Sequence[Piece]],
+        prompts: Sequence[TokenIds],
+        texts: Sequence[Sequence[str]],
+    ) -> Body:
+        """The reply to a request without a stream.
+
+        `prompts` holds a prompt a choice, `texts` the text of each of its tokens where it is
+        echoed.
+        """
         body = self._head("chat.completion" if self.chat else "text_completion")
-        merged = enumerate(zip(map(_merge, choices), prompts, strict=True))
+        pieces = [_merge(choice) for choice in choices]
+        if self.echo:
+            pieces = [self._echoed(*pair) for pair in zip(pieces, texts, strict=True)]
+        merged = enumerate(zip(pieces, prompts, strict=True))
         body["choices"] = [self._choice(i, p, prompt, "message") for i, (p, prompt) in merged]
         if self.chat and self.token_ids:
             body["prompt_token_ids"] = list(prompts[0])
@@ -75,6 +94,13 @@ class Style:
         made = {"id": f"{prefix}-{self.id}", "object": kind}
         return made | {"created": self.created, "model": self.model}
 
+    def _echoed(self, piece: Piece, prompt: Sequence[str]) -> Piece:
+        """Put the prompt before the text."""
+        drawn = replace(piece, text="", logprobs=(), ids=()) if self.nothing else piece
+        first = TokenLogprob(prompt[0], math.nan)
+        logprobs = (first, *piece.prompt_logprobs, *drawn.logprobs)
+        return replace(drawn, text="".join(prompt) + drawn.text, logprobs=logprobs)
+
     def _choice(self, index: int, piece: Piece, prompt: TokenIds | None, part: str) -> Body:
         body: Body = {"index": index}
         if self.chat:
@@ -90,6 +116,8 @@ class Style:
         body |= {"finish_reason": piece.finish, "stop_reason": piece.stop_reason}
         if self.token_ids:
             body["token_ids"] = list(piece.ids)
+        if self.scored:
+            body["prompt_logprobs"] = prompt_logprobs(piece.prompt_logprobs)
         return body
 
 
@@ -98,9 +126,11 @@ def text_logprobs(tokens: Iterable[TokenLogprob]) -> Body:
     body: Body = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
     offset = 0
     for token in tokens:
+        known = not math.isnan(token.logprob)
+        ranked = {one.token: one.logprob for one in (token, *token.top)}
         body["tokens"].append(token.token)
-        body["token_logprobs"].append(token.logprob)
-        body["top_logprobs"].append({token.token: token.logprob} | dict(token.top))
+        body["token_logprobs"].append(token.logprob if known else None)
+        body["top_logprobs"].append(ranked if known else None)
         body["text_offset"].append(offset)
         offset += len(token.token)
     return body
@@ -110,14 +140,31 @@ def chat_logprobs(tokens: Iterable[TokenLogprob]) -> Body:
     """The log-probabilities of a chat's answer."""
     return {
         "content": [
-            _entry(t.token, t.logprob) | {"top_logprobs": [_entry(*top) for top in t.top]}
-            for t in tokens
+            _entry(token) | {"top_logprobs": [_entry(top) for top in token.top]} for token in tokens
         ]
     }
 
 
-def _entry(token: str, logprob: float) -> Body:
-    return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+def prompt_logprobs(tokens: Iterable[TokenLogprob]) -> list[Body | None]:
+    """The log-probabilities of a prompt as vLLM gives them: by id, and none for its first token."""
+    return [
+        None,
+        *(
+            {
+                str(one.id): {
+                    "logprob": one.logprob,
+                    "rank": one.rank,
+                    "decoded_token": one.token,
+                }
+                for one in (token, *token.top)
+            }
+            for token in tokens
+        ),
+    ]
+
+
+def _entry(one: TokenLogprob) -> Body:
+    return {"token": one.token, "logprob": one.logprob, "bytes": list(one.token.encode())}
 
 
 def _merge(pieces: Sequence[Piece]) -> Piece:
@@ -131,4 +178,5 @@ def _merge(pieces: Sequence[Piece]) -> Piece:
         finish=last.finish,
         stop_reason=last.stop_reason,
         logprobs=tuple(entry for piece in pieces for entry in piece.logprobs),
+        prompt_logprobs=pieces[0].prompt_logprobs,
     )

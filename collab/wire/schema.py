@@ -16,13 +16,11 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "allowed_token_ids": (None,),
     "bad_words": (None, []),
     "best_of": (None, 1),
-    "echo": (None, False),
     "frequency_penalty": (None, 0),
     "guided_json": (None,),
     "length_penalty": (None, 1),
     "logit_bias": (None, {}),
     "presence_penalty": (None, 0),
-    "prompt_logprobs": (None,),
     "repetition_penalty": (None, 1),
     "response_format": (None, {"type": "text"}),
     "spaces_between_special_tokens": (None, True, False),
@@ -95,7 +93,13 @@ class SamplingRequest(ModelRequest):
         return self.stream_options is not None and self.stream_options.include_usage
 
     def job(
-        self, model: str, card: Card, prompt: TokenIds, longest: int | None, top: int | None
+        self,
+        model: str,
+        card: Card,
+        prompt: TokenIds,
+        longest: int | None,
+        top: int | None,
+        scored: int | None = None,
     ) -> Job:
         """Say what is asked of the backend, the checkpoint's defaults filled in.
 
@@ -116,6 +120,7 @@ class SamplingRequest(ModelRequest):
             keep_special=not self.skip_special_tokens,
             ignore_end=self.ignore_eos,
             logprobs=top,
+            prompt_logprobs=scored,
             stream=self.stream,
             temperature=_or(self.temperature, own.temperature),
             top_p=_or(self.top_p, own.top_p),
@@ -128,9 +133,28 @@ class CompletionRequest(SamplingRequest):
     """POST /v1/completions."""
 
     prompt: str | Ids | list[str] | list[Ids]
-    max_tokens: int | None = Field(default=16, ge=1)
+    max_tokens: int | None = Field(default=16, ge=0)
+    """0: the prompt alone is echoed."""
     logprobs: int | None = Field(default=None, ge=0, le=20)
+    prompt_logprobs: int | None = Field(default=None, ge=0, le=20)
+    echo: bool = False
     add_special_tokens: bool = True
+
+    @model_validator(mode="after")
+    def _check_prompt_fields(self) -> CompletionRequest:
+        if self.max_tokens == 0 and not self.echo:
+            raise WireError("max_tokens must be at least 1 without echo", param="max_tokens")
+        for name in ("echo", "prompt_logprobs"):
+            if self.stream and getattr(self, name) not in (None, False):
+                raise WireError(f"{name} is not available when stream=true", param=name)
+        return self
+
+    @property
+    def scored(self) -> int | None:
+        """How many of the likeliest tokens to report at each position of the prompt, if any."""
+        echoed = self.logprobs if self.echo else None
+        asked = [count for count in (self.prompt_logprobs, echoed) if count is not None]
+        return max(asked) if asked else None
 
     @property
     def prompts(self) -> list[str | Ids]:

@@ -160,9 +160,25 @@ async def test_logprobs_are_of_the_model_not_of_the_temperature(engine: Engine) 
     (hot,) = await pieces(engine, job(temperature=0.0, max_tokens=3, logprobs=20, n=1, seed=9))
     assert cold.logprobs == hot.logprobs
     first = cold.logprobs[0]
-    assert first.top[0] == (first.token, first.logprob)
+    assert first.top[0] == replace(first, top=())
     assert len(first.top) == 20
-    assert sum(np.exp(value) for _, value in first.top) < 1
+    assert sum(np.exp(one.logprob) for one in first.top) < 1
+    assert [one.rank for one in first.top] == [*range(1, 21)]
+
+
+async def test_a_scored_prompt_is_as_likely_as_it_was_when_it_was_drawn(engine: Engine) -> None:
+    prompt = tuple(range(3, 103))  # more than one chunk
+    (drawn,) = await pieces(engine, job(prompt=prompt, max_tokens=9, logprobs=0))
+    asked = job(prompt=(*prompt, *drawn.ids), max_tokens=1, prompt_logprobs=2, temperature=0.0)
+    (scored,) = await pieces(engine, asked)
+    assert len(scored.prompt_logprobs) == len(asked.prompt) - 1
+    assert [one.id for one in scored.prompt_logprobs] == [*asked.prompt[1:]]
+    last = scored.prompt_logprobs[-len(drawn.ids) :]
+    assert [one.logprob for one in last] == [one.logprob for one in drawn.logprobs]
+    assert all(len(one.top) == 2 for one in last)
+    assert scored.cached == 0
+    (plain,) = await pieces(engine, replace(asked, prompt_logprobs=None))
+    assert plain.ids == scored.ids
 
 
 async def test_an_error_while_computing_reaches_who_waits(

@@ -7,6 +7,7 @@ import itertools
 import math
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from collab.wire import Card, Chat, ChatTemplate, Job, Piece, TokenLogprob, Transcript
@@ -132,17 +133,29 @@ class ScriptedModel:
     async def _choice(self, job: Job, choice: int, seed: int) -> AsyncGenerator[Piece, None]:
         end, hidden = self._words.encode(EOS)[0], not job.keep_special
         transcript = Transcript(job, choice, frozenset({end}))
-        said = self._answer(self.decode(job.model, job.prompt), seed if job.temperature else 0)
+        lucky = seed if job.temperature else 0
+        said = self._answer(self.decode(job.model, job.prompt), lucky)
+        scored = () if job.prompt_logprobs is None else self._scored(job, lucky)
         for token in itertools.chain(self._words.encode(said), itertools.repeat(end)):
             text = self._words.text(token)
             if job.logprobs is not None:
                 transcript.logprobs.append(_logprob(text, job.logprobs))
             done = transcript.add(token, b"" if hidden and token == end else text.encode())
             if job.stream or done:
-                yield transcript.take()
+                yield replace(transcript.take(), prompt_logprobs=scored)
                 await asyncio.sleep(0)
             if done:
                 return
+
+    def _scored(self, job: Job, seed: int) -> tuple[TokenLogprob, ...]:
+        """Score a prompt: a token that the script would go on with at 0.9, any other at 0.01."""
+        scored = []
+        for at, token in enumerate(job.prompt[1:], 1):
+            before = self.decode(job.model, job.prompt[:at])
+            expected = self._words.encode(self._answer(before, seed))[:1]
+            chance = 0.9 if expected == [token] else 0.01
+            scored.append(TokenLogprob(self._words.text(token), math.log(chance), id=token))
+        return tuple(scored)
 
     def _answer(self, prompt: str, seed: int) -> str:
         answers: Answer
@@ -160,6 +173,6 @@ class ScriptedModel:
 
 def _logprob(text: str, top: int) -> TokenLogprob:
     """Make up log-probabilities: the token at 0.9, the rest at 0.1 / 2, / 4 and so on."""
-    others = [(f"{text}~{i}", math.log(0.1 / 2**i)) for i in range(1, top)]
-    drawn = (text, math.log(0.9))
-    return TokenLogprob(*drawn, (drawn, *others)[:top])
+    others = [TokenLogprob(f"{text}~{i}", math.log(0.1 / 2**i)) for i in range(1, top)]
+    drawn = TokenLogprob(text, math.log(0.9))
+    return replace(drawn, top=(drawn, *others)[:top])
