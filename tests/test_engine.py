@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -21,25 +23,40 @@ from collab.boundary import (
     Tokens,
     Words,
 )
-from collab.decision import Choose, Close, Decision, Edit, Insert, Rewind, Stop, Write
+from collab.decision import (
+    Branch,
+    Choose,
+    Close,
+    Decision,
+    Edit,
+    Fork,
+    Insert,
+    Rewind,
+    Stop,
+    Write,
+)
 from collab.draws import BANK
 from collab.endpoints.scripted import Script, ScriptedServer, recite
 from collab.engine import Case, Episode, play_case
 from collab.errors import Denied, PolicyError
 from collab.model import Model
-from collab.policy import Policy, View
+from collab.policy import Likelihood, Policy, View
 from collab.reasoner import Recorded
 from collab.sampling import Sampling
 from collab.team import Team
 from collab.trajectory import (
     Asked,
+    Chose,
     Closed,
     Edited,
     Ended,
+    Forked,
+    Json,
     Message,
     Question,
     Recording,
     Rewound,
+    Scored,
     Stopped,
     Trajectory,
     Wrote,
@@ -582,3 +599,490 @@ async def test_a_tag_is_a_signal_that_only_its_author_reads(stage: Open) -> None
     assert kinds == [("We add.\n", "generated"), ("<done>", "signal")]
     assert "<done>" in here.prompts[1]
     assert "<done>" not in here.prompts[2]
+
+
+@dataclass(frozen=True)
+class Doing:
+    """A policy that does something on the side, then decides."""
+
+    do: Callable[[View], Awaitable[Decision]]
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    async def decide(self, view: View) -> Decision:
+        return await self.do(view)
+
+
+def judged(prompt: str) -> str:
+    return " 7" if "Score" in prompt else " accept" if "Verdict" in prompt else WHOLE
+
+
+async def test_a_score_and_a_choice_are_read_from_one_token_each(stage: Open) -> None:
+    said: list[object] = []
+
+    async def ask(view: View) -> Decision:
+        said.append(await view.ask("main", "Score?", scale=range(10), lead="The score is"))
+        said.append(await view.ask("main", "Verdict?", choices=("rewind", "accept")))
+        return Stop("enough")
+
+    async with stage(judged) as here:
+        episode = await play(here.model, Doing(ask))
+        bodies = [request.body for request in here.server.generating]
+    assert said == [7.0, "accept"]
+    assert [body["max_tokens"] for body in bodies] == [1, 1]
+    assert [body["logprobs"] for body in bodies] == [20, 20]
+    assert here.prompts[0].endswith("Score?</s>\n<|assistant|>\n<think>\n</think>The score is")
+    score, choice, _ = episode.trajectory.log
+    assert isinstance(score, Asked)
+    assert isinstance(choice, Asked)
+    assert score.chances["7"] == 1
+    assert (choice.reply, choice.tokens, len(choice.generations)) == ("accept", 1, 1)
+
+
+async def test_marks_before_an_option_are_read_past_token_by_token(stage: Open) -> None:
+    async def ask(view: View) -> Decision:
+        return Stop(await view.ask("main", "Verdict?", choices=("yes", "no")) or "nothing")
+
+    def script(prompt: str) -> str:
+        return recite("\n\nYes, it is.")(prompt)[0] if "</think>" in prompt else WHOLE
+
+    async with stage(script) as here:
+        episode = await play(here.model, Doing(ask))
+        assert [request.body["max_tokens"] for request in here.server.generating] == [1, 1]
+    assert episode.trajectory.log[-1] == Stopped("yes")
+    assert (episode.sampled, episode.stored) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "read"), [("I would say No, not yes.", "no"), ("Perhaps.", "nothing")]
+)
+async def test_an_option_that_no_token_tells_is_looked_for_in_what_is_said(
+    stage: Open, reply: str, read: str
+) -> None:
+    async def ask(view: View) -> Decision:
+        return Stop(await view.ask("main", "Verdict?", choices=("yes", "no")) or "nothing")
+
+    async with stage(lambda prompt: reply if prompt.endswith("</think>") else "") as here:
+        episode = await play(here.model, Doing(ask))
+        lengths = [request.body["max_tokens"] for request in here.server.generating]
+    assert episode.trajectory.log[-1] == Stopped(read)
+    assert lengths == [1, 64]
+
+
+@pytest.mark.parametrize("choices", [("yes", "yes, but"), ("1", "10"), ("a", " A"), ("", "b")])
+async def test_options_that_begin_alike_are_refused(stage: Open, choices: tuple[str, str]) -> None:
+    async def ask(view: View) -> Decision:
+        return Stop(await view.ask("main", "Which?", choices=choices) or "")
+
+    async with stage() as here:
+        with pytest.raises(PolicyError, match=r"Doing failed at step 0: option .* cannot be told"):
+            await play(here.model, Doing(ask))
+        assert here.prompts == []
+
+
+async def test_a_text_is_scored_behind_the_exact_trajectory(stage: Open) -> None:
+    found: list[Likelihood] = []
+
+    async def ask(view: View) -> Decision:
+        if not view.units:
+            return Write("main")
+        for text in ("\nIt is 3.", "\nIt is 4."):
+            found.append(await view.score(text, "main"))
+        return Stop("enough")
+
+    async with stage() as here:
+        episode = await play(here.model, Doing(ask))
+        scored = here.server.generating[1].body
+    likely, unlikely = found
+    tokens = len(here.tokenizer.encode("\nIt is 3."))
+    assert likely.tokens == unlikely.tokens == tokens
+    assert likely.logprob == pytest.approx(tokens * math.log(0.9), abs=1e-4)
+    assert likely.logprob - unlikely.logprob > 4
+    assert (scored["prompt_logprobs"], scored["max_tokens"]) == (1, 1)
+    assert here.prompts[1] == f"{HEAD}We add 1 and 2.\n\nIt is 3."
+    _, event, *_ = episode.trajectory.log
+    assert isinstance(event, Scored)
+    assert (event.text, event.logprob, event.tokens) == ("\nIt is 3.", likely.logprob, tokens)
+    assert episode.trajectory.thinking == "We add 1 and 2.\n"
+
+
+async def test_a_text_without_tokens_cannot_be_scored(stage: Open) -> None:
+    async def ask(view: View) -> Decision:
+        await view.score("", "main")
+        return Stop("enough")
+
+    async with stage() as here:
+        with pytest.raises(PolicyError, match="the text has no tokens"):
+            await play(here.model, Doing(ask))
+
+
+async def test_side_questions_asked_at_once_stand_in_the_log_as_they_were_asked(
+    stage: Open,
+) -> None:
+    async def ask(view: View) -> Decision:
+        async with asyncio.TaskGroup() as group:
+            for question in ("One?", "Two?", "Three?"):
+                group.create_task(view.ask("main", question))
+        return Stop("enough")
+
+    async with stage("Yes.") as here:
+        episode = await play(here.model, Doing(ask))
+        again = await play(here.model, Doing(ask))
+    asked = [event.question for event in episode.trajectory.log if isinstance(event, Asked)]
+    assert asked == ["One?", "Two?", "Three?"]
+    assert again.trajectory == episode.trajectory
+    assert (again.sampled, again.stored) == (0, 3)
+
+
+async def test_what_an_episode_cost_counts_the_store_as_the_server(stage: Open) -> None:
+    def until(view: View) -> Decision:
+        return Stop(f"{view.spent.completion} {view.spent.draws}") if view.units else Write("main")
+
+    async with stage() as here:
+        first = await play(here.model, Deciding(until))
+        again = await play(here.model, Deciding(until))
+    assert first.trajectory == again.trajectory
+    stopped = first.trajectory.log[-1]
+    assert isinstance(stopped, Stopped)
+    tokens, draws = map(int, stopped.why.split())
+    assert tokens >= first.trajectory.tokens > 0
+    assert draws == 1
+
+
+async def test_a_view_is_over_when_its_decision_is_taken(stage: Open) -> None:
+    kept: list[View] = []
+
+    async def ask(view: View) -> Decision:
+        kept.append(view)
+        if len(kept) < 2:
+            return Insert("main", "x")
+        with pytest.raises(PolicyError, match="whose decision is taken"):
+            await kept[0].ask("main", "Still there?")
+        with pytest.raises(PolicyError, match="whose decision is taken"):
+            kept[0].prefetch(Write("main"))
+        return Stop("over")
+
+    async with stage() as here:
+        await play(here.model, Doing(ask))
+        with pytest.raises(PolicyError, match="whose decision is taken"):
+            await kept[1].score("x", "main")
+        assert here.prompts == []
+
+
+async def test_a_policy_that_leaves_a_question_open_is_told_so(stage: Open) -> None:
+    asking: list[asyncio.Task[str]] = []
+
+    async def ask(view: View) -> Decision:
+        asking.append(asyncio.create_task(view.ask("main", "Who waits?")))
+        await asyncio.sleep(0)
+        return Stop("not I")
+
+    async with stage() as here:
+        with pytest.raises(PolicyError, match="side question of its own was open"):
+            await play(here.model, Doing(ask))
+        await asyncio.gather(*asking)
+
+
+async def test_a_policy_that_raises_is_named_with_its_step(stage: Open) -> None:
+    def fail(view: View) -> Decision:
+        return Insert("main", "x") if view.step < 2 else [][0]
+
+    async with stage() as here:
+        with pytest.raises(PolicyError, match="Deciding failed at step 2: IndexError: list index"):
+            await play(here.model, Deciding(fail))
+
+
+async def test_a_policy_that_never_decides_is_given_up(
+    stage: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collab.desk.PATIENCE", 0.05)
+
+    async def dream(view: View) -> Decision:
+        await view.ask("main", "Are you there?")  # takes longer, and that is no fault of its own
+        await asyncio.Event().wait()
+        return Stop("never")
+
+    async with stage() as here:
+        with pytest.raises(PolicyError, match=r"did not decide within 0\.05 s"):
+            await play(here.model, Doing(dream))
+        assert len(here.prompts) == 1
+
+
+async def test_a_policy_that_asks_for_ever_is_stopped(
+    stage: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collab.desk.ASIDES", 3)
+
+    async def nag(view: View) -> Decision:
+        while True:
+            await view.ask("main", "And now?")
+
+    async with stage("Yes.") as here:
+        with pytest.raises(PolicyError, match="asked 3 times in one decision"):
+            await play(here.model, Doing(nag))
+
+
+@pytest.mark.parametrize("memo", [{1, 2}, float("nan"), object()], ids=repr)
+async def test_a_memo_that_is_no_json_is_refused(stage: Open, memo: object) -> None:
+    async with stage() as here:
+        with pytest.raises(PolicyError, match="memo that is no JSON"):
+            await play(here.model, (Stop("x", memo=cast("Json", memo)),))
+
+
+async def test_what_is_done_to_a_memo_later_changes_nothing(stage: Open) -> None:
+    memo: list[Json] = [1]
+
+    def spoil(view: View) -> Decision:
+        if view.step == 0:
+            return Insert("main", "a", memo=memo)
+        memo.append(2)
+        assert view.memo == [1]
+        cast("list[Json]", view.memo).append(3)
+        return Stop("over")
+
+    async with stage() as here:
+        episode = await play(here.model, Deciding(spoil))
+    first = episode.trajectory.log[0]
+    assert isinstance(first, Wrote)
+    assert first.memo == [1]
+
+
+def prefetching(*path: Decision) -> Callable[[View], Awaitable[Decision]]:
+    """Write, begin a path ahead while a side question is asked, then go on alone."""
+
+    async def decide(view: View) -> Decision:
+        if len(view.units) == 1 and not view.log[1:]:
+            view.prefetch(*path)
+            await view.ask("main", "Right?")
+        return alone(view)
+
+    return decide
+
+
+def thinking_or_yes(prompt: str) -> str:
+    return "Yes." if "Right?" in prompt else recite(WHOLE)(prompt)[0]
+
+
+async def test_a_write_begun_ahead_is_used_if_it_is_what_is_decided(stage: Open) -> None:
+    async with stage(thinking_or_yes) as here:
+        plain = await play(here.model, Doing(prefetching(Rewind(0), Write("main"))), case="a")
+        sent = len(here.server.generating)
+        ahead = await play(here.model, Doing(prefetching(Write("main"))), case="a")
+        assert len(here.server.generating) == sent
+    assert ahead.trajectory == plain.trajectory
+    assert (ahead.sampled, ahead.stored) == (0, plain.sampled)
+
+
+async def test_what_is_written_ahead_is_what_would_have_been_written(stage: Open) -> None:
+    async with stage(thinking_or_yes) as here:
+        ahead = await play(here.model, Doing(prefetching(Write("main", why="soon"))))
+        bodies = [request.body for request in here.server.generating]
+        again = await play(here.model, Doing(prefetching(Stop("x"), Write("main"))))
+        assert len(here.server.generating) == len(bodies)
+    assert again.trajectory == ahead.trajectory
+    assert [unit.why for unit in ahead.trajectory.units] == ["", "", ""]
+    assert [body.get("stream", False) for body in bodies] == [False, True, False, False, False]
+
+
+async def test_a_path_of_decisions_is_followed_one_by_one(stage: Open) -> None:
+    path = (Rewind(0), Insert("main", "So "[:2]), Write("main"))
+
+    async def decide(view: View) -> Decision:
+        if view.step == 0:
+            return Write("main")
+        if view.step == 1:
+            view.prefetch(*path)
+            await asyncio.sleep(0)
+        return (*path, Stop("over"))[view.step - 1]
+
+    async with stage(_several) as here:
+        await play(here.model, Doing(decide))
+        assert len(here.server.generating) == 2
+    assert here.prompts[1] == f"{HEAD}So"
+
+
+async def test_a_write_that_is_not_decided_is_stopped_on_the_server_and_never_served(
+    seat: Seat, wordy: Tokenizer, spoken: Spoken
+) -> None:
+    def script(prompt: str) -> str:
+        return " on and on" * 900 if prompt.endswith("Go.") else "Go. Stay. So.</think>3"
+
+    async with ScriptedServer(script, tokenizer=spoken(wordy)) as server:
+        model = await seat(server.url, tokenizer=wordy)
+
+        async def decide(view: View) -> Decision:
+            if view.step == 0:
+                return Write("main", Sentence())
+            if view.step == 1:
+                view.prefetch(Write("main", End()))
+                await server.until(lambda seen: len(seen.generating) == 2)
+                return Rewind(0)
+            return Stop("over")
+
+        episode = await play(model, Doing(decide), budget=4000)
+        await server.until(lambda seen: seen.aborted == 1)
+        assert episode.trajectory.thinking == ""
+        assert episode.sampled == 1
+        assert episode.finish == "stopped"
+
+
+@pytest.mark.parametrize("path", [(), (Stop("x"),), (Write("main"), Rewind(0))], ids=repr)
+async def test_a_path_that_ends_in_no_write_is_refused(
+    stage: Open, path: tuple[Decision, ...]
+) -> None:
+    async with stage() as here:
+        with pytest.raises(PolicyError, match="ends in Write or Close"):
+            await play(here.model, Doing(prefetching(*path)))
+
+
+async def test_an_answer_may_be_begun_ahead(stage: Open) -> None:
+    async def decide(view: View) -> Decision:
+        if view.closed_by:
+            view.prefetch(Close("main"))
+            await asyncio.sleep(0)
+        return alone(view)
+
+    async with stage() as here:
+        episode = await play(here.model, Doing(decide), until=End())
+        assert here.server.generating[-1].body["stream"]
+    assert episode.trajectory.answer == "The answer is 3."
+
+
+async def test_whoever_watches_reads_what_was_written_ahead_from_its_begin(stage: Open) -> None:
+    seen: list[tuple[int, str]] = []
+
+    def watch(trajectory: Trajectory, text: str) -> None:
+        seen.append((len(trajectory.units), text))
+
+    async with stage(thinking_or_yes) as here:
+        case = Case("case", QUESTION, Doing(prefetching(Write("main"))))
+        team = Team({"main": here.model})
+        await play_case(case, team, until=Sentence(), budget=99, watch=watch)
+    second = [text for count, text in seen if count == 1 and text]
+    assert second
+    assert all("\nIt is 3.".startswith(text) for text in second)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Write one unit, then stop or answer."""
+
+    seat: str = "main"
+    answers: bool = False
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    async def decide(self, view: View) -> Decision:
+        if view.step == 0:
+            return Write(self.seat, End() if self.answers else Sentence())
+        return Close(self.seat) if self.answers else Stop("one unit")
+
+
+def _ways(prompt: str) -> list[str]:
+    rest = ["</think>4", "</think>5"]
+    return [f"Way {n}. So." for n in range(50)] if prompt.endswith(("k>\n", "So.")) else rest
+
+
+async def test_branches_draw_apart_and_the_chosen_one_goes_on(stage: Open) -> None:
+    def choose(view: View) -> Decision:
+        if not view.log:
+            return Fork((Branch(Part()), Branch(Part()), Branch(Part())), why="three ways")
+        if not view.units:
+            best = max(range(3), key=lambda n: view.branches[n].thinking)
+            return Choose(best, why="the last in the alphabet")
+        return Stop("chosen")
+
+    async with stage(_ways) as here:
+        episode = await play(here.model, Deciding(choose))
+        again = await play(here.model, Deciding(choose))
+        other = await play(here.model, Deciding(choose), case="another")
+    texts_ = [one.thinking for one in episode.trajectory.branches]
+    assert len(set(texts_)) == 3
+    assert episode.trajectory.thinking == max(texts_)
+    assert [one.finish for one in episode.trajectory.branches] == ["stopped"] * 3
+    forked, chose, _ = episode.trajectory.log
+    assert isinstance(forked, Forked)
+    assert forked.why == "three ways"
+    assert chose == Chose(texts_.index(max(texts_)), "the last in the alphabet")
+    assert (episode.sampled, again.sampled, again.stored) == (3, 0, 3)
+    assert again.trajectory == episode.trajectory
+    assert [one.thinking for one in other.trajectory.branches] != texts_
+    assert Trajectory.replay(episode.trajectory.log) == episode.trajectory
+
+
+async def test_a_branch_starts_where_it_is_told_to(stage: Open) -> None:
+    opening = (Insert("other", "Hint.\n"),)
+
+    def fork(view: View) -> Decision:
+        if not view.units:
+            return Write("main")
+        if not view.branches:
+            bare = Branch(Part("other"), opening, empty=True)
+            return Fork((Branch(Part()), Branch(Part(), opening), bare))
+        return Stop("over")
+
+    async with stage(_ways) as here:
+        await play({"main": here.model, "other": here.model}, Deciding(fork))
+        first, *branches = here.prompts
+    way = first.removeprefix(HEAD)
+    assert way == ""
+    so_far = branches[0]
+    assert so_far.startswith(f"{HEAD}Way ")
+    assert sorted(branches) == sorted([so_far, f"{so_far}Hint.\n", f"{HEAD}Hint.\n"])
+
+
+async def test_a_chosen_branch_that_answered_ends_the_episode(stage: Open) -> None:
+    def fork(view: View) -> Decision:
+        return Choose(1) if view.branches else Fork((Branch(Part()), Branch(Part(answers=True))))
+
+    async with stage(_ways) as here:
+        episode = await play(here.model, Deciding(fork))
+    assert episode.finish == "answered"
+    assert episode.trajectory.answer in ("4", "5")
+    units = [*episode.trajectory.generated]
+    assert len(units) == 3
+    assert sum(unit.phase == "answer" for unit in units) == 1
+
+
+async def test_a_branch_that_cannot_go_on_ends_alone(stage: Open) -> None:
+    def fork(view: View) -> Decision:
+        if view.branches:
+            return Stop("over")
+        long = Branch(Part(), (Insert("main", "so it is" * 20),))
+        return Fork((long, Branch(Part())))
+
+    async with stage(_ways, known=60) as here:
+        episode = await play(here.model, Deciding(fork))
+    assert [one.finish for one in episode.trajectory.branches] == ["context full", "stopped"]
+
+
+async def test_a_broken_branch_breaks_the_episode_by_its_own_name(stage: Open) -> None:
+    broken = Branch(Deciding(lambda view: Write("guid")))
+
+    async with stage(_ways) as here:
+        with pytest.raises(PolicyError, match="'guid' is not in the team"):
+            await play(here.model, (Fork((Branch(Part()), broken)),))
+
+
+@pytest.mark.parametrize("count", [0, 257])
+async def test_a_fork_has_a_bounded_number_of_branches(stage: Open, count: int) -> None:
+    async with stage() as here:
+        with pytest.raises(PolicyError, match=f"forks into {count} branches"):
+            await play(here.model, (Fork((Branch(Part()),) * count),))
+
+
+async def test_forks_within_forks_have_an_end(stage: Open) -> None:
+    again = Deciding(lambda view: Fork((Branch(again),)))
+
+    async with stage() as here:
+        with pytest.raises(PolicyError, match="at depth 8; allowed are 1 to 256, 8 deep"):
+            await play(here.model, again)
+
+
+async def test_any_seat_may_answer_and_its_prompt_is_its_own(stage: Open) -> None:
+    async with stage() as here:
+        seats = {"main": here.model, "other": here.model}
+        decisions = (Write("main", Tag(tag="add")), Write("main"), Close("other", why="yours"))
+        episode = await play(seats, decisions)
+    (answer,) = episode.trajectory.reply
+    assert (answer.author, answer.why) == ("other", "yours")
+    assert "add" in here.prompts[1]
+    assert "add" not in here.prompts[2]

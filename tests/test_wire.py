@@ -218,7 +218,7 @@ async def test_logprobs_have_an_entry_a_token_in_both_apis(client: httpx2.AsyncC
         ({"prompt": "a", "stop": [""]}, "stop"),
         ({"prompt": "a", "presence_penalty": 1.0}, "presence_penalty"),
         ({"prompt": "a", "echo": True, "stream": True}, "echo"),
-        ({"prompt": "a", "prompt_logprobs": 1, "stream": True}, "prompt_logprobs"),
+        ({"prompt": "a", "prompt_logprobs": 0, "stream": True}, "prompt_logprobs"),
         ({"prompt": "a", "temprature": 1}, "temprature"),
         ({"prompt": [10**7]}, "prompt"),
         ({"prompt": ""}, "prompt"),

@@ -144,8 +144,9 @@ class CompletionRequest(SamplingRequest):
     def _check_prompt_fields(self) -> CompletionRequest:
         if self.max_tokens == 0 and not self.echo:
             raise WireError("max_tokens must be at least 1 without echo", param="max_tokens")
-        for name in ("echo", "prompt_logprobs"):
-            if self.stream and getattr(self, name) not in (None, False):
+        told = {"echo": self.echo, "prompt_logprobs": self.prompt_logprobs is not None}
+        for name in told:
+            if self.stream and told[name]:
                 raise WireError(f"{name} is not available when stream=true", param=name)
         return self
 
