@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from collab.errors import PolicyError
 from collab.policy import Inquiry, Likelihood, Said
 from collab.reasoner import Rated, Reply, Turn
-from collab.sampling import Drawn, Prompt, Request
+from collab.sampling import Drawn, Prompt
 from collab.trajectory import Message, Trajectory
 
 if TYPE_CHECKING:
@@ -39,13 +39,7 @@ async def advise(model: Model, turn: Turn, inquiry: Inquiry) -> Reply:
         if chances:
             return Reply(Said(max(chances, key=lambda one: chances[one]), chances), tuple(drawn))
     room, _ = model.room(turn, prompt)
-    request = Request(
-        model.identity,
-        prompt,
-        model.sampling,
-        max(min(room, WORDS) if inquiry.options else room, 1),
-        replicate=model.replicate,
-    )
+    request = model.request(prompt, max(min(room, WORDS) if inquiry.options else room, 1))
     drawn += await model.draw(request, [turn.number(request)])
     text, _ = model.clean(drawn[-1])
     return Reply(Said(text, named(text, inquiry.options)), tuple(drawn))
@@ -61,10 +55,7 @@ async def score(model: Model, turn: Turn, text: str) -> Rated:
     if not ids or not isinstance(prompt, tuple) or "score" not in model.can:
         reason = "the text has no tokens" if tokenizer and not ids else "its endpoint scores none"
         raise PolicyError(f"seat {turn.seat!r} cannot say how likely {text!r} is: {reason}")
-    sampling = model.sampling.model_copy(update={"temperature": 0.0})
-    request = Request(
-        model.identity, prompt + ids, sampling, 1, replicate=model.replicate, scored=len(ids)
-    )
+    request = model.request(prompt + ids, 1, scored=len(ids), greedy=True)
     (drawn,) = await model.draw(request, [turn.number(request)])
     said = drawn.generation.logprobs
     return Rated(Likelihood(math.fsum(said.scored if said else ()), len(ids)), (drawn,))
@@ -98,11 +89,8 @@ async def _read(
     model: Model, turn: Turn, prompt: Prompt, inquiry: Inquiry, drawn: list[Drawn]
 ) -> Mapping[str, float]:
     """Look for the options among the likeliest tokens, place by place, past mere marks."""
-    sampling = model.sampling.model_copy(update={"temperature": 0.0})
     for _ in range(PLACES):
-        request = Request(
-            model.identity, prompt, sampling, 1, logprobs=TOP, replicate=model.replicate
-        )
+        request = model.request(prompt, 1, logprobs=TOP, greedy=True)
         (one,) = await model.draw(request, [turn.number(request)])
         drawn.append(one)
         said = one.generation.logprobs

@@ -138,6 +138,11 @@ class RunConfig(Settings):
     concurrency: int = Field(default=64, ge=1)
     strict_prefill: bool = True
 
+    @property
+    def models(self) -> dict[str, ModelConfig]:
+        """The models by seat."""
+        return {seat: one for seat, one in self.team.items() if isinstance(one, ModelConfig)}
+
     def told(self) -> dict[str, Any]:  # any: JSON
         """Return all of it for a manifest, which holds no secret."""
         told = _hide(self.model_dump(mode="json"))

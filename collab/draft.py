@@ -77,16 +77,7 @@ class Draft:
             prompt: Prompt = self.prompt + (self.ids or ())
         else:
             prompt = self.prompt + self.text
-        model = self.model
-        return Request(
-            model.identity,
-            prompt,
-            model.sampling,
-            most,
-            self._stops,
-            model.logprobs,
-            model.replicate,
-        )
+        return self.model.request(prompt, most, stop=self._stops, logprobs=self.model.logprobs)
 
     def add(self, drawn: Drawn) -> None:
         """Take one generation in."""

@@ -24,6 +24,8 @@ def digest_of(request: Request) -> str:
     }
     if request.scored:
         cut["scored"] = request.scored
+    if request.run:
+        cut["run"] = request.run
     return _hash(_source(request) | cut).hex()
 
 
@@ -37,6 +39,7 @@ def seed_of(request: Request, draw: int) -> int:
 
     It grows by one with the draw: choice i of a request for n choices is draw `draw + i`. Where the
     text is cut (max_tokens, stop) does not change it: a longer text begins as the shorter one did.
+    Nor does the run that has it.
     """
     return _number(_source(request)) % 2**31 + draw
 

@@ -66,6 +66,8 @@ class Model:
     """Prompt and completion together (tokens)."""
     replicate: int = 0
     logprobs: int | None = None
+    run: str = ""
+    """The run that alone has its draws; empty where its identity is known."""
 
     @property
     def can(self) -> frozenset[str]:
@@ -79,6 +81,31 @@ class Model:
         if profile.scores and self.dialect.name == "ids":
             allowed.add("score")
         return frozenset(allowed)
+
+    def request(
+        self,
+        prompt: Prompt,
+        max_tokens: int,
+        *,
+        stop: tuple[str, ...] = (),
+        logprobs: int | None = None,
+        scored: int = 0,
+        greedy: bool = False,
+    ) -> Request:
+        """Ask for at most so many of this model's tokens behind a prompt."""
+        cold = self.sampling.model_copy(update={"temperature": 0.0})
+        sampling = cold if greedy else self.sampling
+        return Request(
+            self.identity,
+            prompt,
+            sampling,
+            max_tokens,
+            stop,
+            logprobs,
+            self.replicate,
+            scored,
+            self.run,
+        )
 
     def count(self, text: str) -> int | None:
         """Count with the model's own tokenizer."""

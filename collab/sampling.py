@@ -85,6 +85,8 @@ class Request:
     scored: int = 0
     """How many of the prompt's last tokens to score: their log-probabilities are what is wanted,
     and what is drawn after them is not used."""
+    run: str = ""
+    """The one run that has its draws, where nobody can tell which model it is that writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,8 @@ class Generation:
     """Where they were asked for."""
     seconds: float = 0.0
     """From the request to its last token."""
+    served: str = ""
+    """What the server called the model, if not what it was asked for, and its version."""
     key: str = ""
     """Its name in the store."""
 

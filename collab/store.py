@@ -125,6 +125,10 @@ class Store:
         self._change.post(Change(keep=(row,)))
         return key
 
+    async def versions(self) -> dict[str, dict[str, int]]:
+        """Count what the run was given, by model and by what servers called it."""
+        return await self._database.versions()
+
     async def _wait(self, draw: int, key: str) -> dict[int, Drawn]:
         """Wait for the task of this process that is getting this draw; {} if it gave up."""
         end = self._flights[key].ends[key]

@@ -36,6 +36,7 @@ def test_requests_share_a_digest_only_if_they_are_equal(one: Request, other: Req
         {"stop": ("\n\n",)},
         {"logprobs": 0},
         {"replicate": 1},
+        {"run": "first"},
     ],
 )
 def test_each_field_changes_the_digest(change: dict[str, object]) -> None:
@@ -64,7 +65,7 @@ def test_names_stay_what_they_were_when_the_first_stores_were_written() -> None:
 def test_the_seed_grows_with_the_draw_and_is_shared_by_longer_texts(
     request: Request, draw: int
 ) -> None:
-    longer = replace(request, max_tokens=request.max_tokens + 1, stop=())
+    longer = replace(request, max_tokens=request.max_tokens + 1, stop=(), run="first")
     assert seed_of(request, draw) == seed_of(request, 0) + draw == seed_of(longer, draw)
     assert 0 <= seed_of(request, 0) < 2**31
 

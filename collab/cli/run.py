@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from collab.cli.compose import CONF, one_line
+from collab.cli.drift import notes
 from collab.cli.session import decides, opened
 from collab.config import Built, build, read
 from collab.endpoints.owner import owning
@@ -122,6 +123,8 @@ async def play(built: Built, console: Console) -> int:
             folder.ask(setup.questions)
             with Live(console) as live:
                 result = await run(setup, folder, live)
+            told = notes(built.config.models, await store.versions())
+            result = replace(result, notes=[*result.notes, *told])
         standing = replace(standing, cases=result.cases, notes=result.notes)
         folder.stands(replace(standing, failures=result.failures))
     _tell(standing, result, store, path, console)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from collab.cli.connect import Kit, connect, must_be_trusted
 from collab.cli.graders import graders
-from collab.cli.weights import checkpoint, hashes, identity
+from collab.cli.weights import checkpoint, hashes, identity, is_known
 from collab.config import Built, ModelConfig
 from collab.endpoints.check import check
 from collab.endpoints.client import Endpoint
@@ -40,11 +40,7 @@ def decides(built: Built) -> dict[str, object]:
     Raises:
         ConfigError: One of the files cannot be read.
     """
-    models = {
-        seat: hashes(model)
-        for seat, model in built.config.team.items()
-        if isinstance(model, ModelConfig)
-    }
+    models = {seat: hashes(model) for seat, model in built.config.models.items()}
     questions = built.questions.load(built.config.prompt, built.config.runs)
     code = {
         name: _source(value)
@@ -56,6 +52,11 @@ def decides(built: Built) -> dict[str, object]:
         "asked": digest({"questions": list(map(_told, questions))}),
         "code": {name: found for name, found in code.items() if found},
     }
+
+
+def run_of(built: Built) -> str:
+    """Name a run wherever its folder is."""
+    return f"{built.config.name}/{digest(decides(built))}"
 
 
 def _told(question: Question) -> list[object]:
@@ -205,6 +206,7 @@ class _Seating:
             context=config.context or endpoint.profile.max_model_len,
             replicate=self.built.config.replicate,
             logprobs=20 if "logprobs" in self.built.policy.needs else None,
+            run="" if is_known(config) else run_of(self.built),
         )
 
     async def _connected(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -10,6 +11,14 @@ from collab.config import ModelConfig
 from collab.endpoints.spec import Serves
 from collab.endpoints.tokens import Tokenizer, model_folder
 from collab.template import Template
+
+MOVING = {None, "", "main", "master", "latest"}
+"""Revisions that stand for other weights later."""
+DATED = re.compile(
+    r"20\d\d-?(0[1-9]|1[0-2])-?([0-2]\d|3[01])"  # 2024-08-06, 20250514
+    r"|[-@](2\d(0[1-9]|1[0-2])|(0[1-9]|1[0-2])-?([0-2]\d|3[01]))(?![\d.])"  # 2411, 0528, 05-06
+)
+"""How providers date the names of their models."""
 
 
 def hashes(model: ModelConfig) -> dict[str, str]:
@@ -58,6 +67,16 @@ def revision(model: ModelConfig) -> str | None:
     """Return the commit that a model's revision stands for where the hub said so, else its name."""
     folder = checkpoint(model)
     return (folder and _commit(folder)) or model.revision
+
+
+def is_known(model: ModelConfig) -> bool:
+    """Say whether the identity stands for the same model at all times.
+
+    Else nobody can tell whether two runs ask the same one, and each keeps its draws to itself.
+    """
+    folder = checkpoint(model)
+    fixed = revision(model) not in MOVING or DATED.search(model.id)
+    return bool(fixed or (folder and _weights(folder)))
 
 
 def serves(model: ModelConfig) -> Serves:

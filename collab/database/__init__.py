@@ -190,6 +190,17 @@ class Database:
             async with self._engine.execution_options(writes=True).begin() as connection:
                 yield connection
 
+    async def versions(self) -> dict[str, dict[str, int]]:
+        """Count what the run was given, by model and by what servers called it."""
+        columns = generations.c.model, generations.c.served
+        counted = sa.select(*columns, sa.func.count()).join(needs, needs.c.key == generations.c.key)
+        found: dict[str, dict[str, int]] = {}
+        async with self.reading() as connection:
+            ours = counted.where(needs.c.run == self._run).group_by(*columns).order_by(*columns)
+            for model, served, number in await connection.execute(ours):
+                found.setdefault(model, {})[served] = number
+        return found
+
     async def shrink(self) -> None:
         """Give the space of deleted rows back to the disk; PostgreSQL does that by itself."""
         if self._bell is None:
@@ -256,6 +267,7 @@ def _columns(rows: dict[bytes, Row], now: float) -> list[dict[str, Any]]:  # Any
             "model": row.model,
             "tokens": row.generation.completion_tokens,
             "created": now,
+            "served": row.generation.served,
             "body": pack(row.generation),
         }
         for key, row in sorted(rows.items())

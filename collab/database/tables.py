@@ -20,7 +20,7 @@ from collab.sampling import Generation, Logprobs
 if TYPE_CHECKING:
     from sqlalchemy.dialects.sqlite import Insert  # PostgreSQL's has the same methods
 
-SCHEMA = 2
+SCHEMA = 3
 CHUNK = 500
 """Rows, or keys, a statement."""
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ generations = sa.Table(
     sa.Column("model", sa.String, nullable=False),
     sa.Column("tokens", sa.Integer, nullable=False, comment="written"),
     sa.Column("created", sa.Double, nullable=False, comment="seconds since 1970"),
+    sa.Column("served", sa.String, nullable=False, server_default="", comment="its name there"),
     sa.Column("body", sa.LargeBinary, nullable=False, comment="JSON, zlib"),
 )
 claims = sa.Table(
@@ -113,7 +114,17 @@ def _to_2(connection: sa.Connection) -> None:
         connection.execute(sa.insert(generations), [_from_1(row) for row in rows])
         last = rows[-1].key
     connection.execute(sa.text("DROP TABLE older"))
-    connection.execute(sa.insert(runs).values(id=0, place="(schema 1)"))  # who needs it is unknown
+
+
+def _to_3(connection: sa.Connection) -> None:
+    """Note what runs need, and what servers called the model."""
+    _metadata.create_all(connection)
+    columns = sa.inspect(connection).get_columns("generations")
+    if "served" not in {column["name"] for column in columns}:
+        added = "ALTER TABLE generations ADD COLUMN served VARCHAR DEFAULT '' NOT NULL"
+        connection.execute(sa.text(added))
+    older = sa.insert(runs).values(id=0, place="(before schema 3)")  # whose they are is unknown
+    connection.execute(older)
     every = sa.select(generations.c.key, sa.literal(0))
     connection.execute(sa.insert(needs).from_select(["key", "run"], every))
 
@@ -144,5 +155,5 @@ def _from_mean(row: sa.Row[Any]) -> Logprobs:  # Any: one of each column
     return Logprobs(entropies=(row.top20_entropy,) * row.completion_tokens)
 
 
-STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2}
+STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}
 """How to leave each older schema behind."""

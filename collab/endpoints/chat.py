@@ -152,6 +152,7 @@ class ChatDialect:
             model=chat.model,
             choices=[self._choice(choice, turn) for choice in chat.choices],
             usage=chat.usage,
+            system_fingerprint=chat.system_fingerprint,
             prompt_token_ids=chat.prompt_token_ids,
         )
 

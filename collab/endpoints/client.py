@@ -11,6 +11,7 @@ import random
 import time
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Self
 
 from collab.endpoints import reply, sample
@@ -160,7 +161,8 @@ class Endpoint:
         began = time.perf_counter()
         completion = await self._ask(request, body)
         seconds = time.perf_counter() - began
-        return sample.generations(completion, request, self.tokenizer, seconds)
+        found = sample.generations(completion, request, self.tokenizer, seconds)
+        return [replace(one, served=self._served(completion)) for one in found]
 
     async def _ask(self, request: Request, body: Body) -> reply.Completion:
         place = self.form.place(self.url)
@@ -200,7 +202,13 @@ class Endpoint:
                 raise failure.error from None
             raise
         seconds = time.perf_counter() - began
-        return sample.generations(whole, request, self.tokenizer, seconds)[0]
+        (one,) = sample.generations(whole, request, self.tokenizer, seconds)
+        return replace(one, served=self._served(whole))
+
+    def _served(self, completion: reply.Completion) -> str:
+        """Return what the server called the model, if not by the name we use, and its version."""
+        name = "" if completion.model in (None, self.model) else completion.model
+        return " ".join(filter(None, (name, completion.system_fingerprint)))
 
     def _check_name(self, name: str | None) -> None:
         """Refuse the reply of another model: a server may call its model as it likes, but one way.

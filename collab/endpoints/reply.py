@@ -72,6 +72,7 @@ class Completion(BaseModel):
     choices: list[Choice]
     usage: Usage | None = None
     model: str | None = None
+    system_fingerprint: str | None = None
     prompt_token_ids: tuple[int, ...] | None = None
 
 
@@ -141,6 +142,7 @@ class Chat(BaseModel):
     model: str | None = None
     choices: list[ChatChoice] = Field(min_length=1)
     usage: Usage | None = None
+    system_fingerprint: str | None = None
     prompt_token_ids: tuple[int, ...] | None = None
 
 
@@ -196,6 +198,7 @@ class Parts:
         self._choices: list[Choice] = []
         self._usage: Usage | None = None
         self._model: str | None = None
+        self._fingerprint: str | None = None
 
     def add(self, line: bytes) -> str:
         """Take in one line of the stream and return the text that it brought.
@@ -216,6 +219,7 @@ class Parts:
         self._choices += part.choices
         self._usage = part.usage or self._usage
         self._model = part.model or self._model
+        self._fingerprint = part.system_fingerprint or self._fingerprint
         text = "".join(choice.text for choice in part.choices)
         self.text += text
         return text
@@ -241,7 +245,12 @@ class Parts:
                 "logprobs": _all_logprobs(self._choices),
             }
         )
-        return Completion(choices=[whole], usage=self._usage, model=self._model)
+        return Completion(
+            choices=[whole],
+            usage=self._usage,
+            model=self._model,
+            system_fingerprint=self._fingerprint,
+        )
 
 
 def _first_ids(choices: Sequence[Choice]) -> tuple[int, ...] | None:

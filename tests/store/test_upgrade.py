@@ -38,6 +38,10 @@ async def _make_version_1(where: str, sql: Sql) -> None:
     await sql(where, *(statement.format(bytes=blob) for statement in VERSION_1))
 
 
+async def _written(draws: range) -> list[Generation]:
+    return [Generation(f"draw {draw}", None, "stop", served="fp_1") for draw in draws]
+
+
 async def _sample(draws: range) -> list[Generation]:
     raise AssertionError(f"{draws} was sampled again")
 
@@ -70,8 +74,23 @@ async def test_a_store_of_schema_1_keeps_its_generations(
         )
         for draw in range(7)
     ]
-    assert await sql(where, "SELECT version FROM schema_version") == [(2,)]
+    assert await sql(where, "SELECT version FROM schema_version") == [(3,)]
     assert await sql(where, "SELECT key FROM claims") == []
+
+
+async def test_a_store_of_schema_2_keeps_its_generations_until_somebody_says_they_may_go(
+    where: str, sql: Sql
+) -> None:
+    async with Store.open(where) as store:
+        await store.draws(REQUEST, range(2), _written)
+    older = ("ALTER TABLE generations DROP COLUMN served", "DROP TABLE needs", "DROP TABLE runs")
+    await sql(where, *older, "UPDATE schema_version SET version = 2")
+    async with Store.open(where) as store:
+        drawn = await store.draws(REQUEST, range(2), _sample)
+    assert [one.generation.served for one in drawn] == ["fp_1", "fp_1"]
+    assert await sql(where, "SELECT version FROM schema_version") == [(3,)]
+    assert await sql(where, "SELECT place FROM runs") == [("(before schema 3)",)]
+    assert len(await sql(where, "SELECT key FROM needs")) == 2
 
 
 async def test_an_upgrade_that_fails_leaves_the_store_as_it_was(where: str, sql: Sql) -> None:
@@ -88,7 +107,7 @@ async def test_an_upgrade_that_fails_leaves_the_store_as_it_was(where: str, sql:
 
 async def test_a_store_of_a_newer_collab_is_refused_and_left_alone(where: str, sql: Sql) -> None:
     await sql(where, VERSION_1[0], "INSERT INTO schema_version VALUES (99)")
-    with pytest.raises(StoreError, match="schema 99, this collab knows up to 2; upgrade collab"):
+    with pytest.raises(StoreError, match="schema 99, this collab knows up to 3; upgrade collab"):
         async with Store.open(where):
             pass
     with pytest.raises(Exception, match="generations"):

@@ -216,6 +216,8 @@ class ScriptedServer:
 
     def _said(self, reply: Body, failure: Failure | None) -> Body:
         other = {"model": faults.OTHER_MODEL} if failure == "wrong_model" else {}
+        if "drifting" in self._traits:
+            other["system_fingerprint"] = f"fp_{len(self.requests)}"
         return recounted(reply, self._traits) | other
 
     def _name(self, body: Body) -> str:

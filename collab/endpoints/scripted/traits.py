@@ -23,6 +23,7 @@ Trait = Literal[
     "continue_ignored",
     "double_bos",
     "double_think",
+    "drifting",
     "empty_think",
     "few_stops",
     "ids_refused",
@@ -65,6 +66,7 @@ repeated. `wrong_field`: thinking stands where the answer should, and the other 
 thinking comes apart from the answer; `parser_mislabels`: and the answer behind a begun thought
 that is closed counts as thinking. `summary`, `thinking_hidden`: thinking is billed and comes as a
 summary, or not at all. `no_usage`; `usage_of_one`: tokens are counted of one choice only.
+`drifting`: each is of another version of the model than the one before.
 """
 LEFT_OUT: Mapping[Trait, frozenset[str]] = {
     "continue_ignored": frozenset({"continue_final_message", "add_generation_prompt"}),

@@ -1,0 +1,29 @@
+"""What a run says of models that may not stay what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from collab.cli.weights import identity, is_known
+from collab.config import ModelConfig
+
+
+def notes(
+    team: Mapping[str, ModelConfig], versions: Mapping[str, Mapping[str, int]]
+) -> Iterator[str]:
+    """Say which models' draws are the run's alone, and which came from more than one version.
+
+    Args:
+        team: The models by seat.
+        versions: How many draws came from which version, by identity.
+    """
+    for seat, model in team.items():
+        if not is_known(model):
+            yield (
+                f"{seat}: nobody can tell for how long {model.id!r} is the same model, so no other "
+                f"run shares its draws; if you can, say so with team.{seat}.revision"
+            )
+        served = versions.get(identity(model), {})
+        if len(served) > 1:
+            counted = (f"{name or model.id!r} ({count:,} draws)" for name, count in served.items())
+            yield f"{seat} drifted: its server answered as {', '.join(counted)}"
