@@ -822,7 +822,9 @@ async def test_a_policy_that_asks_for_ever_is_stopped(
             await play(here.model, Doing(nag))
 
 
-@pytest.mark.parametrize("memo", [{1, 2}, float("nan"), object()], ids=repr)
+@pytest.mark.parametrize(
+    "memo", [{1, 2}, float("nan"), object()], ids=["a set", "nan", "an object"]
+)
 async def test_a_memo_that_is_no_json_is_refused(stage: Open, memo: object) -> None:
     async with stage() as here:
         with pytest.raises(PolicyError, match="memo that is no JSON"):
