@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_class, instantiate
@@ -23,6 +23,7 @@ from pydantic import (
     Tag,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from collab.boundary import Boundary
@@ -41,7 +42,7 @@ from collab.scenario import Scenario, with_factors
 from collab.settings import Settings
 
 Target = dict[str, Any]  # any: the settings of a class that only instantiation knows
-ADDRESS = frozenset({"base_url", "uds", "api_key_env", "launch", "limits", "served"})
+ADDRESS = frozenset({"base_url", "uds", "api_key_env", "launch", "limits", "replicas", "served"})
 """What of a model's settings is where it is, not what it is."""
 HIDDEN = "***"
 SECRET = re.compile(r"(key|token|secret|password)$", re.IGNORECASE)
@@ -57,6 +58,8 @@ class ModelConfig(Sampling):
     served: str | None = None
     checkpoint: str | None = None
     base_url: str | None = None
+    replicas: tuple[str, ...] = ()
+    """Further addresses of the same model, with the same key; each has the limits of its own."""
     uds: str | None = None
     api_key_env: str | None = None
     launch: Spec | None = None
@@ -80,6 +83,12 @@ class ModelConfig(Sampling):
     def _kind(cls, launch: object) -> object:
         """Take `launch: vllm` for a server of that kind with the usual settings."""
         return {"kind": launch} if isinstance(launch, str) else launch
+
+    @model_validator(mode="after")
+    def _first_address(self) -> Self:
+        if self.replicas and self.base_url is None:
+            raise ValueError("replicas are further addresses: set base_url to the first one")
+        return self
 
     @property
     def sampling(self) -> Sampling:

@@ -137,7 +137,7 @@ class Draft:
 
     @property
     def _out_of_room(self) -> bool:
-        return self._last is not None and self._last.generation.finish == "length"
+        return self._last is not None and self._last.generation.finish in ("length", "context")
 
     def _over(self) -> Reached:
         return self.reached(self.tokens + 1) or "length"

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 class Completes(Protocol):
     """What a model needs of its endpoint."""
 
-    profile: Profile
+    @property
+    def profile(self) -> Profile:
+        """What is known of the endpoint."""
+        ...
 
     async def complete(
         self,
@@ -148,7 +151,7 @@ class Model:
         """Draw whole trajectories, thinking and answer, from the bank's numbers.
 
         Raises:
-            ContextFull: The question leaves no room.
+            ContextFull: The question leaves no room, or the server gives less than is asked for.
         """
         turn = Turn("", question, Trajectory(), "thinking", Answer(), budget, lambda _: 0)
         prompt = self.dialect.prompt(question.messages, turn.trajectory, "thinking", "").prompt
@@ -157,6 +160,8 @@ class Model:
             raise ContextFull(f"question {question.id!r} leaves no room to think in")
         request = Draft(self, turn, prompt).request(room)
         taken = await self.draw(request, draws)
+        for one in taken:
+            _check_whole(question, request, one.generation)
         return [(self._recording(turn, prompt, drawn), drawn) for drawn in taken]
 
     async def advise(self, turn: Turn, inquiry: Inquiry) -> Reply:
@@ -242,6 +247,16 @@ class Model:
         if not close or ids[-len(close) :] != close:  # in some models the close is special too
             ids = self.tokenizer.without_end(ids)
         return self.tokenizer.decode(ids), ids
+
+
+def _check_whole(question: Question, request: Request, drawn: Generation) -> None:
+    if drawn.finish == "context":
+        raise ContextFull(
+            f"question {question.id!r}: the server stopped after {drawn.completion_tokens:,} of "
+            f"{request.max_tokens:,} tokens, at {drawn.prompt_tokens + drawn.completion_tokens:,} "
+            "with the prompt, and says no more: set the model's context to what it holds, or "
+            "budget to what it writes"
+        )
 
 
 def _guess(prompt: Prompt) -> int:

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from collab.trajectory import Json, Message
 
-Finish = Literal["stop", "length", "abort", "cancelled"]
-"""Why a draw ended; `abort`: the server held it back; `cancelled`: stopped by us, and no sample."""
+Finish = Literal["stop", "length", "context", "abort", "cancelled"]
+"""Why a draw ended; `context`: the server gave fewer tokens than were asked for, as no more fit
+there; `abort`: it held the draw back; `cancelled`: stopped by us, and no sample."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from collab.endpoints.profile import Profile
 from collab.endpoints.scripted import Script, ScriptedServer, recite
 from collab.endpoints.tokens import Tokenizer
 from collab.engine import Case, Episode, play_case
-from collab.errors import PolicyError
+from collab.errors import ContextFull, PolicyError
 from collab.model import Model, OnCut
 from collab.pocket.family import problems
 from collab.pocket.styles import STYLES
@@ -426,6 +426,22 @@ async def test_without_a_tokenizer_the_budget_counts_what_the_server_counted(sea
     assert written.units[0].ids is None
     assert server.generating[0].body["max_tokens"] == 5
     assert server.generating[0].body["prompt"].endswith("<think>\n" + " so" * 20)
+
+
+async def test_a_server_that_shortens_what_does_not_fit_is_noticed(
+    seat: Seat, wordy: Tokenizer, spoken: Spoken
+) -> None:
+    question = Question("q", (Message("user", "1 + 2?"),))
+    async with ScriptedServer(
+        lambda _: " so" * 99, traits=["context_hidden"], context=64, tokenizer=spoken(wordy)
+    ) as server:
+        model = await seat(server.url, tokenizer=wordy)
+        with pytest.raises(ContextFull, match="of 99 tokens, at 64 with the prompt, and says no"):
+            await model.solo(question, range(2), 99)
+        written = await write(model, End())
+    assert written.reached == "context"
+    assert written.units[0].tokens == written.drawn[0].generation.completion_tokens > 0
+    assert written.drawn[0].generation.finish == "context"
 
 
 async def test_what_a_seat_is_asked_goes_on_from_the_thinking_it_may_read(

@@ -82,16 +82,28 @@ class Kit:
 
 
 async def connect(
-    kit: Kit, profile: Profile, launcher: Launcher, limits: Limits | None = None
+    kit: Kit,
+    profile: Profile,
+    launcher: Launcher,
+    limits: Limits | None = None,
+    *,
+    replica: str | None = None,
 ) -> Endpoint:
     """Reach a model's server, started here if need be; the caller closes the endpoint.
+
+    Args:
+        kit: The model.
+        profile: What is known of the server.
+        launcher: Starts it where there is none.
+        limits: What it is asked to bear; None: what the config says.
+        replica: Another address of the model's than its first.
 
     Raises:
         ConfigError: There is no address, or its key may not be sent there.
         LaunchError: The server did not start.
     """
     config = kit.config
-    url, key = config.base_url, None
+    url, key = replica or config.base_url, None
     if url is None and config.uds is None:
         if config.launch is None:
             raise ConfigError(f"model {config.id!r} has neither base_url nor launch; set one")

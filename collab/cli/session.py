@@ -21,6 +21,7 @@ from collab.endpoints.dialects import Dialect
 from collab.endpoints.launch import Launcher, Tell
 from collab.endpoints.placement import Placed
 from collab.endpoints.profile import Profile
+from collab.endpoints.replicas import Replicas
 from collab.errors import CollabError, ConfigError
 from collab.folder import digest
 from collab.grading import Graders
@@ -211,13 +212,17 @@ class _Seating:
 
     async def _connected(
         self, kit: Kit, profile: Profile, dialect: Dialect, launcher: Launcher
-    ) -> Endpoint:
-        """Reach a model's server, and look whether it is right."""
-        endpoint = await self.stack.enter_async_context(await connect(kit, profile, launcher))
-        await check(endpoint, dialect, kit.tokenizer)
-        if self.built.config.strict_prefill:
-            must_be_trusted(endpoint, dialect)
-        return endpoint
+    ) -> Completes:
+        """Reach a model's servers, and look whether each is right."""
+        endpoints: list[Endpoint] = []
+        for replica in (None, *kit.config.replicas):
+            reached = await connect(kit, profile, launcher, replica=replica)
+            endpoint = await self.stack.enter_async_context(reached)
+            await check(endpoint, dialect, kit.tokenizer)
+            if self.built.config.strict_prefill:
+                must_be_trusted(endpoint, dialect)
+            endpoints.append(endpoint)
+        return Replicas(endpoints) if len(endpoints) > 1 else endpoints[0]
 
     def _check_needs(self, seat: str, reasoner: Reasoner) -> None:
         role = seats_of(self.built.policy).get(seat)

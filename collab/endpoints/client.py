@@ -81,6 +81,16 @@ class Endpoint:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
+    @property
+    def load(self) -> int:
+        """How many requests are under way here, or wait to be."""
+        return self._gate.window.load
+
+    @property
+    def full(self) -> bool:
+        """Whether one more request would have to wait."""
+        return self.load >= self._gate.window.size
+
     async def complete(
         self,
         request: Request,

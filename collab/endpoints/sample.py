@@ -102,7 +102,7 @@ def _generation(
     return Generation(
         text=text,
         ids=ids,
-        finish=finish(choice.finish_reason),
+        finish=_finish(choice, reply, request),
         stop_reason=reason,
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=_count(ids, text, reply, tokenizer),
@@ -140,6 +140,17 @@ def _count(
     if len(reply.choices) == 1 and reply.usage:
         return reply.usage.completion_tokens
     return len(tokenizer.encode(text)) if tokenizer else 0
+
+
+def _finish(choice: Choice, reply: Completion, request: Request) -> Finish:
+    """Say why a draw ended, and whether a server shortened it without a word."""
+    why, count = finish(choice.finish_reason), None
+    if choice.token_ids is not None:
+        count = len(choice.token_ids)
+    elif len(reply.choices) == 1 and reply.usage:
+        count = reply.usage.completion_tokens
+    short = why == "length" and count is not None and count < request.max_tokens
+    return "context" if short else why
 
 
 def finish(reason: str | None) -> Finish:

@@ -32,6 +32,11 @@ class Window:
         """Places there are now."""
         return int(self._size)
 
+    @property
+    def load(self) -> int:
+        """Requests that have a place or wait for one."""
+        return self.under_way + len(self._waiting)
+
     @asynccontextmanager
     async def place(self, *, first: bool = False) -> AsyncIterator[int]:
         """Wait for a place and hold it; yields the mark to give to `crowded`."""

@@ -252,7 +252,7 @@ async def test_an_aborted_draw_is_no_sample_and_is_drawn_again(
     fake.answers["/v1/completions"] = lambda body: reply(body, ["x"], tokenizer, next(finishes))
     async with Endpoint(url, "m", tokenizer, rng=Impatient()) as endpoint:
         (drawn,) = await endpoint.complete(asking(), range(1), seed=0)
-    assert drawn.finish == "length"
+    assert drawn.finish == "context"  # it gave one token of eight
 
 
 async def test_an_unknown_way_to_finish_is_no_reply(

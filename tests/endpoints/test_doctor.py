@@ -68,6 +68,7 @@ class Practice:
         script: Script = attentive,
         *,
         known: bool = True,
+        context: int | None = 4096,
         tell: Callable[[Finding], None] = lambda finding: None,
     ) -> Examined:
         frame, tokenizer = (Frame(Template(TEMPLATE)), self.tokenizer) if known else (None, None)
@@ -78,7 +79,7 @@ class Practice:
         api = HOMES[name]
         async with ScriptedServer(script, api=api, traits=traits, tokenizer=self.words) as server:
             url = server.url + ("/beta" if api == "deepseek" else "")
-            profile, limits = Profile(dialect=name, max_model_len=4096), Limits(retries=0)
+            profile, limits = Profile(dialect=name, max_model_len=context), Limits(retries=0)
             async with Endpoint(url, "scripted", tokenizer, profile=profile, limits=limits) as end:
                 found = await Doctor(end, tokenizer, dialect, TAGS, tell).examine()
                 assert end.profile == found
@@ -179,13 +180,21 @@ NAMELESS_TRAPS: list[tuple[DialectName, Trait, str, str]] = [
 ]
 
 
+async def test_a_context_that_is_not_told_is_named_unless_it_is_set(doctor: Practice) -> None:
+    found = await doctor.examine("ids", ["context_hidden"], context=None)
+    assert found.odd == {"model": "served; its context is not told: set context"}
+    assert found.profile.max_model_len is None
+    known = await doctor.examine("ids", ["context_hidden"])
+    assert (known.odd, known.profile.max_model_len) == ({}, 4096)
+
+
 MISSING: set[Trait] = {"no_chat", "no_completions", "no_tokenize"}
 """Routes that are not there: an error, and no finding."""
 
 
 def test_every_trap_of_the_scripted_server_is_tried() -> None:
     tried = {trait for _, trait, _, _ in (*TRAPS, *NAMELESS_TRAPS)}
-    assert tried | MISSING == set(get_args(Trait))
+    assert tried | MISSING | {"context_hidden"} == set(get_args(Trait))
 
 
 @pytest.mark.parametrize(("name", "trait", "probe", "says"), TRAPS)

@@ -49,9 +49,11 @@ async def context_of(endpoint: Endpoint) -> int | None:
 
 async def model(probe: Probe) -> Seen:
     """Look for the model and its context."""
-    context = await context_of(probe.endpoint)
+    context, said = await context_of(probe.endpoint), probe.endpoint.profile.max_model_len
+    if context is None and said is None:
+        return Seen("limited", "served; its context is not told: set context")
     if context is None:
-        return Seen("ok", "served; its context is not told: set context", {"max_model_len": None})
+        return Seen("ok", f"served; context {said:,} tokens, as it is set")
     return Seen("ok", f"served; context {context:,} tokens", {"max_model_len": context})
 
 

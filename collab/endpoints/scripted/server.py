@@ -26,11 +26,13 @@ from collab.endpoints.scripted.traits import (
     recounted,
     refusal,
     relabelled,
+    untold,
 )
 from collab.errors import ConfigError
 from collab.wire import Backend, Card, WireError, build_app, serve
 
 WIRE = frozenset({"/v1/completions", "/v1/chat/completions"})
+MODELS = "/v1/models"
 BETA = "/beta/"
 PATIENCE = 30.0
 
@@ -168,11 +170,15 @@ class ScriptedServer:
         read = as_read(body, self._traits)
         again = _replay(raw if read == body else json.dumps(read).encode(), receive)
         there = {**scope, "path": scope["path"].replace(BETA, "/v1/", 1)}
-        if body.get("stream") or there["path"] not in WIRE:
+        hidden = "context_hidden" in self._traits and there["path"] == MODELS
+        if body.get("stream") or not (hidden or there["path"] in WIRE):
             await self._app(there, again, send)
             return
         reply = _Reply()
         await self._app(there, again, reply)
+        if hidden:
+            await reply.send(send, untold)
+            return
         await reply.send(
             send, lambda told: self._said(relabelled(told, body, self._traits), failure)
         )

@@ -14,12 +14,13 @@ from typing import Any, Literal, TypeAlias
 
 from collab.endpoints.scripted.mind import BOS
 from collab.trajectory import Json
-from collab.wire import Backend, Card, Chat, Job, Piece
+from collab.wire import Backend, Card, Chat, Job, Piece, WireError
 
 Body: TypeAlias = dict[str, Any]
 """A JSON object (`Any`: a client may send what it likes)."""
 Trait = Literal[
     "bos",
+    "context_hidden",
     "continue_ignored",
     "double_bos",
     "double_think",
@@ -60,6 +61,7 @@ assistant's thinking out. `empty_think`: a begun turn stands behind an empty thi
 Draws. `sampling_fixed`: neither temperature nor seed has an effect. `seed_ignored`, `stop_ignored`,
 `n_ignored`: as if it were not sent; `n_refused`: more than one choice is an error. `few_stops`:
 more than four stop strings are an error. `logprobs_refused`: asking for them is an error.
+`context_hidden`: nobody is told the context, and what does not fit into it is shortened.
 
 Replies. `stop_trimmed`: the stop string is cut off the text. `prefix_echoed`: what was begun is
 repeated. `wrong_field`: thinking stands where the answer should, and the other way round. `parser`:
@@ -84,6 +86,7 @@ ABSENT: Mapping[Trait, frozenset[str]] = {
 }
 """The routes that such a server does not have."""
 MOST_STOPS = 4
+HUGE = 2**20
 EMPTY = "<think>\n\n</think>\n\n"
 SUMMARY = "I looked at the question and worked it out."
 
@@ -100,7 +103,9 @@ class Trapped:
     @property
     def cards(self) -> Mapping[str, Card]:
         """The models by name."""
-        return self.inner.cards
+        if "context_hidden" not in self._traits:
+            return self.inner.cards
+        return {name: replace(card, context=HUGE) for name, card in self.inner.cards.items()}
 
     def encode(self, model: str, text: str, *, special: bool) -> list[int]:
         """Tokenize."""
@@ -123,6 +128,10 @@ class Trapped:
         """Draw; note whether the client went away before the end."""
         if "sampling_fixed" in self._traits:
             job = replace(job, seed=next(self._unasked), temperature=1.0)
+        room = self.inner.cards[job.model].context - len(job.prompt)
+        if room < 1:
+            raise WireError("This model's maximum context length is used up by the prompt.")
+        job = replace(job, max_tokens=min(job.max_tokens, room))
         finished = False
         try:
             async for piece in self.inner.complete(job):
@@ -165,6 +174,12 @@ def as_read(body: Body, traits: Collection[Trait]) -> Body:
     """Leave out what such a server does not look at."""
     unread = {name for trait in traits for name in LEFT_OUT.get(trait, ())}
     return {name: value for name, value in body.items() if name not in unread}
+
+
+def untold(models: Body) -> Body:
+    """Leave the context out of a list of models."""
+    told = [{k: v for k, v in one.items() if k != "max_model_len"} for one in models["data"]]
+    return {**models, "data": told}
 
 
 def recounted(reply: Body, traits: Collection[Trait]) -> Body:
