@@ -109,10 +109,13 @@ class Words(Boundary):
 class Tag(Boundary):
     """Up to and including a tag that the writer writes itself.
 
-    The tag becomes a unit of its own, a signal, which only its author reads.
+    The tag becomes a unit of its own, a signal, which only its author reads. Where the tag closes a
+    pair, as in `<call>64</call>`, the signal is all of the pair.
     """
 
     tag: str = Field(min_length=1)
+    opens: str = ""
+    """The tag that opens the pair; empty where there is but the one."""
 
     @property
     @override
@@ -123,6 +126,12 @@ class Tag(Boundary):
     def cut(self, text: str) -> int | None:
         at = text.find(self.tag)
         return None if at < 0 else at + len(self.tag)
+
+    def begin(self, text: str, end: int) -> int:
+        """Return where the signal that ends at `end` begins (characters)."""
+        at = end - len(self.tag)
+        opened = text.rfind(self.opens, 0, at) if self.opens else -1
+        return opened if opened >= 0 else at
 
 
 class Regex(Boundary):

@@ -245,7 +245,7 @@ def make(target: Target, protocol: type, where: str) -> Any:  # any: of the prot
     """
     _check(target, protocol, where)
     for key, nested in _nested(target, where):
-        _check(nested, (Boundary, Policy, QuestionSet), key)
+        _check(nested, (Settings, Policy, QuestionSet), key)
     try:
         return instantiate(target, _convert_="all")
     except (InstantiationException, ValidationError, TypeError) as error:

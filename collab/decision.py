@@ -34,6 +34,8 @@ class Insert:
     text: str
     why: str = ""
     memo: Json = None
+    signal: bool = False
+    """Whether it is a signal, which that seat alone reads."""
 
 
 @dataclass(frozen=True, slots=True)

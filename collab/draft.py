@@ -129,7 +129,7 @@ class Draft:
             answering = self.turn.phase == "answer"
             return written((self._unit(0),), self._over(), cut=answering and self._out_of_room)
         if isinstance(self.turn.until, Tag):
-            at = cut - len(self.turn.until.tag)
+            at = self.turn.until.begin(self.text, cut)
             before, tag = self._unit(0, at, through=False), self._unit(at, cut)
             units = [*([before] if before.text else []), replace(tag, kind="signal")]
             return written(tuple(units), "boundary")

@@ -43,6 +43,7 @@ from collab.trajectory import (
     Finish,
     Forked,
     Json,
+    Kind,
     Question,
     Recording,
     Rewound,
@@ -159,14 +160,14 @@ class _Table:
         """Ask a seat on the side."""
         turn = self._pen.aside(seat, self.trajectory)
         reply = await self._pen.team[seat].advise(turn, inquiry)
-        self._pen.bill(reply.drawn)
+        self._pen.bill(seat, reply.drawn)
         return reply
 
     async def score(self, seat: str, text: str) -> Rated:
         """Have a seat say how likely it finds a text."""
         turn = self._pen.aside(seat, self.trajectory)
         rated = await self._pen.team[seat].score(turn, text)
-        self._pen.bill(rated.drawn)
+        self._pen.bill(seat, rated.drawn)
         return rated
 
     def begin(self, path: tuple[Decision, ...]) -> None:
@@ -254,7 +255,8 @@ class _Table:
         """Return what a decision does that needs nobody to write."""
         match decision:
             case Insert(seat, text, why):
-                unit = Unit(seat, text, "inserted", why, tokens=self._injected(text, seat))
+                kind: Kind = "signal" if decision.signal else "inserted"
+                unit = Unit(seat, text, kind, why, tokens=self._injected(text, seat))
                 return Wrote(unit, self._left)
             case Edit(index, text, why, _, seat):
                 by = seat or next((one.author for one in self.trajectory.units[index:]), None)

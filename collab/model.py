@@ -15,6 +15,7 @@ from collab.boundary import Answer
 from collab.draft import Draft
 from collab.draws import seed_of
 from collab.errors import ContextFull
+from collab.ledger import Rates
 from collab.policy import Inquiry
 from collab.reasoner import OnText, Rated, Reply, Turn, Written
 from collab.sampling import Drawn, Generation, OpenTurn, Prompt, Request, Sampling
@@ -71,6 +72,7 @@ class Model:
     logprobs: int | None = None
     run: str = ""
     """The run that alone has its draws; empty where its identity is known."""
+    rates: Rates = Rates()  # noqa: RUF009 - a frozen value
 
     @property
     def can(self) -> frozenset[str]:

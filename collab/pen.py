@@ -13,7 +13,7 @@ from dataclasses import replace
 from collab.boundary import Answer, Boundary, Length, Share
 from collab.decision import Close, Decision, Write
 from collab.errors import PolicyError
-from collab.ledger import Cost, Rates
+from collab.ledger import Cost
 from collab.numbers import Numbers
 from collab.playback import play
 from collab.prefetch import Ahead, Prefetch
@@ -82,12 +82,13 @@ class Pen:
         """Return the turn in which a seat is asked on the side."""
         return self._turn(Write(seat), trajectory, self._numbers, None)
 
-    def bill(self, drawn: Sequence[Drawn]) -> None:
-        """Count draws, wherever they came from."""
+    def bill(self, seat: str, drawn: Sequence[Drawn]) -> None:
+        """Count a seat's draws, wherever they came from."""
         fresh = sum(one.fresh for one in drawn)
         self.sampled += fresh
         self.stored += len(drawn) - fresh
-        self.spent += Cost.of(Rates().cost(one.generation) for one in drawn)
+        rates = self.team[seat].rates
+        self.spent += Cost.of(rates.cost(one.generation) for one in drawn)
 
     def add(self, branch: Pen) -> None:
         """Count what a branch cost."""
@@ -124,7 +125,7 @@ class Pen:
             self._numbers.catch_up(ahead.numbers)
             units = tuple(replace(unit, why=turn.why) for unit in written.units)
             written = replace(written, units=units)
-        self.bill(written.drawn)
+        self.bill(turn.seat, written.drawn)
         return written
 
     def _turn(

@@ -7,6 +7,7 @@ instance serves all episodes at once: what it needs to remember is on the trajec
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,6 +61,11 @@ class Likelihood:
     logprob: float
     """The sum over its tokens (nats)."""
     tokens: int
+
+    @property
+    def chance(self) -> float:
+        """The share of draws that would begin with the text (0 to 1)."""
+        return math.exp(self.logprob)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from collab.boundary import Boundary
 from collab.errors import PolicyError
+from collab.ledger import Rates
 from collab.policy import Inquiry, Likelihood, Said
 from collab.sampling import Drawn, Request
 from collab.trajectory import Phase, Question, Trajectory, Unit
@@ -77,6 +78,11 @@ class Reasoner(Protocol):
         """What it can do: `write`, `answer`, `advise`, `logprobs`, `score`."""
         ...
 
+    @property
+    def rates(self) -> Rates:
+        """By what its tokens are counted up."""
+        ...
+
     def count(self, text: str) -> int | None:
         """Count the tokens of a text, None without a tokenizer."""
         ...
@@ -99,6 +105,7 @@ class Recorded:
     """A seat that has nothing but its recording."""
 
     can: frozenset[str] = frozenset({"write"})
+    rates: Rates = Rates()  # noqa: RUF009 - a frozen value
 
     def count(self, text: str) -> int | None:
         """Return None: it has no tokenizer."""

@@ -20,12 +20,22 @@ from collab.scenario import Scenario
 
 CONF = Path(__file__).parents[1] / "conf"
 GUIDED = ("scenario=guidability", "policy=guide", "team=guided")
+HELPED = ("scenario=collaboration", "policy=offload", "team=helped")
+OVERSEEN = ("scenario=collaboration", "policy=overseer", "team=overseen")
 FITTING: Mapping[str, Sequence[str]] = {
     "policy=alternate": ("scenario=collaboration", "team=pair"),
     "policy=answer_by": ("scenario=collaboration", "team=pair"),
+    "policy=until": ("scenario=collaboration", "team=solo"),
+    "policy=random_switch": ("scenario=collaboration", "team=pair"),
+    "policy=fixed_ratio": ("scenario=collaboration", "team=pair"),
+    "policy=self_handoff": ("scenario=collaboration", "team=solo"),
+    "policy=offload": HELPED,
+    "policy=overseer": OVERSEEN,
     "policy=guide": GUIDED,
     "scenario=guidability": GUIDED,
     "team=guided": GUIDED,
+    "team=helped": HELPED,
+    "team=overseen": OVERSEEN,
     "team=pair": ("scenario=collaboration", "policy=alternate"),
     "policy=solo": ("scenario=solo", "team=solo"),
     "scenario=collaboration": ("policy=alternate", "team=pair"),
@@ -65,6 +75,8 @@ def config(*overrides: str) -> RunConfig:
 def overrides_for(group: str, name: str) -> list[str]:
     """Choose an option, with what fits it and what it leaves open."""
     beside = FITTING.get(f"{group}={name}", ())
+    if group == "condition":
+        return [*HELPED, f"condition@policy.when={name}"]
     place, at = ("model@team.distractor", "team.distractor") if group == "model" else (group, group)
     left_open = OPEN.get(f"{group}={name}") or (OPEN.get(group) if name != "recording" else None)
     values = [f"{at}.{key}={value}" for key, value in (left_open or {}).items()]
@@ -81,9 +93,11 @@ def test_every_option_composes_and_builds(group: str, name: str) -> None:
 @pytest.mark.parametrize(("group", "name"), OPTIONS)
 def test_every_setting_of_a_target_stands_in_its_file(group: str, name: str) -> None:
     composed = config(*overrides_for(group, name))
-    plain = getattr(composed, group, None)
+    condition = group == "condition"
+    plain = composed.policy["when"] if condition else getattr(composed, group, None)
     if isinstance(plain, dict) and "_target_" in plain:
-        value = getattr(build(composed), GROUPS.get(group, group))
+        built = build(composed)
+        value = built.policy.when if condition else getattr(built, GROUPS.get(group, group))
         assert set(type(value).model_fields) == set(plain) - {"_target_"}
 
 

@@ -601,6 +601,27 @@ async def test_a_tag_is_a_signal_that_only_its_author_reads(stage: Open) -> None
     assert "<done>" not in here.prompts[2]
 
 
+async def test_a_pair_of_tags_and_what_is_between_them_is_one_signal(stage: Open) -> None:
+    text = "We add.\n<call>64</call>\nThen we stop.</think>3"
+    async with stage(text) as here:
+        seats = {"main": here.model, "other": here.model}
+        until = Tag(tag="</call>", opens="<call>")
+        decisions = (Write("main", until), Write("other", Sentence()), Stop(""))
+        episode = await play(seats, decisions)
+    kinds = [(unit.text, unit.kind) for unit in episode.trajectory.units[:2]]
+    assert kinds == [("We add.\n", "generated"), ("<call>64</call>", "signal")]
+    assert "64" not in here.prompts[1]
+
+
+async def test_an_inserted_signal_is_read_by_its_author_alone(stage: Open) -> None:
+    async with stage() as here:
+        seats = {"main": here.model, "other": here.model}
+        insert = Insert("main", "</bigmodel>\n", signal=True)
+        await play(seats, (insert, Write("other"), Write("main"), Stop("")))
+    assert "</bigmodel>" not in here.prompts[0]
+    assert "</bigmodel>" in here.prompts[1]
+
+
 @dataclass(frozen=True)
 class Doing:
     """A policy that does something on the side, then decides."""

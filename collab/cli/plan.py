@@ -18,6 +18,7 @@ from collab.cli.compose import add_config_arguments, composed
 from collab.cli.session import NotStored, opened
 from collab.config import Built
 from collab.engine import Case
+from collab.ledger import Rates
 from collab.model import Model
 from collab.policy import Inquiry
 from collab.reasoner import Rated, Reply, Turn, Written
@@ -142,6 +143,11 @@ class _Listening:
     def can(self) -> frozenset[str]:
         """Do what the model can."""
         return self.inner.can
+
+    @property
+    def rates(self) -> Rates:
+        """Cost what the model costs."""
+        return self.inner.rates
 
     def count(self, text: str) -> int | None:
         """Count as the model does."""

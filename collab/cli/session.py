@@ -25,8 +25,9 @@ from collab.endpoints.replicas import Replicas
 from collab.errors import CollabError, ConfigError
 from collab.folder import digest
 from collab.grading import Graders
+from collab.ledger import Rates
 from collab.model import Completes, Model, OnCut
-from collab.policy import seats_of
+from collab.policy import needs_of, seats_of
 from collab.reasoner import OnText, Reasoner, Recorded
 from collab.run import Setup, first_of
 from collab.sampling import Generation, Request
@@ -206,7 +207,8 @@ class _Seating:
             think_close=config.think_close,
             context=config.context or endpoint.profile.max_model_len,
             replicate=self.built.config.replicate,
-            logprobs=20 if "logprobs" in self.built.policy.needs else None,
+            logprobs=20 if "logprobs" in needs_of(self.built.policy) else None,
+            rates=Rates(config.prices, config.parameters or 0.0),
             run="" if is_known(config) else run_of(self.built),
         )
 
@@ -226,7 +228,7 @@ class _Seating:
 
     def _check_needs(self, seat: str, reasoner: Reasoner) -> None:
         role = seats_of(self.built.policy).get(seat)
-        needed = self.built.policy.needs if role and role.name == "writer" else frozenset()
+        needed = needs_of(self.built.policy) if role and role.name == "writer" else frozenset()
         if role and role.name == "writer":
             needed |= {"write"}
         if missing := needed - reasoner.can:

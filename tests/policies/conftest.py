@@ -7,7 +7,10 @@ from typing import Protocol
 import pytest
 
 from collab import Message, Trajectory, Unit, View
-from collab.trajectory import Ended, Wrote
+from collab.policy import Aside, Nobody
+from collab.trajectory import Ended, Json, Wrote
+
+NOBODY = Nobody()
 
 
 class Look(Protocol):
@@ -15,28 +18,33 @@ class Look(Protocol):
 
     def __call__(
         self,
-        *written: tuple[str, str],
+        *written: tuple[str, str] | Unit,
         step: int = 0,
         closed: bool = False,
         recordings: Mapping[str, int] | None = None,
+        memo: Json = None,
+        aside: Aside = ...,
     ) -> View: ...
 
 
 @pytest.fixture
 def look() -> Look:
-    """Return how to make a view: (author, text) a unit; the last one `closed` its thinking."""
+    """Return how to make a view: units, or (author, text); the last one `closed`."""
 
     def make(
-        *written: tuple[str, str],
+        *written: tuple[str, str] | Unit,
         step: int = 0,
         closed: bool = False,
         recordings: Mapping[str, int] | None = None,
+        memo: Json = None,
+        aside: Aside = NOBODY,
     ) -> View:
         trajectory = Trajectory()
-        for author, text in written:
-            trajectory = trajectory.add(Wrote(Unit(author, text, "generated")))
+        for one in written:
+            unit = one if isinstance(one, Unit) else Unit(*one, "generated")
+            trajectory = trajectory.add(Wrote(unit))
         if closed:
-            trajectory = trajectory.add(Ended(written[-1][0]))
+            trajectory = trajectory.add(Ended(trajectory.units[-1].author))
         return View(
             question=(Message("user", "1 + 1?"),),
             trajectory=trajectory,
@@ -44,8 +52,9 @@ def look() -> Look:
             recordings=recordings or {},
             tokens_left=100,
             step=step,
-            memo=None,
+            memo=memo,
             rng=random.Random(0),
+            aside=aside,
         )
 
     return make

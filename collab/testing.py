@@ -1,0 +1,296 @@
+"""The conformance kit: does a policy keep its contract? For the tests of anybody's plugin.
+
+    from collab.testing import check_policy
+
+    def test_my_policy_keeps_its_contract() -> None:
+        check_policy(MyPolicy(patience=3))
+
+It plays episodes with `Speaker`s, which need no server: a few milliseconds each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import ClassVar
+
+from pydantic import BaseModel, TypeAdapter
+
+from collab.boundary import Boundary, Sentence, Tag
+from collab.decision import Close, Decision, Insert, Write
+from collab.engine import Case, Episode, play_case
+from collab.errors import PolicyError
+from collab.ledger import Rates
+from collab.policy import Aside, Inquiry, Likelihood, Policy, Said, View, seats_of
+from collab.reasoner import Rated, Reply, Turn, Written
+from collab.team import Team
+from collab.trajectory import Event, Message, Question, Recording, Rewound, Trajectory, Unit
+
+LINES = (
+    "We add 3 and 4.",
+    "Wait, that is not right.",
+    "So it is 7.",
+    "Hmm, let me check.",
+    "The answer is \\boxed{7}.",
+)
+ABILITIES = frozenset({"write", "answer", "advise", "logprobs", "score"})
+CLOSING = (0.0, 0.2, 1.0)
+"""The chance that a speaker closes its thinking behind a line, on each table that is played."""
+BUDGET = 100
+"""Tokens of an episode."""
+STEPS = 250
+"""Decisions that it may take."""
+_LOG = TypeAdapter(tuple[Event, ...])
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A reasoner without a model: it writes lines by chance, the same in every rerun."""
+
+    lines: Sequence[str] = LINES
+    closes: float = 0.1
+    """The chance that it closes its thinking behind a line."""
+    can: frozenset[str] = ABILITIES
+    rates: Rates = Rates()  # noqa: RUF009 - a frozen value
+
+    def count(self, text: str) -> int:
+        """Count words."""
+        return len(text.split())
+
+    async def write(self, turn: Turn) -> Written:
+        """Write lines up to the boundary, the close or the end of the budget."""
+        rng = _rng(turn.seat, turn.trajectory)
+        if turn.phase == "answer":
+            answer = Unit(turn.seat, "The answer is 7.", "generated", turn.why, "answer", tokens=4)
+            return Written((answer,), "end")
+        text, room = "", turn.budget - turn.trajectory.tokens
+        while True:
+            text += " " * bool(text or turn.trajectory.units) + rng.choice(self.lines)
+            text += _called(turn.until) if rng.random() < 0.3 else ""
+            ends, cut = rng.random() < self.closes, _cut(turn.until, f"{text} ")
+            if self.count(text) >= room:
+                return Written((self._unit(turn, text, rng),), "length")
+            if cut is not None and (cut < len(text) or not ends):
+                return Written(tuple(self._cut(turn, text[:cut], rng)), "boundary")
+            if ends:
+                return Written((self._unit(turn, text, rng),), "end")
+
+    async def advise(self, turn: Turn, inquiry: Inquiry) -> Reply:
+        """Choose an option by chance, or say a line."""
+        rng = _rng(inquiry.text, turn.trajectory)
+        if not inquiry.options:
+            return Reply(Said(rng.choice(self.lines)), ())
+        chosen = rng.choice(inquiry.options)
+        return Reply(Said(chosen, {chosen: 1.0}), ())
+
+    async def score(self, turn: Turn, text: str) -> Rated:
+        """Find a text as likely as chance will have it."""
+        chance = -3 * _rng(text, turn.trajectory).random()
+        return Rated(Likelihood(chance, self.count(text)), ())
+
+    def _cut(self, turn: Turn, text: str, rng: random.Random) -> Iterable[Unit]:
+        if not isinstance(turn.until, Tag):
+            yield self._unit(turn, text, rng)
+            return
+        at = turn.until.begin(text, len(text))
+        if at:
+            yield self._unit(turn, text[:at], rng)
+        yield replace(self._unit(turn, text[at:], rng), kind="signal")
+
+    def _unit(self, turn: Turn, text: str, rng: random.Random) -> Unit:
+        tokens, entropy = self.count(text), 2 * rng.random()
+        return Unit(
+            turn.seat, text, "generated", turn.why, tokens=tokens, top20_entropy=entropy, logprob=-1
+        )
+
+
+def check_policy(
+    policy: Policy, *, seats: Iterable[str] = (), recordings: Sequence[bool] = (False, True)
+) -> tuple[Episode, ...]:
+    """Play a policy on scripted tables, and look at every decision.
+
+    A policy keeps its contract if it decides the same from the same view (its random numbers come
+    from `view.rng`, its memory is the trajectory and the memo), if it decides alike from a log that
+    went through a file (so that an interrupted episode goes on as it would have), if it also
+    decides where units were struck, if it is frozen, if it declares the seats that it uses, and if
+    its episodes end.
+
+    Args:
+        policy: What is tried.
+        seats: Seats that it may use though no field of it is annotated `Writer` or `Adviser`.
+        recordings: Whether its seats are handed recordings: on some tables, or on all.
+
+    Returns:
+        The episodes, with and without recordings, by writers that close their thinking never, now
+        and then, and at once.
+
+    Raises:
+        AssertionError: It broke the contract; the message says where.
+    """
+    _is_frozen(policy)
+    declared = {*seats_of(policy), *seats}
+    before = repr(policy)
+    episodes = tuple(
+        asyncio.run(_play(policy, declared, closes, recorded))
+        for closes in CLOSING
+        for recorded in recordings
+    )
+    if repr(policy) != before:
+        raise AssertionError(f"an episode changed the policy from {before} to {policy!r}")
+    return episodes
+
+
+def _is_frozen(policy: object) -> None:
+    if not isinstance(policy, Policy):
+        raise AssertionError(f"{policy!r} is no policy: it needs `decide` and `needs`")
+    if isinstance(policy, BaseModel) and not policy.model_config.get("frozen"):
+        raise AssertionError(f"{type(policy).__name__} is not frozen: derive it from Settings")
+
+
+async def _play(policy: Policy, declared: set[str], closes: float, recorded: bool) -> Episode:
+    question = Question("q", (Message("user", "What is 3 + 4?"),), "7")
+    text = " ".join(LINES)
+    opening = {seat: Recording("q", text, len(text.split())) for seat in declared}
+    case = Case(f"{closes:g}", question, _Witness(policy, declared), opening if recorded else {})
+    team = Team({seat: Speaker(closes=closes) for seat in sorted(declared)})
+    try:
+        return await play_case(case, team, until=Sentence(), budget=BUDGET)
+    except PolicyError as error:
+        raise AssertionError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class _Witness:
+    """Has a policy decide twice, and compares."""
+
+    policy: Policy
+    declared: set[str]
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    async def decide(self, view: View) -> Decision:
+        if view.step == STEPS:
+            raise AssertionError(f"it took {STEPS} decisions without an end")
+        heard = _Heard(view.aside)
+        first = await self.policy.decide(replace(view, aside=heard, rng=deepcopy(view.rng)))
+        again = await self.policy.decide(self._again(view, heard))
+        if first != again:
+            raise AssertionError(
+                f"it decided {first!r}, and {again!r} from the same view: it must keep nothing "
+                "between decisions, and draw from view.rng alone"
+            )
+        self._check_seat(first)
+        await self._check_struck(view)
+        return first
+
+    def _again(self, view: View, heard: _Heard) -> View:
+        """Return the view as it is after the log went through a file."""
+        log = _LOG.validate_json(_LOG.dump_json(view.log))
+        rng = deepcopy(view.rng)
+        return replace(view, trajectory=Trajectory.replay(log), aside=heard.again(), rng=rng)
+
+    def _check_seat(self, decision: Decision) -> None:
+        named = isinstance(decision, Write | Insert | Close) and decision.seat
+        if named and named not in self.declared:
+            raise AssertionError(
+                f"it decided {decision!r}, but declares the seats {sorted(self.declared)} alone: "
+                "annotate the field that names the seat `Writer` or `Adviser`"
+            )
+
+    async def _check_struck(self, view: View) -> None:
+        struck = view.trajectory.add(Rewound(len(view.units) // 2))
+        rng = deepcopy(view.rng)
+        decision = await self.policy.decide(
+            replace(view, trajectory=struck, aside=_Chance(struck), rng=rng)
+        )
+        if not isinstance(decision, Decision):
+            raise AssertionError(f"it decided {decision!r} where units were struck: no decision")
+
+
+@dataclass
+class _Heard:
+    """Asks on, and keeps the replies."""
+
+    aside: Aside
+    replies: list[Said | Likelihood] = field(default_factory=list)
+
+    async def ask(self, seat: str, inquiry: Inquiry) -> Said:
+        said = await self.aside.ask(seat, inquiry)
+        self.replies.append(said)
+        return said
+
+    async def score(self, seat: str, text: str) -> Likelihood:
+        likely = await self.aside.score(seat, text)
+        self.replies.append(likely)
+        return likely
+
+    def prefetch(self, path: tuple[Decision, ...]) -> None:
+        self.aside.prefetch(path)
+
+    def again(self) -> _Told:
+        return _Told(iter(self.replies))
+
+
+@dataclass
+class _Told:
+    """Gives replies once more, in their order."""
+
+    replies: Iterable[Said | Likelihood]
+
+    async def ask(self, seat: str, inquiry: Inquiry) -> Said:
+        said = next(iter(self.replies), None)
+        if not isinstance(said, Said):
+            raise AssertionError(f"from the same view it asks {seat!r} what it did not ask before")
+        return said
+
+    async def score(self, seat: str, text: str) -> Likelihood:
+        likely = next(iter(self.replies), None)
+        if not isinstance(likely, Likelihood):
+            raise AssertionError(f"from the same view it has {seat!r} score what it did not before")
+        return likely
+
+    def prefetch(self, path: tuple[Decision, ...]) -> None:
+        """Begin nothing a second time."""
+
+
+@dataclass(frozen=True)
+class _Chance:
+    """Answers by chance, and leaves no trace."""
+
+    trajectory: Trajectory
+
+    async def ask(self, seat: str, inquiry: Inquiry) -> Said:
+        return (await Speaker().advise(self._turn(seat), inquiry)).said
+
+    async def score(self, seat: str, text: str) -> Likelihood:
+        return (await Speaker().score(self._turn(seat), text)).likelihood
+
+    def prefetch(self, path: tuple[Decision, ...]) -> None:
+        """Begin nothing."""
+
+    def _turn(self, seat: str) -> Turn:
+        question = Question("q", ())
+        return Turn(seat, question, self.trajectory, "answer", Sentence(), 0, lambda _: 0)
+
+
+def _rng(seat: str, trajectory: Trajectory) -> random.Random:
+    seed = f"{seat}\0{len(trajectory.log)}\0{trajectory.thinking}".encode()
+    return random.Random(blake2b(seed, digest_size=8).digest())
+
+
+def _called(until: Boundary) -> str:
+    if not isinstance(until, Tag):
+        return ""
+    return f"{until.opens}8{until.tag}" if until.opens else until.tag
+
+
+def _cut(until: Boundary, text: str) -> int | None:
+    """Cut at the boundary; its tokens are words."""
+    if until.limit is None:
+        return until.cut(text)
+    words = list(re.finditer(r"\S+", text))
+    return words[until.limit - 1].end() if len(words) >= until.limit else None

@@ -1,0 +1,56 @@
+"""Every policy that comes with collab keeps the contract, in its forms."""
+
+import pytest
+
+from collab import AfterTokens, Called, Policy, Repeats, Says, Tag, Tokens, Unsure
+from collab.testing import check_policy
+from policies.alternate import Alternate
+from policies.answer_by import AnswerBy
+from policies.distractor import Distractor
+from policies.fixed_ratio import FixedRatio
+from policies.guide import Guide
+from policies.offload import Offload, Poll
+from policies.overseer import Overseer, Rule
+from policies.random_switch import RandomSwitch
+from policies.self_handoff import SelfHandoff
+from policies.solo import Solo
+from policies.until import Until
+
+FORMS: list[Policy] = [
+    Alternate(),
+    AnswerBy(),
+    Distractor(),
+    FixedRatio(share=0.3),
+    Guide(),
+    Offload(),
+    Offload(when=Unsure(entropy_above=0.5)),
+    Offload(when=Says(pattern="wait|hmm")),
+    Offload(
+        when=Called(tag="<bigmodel>"),
+        until=Tag(tag="<bigmodel>"),
+        turn=Tokens(count=8),
+        units=4,
+        poll=Poll(tag="</bigmodel>"),
+    ),
+    Offload(
+        when=Called(tag="</call>"),
+        until=Tag(tag="</call>", opens="<call>"),
+        asks=r"<call>(\d+)</call>",
+        calls=5,
+    ),
+    Overseer(),
+    Overseer(overseer=None, rules=(Rule(when=Repeats(), then="stop"),)),
+    RandomSwitch(),
+    SelfHandoff(),
+    Solo(),
+    Until(policy=Alternate(), end=AfterTokens(count=40)),
+]
+
+
+@pytest.mark.parametrize("policy", FORMS, ids=lambda one: type(one).__name__)
+def test_a_policy_keeps_its_contract(policy: Policy) -> None:
+    check_policy(policy)
+
+
+def test_a_policy_that_plays_recordings_keeps_its_contract() -> None:
+    check_policy(Distractor(at=0.4), recordings=[True])
