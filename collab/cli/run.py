@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from collab.cli import sweep
 from collab.cli.compose import CONF, one_line
 from collab.cli.drift import notes
 from collab.cli.session import decides, opened
@@ -24,12 +27,11 @@ from collab.config import Built, build, read
 from collab.endpoints.owner import owning
 from collab.errors import CollabError, ConfigError
 from collab.folder import RunFolder, Standing, digest
-from collab.plugins import open_doors
 from collab.report.live import Live
 from collab.report.starting import Starting
 from collab.report.tables import print_whole, summary
 from collab.report.trajectory import safe
-from collab.run import Result, run
+from collab.run import Result, Unwatched, run
 from collab.store import Store
 
 USAGE = """usage: collab run [KEY=VALUE …] [-m] [-cd DIR] [--help] [Hydra's own flags]
@@ -38,6 +40,7 @@ Plays a scenario and prints its table; what was sampled before is not sampled ag
   collab run experiment=demo                          both tests on the shipped reasoners
   collab run twin=guidability budget=600              one test, another budget
   collab run -m model@team.main=pocket_plain,pocket_checking
+  collab run -m hydra/launcher=processes …            jobs side by side (docs/sweeps.md)
   collab run --cfg job                                the composed config
   collab run policy=nonsense                          lists the policies there are
 """
@@ -57,21 +60,33 @@ def main(argv: list[str]) -> int:
         print(USAGE, end="")
         return 0
     folders, rest = _config_dirs(argv)
-    open_doors(folders)
+    with _as_command(rest), owning():  # what one job of a sweep starts, the others use
+        sweep.hand_on(folders)
+        try:
+            hydra.main(config_path=f"pkg://{CONF}", config_name="config", version_base="1.3")(job)()
+        except JobFailed:
+            _failed[os.getpid()] += 1
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(one_line(error)) from None
+        except Exception as error:  # a launcher raises what it likes
+            raise sweep.explained(error) from None
+        sweep.tell(Console())
+        return 1 if _failed[os.getpid()] else 0
+
+
+@contextmanager
+def _as_command(words: Sequence[str]) -> Iterator[None]:
+    """Be what Hydra takes for the program for a while, and leave no trace."""
+    argv, environment = sys.argv, dict(os.environ)
+    sys.argv = ["collab run", *words]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us, who say them in a line
-    before = sys.argv
-    sys.argv = ["collab run", *rest]
     _failed[os.getpid()] = 0
     try:
-        with owning():  # what one job of a sweep starts, the others use
-            hydra.main(config_path=f"pkg://{CONF}", config_name="config", version_base="1.3")(job)()
-    except JobFailed:
-        return 1
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(one_line(error)) from None
+        yield
     finally:
-        sys.argv = before
-    return 1 if _failed[os.getpid()] else 0
+        sys.argv = argv
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 def _config_dirs(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -98,36 +113,53 @@ def job(composed: DictConfig) -> None:
     Raises:
         JobFailed: It was not played to its end, and a launcher runs it in a process of its own.
     """
+    here = os.getpid() in _failed
     try:
+        if not here:
+            sweep.begin_elsewhere()
         built = build(read(composed))
-        failures = asyncio.run(play(built, Console(soft_wrap=True)))
+        command = shlex.join(["collab", "run", *HydraConfig.get().overrides.task])
+        failures = asyncio.run(play(built, command, Console(soft_wrap=True), whole=here))
     except CollabError as error:
         print(f"error: {safe(str(error))}", file=sys.stderr)
         failures = 1
-    if failures and os.getpid() not in _failed:
+    if failures and not here:
         raise JobFailed(f"{failures} cases failed")
     if failures:
         _failed[os.getpid()] += 1
 
 
-async def play(built: Built, console: Console) -> int:
-    """Play a built config in its folder, print its table, and return how many cases failed."""
+async def play(built: Built, command: str, console: Console, *, whole: bool = True) -> int:
+    """Play a built config in its folder, tell of it, and return how many cases failed.
+
+    Args:
+        built: The config.
+        command: What the manifest notes of this start.
+        console: Where to tell.
+        whole: Whether to show progress and tables, or the last line alone.
+    """
     deciding = decides(built)
     path = place(built, deciding)
-    start = {"command": " ".join(sys.argv), "questions": built.questions.origin(built.config.runs)}
+    start = {"command": command, "questions": built.questions.origin(built.config.runs)}
     standing = Standing(_title(built), built.scenario.by)
-    with RunFolder.enter(path, deciding, start, built.config.told()) as folder, _log_to(path):
+    with (
+        RunFolder.enter(path, deciding, start, built.config.told()) as folder,
+        _log_to(path),
+    ):
         folder.stands(folder.standing or standing)
         tell = Starting(console)
         async with opened(built, run=path, tell=tell) as (setup, store):
             folder.ask(setup.questions)
-            with Live(console) as live:
-                result = await run(setup, folder, live)
+            with Live(console) if whole else nullcontext(Unwatched()) as stages:
+                result = await run(setup, folder, stages)
             told = notes(built.config.models, await store.versions())
             result = replace(result, notes=[*result.notes, *told])
         standing = replace(standing, cases=result.cases, notes=result.notes)
         folder.stands(replace(standing, failures=result.failures))
-    _tell(standing, result, store, path, console)
+    if whole:
+        console.print()
+        print_whole(console, summary(standing.title, standing.by, result.scores, result.notes))
+    _tell(result, store, path, console)
     return len(result.failures)
 
 
@@ -145,9 +177,7 @@ def _title(built: Built) -> str:
     return f"{type(built.scenario).__name__} · {team}"
 
 
-def _tell(standing: Standing, result: Result, store: Store, path: Path, console: Console) -> None:
-    console.print()
-    print_whole(console, summary(standing.title, standing.by, result.scores, result.notes))
+def _tell(result: Result, store: Store, path: Path, console: Console) -> None:
     for case, error in list(result.failures.items())[:3]:
         console.print(safe(f"failed: {case}: {error}"), style="red", markup=False)
     if len(result.failures) > 3:

@@ -1,0 +1,75 @@
+"""A sweep whose jobs run in processes of their own: what they are told, and what they tell.
+
+Hydra's own launcher plays one job after the other in the process that took the command. Others
+(joblib, submitit, Ray) start processes: there, a job prints one line when it begins and one when it
+ends, and the command prints the sweep's table when all have ended.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from rich.console import Console
+
+from collab.errors import ConfigError, RunError
+from collab.plugins import open_doors
+from collab.report.runs import jobs, told
+from collab.report.tables import print_whole
+from collab.report.trajectory import safe
+
+_elsewhere: list[Path] = []
+"""The folders of sweeps that this process handed to others."""
+
+
+class Sweeps(Callback):
+    """Notes whether a sweep's jobs run elsewhere."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:  # any: Hydra's own
+        """Note the folder of a sweep that is handed to other processes."""
+        if not config.hydra.launcher._target_.endswith(".BasicLauncher"):
+            _elsewhere.append(Path(config.runs) / config.name)
+
+
+def hand_on(folders: list[str]) -> None:
+    """Open outside conf folders here, and in the processes that this one starts."""
+    named = [*folders, *filter(None, os.environ.get("COLLAB_CONF", "").split(os.pathsep))]
+    os.environ["COLLAB_CONF"] = os.pathsep.join(dict.fromkeys(named))
+    open_doors()
+
+
+def begin_elsewhere() -> None:
+    """Do in a job's own process what the command did in its, and say which job begins."""
+    open_doors()
+    multiprocessing.set_start_method("forkserver", force=True)  # joblib's own, no child knows
+    job = HydraConfig.get().job
+    print(f"#{job.num} {safe(job.override_dirname)}", flush=True)
+
+
+def tell(console: Console) -> None:
+    """Print the table of the sweeps that ran elsewhere."""
+    while _elsewhere:
+        folder = _elsewhere.pop()
+        try:
+            print_whole(console, told(jobs(folder)))
+        except RunError:  # every job of it was refused, and has said why
+            continue
+
+
+def explained(error: Exception) -> Exception:
+    """Return what to tell of a launcher's error; any other is returned as it is."""
+    said = str(error).partition("\n")[0]
+    if lacking := re.search(r"hydra_plugins\.hydra_(\w+)_launcher\.", said):
+        extra = lacking.group(1)
+        return ConfigError(f"this launcher is not installed: pip install 'collab[{extra}]'")
+    if type(error).__module__.partition(".")[0] in ("joblib", "submitit", "ray"):
+        return RunError(
+            f"a job's process died ({said}): what it sampled is stored; the same command goes on"
+        )
+    return error
