@@ -57,7 +57,7 @@ class Checks:
     before: str = ""
     """Code in front of the program: imports, or the function that an expression is about."""
     entry: str | None = None
-    """The function that the tests call."""
+    """The function that the answer is about; None: that of the reference which the tests name."""
     packages: tuple[str, ...] = ()
     """Installed packages that program and tests may import."""
 

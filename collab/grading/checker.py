@@ -6,10 +6,10 @@ result is a number, a text or a collection of such, made anew on this side, or e
 Tests call what the program defines as if it stood in front of them. Arguments go over by value.
 
 `collab.grading.code` hands this file to the sandbox as a program, so it imports of the standard
-library what loads fast. stdin is a job in JSON: the `program`; `entries`, names that it may define
-over ours; `before`, which runs in front of the tests on their side; and the `suites`, tests by
-name. stdout is what came of it: for each suite null, or what was wrong; or why the tests are
-`broken`.
+library what loads fast. stdin is a job in JSON: the `program`; `entry`, a name that it may define
+over ours, or null; `before`, which runs in front of the tests on their side; and the `suites`,
+tests by name. stdout is what came of it: for each suite null, or what was wrong; or why the tests
+are `broken`.
 """
 
 from __future__ import annotations
@@ -288,7 +288,7 @@ def judge(peer: Peer, job: Any) -> Any:
         program = peer.ask("run", job["program"])
         needed = {name for code in suites.values() for name in _names(code)}
         ours = space.keys() | vars(builtins).keys()
-        for name in sorted(needed - ours | set(job["entries"])):
+        for name in sorted(needed - ours | ({job["entry"]} - {None})):
             _lend(program, name, space)
     except Exception as error:
         return {"suites": dict.fromkeys(suites, f"the program fails: {_told(error)}")}

@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from importlib.resources import files
 from textwrap import dedent, indent
@@ -53,9 +54,8 @@ def is_call(node):
 """The program that reads an answer which is none: `answer()` is its value, or the arguments of the
 call that it gives, as `(positional, named)`."""
 
-
 DEFINED = re.compile(r"^(?:async +)?(?:def|class) +(\w+)", re.MULTILINE)
-"""What a reference solution defines."""
+"""What code defines at its outermost level."""
 ARGUMENTS = "def {entry}(*positional, **named):\n    return positional, named\n"
 
 
@@ -99,10 +99,11 @@ class CodeGrader:
             raise GradingError(f"question {question.id!r} has no tests: set questions.checks")
         if not all(text.strip() for text in checks.suites.values()):
             raise GradingError(f"question {question.id!r} has an empty suite of tests")
+        checks = replace(checks, entry=entry_of(question, checks))
         found = find(text, checks.reads, checks.entry)
         if found is None:
             return Judgement("no answer", None, False, None)
-        faults = await self._judged(_job(question, checks, found.code), checks.packages)
+        faults = await self._judged(_job(checks, found.code), checks.packages)
         right = not any(faults.values())
         return Judgement(
             verdict="correct" if right else "wrong",
@@ -129,17 +130,22 @@ class CodeGrader:
         return {name: faults.get(name, missing) for name in json.loads(job)["suites"]}
 
 
-def _job(question: Question, checks: Checks, code: str) -> str:
+def entry_of(question: Question, checks: Checks) -> str | None:
+    """Return the function an answer is about: the one set, or the last of ours that tests name."""
+    if checks.entry is not None:
+        return checks.entry
+    ours = DEFINED.findall(f"{checks.before}\n{question.answer or ''}")
+    named = set(re.findall(r"\w+", "\n".join(checks.suites.values())))
+    return next((name for name in reversed(ours) if name in named), ours[-1] if ours else None)
+
+
+def _job(checks: Checks, code: str) -> str:
     """Return what the checker is to do with the code of an answer."""
-    if checks.reads != "program":
-        reads, entries = _expression, ["answer"]
-    else:
-        reads, entries = _program, DEFINED.findall(question.answer or "")
-        entries = entries if checks.entry is None else [checks.entry]
+    program = _program if checks.reads == "program" else _expression
     return json.dumps(
         {
-            "program": reads(checks, code),
-            "entries": entries,
+            "program": program(checks, code),
+            "entry": checks.entry if checks.reads == "program" else "answer",
             "before": checks.before,
             "suites": dict(checks.suites),
         }

@@ -1,7 +1,8 @@
 """Rows with named fields, made into questions.
 
 What a setting says of a row is the name of a field (`problem`, or `choices.text` for one inside
-another), or a text with fields in braces (`assert f({input}) == {output}`).
+another), or a text with fields in braces (`assert f({input}) == {output}`). A list comes with
+commas between; in a text with braces, a line each.
 """
 
 from __future__ import annotations
@@ -188,7 +189,7 @@ def text_of(row: Row, field: str) -> str | None:
         return _text(_value(row, field), field)
     parts: list[str] = []
     for literal, name, _, _ in Formatter().parse(field):
-        parts += [literal, (_text(_value(row, name), name) or "") if name is not None else ""]
+        parts += [literal, (_text(_value(row, name), name, "\n") or "") if name is not None else ""]
     return "".join(parts)
 
 
@@ -204,7 +205,7 @@ def _value(row: Row, field: str) -> Any:  # any: JSON
     )
 
 
-def _text(value: Any, field: str) -> str | None:  # any: JSON
+def _text(value: Any, field: str, between: str = ", ") -> str | None:  # any: JSON
     match value:
         case None | str():
             return value
@@ -213,7 +214,7 @@ def _text(value: Any, field: str) -> str | None:  # any: JSON
         case bool() | int() | float():
             return str(value)
         case list() | tuple():
-            return ", ".join(_text(one, field) or "" for one in value)
+            return between.join(_text(one, field, between) or "" for one in value)
         case _:
             raise BadRow(f"has no text in {field!r}, but {type(value).__name__}")
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from collab.engine import Label
 from collab.report.trajectory import safe
 from collab.scenario import Score
-from collab.stats import Rate, paired_effect
+from collab.stats import Rate, paired_effect, pass_at_k, wilson
 from collab.trajectory import Seams
 
 CONTROLS = {"none": "no steer", "placebo": "placebo"}
@@ -45,26 +45,44 @@ def print_whole(console: Console, shown: RenderableType) -> None:
 def overall(scores: Sequence[Score]) -> dict[str, str]:
     """Return what a whole run comes to: a cell by column, rates in % with 95 % intervals."""
     if not _arm(scores, "steer"):
-        return _plain_cells(scores)
+        return _plain_cells(scores, _draws(scores))
     raw = [score for score in scores if _kind(score) == "raw"] or scores
     return _twin_cells(raw, raw)
 
 
 def _plain(by: str, scores: Sequence[Score]) -> Table:
-    """Make the table of a run without arms: Pass@1 by group."""
-    table = _table(by, *_plain_cells(scores), title="% solved [95 % interval]")
+    """Make the table of a run without arms: Pass@1 by group, and pass@k where there are k draws."""
+    draws = _draws(scores)
+    table = _table(by, *_plain_cells(scores, draws), title="% solved [95 % interval]")
     for name, group in _rows(by, scores):
-        table.add_row(_show(name), *_plain_cells(group).values())
+        table.add_row(_show(name), *_plain_cells(group, draws).values())
     return table
 
 
-def _plain_cells(scores: Sequence[Score]) -> dict[str, str]:
+def _plain_cells(scores: Sequence[Score], draws: int) -> dict[str, str]:
     return {
         "n": str(len(scores)),
         "questions": str(len({score.question for score in scores})),
         "solved %": _rate(scores),
+        **({f"pass@{draws} %": _pass_at(scores, draws)} if draws > 1 else {}),
         "tokens": _mean(score.tokens for score in scores),
     }
+
+
+def _draws(scores: Sequence[Score]) -> int:
+    """Return how many solo draws every question has."""
+    return min(Counter(score.question for score in _arm(scores, "solo")).values(), default=1)
+
+
+def _pass_at(scores: Sequence[Score], k: int) -> str:
+    """Return the share of questions that one of `k` draws solves; each question counts once."""
+    drawn = Counter(score.question for score in scores)
+    right = Counter(score.question for score in scores if score.correct)
+    chances = [pass_at_k(n, right[question], k) for question, n in drawn.items() if n >= k]
+    if not chances:
+        return "–"
+    low, high = wilson(sum(chances), len(chances))
+    return f"{100 * mean(chances):.0f} [{100 * low:.0f},{100 * high:.0f}]"
 
 
 def _twins(by: str, scores: Sequence[Score]) -> list[RenderableType]:

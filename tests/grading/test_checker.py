@@ -30,7 +30,7 @@ def _serve(program: Program) -> None:
 
 def fault(program: str, tests: str, before: str = "", entry: str = "f") -> str | None:
     """Return what is wrong with a program by its tests."""
-    job = {"program": program, "entries": [entry], "before": before, "suites": {"base": tests}}
+    job = {"program": program, "entry": entry, "before": before, "suites": {"base": tests}}
     with peers() as (ours, _):
         told = judge(ours, job)
     assert "broken" not in told
@@ -278,7 +278,7 @@ def test_each_suite_is_judged_by_itself() -> None:
         "base": "x = 1\nassert f(x) == 1",
         "plus": "x",
     }
-    job = {"program": "def f(x): return 1", "entries": ["f"], "before": "", "suites": suites}
+    job = {"program": "def f(x): return 1", "entry": "f", "before": "", "suites": suites}
     with peers() as (ours, _):
         told = judge(ours, job)
     assert told == {
@@ -291,7 +291,7 @@ def test_each_suite_is_judged_by_itself() -> None:
     [("", "assert f(", "SyntaxError"), ("import nosuch", "assert f()", "ModuleNotFoundError")],
 )
 def test_tests_that_are_broken_are_no_programs_fault(before: str, tests: str, why: str) -> None:
-    job = {"program": "", "entries": [], "before": before, "suites": {"base": tests}}
+    job = {"program": "", "entry": None, "before": before, "suites": {"base": tests}}
     with peers() as (ours, _):
         assert why in judge(ours, job)["broken"]
 

@@ -1,11 +1,12 @@
 import shutil
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from collab.grading.code import CodeGrader, CodeSettings
+from collab.grading.code import CodeGrader, CodeSettings, entry_of
 from collab.sandbox import Limits
 from collab.trajectory import Checks, Question
 
@@ -76,6 +77,22 @@ async def test_a_function_that_was_begun_may_be_finished(grader: CodeGrader) -> 
     whole = fenced("def double(x):\n    return floor(2 * x)")
     assert (await grader.grade(asked, whole)).verdict == "correct"
     assert (await grader.grade(asked, fenced("    pass"))).verdict == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("reference", "entry"),
+    [
+        ("def half(x): return x / 2\ndef double(x): return 2 * x\nclass A: pass", "double"),
+        ("def other(x):\n    def double(y): pass\n", "other"),
+        ("double = int", None),
+    ],
+)
+def test_the_function_asked_for_is_that_of_the_reference_which_the_tests_name(
+    reference: str, entry: str | None
+) -> None:
+    checks = Checks(suites={"base": "assert double(2) == 4"})
+    assert entry_of(Question("q", (), reference), checks) == entry
+    assert entry_of(Question("q", (), reference), replace(checks, entry="f")) == "f"
 
 
 FUNCTION = "SIGN = -1\n\ndef f(x, y=1):\n    return SIGN * x * y"

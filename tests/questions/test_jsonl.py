@@ -137,6 +137,17 @@ def test_code_carries_its_tests(tmp_path: Path) -> None:
     assert other.load(Prompt())[0].id != one.id
 
 
+def test_a_list_in_a_text_with_braces_comes_a_line_each(tmp_path: Path) -> None:
+    row = {"question": "Write f.", "answer": [1, 2], "tests": ["assert f(1)", "assert f(2)"]}
+    fields = CheckFields(suites={"base": "import math\n{tests}"})
+    mine = Jsonl(path=rows(tmp_path, row), question="{question} {tests}", checks=fields)
+    (one,) = mine.load(Prompt())
+    assert one.messages[0].content == "Write f. assert f(1)\nassert f(2)"
+    assert one.answer == "1, 2"
+    assert one.checks is not None
+    assert one.checks.suites["base"] == "import math\nassert f(1)\nassert f(2)"
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [

@@ -147,6 +147,21 @@ def test_without_arms_the_table_has_rates_questions_and_tokens() -> None:
     assert row == ["4", "2", "75 [30,95]", "2"]
 
 
+def test_several_solo_draws_give_pass_at_k_by_questions() -> None:
+    solved = {0: "110", 1: "000", 2: "001", 3: "111"}
+    draws = [
+        score(nth, "solo", mark == "1", level="code")
+        for nth, marks in solved.items()
+        for mark in marks
+    ]
+    table = cells(text(summary("t", "level", draws, [])))
+    assert table["level"][:4] == ["n", "questions", "solved %", "pass@3 %"]
+    assert table["code"][2:4] == ["50 [25,75]", "75 [30,95]"]
+    more = [*draws, score(0, "solo", False, level="code")]
+    assert cells(text(summary("t", "level", more, [])))["code"][3] == "75 [30,95]"
+    assert "pass@" not in text(summary("t", "level", draws[::3], []))
+
+
 def test_odd_verdicts_and_notes_stand_below() -> None:
     open_ = Score("a", "q", "thinking never closed", {"level": "easy"})
     out = text(summary("t", "level", [open_, open_], ["3 left out", ""]))
