@@ -18,11 +18,12 @@ test: $(VENV)/.dev  ## the tests
 	$(PYTEST) -n $(WORKERS) -m "not long and not engine" $(PYTEST_ARGS)
 
 check-long: $(VENV)/.long  ## the long checks, whole
-	$(PYTEST) -m "not engine" $(PYTEST_ARGS)
+	$(BIN)/python tests/engines/install.py || true
+	$(PYTEST) -m "long or not engine" -rs $(PYTEST_ARGS)
 
 test-engines: $(VENV)/.dev  ## a real vLLM server on the CPU, in an environment of its own
 	$(BIN)/python tests/engines/install.py || true
-	$(PYTEST) -m "engine" -rs $(PYTEST_ARGS)
+	$(PYTEST) -m "engine and not long" -rs $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev  ## ruff
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from collab.errors import PolicyError
 from collab.policy import Inquiry, Likelihood, Said
 from collab.reasoner import Rated, Reply, Turn
 from collab.sampling import Drawn, Prompt
-from collab.trajectory import Message, Trajectory
+from collab.trajectory import Message, Phase, Trajectory
 
 if TYPE_CHECKING:
     from collab.model import Model
@@ -77,7 +77,8 @@ def side_prompt(model: Model, turn: Turn, inquiry: Inquiry) -> Prompt:
     else:
         before.append(last)
     messages = (*before, Message("user", "\n\n".join([*parts, inquiry.text])))
-    prompt = model.dialect.prompt(messages, Trajectory(), "answer", turn.seat).prompt
+    phase: Phase = "answer" if model.think_close else "thinking"
+    prompt = model.dialect.prompt(messages, Trajectory(), phase, turn.seat).prompt
     if not inquiry.lead:
         return prompt
     if isinstance(prompt, tuple):

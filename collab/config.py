@@ -29,7 +29,7 @@ from pydantic import (
 from collab.boundary import Boundary
 from collab.endpoints.limits import Limits
 from collab.endpoints.placement import InThink, Placement
-from collab.endpoints.profile import DialectName
+from collab.endpoints.profile import Checked, DialectName
 from collab.endpoints.spec import Spec
 from collab.errors import ConfigError
 from collab.grading.code import CodeSettings
@@ -44,9 +44,36 @@ from collab.settings import Settings
 Target = dict[str, Any]  # any: the settings of a class that only instantiation knows
 ADDRESS = frozenset({"base_url", "uds", "api_key_env", "launch", "limits", "replicas", "served"})
 """What of a model's settings is where it is, not what it is."""
+TOLD = frozenset({"about", "checked"})
+"""What of a model's settings is told of it, and decides nothing."""
 HIDDEN = "***"
 SECRET = re.compile(r"(key|token|secret|password)$", re.IGNORECASE)
 PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*@")
+
+
+class About(Settings):
+    """Where a model comes from: for tables and for whoever reads them."""
+
+    paper: str | None = None
+    """What the paper's tables call it."""
+    family: str | None = None
+    template: str | None = None
+    """Which family of chat templates its own is of."""
+    base: str | None = None
+    """What it was trained from."""
+    distilled_from: tuple[str, ...] = ()
+    rl: bool | None = None
+    """Whether reinforcement learning took part."""
+    size: float | None = Field(default=None, gt=0)
+    """Parameters (billions), also those that rest."""
+    context: int | None = Field(default=None, ge=2)
+    """What its card says it reads and writes at most (tokens)."""
+    licence: str | None = None
+
+    @field_validator("distilled_from", mode="before")
+    @classmethod
+    def _one(cls, given: object) -> object:
+        return (given,) if isinstance(given, str) else given
 
 
 class ModelConfig(Sampling):
@@ -69,6 +96,9 @@ class ModelConfig(Sampling):
     dialect: DialectName = "ids"
     think_open: str = "<think>\n"
     think_close: str = "</think>"
+    """Empty where the model has no tags: its turn ends its thinking, and holds its answer."""
+    force_answer: str | None = None
+    """What `Close` writes where the model has not closed its thinking; None: its close tag."""
     context: int | None = Field(default=None, ge=2)
     limits: Limits = Limits()
     prices: Prices = Prices()
@@ -77,6 +107,9 @@ class ModelConfig(Sampling):
     """Request fields that the server does not take; they are left out."""
     extra: dict[str, Any] = Field(default_factory=dict)  # any: JSON, sent as it stands
     """Request fields that the server wants besides."""
+    about: About = About()
+    checked: Checked = "documented"
+    """How all this is known."""
 
     @field_validator("launch", mode="before")
     @classmethod
@@ -165,7 +198,7 @@ class RunConfig(Settings):
         )
         plain["grader"] = self.grader.decides()
         plain["team"] = {
-            seat: {key: value for key, value in model.items() if key not in ADDRESS}
+            seat: {key: value for key, value in model.items() if key not in ADDRESS | TOLD}
             for seat, model in plain["team"].items()
         }
         return plain

@@ -53,7 +53,8 @@ class Draft:
     @property
     def _closed_at(self) -> int:
         """Where the writer's own close tag begins, -1 where it wrote none."""
-        return self.text.find(self.model.think_close) if self.turn.phase == "thinking" else -1
+        close = self.model.think_close
+        return self.text.find(close) if close and self.turn.phase == "thinking" else -1
 
     @property
     def _torn(self) -> bool:
@@ -64,7 +65,8 @@ class Draft:
     def _stops(self) -> tuple[str, ...]:
         stops = self.turn.until.stops
         through = self.turn.phase == "answer" or isinstance(self.turn.until, Answer)
-        return stops if through else (*stops, self.model.think_close)
+        close = self.model.think_close
+        return stops if through or not close else (*stops, close)
 
     def request(self, room: int) -> Request:
         """Ask for what is still missing."""
@@ -108,7 +110,8 @@ class Draft:
             return "boundary"
         ended = last.generation.finish == "stop"
         if self.stuck or (ended and not isinstance(last.generation.stop_reason, str)):
-            return "end" if self.turn.phase == "answer" else "turn over"
+            thinking = self.turn.phase == "thinking" and self.model.think_close
+            return "turn over" if thinking else "end"
         limit = self.turn.until.limit
         enough = limit is not None and self.tokens >= limit + (LONGEST if self._torn else 0)
         return "boundary" if enough else None

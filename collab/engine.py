@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
-from collab.boundary import Boundary
+from collab.boundary import Answer, Boundary
 from collab.decision import (
     Branch,
     Choose,
@@ -315,11 +315,13 @@ class _Table:
         answer = written.units[len(thinking) :]
         for unit in thinking:
             self._add(Wrote(unit, self._left))
+        through = isinstance(decision.until or self._pen.until, Answer)
         if written.reached == "end":
             self._add(Ended(decision.seat))
-        if answer:
+        if answer or (through and written.reached == "end"):
             self._add(Closed(decision.seat, "wrote through to its answer"))
-            self._add(Wrote(answer[0]))
+            for unit in answer:
+                self._add(Wrote(unit))
             self._finish = "answer cut" if written.cut else "answered"
         elif written.reached in ("length", "turn over"):
             self._finish = "never closed"

@@ -66,6 +66,7 @@ class Model:
     store: Store
     sampling: Sampling
     think_close: str = "</think>"
+    """Empty where the model has no tags: the end of its turn closes its thinking."""
     context: int | None = None
     """Prompt and completion together (tokens)."""
     replicate: int = 0
@@ -118,6 +119,9 @@ class Model:
 
     async def write(self, turn: Turn) -> Written:
         """Sample from the exact trajectory until the boundary, the close tag or the budget."""
+        answering = turn.phase == "answer" and turn.trajectory.closed_by == turn.seat
+        if answering and not self.think_close:
+            return Written((), "end")  # its answer is in the turn that it has ended
         laid = self.dialect.prompt(turn.question.messages, turn.trajectory, turn.phase, turn.seat)
         room, wall = self.room(turn, laid.prompt)
         draft = Draft(self, turn, laid.prompt, laid.seams)
@@ -183,6 +187,8 @@ class Model:
         draft.add(drawn)
         written = draft.written()
         thinking, *rest = written.units or (Unit("", "", "generated"),)
+        if not self.think_close and written.reached == "end":
+            rest = [thinking]  # its answer is in it
         ends = (
             self.tokenizer.ends(thinking.ids)
             if self.tokenizer and thinking.ids is not None
@@ -246,7 +252,8 @@ class Model:
         if generation.ids is None or self.tokenizer is None:
             return generation.text, None
         ids, close = generation.ids, self.dialect.close_ids
-        if not close or ids[-len(close) :] != close:  # in some models the close is special too
+        ended = generation.finish == "stop" and not isinstance(generation.stop_reason, str)
+        if ended and (not close or ids[-len(close) :] != close):  # it may be of special tokens too
             ids = self.tokenizer.without_end(ids)
         return self.tokenizer.decode(ids), ids
 

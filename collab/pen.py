@@ -44,17 +44,17 @@ class Pen:
         budget: int,
         numbers: Numbers,
     ) -> None:
-        self.team, self.opening, self.budget = team, opening, budget
+        self.team, self.opening, self.until, self.budget = team, opening, until, budget
         self.sampled = self.stored = 0
         self.spent = Cost()
-        self._question, self._until, self._numbers = question, until, numbers
+        self._question, self._numbers = question, numbers
         self._prefetch = Prefetch()
         self._played: Counter[str] = Counter()
 
     def branch(self, name: str) -> Pen:
         """Return the pen of a branch: recordings stand where they stand, draws are its own."""
         numbers = Numbers(name)
-        pen = Pen(self.team, self._question, self.opening, self._until, self.budget, numbers)
+        pen = Pen(self.team, self._question, self.opening, self.until, self.budget, numbers)
         pen._played = self._played.copy()
         return pen
 
@@ -62,7 +62,7 @@ class Pen:
         self, decision: Write, trajectory: Trajectory, on_text: OnText | None, ahead: Ahead | None
     ) -> Written:
         """Let a seat continue the thinking."""
-        seat, until = decision.seat, decision.until or self._until
+        seat, until = decision.seat, decision.until or self.until
         if not isinstance(until, Boundary):
             raise PolicyError(f"{until!r} is no boundary: a unit cannot end there")
         recording = self._recording(seat, until)
@@ -98,7 +98,7 @@ class Pen:
 
     def begin(self, path: tuple[Decision, ...], last: Write | Close, where: Trajectory) -> None:
         """Begin the write that ends a path; a recording's part takes no time anyway."""
-        if isinstance(last, Write) and self._recording(last.seat, last.until or self._until):
+        if isinstance(last, Write) and self._recording(last.seat, last.until or self.until):
             return
         numbers = self._numbers.ahead()
 
@@ -141,7 +141,7 @@ class Pen:
             question=self._question,
             trajectory=trajectory,
             phase="thinking" if writing else "answer",
-            until=(decision.until or self._until) if isinstance(decision, Write) else Answer(),
+            until=(decision.until or self.until) if isinstance(decision, Write) else Answer(),
             budget=self.budget,
             number=numbers,
             why=decision.why,

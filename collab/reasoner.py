@@ -44,8 +44,9 @@ class Written:
 
     units: tuple[Unit, ...]
     reached: Reached
-    """`end`: its own close tag or, in the answer, its end of turn. `turn over`: it ended its turn
-    inside the thinking. `length`, `context`: the budget, or the model's context, is used up."""
+    """`end`: its own close tag or, in the answer and without tags, its end of turn. `turn over`: it
+    ended its turn inside the thinking. `length`, `context`: the budget, or the model's context, is
+    used up."""
     cut: bool = False
     """Whether the answer ran into the end of the budget or the context."""
     drawn: tuple[Drawn, ...] = ()

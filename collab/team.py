@@ -28,7 +28,7 @@ class Team:
     def closes(self) -> frozenset[str]:
         """The tags with which its models close their thinking."""
         models = (one for one in self.seats.values() if isinstance(one, Model))
-        return frozenset(one.think_close for one in models)
+        return frozenset(one.think_close for one in models if one.think_close)
 
     def count(self, text: str, seat: str | None) -> int:
         """Count a text's tokens with the seat's tokenizer, else with any in the team."""

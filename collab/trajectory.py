@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Annotated, Literal, assert_never
 
 from pydantic import Field
@@ -393,8 +393,15 @@ class Trajectory:
 
     @property
     def answer(self) -> str:
-        """The text after the close of the thinking."""
-        return "".join(unit.text for unit in self.reply)
+        """The text after the close of the thinking.
+
+        Who closes without a word has no think tags: its answer is in what it wrote last.
+        """
+        closed = self.closed
+        if self.reply or closed is None:
+            return "".join(unit.text for unit in self.reply)
+        last = takewhile(lambda unit: unit.author == closed.seat, reversed(self.units))
+        return "".join(reversed([unit.text for unit in last]))
 
     @property
     def tokens(self) -> int:

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -42,8 +43,15 @@ FITTING: Mapping[str, Sequence[str]] = {
     "team=solo": ("scenario=solo", "policy=solo"),
 }
 """What must be chosen beside an option for a run to make sense."""
-OPEN = {
-    "model": {"id": "mine/model"},
+OPEN: Mapping[str, Mapping[str, object]] = {
+    "model": {
+        "id": "mine/model",
+        "checkpoint": "mine/model",
+        "served": "mine",
+        "context": 4096,
+        "base_url": "http://127.0.0.1:1",
+        "api_key_env": "MINE",
+    },
     "questions=jsonl": {"path": "mine.jsonl"},
     "questions=hub": {"repo": "mine/questions", "files": "[test.jsonl]"},
 }
@@ -78,8 +86,13 @@ def overrides_for(group: str, name: str) -> list[str]:
     if group == "condition":
         return [*HELPED, f"condition@policy.when={name}"]
     place, at = ("model@team.distractor", "team.distractor") if group == "model" else (group, group)
-    left_open = OPEN.get(f"{group}={name}") or (OPEN.get(group) if name != "recording" else None)
-    values = [f"{at}.{key}={value}" for key, value in (left_open or {}).items()]
+    given = OPEN.get(f"{group}={name}") or OPEN.get(group, {})
+    if group == "model":
+        text = (CONF / group / f"{name}.yaml").read_text()
+        left_open = {key for key in given if re.search(rf"^{key}: \?\?\?", text, re.MULTILINE)}
+        # in some the id is open in the file that they begin with
+        given = {key: given[key] for key in left_open | {"id"} if name != "recording"}
+    values = [f"{at}.{key}={value}" for key, value in given.items()]
     return [*beside, f"{place}={name}", *values]
 
 

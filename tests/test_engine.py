@@ -5,7 +5,7 @@ import itertools
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import pytest
@@ -36,7 +36,8 @@ from collab.decision import (
     Write,
 )
 from collab.draws import BANK
-from collab.endpoints.scripted import Script, ScriptedServer, recite
+from collab.endpoints.dialects import Frame, IdsDialect
+from collab.endpoints.scripted import TEMPLATE, Script, ScriptedServer, recite
 from collab.engine import Case, Episode, play_case
 from collab.errors import Denied, PolicyError
 from collab.model import Model
@@ -44,6 +45,7 @@ from collab.policy import Likelihood, Policy, View
 from collab.reasoner import Recorded
 from collab.sampling import Sampling
 from collab.team import Team
+from collab.template import Template
 from collab.trajectory import (
     Asked,
     Chose,
@@ -256,6 +258,50 @@ async def test_until_answer_writes_thinking_and_answer_in_one_request(stage: Ope
     assert episode.finish == "answered"
     ids = [index for unit in (*trajectory.units, *trajectory.reply) for index in unit.ids or ()]
     assert here.tokenizer.decode(ids) == WHOLE.replace("</think>", "")
+
+
+@pytest.mark.parametrize("until", [Sentence(), Paragraph(), End(), Answer()], ids=repr)
+async def test_the_end_of_its_turn_is_the_answer_of_a_model_without_tags(
+    stage: Open, until: Boundary
+) -> None:
+    async with stage("We add 1 and 2.\n\nIt is 3.") as here:
+        here.model = untagged(here)
+        episode = await play(here.model, Deciding(alone), until=until)
+        ((solo, _),) = await here.model.solo(QUESTION, range(1), 400)
+    assert episode.finish == "answered"
+    assert episode.trajectory.thinking == "We add 1 and 2.\n\nIt is 3."
+    assert (solo.text, solo.answer, solo.closed) == (*[episode.trajectory.answer] * 2, True)
+    assert episode.trajectory.reply == ()
+    assert "<think>" not in "".join(here.prompts)
+
+
+async def test_what_another_wrote_is_no_answer_of_a_model_without_tags(stage: Open) -> None:
+    async with stage("We add 1 and 2.\n\nIt is 3.") as here:
+        here.model = untagged(here)
+        own = (Write("main"), Insert("main", "It is 5.\n"), Insert("guide", "It is 4.\n"))
+        decisions = (*own, Write("main", End()), Close("main"))
+        seats: Mapping[str, Model | Recorded] = {"main": here.model, "guide": Recorded()}
+        episode = await play(seats, decisions)
+    assert episode.finish == "answered"
+    assert episode.trajectory.answer == "We add 1 and 2.\n\nIt is 3."
+
+
+async def test_an_answer_is_forced_with_what_the_model_is_used_to(stage: Open) -> None:
+    async with stage() as here:
+        frame = Frame(Template(TEMPLATE), force_answer="\n</think>\n\n")
+        forced = replace(here.model, dialect=IdsDialect(frame, here.tokenizer))
+        await play(forced, (Write("main"), Close("main")))
+        await play(forced, Deciding(alone))
+        here.model = untagged(here, "\n\nSo the answer is:\n")
+        await play(here.model, (Write("main"), Close("main")))
+    first, last = (p for p in here.prompts if p.endswith(("</think>\n\n", "is:\n")))
+    assert first == f"{HEAD}We add 1 and 2.\n\n</think>\n\n"
+    assert last.endswith("We add 1 and 2.\n\n\nSo the answer is:\n")
+
+
+def untagged(here: Stage, force: str = "") -> Model:
+    frame = Frame(Template(TEMPLATE.replace("<think>", "")), "", "", force)
+    return replace(here.model, dialect=IdsDialect(frame, here.tokenizer), think_close="")
 
 
 async def test_opening_and_completion_share_the_budget(stage: Open, wordy: Tokenizer) -> None:

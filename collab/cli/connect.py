@@ -39,7 +39,8 @@ class Kit:
         """
         if folder is None:
             return cls(config, None, None)
-        frame = Frame(Template.load(folder, config.template), config.think_open, config.think_close)
+        template = Template.load(folder, config.template)
+        frame = Frame(template, config.think_open, config.think_close, config.force_answer)
         return cls(config, Tokenizer.load(folder), frame)
 
     @property
@@ -55,7 +56,8 @@ class Kit:
     @property
     def documented(self) -> Profile:
         """What is known before anybody has looked."""
-        return Profile(dialect=self.config.dialect, max_model_len=self.config.context)
+        config = self.config
+        return Profile(dialect=config.dialect, max_model_len=config.context, checked=config.checked)
 
     def place(self, runs: Path) -> Path:
         """Return the file of this endpoint's profile: another address or dialect, another file."""

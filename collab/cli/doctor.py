@@ -73,7 +73,7 @@ async def _one(config: ModelConfig, runs: Path, launcher: Launcher, console: Con
         print_whole(console, table)
     place = kit.place(runs)
     profile.save(place)
-    console.print(f"seats: {', '.join(profile.seats)}", style="bold")
+    console.print(f"seats: {', '.join(profile.seats)}; checked: {profile.checked}", style="bold")
     if profile.broken:
         console.print("a run with it stops before it begins (strict_prefill)", style="bold red")
     console.print(f"kept for the runs to come: {place}", soft_wrap=True, markup=False)
@@ -82,7 +82,8 @@ async def _one(config: ModelConfig, runs: Path, launcher: Launcher, console: Con
 
 def _table(kit: Kit, config: ModelConfig) -> Table:
     where = config.base_url or config.uds or "launched"
-    title = safe(f"{kit.name} · {where} · dialect {config.dialect}")
+    known = f"dialect {config.dialect}, so far {kit.documented.checked}"
+    title = safe(f"{kit.name} · {where} · {known}")
     table = Table(box=None, pad_edge=False, title=title, title_justify="left")
     for column in ("probe", "tried", "came back", "verdict"):
         table.add_column(column, overflow="fold")

@@ -27,12 +27,14 @@ from collab.config import Built, build, read
 from collab.endpoints.owner import owning
 from collab.errors import CollabError, ConfigError
 from collab.folder import RunFolder, Standing, digest
+from collab.model import Model
 from collab.report.live import Live
 from collab.report.starting import Starting
 from collab.report.tables import print_whole, summary
 from collab.report.trajectory import safe
 from collab.run import Result, Unwatched, run
 from collab.store import Store
+from collab.team import Team
 
 USAGE = """usage: collab run [KEY=VALUE …] [-m] [-cd DIR] [--help] [Hydra's own flags]
 
@@ -153,7 +155,7 @@ async def play(built: Built, command: str, console: Console, *, whole: bool = Tr
             with Live(console) if whole else nullcontext(Unwatched()) as stages:
                 result = await run(setup, folder, stages)
             told = notes(built.config.models, await store.versions())
-            result = replace(result, notes=[*result.notes, *told])
+            result = replace(result, notes=[*result.notes, *told, known(setup.team)])
         standing = replace(standing, cases=result.cases, notes=result.notes)
         folder.stands(replace(standing, failures=result.failures))
     if whole:
@@ -168,6 +170,13 @@ def place(built: Built, deciding: dict[str, object]) -> Path:
     config = built.config
     scenario, policy = type(built.scenario).__name__.lower(), type(built.policy).__name__.lower()
     return config.runs / config.name / f"{scenario}-{policy}-{digest(deciding)}"
+
+
+def known(team: Team) -> str:
+    """Say of each model how it is known what its endpoint does."""
+    models = {seat: one for seat, one in sorted(team.seats.items()) if isinstance(one, Model)}
+    checked = [f"{seat} {one.endpoint.profile.checked}" for seat, one in models.items()]
+    return f"endpoints checked: {', '.join(checked)}"
 
 
 def _title(built: Built) -> str:

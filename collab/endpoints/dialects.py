@@ -82,11 +82,16 @@ class Frame:
     """A question in its chat template, up to and including the open think tag."""
 
     def __init__(
-        self, template: Template, think_open: str = "<think>\n", think_close: str = "</think>"
+        self,
+        template: Template,
+        think_open: str = "<think>\n",
+        think_close: str = "</think>",
+        force_answer: str | None = None,
     ) -> None:
         self.template = template
         self.think_open = think_open
         self.think_close = think_close
+        self.force_answer = think_close if force_answer is None else force_answer
         self._heads = lru_cache(HEADS)(self._render)
 
     def head(self, messages: Sequence[Message]) -> str:
@@ -103,11 +108,18 @@ class Frame:
         """Say whether the template's generation prompt opens the think block."""
         return self.template.render(messages).rstrip().endswith(self.think_open.strip())
 
+    def close(self, trajectory: Trajectory) -> str:
+        """Return what stands between the thinking and the answer."""
+        own = self.think_close if trajectory.closed_by else ""
+        return own or self.force_answer
+
     def _render(self, messages: tuple[Message, ...]) -> str:
         before = self.template.render(messages, add_generation_prompt=False)
         text = self.template.render(messages)
-        turn = text.removeprefix(before)
         tag = self.think_open.strip()
+        if not tag:
+            return text  # the model has no block: its turn is its thinking
+        turn = text.removeprefix(before)
         if not turn.rstrip().endswith(tag):
             turn, text = turn + self.think_open, text + self.think_open
         if self.think_close.strip() in turn:
@@ -139,7 +151,7 @@ class TextDialect:
         """Lay out the text that `seat`'s model continues."""
         text = self.frame.head(messages) + text_of(visible(trajectory.units, seat))
         if phase == "answer":
-            text += self.frame.think_close + text_of(visible(trajectory.reply, seat))
+            text += self.frame.close(trajectory) + text_of(visible(trajectory.reply, seat))
         return Laid(text, Seams(0, changed=None))
 
 
@@ -169,7 +181,8 @@ class IdsDialect:
         parts = [_Part(self._encode(self.frame.head(messages)))]
         parts += self._body(trajectory.units, seat)
         if phase == "answer":
-            parts += [_Part(self.close_ids), *self._body(trajectory.reply, seat)]
+            parts += [_Part(self._encode(self.frame.close(trajectory)))]
+            parts += self._body(trajectory.reply, seat)
         ids = tuple(index for part in parts for index in part.ids)
         runs = [len(part.ids) for part in parts if part.foreign]
         changed = sum(self._seam(*tokens) for tokens in _joints(parts))

@@ -31,6 +31,8 @@ DialectName = Literal[
 Verdict = Literal["ok", "limited", "broken", "untried"]
 """`limited`: a run can live with it, and does; `broken`: a thought would not go on as it stands."""
 Field = Literal["content", "reasoning"]
+Checked = Literal["real", "engine", "documented"]
+"""How something is known: seen on this server, seen on this engine, or read in documents."""
 
 
 class Finding(BaseModel):
@@ -80,8 +82,7 @@ class Profile(BaseModel):
     """Request fields that the server refuses; they are left out."""
     max_model_len: int | None = None
     """Prompt and reply together (tokens), where the server says so."""
-    checked: Literal["real", "engine", "documented"] = "documented"
-    """How this is known: seen on this server, seen on this engine, or read in its documents."""
+    checked: Checked = "documented"
     findings: tuple[Finding, ...] = ()
     """A doctor's, where one has looked."""
 

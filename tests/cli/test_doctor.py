@@ -33,7 +33,8 @@ def test_a_healthy_endpoint_is_told_green_and_its_profile_kept(
         said = command("doctor", *bench.words, f"runs={runs}")
     assert (said.status, said.err) == (0, "")
     assert set(verdicts(said.out).values()) == {"ok"}
-    assert "seats: writer, answerer, adviser" in said.out
+    assert "so far documented" in said.out
+    assert "seats: writer, answerer, adviser; checked: real" in said.out
     (kept,) = (runs / "profiles").iterdir()
     assert str(kept) in said.out
     profile = Profile.load(kept)

@@ -38,6 +38,7 @@ def test_the_tables_stand_above_it(finished: Any) -> None:
     assert "paired difference" in finished.said.out
     assert re.search(r"^all +\d+ ", finished.said.out, re.MULTILINE)
     assert "steered episodes that hold or give" in finished.said.out
+    assert "endpoints checked: main real" in finished.said.out
 
 
 def test_a_second_run_samples_nothing_and_prints_the_same_tables(
