@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from typing import Self, get_args
 
 from starlette.responses import JSONResponse
@@ -93,6 +94,7 @@ class ScriptedServer:
         self.requests: list[Received] = []
         """Every request, in order of arrival."""
         self.aborted = 0
+        self._versions = count(1)
         """How often a client went away before its answer (counted by prompts)."""
         self._api, self._traits, self._failures = api, frozenset(traits), iter(failures)
         _check("API", {api}, get_args(Api))
@@ -223,7 +225,7 @@ class ScriptedServer:
     def _said(self, reply: Body, failure: Failure | None) -> Body:
         other = {"model": faults.OTHER_MODEL} if failure == "wrong_model" else {}
         if "drifting" in self._traits:
-            other["system_fingerprint"] = f"fp_{len(self.requests)}"
+            other["system_fingerprint"] = f"fp_{next(self._versions)}"
         return recounted(reply, self._traits) | other
 
     def _name(self, body: Body) -> str:
