@@ -1,0 +1,260 @@
+"""What a store of a million generations costs, how processes share one, and how long runs grow.
+
+    python benchmarks/store.py [--url postgresql://…]
+
+A batch of 64 lookups in a store of 1,000,000 generations beside one of 10,000; a generation kept in
+the groups that a run commits; eight processes that ask for the same draws beside one alone; and a
+run of 100,000 episodes beside one of 10,000: its memory, and what opening it again takes. Times are
+of the CPU, by the processes that ask. The last line is one JSON object. The url names a PostgreSQL
+database without tables; else the store is SQLite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import sqlalchemy as sa
+
+from collab.boundary import Answer
+from collab.database import Change, Database, Row
+from collab.database.packing import pack
+from collab.database.tables import generations
+from collab.draws import key_of
+from collab.folder import RunFolder
+from collab.grading import Graders
+from collab.reasoner import Recorded, Turn, Written
+from collab.run import Setup, Unwatched, run
+from collab.sampling import Generation, Request, Sampling
+from collab.scenarios.collaboration import Collaboration
+from collab.store import Store
+from collab.team import Team
+from collab.trajectory import Message, Question, Unit
+from policies.solo import Solo
+
+FEW, MANY = 10_000, 1_000_000
+BATCH = 64
+"""Callers that share a transaction, as in a run."""
+ROUNDS = 40
+SHARED = 1_000
+"""Draws that the processes ask for, each in an order of its own."""
+PROCESSES = 8
+SHORT, LONG = 10_000, 100_000
+"""Episodes."""
+REQUEST = Request("bench@1", (1, 2, 3), Sampling(), 64)
+DRAWN = Generation(
+    text=" So there are 12 pens, and 4 of them are red. " * 5,
+    ids=tuple(range(400, 460)),
+    finish="stop",
+    stop_reason="\n\n",
+    prompt_tokens=900,
+    completion_tokens=60,
+    seconds=1.25,
+)
+
+
+async def sample(draws: range) -> list[Generation]:
+    return [DRAWN] * len(draws)
+
+
+Told = tuple[float, int]
+"""Seconds of the CPU, and what else is told: draws sampled, or memory (bytes)."""
+
+
+def side_by_side(work: Callable[..., int], *each: tuple[object, ...]) -> list[Told]:
+    """Do some work in a process for each of its arguments, all begun at once."""
+    context = get_context("spawn")
+    pipes = []
+    for words in each:
+        here, there = context.Pipe()
+        context.Process(target=_work, args=(there, work, words)).start()
+        pipes.append(here)
+    for pipe in pipes:
+        pipe.recv()
+    for pipe in pipes:
+        pipe.send("go")
+    return [pipe.recv() for pipe in pipes]
+
+
+def _work(pipe: Connection, work: Callable[..., int], words: tuple[object, ...]) -> None:
+    pipe.send("ready")
+    pipe.recv()
+    began = time.process_time()
+    told = work(*words)
+    pipe.send((time.process_time() - began, told))
+
+
+async def fill(database: Database, count: int) -> None:
+    """Put in so many generations that nobody asks for, under keys like any others."""
+    body = pack(DRAWN)
+    one = {"model": "bench@0", "tokens": 60, "created": 0.0, "served": "", "body": body}
+    for start in range(0, count, 20_000):
+        rows = [{"key": os.urandom(20), **one} for _ in range(start, min(start + 20_000, count))]
+        async with database.writing() as connection:
+            await connection.execute(sa.insert(generations), rows)
+
+
+async def lookups(database: Database, keys: list[str]) -> float:
+    """Return the seconds that one batch takes, half of it stored."""
+    times = []
+    for turn in range(ROUNDS):
+        batch = keys[turn * BATCH // 2 : (turn + 1) * BATCH // 2]
+        absent = [key_of(os.urandom(16).hex(), 0) for _ in batch]
+        began = time.process_time()
+        state = await database.look_up([[key] for key in (*batch, *absent)], 0.0)
+        times.append(time.process_time() - began)
+        assert len(state.found) == len(batch)
+    return median(times)
+
+
+async def inserts(database: Database, keys: list[str]) -> float:
+    """Return the seconds that keeping one generation takes."""
+    times = []
+    for start in range(0, len(keys), BATCH):
+        changes = [
+            Change(keep=(Row(key, "bench@1", DRAWN),)) for key in keys[start : start + BATCH]
+        ]
+        began = time.process_time()
+        await database.commit(changes, time.time(), time.time() + 60)
+        times.append((time.process_time() - began) / len(changes))
+    return median(times)
+
+
+async def sizes(where: str) -> dict[str, float]:
+    """Measure a store as it grows."""
+    database = Database(where)
+    found: dict[str, float] = {}
+    try:
+        await database.prepare(time.time())
+        for size, before in ((FEW, 0), (MANY, FEW)):
+            await fill(database, size - before)
+            keys = [key_of(os.urandom(16).hex(), 0) for _ in range(ROUNDS * BATCH // 2)]
+            found[f"insert {size}"] = await inserts(database, keys)
+            found[f"lookup {size}"] = await lookups(database, keys)
+            for what in ("insert", "lookup"):
+                print(f"{what} with {size:9,} stored  {1e3 * found[f'{what} {size}']:8.3f} ms")
+    finally:
+        await database.close()
+    return found
+
+
+def ask(where: str, number: int, count: int) -> int:
+    """Ask for every shared draw; return how many were sampled here."""
+
+    async def every() -> int:
+        requests = [replace(REQUEST, prompt=(number, one)) for one in range(SHARED)]
+        shift = SHARED * count // PROCESSES
+        async with Store.open(where) as store:
+            waiting = asyncio.Semaphore(BATCH)
+
+            async def one(request: Request) -> None:
+                async with waiting:
+                    await store.draws(request, [0], sample)
+
+            await asyncio.gather(*map(one, requests[shift:] + requests[:shift]))
+            return store.sampled
+
+    return asyncio.run(every())
+
+
+def contention(where: str) -> dict[int, float]:
+    """Return the seconds of one process alone, and of one of eight that want the same."""
+    seconds = {}
+    for number, processes in enumerate((1, PROCESSES)):
+        told = side_by_side(ask, *((where, number, one) for one in range(processes)))
+        sampled = sum(draws for _, draws in told)
+        assert sampled == SHARED, f"{sampled} draws were sampled of {SHARED}"
+        seconds[processes] = sum(cpu for cpu, _ in told) / processes
+        print(f"{processes} processes, {SHARED:,} draws: {seconds[processes]:.2f} s each")
+    return seconds
+
+
+class Quick(Recorded):
+    """Writes at once."""
+
+    async def write(self, turn: Turn) -> Written:
+        """Write a thought, then an answer."""
+        ids = tuple(range(400, 460))
+        unit = Unit(turn.seat, DRAWN.text, "generated", phase=turn.phase, ids=ids, tokens=60)
+        return Written((unit,), "end")
+
+
+def play(path: Path, episodes: int) -> int:
+    """Play a run; return the most memory it took (bytes)."""
+    questions = [
+        Question(f"q{number}", (Message("user", f"What is {number} + 1?"),))
+        for number in range(episodes // 10)
+    ]
+    setup = Setup(
+        scenario=Collaboration(samples=10),
+        policy=Solo(),
+        questions=questions,
+        team=Team({"main": Quick()}),
+        grader=Graders({}),
+        until=Answer(),
+        budget=1000,
+    )
+    with RunFolder.enter(path, {}, {}) as folder:
+        result = asyncio.run(run(setup, folder, Unwatched()))
+    assert len(result.scores) == episodes
+    return _memory()
+
+
+def reopen(path: Path, episodes: int) -> int:
+    """Open a run again and find that nothing is owed; return the most memory it took (bytes)."""
+    with RunFolder.enter(path, {}, {}) as folder:
+        assert len(folder.finished()) == episodes
+        assert len(folder.scores()) == episodes
+    return _memory()
+
+
+def _memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def runs(folder: Path) -> dict[str, Told]:
+    """Measure a short run and a long one, each in a process of its own."""
+    found = {}
+    for episodes in (SHORT, LONG):
+        for work in (play, reopen):
+            (told,) = side_by_side(work, (folder / str(episodes), episodes))
+            found[f"{work.__name__} {episodes}"] = told
+            cpu, most = told
+            print(f"{work.__name__:6} {episodes:7,} episodes {cpu:7.1f} s {most / 1e6:6.0f} MB")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--url", help="an empty PostgreSQL database")
+    url = parser.parse_args().url
+    with TemporaryDirectory() as folder:
+        where = url or str(Path(folder) / "store.sqlite")
+        size = asyncio.run(sizes(where))
+        shared = contention(where)
+        told = runs(Path(folder))
+    found = {
+        "lookup_ms_1m": round(1e3 * size[f"lookup {MANY}"], 2),
+        "lookup_1m_vs_10k": round(size[f"lookup {MANY}"] / size[f"lookup {FEW}"], 2),
+        "insert_us": round(1e6 * size[f"insert {MANY}"]),
+        "insert_1m_vs_10k": round(size[f"insert {MANY}"] / size[f"insert {FEW}"], 2),
+        "claims_8_processes": round(shared[PROCESSES] / shared[1], 2),
+        "memory_100k_vs_10k": round(told[f"play {LONG}"][1] / told[f"play {SHORT}"][1], 2),
+        "open_100k_s": round(told[f"reopen {LONG}"][0], 1),
+    }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
