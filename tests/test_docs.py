@@ -30,12 +30,23 @@ def blocks(page: Path) -> list[Block]:
     return [Block(*found) for found in BLOCK.findall(page.read_text(encoding="utf-8"))]
 
 
+LONG = {"runs.md"}
+"""Pages whose commands take long: the fast tests only look whether they can be run."""
+SHELL = [
+    pytest.param(page, marks=[pytest.mark.long] if page.name in LONG else [], id=page.name)
+    for page in PAGES
+]
+
+
 def commands() -> Iterator[str]:
-    """The commands that a reader types, but that a test cannot run."""
+    """The commands that a reader types, but that a test cannot run, or not a fast one."""
     for page in PAGES:
         for block in blocks(page):
+            lines = block.code.replace("\\\n", " ").splitlines()
             if block.language == "console":
-                yield from (line[2:] for line in block.code.splitlines() if line.startswith("$ "))
+                yield from (line[2:] for line in lines if line.startswith("$ "))
+            elif block.language == "bash" and page.name in LONG:
+                yield from (line for line in lines if line.startswith("collab "))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -52,7 +63,7 @@ def test_the_python_of_a_page_runs(page: Path) -> None:
             exec(compile(block.code, str(page), "exec"), {"__name__": "a_reader"})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", SHELL)
 def test_the_shell_commands_of_a_page_run_in_an_empty_folder(page: Path, tmp_path: Path) -> None:
     script = "\n".join(block.code for block in blocks(page) if block.language == "bash")
     if not script:
