@@ -234,8 +234,8 @@ class _Table:
                 self._add(Forked(await self._fork(branches), why, self._left))
             case Choose(branch, why):
                 self._add(Chose(branch, why, self._left))
-                if self.trajectory.reply:
-                    self._finish = self.trajectory.branches[branch].finish
+                finish = self.trajectory.branches[branch].finish
+                self._finish = None if finish == "stopped" else finish
             case Close(seat, why):
                 self._add(Closed(seat, why, self._left))
                 self._answer(

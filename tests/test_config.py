@@ -23,6 +23,9 @@ CONF = Path(__file__).parents[1] / "conf"
 GUIDED = ("scenario=guidability", "policy=guide", "team=guided")
 HELPED = ("scenario=collaboration", "policy=offload", "team=helped")
 OVERSEEN = ("scenario=collaboration", "policy=overseer", "team=overseen")
+DRAFTED = ("scenario=collaboration", "policy=speculate", "team=drafted")
+PLANNED = ("scenario=collaboration", "policy=plan_then_solve", "team=planned")
+JUDGED = ("scenario=collaboration", "policy=propose_and_choose", "team=judged")
 FITTING: Mapping[str, Sequence[str]] = {
     "policy=alternate": ("scenario=collaboration", "team=pair"),
     "policy=answer_by": ("scenario=collaboration", "team=pair"),
@@ -32,11 +35,22 @@ FITTING: Mapping[str, Sequence[str]] = {
     "policy=self_handoff": ("scenario=collaboration", "team=solo"),
     "policy=offload": HELPED,
     "policy=overseer": OVERSEEN,
+    "policy=speculate": DRAFTED,
+    "policy=speculative_thinking": ("scenario=collaboration", "team=helped"),
+    "policy=budget_force": ("scenario=collaboration", "team=solo"),
+    "policy=intervene": ("scenario=collaboration", "team=solo"),
+    "policy=plan_then_solve": PLANNED,
+    "policy=propose_and_choose": JUDGED,
+    "policy=fork_join": ("scenario=collaboration", "team=pair"),
+    "policy=aggregate": ("scenario=collaboration", "team=pair"),
     "policy=guide": GUIDED,
     "scenario=guidability": GUIDED,
     "team=guided": GUIDED,
     "team=helped": HELPED,
     "team=overseen": OVERSEEN,
+    "team=drafted": DRAFTED,
+    "team=planned": PLANNED,
+    "team=judged": JUDGED,
     "team=pair": ("scenario=collaboration", "policy=alternate"),
     "policy=solo": ("scenario=solo", "team=solo"),
     "scenario=collaboration": ("policy=alternate", "team=pair"),
@@ -143,7 +157,10 @@ def test_models_are_changed_in_place() -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["policy=nonsense"], r"Could not find 'policy/nonsense' .*: alternate .*distractor guide"),
+        (
+            ["policy=nonsense"],
+            r"Could not find 'policy/nonsense' .*: aggregate alternate .*guide",
+        ),
         (["nonsense=1"], r"Could not override 'nonsense'"),
         (["+nonsense=1"], r"nonsense: Extra inputs are not permitted \(given: 1\)"),
         (["+policy.nonsense=1"], r"policy\.nonsense: Extra inputs"),
@@ -178,7 +195,7 @@ def test_models_are_changed_in_place() -> None:
         (["boundary._target_=policies.solo.Solo"], "is no Boundary"),
         (["questions._target_=policies.solo.Solo"], "is no QuestionSet"),
         (["~policy._target_"], "policy names no class"),
-        (["policy.main={_target_:subprocess.Popen,args:[true]}"], "is no Boundary or Policy"),
+        (["policy.main={_target_:subprocess.Popen,args:[true]}"], "is no Settings or Policy"),
     ],
 )
 def test_a_bad_setting_is_one_line_that_names_it(overrides: list[str], said: str) -> None:

@@ -4,16 +4,24 @@ import pytest
 
 from collab import AfterTokens, Called, Policy, Repeats, Says, Tag, Tokens, Unsure
 from collab.testing import check_policy
+from policies.aggregate import Aggregate
 from policies.alternate import Alternate
 from policies.answer_by import AnswerBy
+from policies.budget_force import BudgetForce
 from policies.distractor import Distractor
 from policies.fixed_ratio import FixedRatio
+from policies.fork_join import ForkJoin
 from policies.guide import Guide
+from policies.intervene import Intervene
 from policies.offload import Offload, Poll
 from policies.overseer import Overseer, Rule
+from policies.plan_then_solve import PlanThenSolve
+from policies.propose_and_choose import ProposeAndChoose
 from policies.random_switch import RandomSwitch
 from policies.self_handoff import SelfHandoff
 from policies.solo import Solo
+from policies.speculate import Speculate
+from policies.speculative_thinking import SpeculativeThinking
 from policies.until import Until
 
 FORMS: list[Policy] = [
@@ -43,6 +51,18 @@ FORMS: list[Policy] = [
     RandomSwitch(),
     SelfHandoff(),
     Solo(),
+    Aggregate(),
+    BudgetForce(waits=2, most=60),
+    ForkJoin(),
+    Intervene(),
+    Intervene(at="when", when=Says(pattern="hmm"), times=2),
+    Intervene(at="end"),
+    PlanThenSolve(),
+    PlanThenSolve(rounds=3, units=2),
+    ProposeAndChoose(voters=("a", "b")),
+    Speculate(),
+    Speculate(begins=2, ahead=False),
+    SpeculativeThinking(tokens=3, most_doubts=2),
     Until(policy=Alternate(), end=AfterTokens(count=40)),
 ]
 
