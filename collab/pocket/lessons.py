@@ -34,8 +34,6 @@ BATCH = 4096
 """Tokens of a batch."""
 FILL = 1.05
 """Tokens of the examples that are drawn for a batch, as a share of it; a few find no room."""
-STARTED_OVER = 0.5
-"""Share of short examples in which the derivation is started over once."""
 OWN_SLIPS = 0.25
 """Share of examples made from the model's own slips, where there are any."""
 
@@ -65,6 +63,8 @@ class Lessons:
     tokenizer: Tokenizer
     styles: Sequence[str]
     levels: Mapping[str, float]
+    started_over: float = 0.5
+    """Share of short examples in which the derivation is started over once."""
     slips: Slips = ()
     known: dict[str, list[int]] = field(default_factory=dict)
 
@@ -90,7 +90,7 @@ class Lessons:
         return problem, started_over(problem, STYLES[rng.choice(self.styles)], rng, times)
 
     def _short(self, rng: random.Random) -> Example:
-        return self._example(*self.text(rng, int(rng.random() < STARTED_OVER)), rng)
+        return self._example(*self.text(rng, int(rng.random() < self.started_over)), rng)
 
     def _long(self, rng: random.Random) -> Example:
         return self._example(*self.text(rng, rng.randint(1, 14)), rng)

@@ -30,6 +30,8 @@ STEERS = (0.2, 0.4)
 """How much of the other thinking follows, as a share of its sentences."""
 PHRASE = "Wait. Let me think"
 SAMPLES = 8
+FRESH = 1 << 20
+"""How far the seeds of fresh draws are from those of the first."""
 _BOXED = re.compile(r"\\boxed\{(\d+)\}")
 
 
@@ -212,15 +214,19 @@ def _ratio(
 ) -> dict[str, Any]:
     """Compare going on from lengthened openings with solo, on the very same questions.
 
-    Questions with many correct thoughts are easier, so solo is taken from those that have two.
+    Questions are chosen by two correct thoughts, so solo is drawn afresh: the draws that chose them
+    are correct too often.
     """
     usable = [group for group in groups if sum(thought.correct for thought in group) > 1]
+    again = [(group[0].problem, "") for group in usable for _ in range(SAMPLES)]
+    fresh = reader.think(again, seed + FRESH)
     thoughts = reader.think(lengthened(usable, rng), seed)
     by_question = [
         [thought.correct for thought in thoughts[i : i + len(SHARES)]]
         for i in range(0, len(thoughts), len(SHARES))
     ]
-    after, alone = Rate.of(by_question), _rate(usable)
+    after = Rate.of(by_question)
+    alone = _rate([fresh[i : i + SAMPLES] for i in range(0, len(fresh), SAMPLES)])
     by_share = [sum(hits) / len(hits) for hits in zip(*by_question, strict=True)]
     return {
         "ratio": round(after.mean / alone.mean, 4),

@@ -48,6 +48,8 @@ class Course:
     """Whether the learning rate falls to nothing; the base stays warm, to branch from."""
     own_slips: bool = False
     """Whether to teach the return from slips that the model makes itself."""
+    started_over: float = 0.5
+    """Share of short examples in which the derivation is broken off and started over once."""
 
     def rate_at(self, step: int, steps: int) -> float:
         """Return the learning rate of a step out of `steps`."""
@@ -61,8 +63,9 @@ COURSES = {
     "restating": Course(320, 2e-3, ("restating",), MIXED, after="base"),
     "doubting": Course(100, 2e-3, ("checking",), MIXED, after="base", cools=False),
     "checking": Course(320, 2e-3, ("checking",), MIXED, after="doubting", own_slips=True),
-    "deep": Course(1800, 3e-3, ("strong",), HARDER, after="base"),
-    "strong": Course(500, 1e-3, ("strong",), HARDER, after="deep"),
+    "deep": Course(3600, 3e-3, ("strong",), HARDER, after="base"),
+    "settled": Course(1000, 1e-3, ("strong",), HARDER, after="deep"),
+    "strong": Course(600, 1e-3, ("strong",), HARDER, after="settled", started_over=0.1),
 }
 
 
@@ -128,7 +131,7 @@ class Workshop:
         from collab.pocket.lessons import Lessons
 
         slips = self._slips(course, weights) if course.own_slips else []
-        return Lessons(self.tokens, course.styles, course.levels, slips)
+        return Lessons(self.tokens, course.styles, course.levels, course.started_over, slips)
 
     def _slips(self, course: Course, weights: "Weights") -> list[tuple[Problem, list[str]]]:
         """Let a model think about training problems and keep the texts with a slip in them."""
