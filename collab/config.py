@@ -34,7 +34,7 @@ from collab.endpoints.spec import Spec
 from collab.errors import ConfigError
 from collab.grading.code import CodeSettings
 from collab.grading.maths import MathsSettings
-from collab.ledger import Prices
+from collab.ledger import Caps, Prices
 from collab.policy import Policy, seats_of
 from collab.questions import Prompt, QuestionSet
 from collab.sampling import Sampling
@@ -178,6 +178,7 @@ class RunConfig(Settings):
     budget: int = Field(ge=1)
     replicate: int = Field(default=0, ge=0)
     concurrency: int = Field(default=64, ge=1)
+    caps: Caps = Caps()
     strict_prefill: bool = True
 
     @property
@@ -194,7 +195,7 @@ class RunConfig(Settings):
     def decides(self) -> dict[str, Any]:  # any: JSON
         """Return what decides the numbers: neither addresses nor places nor speed."""
         plain = self.model_dump(
-            mode="json", exclude={"name", "runs", "store", "concurrency", "grader"}
+            mode="json", exclude={"name", "runs", "store", "concurrency", "caps", "grader"}
         )
         plain["grader"] = self.grader.decides()
         plain["team"] = {

@@ -27,6 +27,7 @@ from collab.decision import (
 )
 from collab.desk import Desk
 from collab.errors import CollabError, ContextFull, Denied, PolicyError, PromptChanged, Rejected
+from collab.ledger import Cost
 from collab.numbers import Numbers
 from collab.pen import Pen
 from collab.policy import Inquiry, Policy, View
@@ -90,6 +91,9 @@ class Episode:
     """Generations that were drawn for it now."""
     stored: int = 0
     """Generations that the store had."""
+    costs: Mapping[str, Mapping[str, Cost]] = field(default_factory=dict)
+    """What its draws cost when they were sampled, by seat and by the name that units and side
+    questions give them."""
 
 
 Watch = Callable[[Trajectory, str], None]
@@ -123,7 +127,7 @@ async def play_case(
     pen = Pen(team, case.question, case.opening, until, budget, numbers)
     table = _Table(case, pen, replicate, watch)
     finish = await table.play()
-    return Episode(case.id, table.trajectory, finish, pen.sampled, pen.stored)
+    return Episode(case.id, table.trajectory, finish, pen.sampled, pen.stored, pen.costs)
 
 
 class _Table:

@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from collab.engine import Case, Episode
 from collab.errors import RunError
 from collab.holder import Holder, held, now
+from collab.ledger import Cost
 from collab.lines import Lines, Plain, line_of, written
 from collab.scenario import Score
 from collab.trajectory import Event, Question, Trajectory
@@ -56,6 +57,10 @@ class _Place:
 _EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[Event])
 _SCORE: TypeAdapter[Score] = TypeAdapter(Score)
 _QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
+_COSTS: TypeAdapter[Mapping[str, Mapping[str, Cost]]] = TypeAdapter(
+    Mapping[str, Mapping[str, Cost]]
+)
+_SPENT: TypeAdapter[dict[str, Cost]] = TypeAdapter(dict[str, Cost])
 _STANDING: TypeAdapter[Standing] = TypeAdapter(Standing)
 _PLACE: TypeAdapter[_Place] = TypeAdapter(_Place)
 
@@ -132,6 +137,18 @@ class RunFolder:
         text = json.dumps(_STANDING.dump_python(standing), indent=2, ensure_ascii=False)
         self.write("standing.json", text + "\n")
 
+    @property
+    def spent(self) -> dict[str, Cost]:
+        """What all starts have spent, by seat."""
+        with suppress(OSError, ValidationError):
+            return _SPENT.validate_json((self.path / "spent.json").read_bytes())
+        return {}
+
+    def spend(self, spent: dict[str, Cost]) -> None:
+        """Note what all starts have spent."""
+        text = json.dumps(_SPENT.dump_python(spent, mode="json"), indent=2)
+        self.write("spent.json", text + "\n")
+
     def questions(self) -> dict[str, Question]:
         """Return what is asked, by id."""
         return {question.id: question for question in self._questions.values(_QUESTION)}
@@ -184,6 +201,7 @@ class RunFolder:
             "finish": episode.finish,
             "sampled": episode.sampled,
             "stored": episode.stored,
+            "costs": _COSTS.dump_python(episode.costs, mode="json"),
             "log": _EVENTS.dump_python(list(episode.trajectory.log), mode="json"),
         }
         at = self._episodes.append(row)
@@ -224,7 +242,9 @@ class RunFolder:
     def _episode(self, at: int) -> tuple[Episode, Plain]:
         row = self._episodes.row(at)
         trajectory = Trajectory.replay(_EVENTS.validate_python(row["log"]))
-        return Episode(row["case"], trajectory, row["finish"], row["sampled"], row["stored"]), row
+        costs = _COSTS.validate_python(row["costs"])
+        counts = row["sampled"], row["stored"]
+        return Episode(row["case"], trajectory, row["finish"], *counts, costs), row
 
 
 def _begin(case: str) -> bytes:

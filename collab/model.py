@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from collab.advice import advise, score, side_prompt
@@ -15,7 +15,7 @@ from collab.boundary import Answer
 from collab.draft import Draft
 from collab.draws import seed_of
 from collab.errors import ContextFull
-from collab.ledger import Rates
+from collab.ledger import Account, Rates
 from collab.policy import Inquiry
 from collab.reasoner import OnText, Rated, Reply, Turn, Written
 from collab.sampling import Drawn, Generation, OpenTurn, Prompt, Request, Sampling
@@ -73,7 +73,13 @@ class Model:
     logprobs: int | None = None
     run: str = ""
     """The run that alone has its draws; empty where its identity is known."""
-    rates: Rates = Rates()  # noqa: RUF009 - a frozen value
+    account: Account = field(default_factory=Account, compare=False)
+    """Pays for what is sampled."""
+
+    @property
+    def rates(self) -> Rates:
+        """What its tokens are counted up by."""
+        return self.account.rates
 
     @property
     def can(self) -> frozenset[str]:
@@ -231,17 +237,25 @@ class Model:
     async def draw(
         self, request: Request, draws: Sequence[int] | range, on_text: OnText | None = None
     ) -> list[Drawn]:
-        """Return draws of a request, from the store where it has them."""
+        """Return draws of a request, from the store where it has them.
+
+        Raises:
+            CapReached: One must be sampled, and the run has spent what it may.
+        """
 
         async def sample(missing: range) -> list[Generation]:
             first, seed = missing.start, seed_of(request, missing.start)
-            return await self.endpoint.complete(
-                request,
-                missing,
-                seed=seed,
-                on_text=on_text,
-                on_cut=lambda partial: self.store.keep_partial(request, first, partial),
+
+            def cut(partial: Generation) -> None:
+                self.account.pay([partial])
+                self.store.keep_partial(request, first, partial)
+
+            self.account.check()
+            sampled = await self.endpoint.complete(
+                request, missing, seed=seed, on_text=on_text, on_cut=cut
             )
+            self.account.pay(sampled)
+            return sampled
 
         jointly = self.endpoint.profile.joint(request.sampling)
         return await self.store.draws(request, draws, sample, jointly=jointly)

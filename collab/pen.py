@@ -46,7 +46,8 @@ class Pen:
     ) -> None:
         self.team, self.opening, self.until, self.budget = team, opening, until, budget
         self.sampled = self.stored = 0
-        self.spent = Cost()
+        self.costs: dict[str, dict[str, Cost]] = {}
+        """What draws cost, by seat and by the draw's name in the store."""
         self._question, self._numbers = question, numbers
         self._prefetch = Prefetch()
         self._played: Counter[str] = Counter()
@@ -82,19 +83,26 @@ class Pen:
         """Return the turn in which a seat is asked on the side."""
         return self._turn(Write(seat), trajectory, self._numbers, None)
 
+    @property
+    def spent(self) -> Cost:
+        """What the episode costs so far."""
+        return Cost.of(cost for costs in self.costs.values() for cost in costs.values())
+
     def bill(self, seat: str, drawn: Sequence[Drawn]) -> None:
         """Count a seat's draws, wherever they came from."""
         fresh = sum(one.fresh for one in drawn)
         self.sampled += fresh
         self.stored += len(drawn) - fresh
         rates = self.team[seat].rates
-        self.spent += Cost.of(rates.cost(one.generation) for one in drawn)
+        costs = {one.generation.key: rates.cost(one.generation) for one in drawn}
+        self.costs.setdefault(seat, {}).update(costs)
 
     def add(self, branch: Pen) -> None:
         """Count what a branch cost."""
         self.sampled += branch.sampled
         self.stored += branch.stored
-        self.spent += branch.spent
+        for seat, costs in branch.costs.items():
+            self.costs.setdefault(seat, {}).update(costs)
 
     def begin(self, path: tuple[Decision, ...], last: Write | Close, where: Trajectory) -> None:
         """Begin the write that ends a path; a recording's part takes no time anyway."""

@@ -26,6 +26,7 @@ from typing import Protocol, TypeVar
 from collab.boundary import Boundary
 from collab.engine import Case, Episode, Watch, play_case
 from collab.errors import (
+    CapReached,
     CollabError,
     ConfigError,
     Denied,
@@ -46,7 +47,10 @@ from collab.trajectory import Question, Recording
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
-FATAL = (Unreachable, Denied, LaunchError, StoreError, RunError, PolicyError, ConfigError)
+FATAL = (
+    *(Unreachable, Denied, LaunchError, StoreError, RunError, PolicyError, ConfigError),
+    CapReached,
+)
 """Errors that no other episode would be spared."""
 EPISODES = "episodes"
 AHEAD = 4096

@@ -7,8 +7,8 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,10 +27,11 @@ from collab.config import Built, build, read
 from collab.endpoints.owner import owning
 from collab.errors import CollabError, ConfigError
 from collab.folder import RunFolder, Standing, digest
+from collab.ledger import Cost, Ledger
 from collab.model import Model
 from collab.report.live import Live
 from collab.report.starting import Starting
-from collab.report.tables import print_whole, summary
+from collab.report.tables import bills, print_whole, summary
 from collab.report.trajectory import safe
 from collab.run import Result, Unwatched, run
 from collab.store import Store
@@ -149,8 +150,12 @@ async def play(built: Built, command: str, console: Console, *, whole: bool = Tr
         _log_to(path),
     ):
         folder.stands(folder.standing or standing)
-        tell = Starting(console)
-        async with opened(built, run=path, tell=tell) as (setup, store):
+        tell, before = Starting(console), folder.spent
+        ledger = Ledger(built.config.caps, Cost.of(before.values()))
+        async with (
+            _accounted(folder, ledger, before),
+            opened(built, run=path, tell=tell, ledger=ledger) as (setup, store),
+        ):
             folder.ask(setup.questions)
             with Live(console) if whole else nullcontext(Unwatched()) as stages:
                 result = await run(setup, folder, stages)
@@ -158,11 +163,28 @@ async def play(built: Built, command: str, console: Console, *, whole: bool = Tr
             result = replace(result, notes=[*result.notes, *told, known(setup.team)])
         standing = replace(standing, cases=result.cases, notes=result.notes)
         folder.stands(replace(standing, failures=result.failures))
+        spent = folder.spent
     if whole:
         console.print()
         print_whole(console, summary(standing.title, standing.by, result.scores, result.notes))
+        for line in bills(spent):
+            console.print(f"  {safe(line)}", highlight=False, markup=False)
     _tell(result, store, path, console)
     return len(result.failures)
+
+
+@asynccontextmanager
+async def _accounted(
+    folder: RunFolder, ledger: Ledger, before: dict[str, Cost]
+) -> AsyncIterator[None]:
+    """Note what was spent, however a start ends."""
+    try:
+        yield
+    finally:
+        now = {seat: account.spent for seat, account in ledger.accounts.items()}
+        folder.spend(
+            {seat: before.get(seat, Cost()) + now.get(seat, Cost()) for seat in before | now}
+        )
 
 
 def place(built: Built, deciding: dict[str, object]) -> Path:

@@ -25,7 +25,7 @@ from collab.endpoints.replicas import Replicas
 from collab.errors import CollabError, ConfigError
 from collab.folder import digest
 from collab.grading import Graders
-from collab.ledger import Rates
+from collab.ledger import Account, Ledger, Rates
 from collab.model import Completes, Model, OnCut
 from collab.policy import needs_of, seats_of
 from collab.reasoner import OnText, Reasoner, Recorded
@@ -83,6 +83,7 @@ async def opened(
     run: Path | None = None,
     tell: Tell = lambda said: None,
     sends: bool = True,
+    ledger: Ledger | None = None,
 ) -> AsyncIterator[tuple[Setup, Store]]:
     """Open the store, start and check the servers, and seat the team.
 
@@ -94,6 +95,7 @@ async def opened(
             logs there.
         tell: Is told how far the start of a server is.
         sends: Whether servers are started and asked; else what is not stored raises `NotStored`.
+        ledger: Keeps the accounts of the seats; None: nothing is capped.
 
     Raises:
         CollabError: One of them is not to be had; nothing was sampled.
@@ -105,7 +107,8 @@ async def opened(
         logs = run / "servers" if run else None
         launcher = await stack.enter_async_context(Launcher(logs, tell=tell))
         await stack.enter_async_context(_watched(launcher))
-        team = await _Seating(built, store, stack, launcher if sends else None).team()
+        ledger = ledger or Ledger()
+        team = await _Seating(built, store, stack, launcher if sends else None, ledger).team()
         yield _setup(built, questions, team, grader), store
 
 
@@ -177,18 +180,20 @@ class _Seating:
     store: Store
     stack: AsyncExitStack
     launcher: Launcher | None
+    ledger: Ledger
 
     async def team(self) -> Team:
         seats: dict[str, Reasoner] = {}
         for seat, config in self.built.config.team.items():
             if isinstance(config, ModelConfig):
-                seats[seat] = await self.model(config)
+                rates = Rates(config.prices, config.parameters or 0.0)
+                seats[seat] = await self.model(config, self.ledger.account(seat, rates))
                 self._check_needs(seat, seats[seat])
             else:
                 seats[seat] = Recorded()
         return Team(seats)
 
-    async def model(self, config: ModelConfig) -> Model:
+    async def model(self, config: ModelConfig, account: Account) -> Model:
         folder = checkpoint(config)
         kit = Kit.read(config, folder)
         profile = kit.profile(self.built.config.runs)
@@ -208,8 +213,8 @@ class _Seating:
             context=config.context or endpoint.profile.max_model_len,
             replicate=self.built.config.replicate,
             logprobs=20 if "logprobs" in needs_of(self.built.policy) else None,
-            rates=Rates(config.prices, config.parameters or 0.0),
             run="" if is_known(config) else run_of(self.built),
+            account=account,
         )
 
     async def _connected(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from typing import Protocol
 
 from collab.endpoints.form import Completions, Form
@@ -183,7 +183,7 @@ class IdsDialect:
         if phase == "answer":
             parts += [_Part(self._encode(self.frame.close(trajectory)))]
             parts += self._body(trajectory.reply, seat)
-        ids = tuple(index for part in parts for index in part.ids)
+        ids = tuple(chain.from_iterable(part.ids for part in parts))
         runs = [len(part.ids) for part in parts if part.foreign]
         changed = sum(self._seam(*tokens) for tokens in _joints(parts))
         return Laid(ids, Seams(len(ids), len(runs), sum(runs), changed))
@@ -192,7 +192,7 @@ class IdsDialect:
         """Yield the ids of `units`, each author's own in one part, each other run in one."""
         for author, run in groupby(visible(units, seat), key=self._author):
             if author is not None:
-                yield _Part(tuple(index for unit in run for index in unit.ids or ()), author)
+                yield _Part(tuple(chain.from_iterable(unit.ids or () for unit in run)), author)
             elif text := text_of(run):
                 yield _Part(self._encode(text), foreign=True)
 

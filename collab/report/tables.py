@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from statistics import mean
 
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from collab.engine import Label
+from collab.ledger import Cost
 from collab.report.trajectory import safe
 from collab.scenario import Score
 from collab.stats import Rate, paired_effect, pass_at_k, wilson
@@ -208,3 +209,22 @@ def _seams(scores: Sequence[Score]) -> str:
 
 def _show(name: Label) -> Text:
     return Text(safe(f"{name:g}" if isinstance(name, float) else str(name)))
+
+
+def bills(spent: Mapping[str, Cost]) -> list[str]:
+    """Say of each seat in a line what it has sampled."""
+    paid = sorted((seat, cost) for seat, cost in spent.items() if cost.draws)
+    return [f"{seat} has sampled: {_bill(cost)}" for seat, cost in paid]
+
+
+def _bill(cost: Cost) -> str:
+    """Say what draws cost; money and FLOPs where they are known."""
+    parts = [
+        f"{cost.draws:,} draws",
+        f"{cost.prompt:,} tokens read ({cost.cached:,} from a cache)",
+        f"{cost.completion:,} written",
+        f"{cost.seconds:,.0f} s of requests",
+    ]
+    parts += [f"${cost.money:,.2f}"] if cost.money else []
+    parts += [f"{cost.flops:.2g} FLOPs"] if cost.flops else []
+    return ", ".join(parts)

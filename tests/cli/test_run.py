@@ -1,3 +1,4 @@
+import json
 import re
 import socket
 from collections.abc import Callable, Sequence
@@ -61,7 +62,8 @@ def test_the_same_settings_under_another_name_reuse_every_generation(
 
 def _tables(out: str) -> list[str]:
     lines = out.splitlines()
-    return lines[next(n for n, line in enumerate(lines) if "Recoverability ·" in line) : -1]
+    first = next(n for n, line in enumerate(lines) if "Recoverability ·" in line)
+    return [line for line in lines[first:-1] if " has sampled: " not in line]
 
 
 @pytest.mark.parametrize(
@@ -178,3 +180,26 @@ def test_help_says_how_to_run(command: Command) -> None:
     said = command("run", "--help")
     assert said.status == 0
     assert said.out.startswith("usage: collab run")
+
+
+def test_a_cap_ends_a_run_and_a_higher_one_lets_it_go_on(command: Command, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    words = ["scenario=solo", "policy=solo", "team=solo", "questions.count=4", "budget=90"]
+    words += ["questions.levels=[easy]", f"runs={runs}", "name=capped", "concurrency=1"]
+    priced = ["+team.main.prices.completion=2.0", "+team.main.parameters=0.0005"]
+    stopped = command("run", *words, *priced, "caps.tokens=60")
+    assert stopped.status == 1
+    assert "caps.tokens=60 is reached" in stopped.error
+    (spent,) = runs.glob("capped/*/spent.json")
+    first = json.loads(spent.read_text())["main"]
+    assert first["completion"] >= 60
+    assert first["money"] == pytest.approx(first["completion"] * 2e-6)
+    again = command("run", *words, *priced, "caps.money=1")
+    assert (again.status, again.err) == (0, "")
+    whole = json.loads(spent.read_text())["main"]
+    assert f"main has sampled: {whole['draws']} draws, {whole['prompt']:,} tokens" in again.out
+    assert "FLOPs" in again.out
+    rows = (spent.parent / "episodes.jsonl").read_text().splitlines()
+    costs = [json.loads(row)["costs"]["main"] for row in rows]
+    assert sum(map(len, costs)) == whole["draws"] > first["draws"]
+    assert sum(one["completion"] for each in costs for one in each.values()) == whole["completion"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import subprocess
@@ -23,10 +24,13 @@ from collab.cli.compose import composed
 from collab.cli.weights import serves
 from collab.config import ModelConfig
 from collab.endpoints.check import check
+from collab.endpoints.choose import choose
 from collab.endpoints.client import Endpoint
-from collab.endpoints.dialects import Frame, IdsDialect, TextDialect
+from collab.endpoints.dialects import Dialect, Frame, IdsDialect, TextDialect
+from collab.endpoints.doctor import Doctor
 from collab.endpoints.launch import Launcher
 from collab.endpoints.owner import Server
+from collab.endpoints.profile import DialectName, Profile
 from collab.endpoints.spec import VllmSpec
 from collab.endpoints.tokens import Tokenizer
 from collab.engine import Case, play_case
@@ -42,6 +46,7 @@ from collab.store import Store
 from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Question, Recording, Trajectory
+from policies.alternate import Alternate
 from policies.distractor import Distractor
 from policies.solo import Solo
 
@@ -70,7 +75,11 @@ CONTEXT = 1024
 
 ORIGINALS = 40
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)
-OPENINGS = ORIGINALS * len(SHARES)
+RIVALS = 4
+OPENINGS = ORIGINALS * len(SHARES) * RIVALS
+HANDOFFS = 200
+"""With the openings, a thousand prompts that vLLM must read as they were laid."""
+STEPS = range(1, RIVALS + 1)
 TIE = 1e-3
 """Logits nearer than this may come in either order: the two servers add up in different orders."""
 GREEDY = Sampling(temperature=0)
@@ -124,12 +133,13 @@ class Bank:
         pairs = zip(questions, drawn, strict=True)
         closed = [(asked, solo) for asked, ((solo, _),) in pairs if solo.closed and solo.text]
         own = closed[:: len(closed) // ORIGINALS][:ORIGINALS]
-        rivals = [solo for _, solo in own[1:] + own[:1]]
+        others = [own[(nth + by) % len(own)][1] for nth in range(len(own)) for by in STEPS]
         return cls(
             own,
             [
                 (asked, await opening(asked, solo, rival, at))
-                for (asked, solo), rival in zip(own, rivals, strict=True)
+                for nth, (asked, solo) in enumerate(own)
+                for rival in others[nth * RIVALS : (nth + 1) * RIVALS]
                 for at in SHARES
             ],
         )
@@ -259,6 +269,61 @@ async def test_the_prompt_of_every_opening_is_read_as_it_was_laid(
     assert len(bank.openings) == OPENINGS
 
 
+async def test_every_handed_over_thought_is_read_as_it_was_laid(
+    bench: Bench, bank: Bank, pocket: Served
+) -> None:
+    main = seated(bench.vllm, bench.store, Sampling())
+    handed = 0
+    async with Endpoint(pocket.url, "checking") as stranger:
+        partner = Model(
+            "a stranger", stranger, TEXT, None, bench.store, Sampling(), context=CONTEXT
+        )
+        team = Team({"main": main, "partner": partner})
+        for question, _ in itertools.cycle(bank.recordings):
+            case = Case(f"{question.id}/{handed}", question, Alternate(seats=("partner", "main")))
+            episode = await play_case(case, team, until=Sentence(), budget=500)
+            assert episode.finish != "prompt changed"
+            seams = [unit.seams for unit in episode.trajectory.units if unit.author == "main"]
+            handed += sum(one.runs > 0 for one in seams if one is not None)
+            if handed >= HANDOFFS:
+                break
+
+
+EXAMINED: list[tuple[DialectName, set[str]]] = [
+    ("ids", {"stops"}),
+    ("text", {"stops"}),
+    ("chat_cfm", {"stops"}),
+]
+
+
+@pytest.mark.parametrize(("name", "odd"), EXAMINED)
+async def test_the_doctor_finds_it_sound(server: Server, name: DialectName, odd: set[str]) -> None:
+    def dialect(profile: Profile) -> Dialect:
+        return choose(profile, FRAME, TOKENIZER, "<think>\n", "</think>")
+
+    async with Endpoint(server.url, NAME, TOKENIZER, api_key=server.api_key) as endpoint:
+        endpoint.profile = Profile(dialect=name)
+        tags = ("<think>\n", "</think>")
+        profile = await Doctor(endpoint, TOKENIZER, dialect, tags).examine()
+    found = {one.probe: one.came for one in profile.findings if one.verdict != "ok"}
+    assert profile.broken == (), found
+    assert found.keys() == odd, found
+    assert "writer" in profile.seats
+    assert profile.max_stops == 4
+
+
+async def test_what_it_shortens_without_a_word_is_noticed(bench: Bench, bank: Bank) -> None:
+    question, _ = bank.recordings[0]
+    prompt = laid(question, Trajectory())
+    bench.vllm.profile = bench.vllm.profile.model_copy(update={"max_model_len": None})
+    request = Request(NAME, prompt * 8, Sampling(temperature=1), 10 * CONTEXT)
+    try:
+        (drawn,) = await bench.vllm.complete(request, range(1), seed=0)
+    except ContextFull:
+        return
+    assert drawn.finish in ("stop", "context")
+
+
 async def test_both_dialects_lay_one_prompt_where_there_is_no_foreign_seam(
     bank: Bank, read_back: ReadBack
 ) -> None:
@@ -272,7 +337,7 @@ async def test_both_dialects_lay_one_prompt_where_there_is_no_foreign_seam(
 async def test_steered_openings_are_continued_alike_but_for_near_ties(
     bench: Bench, bank: Bank, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prompts = [laid(*opened) for opened in bank.openings]
+    prompts = [laid(*opened) for opened in bank.openings[::RIVALS]]
     ours, theirs = await continued(bench.pocket, prompts), await continued(bench.vllm, prompts)
     weights = Weights.load(FOLDER)
     every = [parted(weights, *one) for one in zip(prompts, ours, theirs, strict=True)]
@@ -280,7 +345,7 @@ async def test_steered_openings_are_continued_alike_but_for_near_ties(
     with capsys.disabled():
         print(f"\n{len(prompts)} steered openings, {sum(map(len, ours))} greedy tokens:", end=" ")
         print(f"{len(leads)} part, where the best logit leads by {[f'{x:.1e}' for x in leads]}")
-    assert len(prompts) == OPENINGS
+    assert len(prompts) == OPENINGS // RIVALS
     assert all(ours)
     assert [lead for lead in leads if lead > TIE] == []
 
