@@ -137,8 +137,18 @@ class RecordingConfig(BaseModel):
     kind: Literal["recording"]
 
 
+class HumanConfig(BaseModel):
+    """A seat for whoever is at the terminal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["human"]
+
+
 SeatConfig = Annotated[
-    Annotated[ModelConfig, Tag("model")] | Annotated[RecordingConfig, Tag("recording")],
+    Annotated[ModelConfig, Tag("model")]
+    | Annotated[RecordingConfig, Tag("recording")]
+    | Annotated[HumanConfig, Tag("human")],
     Discriminator("kind"),
 ]
 

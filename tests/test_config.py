@@ -41,6 +41,8 @@ FITTING: Mapping[str, Sequence[str]] = {
     "policy=intervene": ("scenario=collaboration", "team=solo"),
     "policy=plan_then_solve": PLANNED,
     "policy=propose_and_choose": JUDGED,
+    "policy=human": ("scenario=collaboration", "team=tended"),
+    "team=tended": ("scenario=collaboration", "policy=human", "team=tended"),
     "policy=fork_join": ("scenario=collaboration", "team=pair"),
     "policy=aggregate": ("scenario=collaboration", "team=pair"),
     "policy=guide": GUIDED,
@@ -105,7 +107,9 @@ def overrides_for(group: str, name: str) -> list[str]:
         text = (CONF / group / f"{name}.yaml").read_text()
         left_open = {key for key in given if re.search(rf"^{key}: \?\?\?", text, re.MULTILINE)}
         # in some the id is open in the file that they begin with
-        given = {key: given[key] for key in left_open | {"id"} if name != "recording"}
+        given = {
+            key: given[key] for key in left_open | {"id"} if name not in ("recording", "human")
+        }
     values = [f"{at}.{key}={value}" for key, value in given.items()]
     return [*beside, f"{place}={name}", *values]
 

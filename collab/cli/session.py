@@ -13,8 +13,9 @@ from pathlib import Path
 
 from collab.cli.connect import Kit, connect, must_be_trusted
 from collab.cli.graders import graders
+from collab.cli.terminal import Terminal
 from collab.cli.weights import checkpoint, hashes, identity, is_known
-from collab.config import Built, ModelConfig
+from collab.config import Built, HumanConfig, ModelConfig
 from collab.endpoints.check import check
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect
@@ -25,10 +26,11 @@ from collab.endpoints.replicas import Replicas
 from collab.errors import CollabError, ConfigError
 from collab.folder import digest
 from collab.grading import Graders
+from collab.human import Human
 from collab.ledger import Account, Ledger, Rates
 from collab.model import Completes, Model, OnCut
 from collab.policy import needs_of, seats_of
-from collab.reasoner import OnText, Reasoner, Recorded
+from collab.reasoner import OnText, Reasoner, Recorded, Turn
 from collab.run import Setup, first_of
 from collab.sampling import Generation, Request
 from collab.store import Store
@@ -143,6 +145,10 @@ class NotStored(CollabError):
     """A generation is not in the store, and nothing may be sent."""
 
 
+async def _unheard(turn: Turn, wanted: str) -> str:
+    raise NotStored(f"what seat {turn.seat!r} types is not stored")
+
+
 class Unsent:
     """Stands where an endpoint would: it can everything and sends nothing.
 
@@ -184,10 +190,16 @@ class _Seating:
 
     async def team(self) -> Team:
         seats: dict[str, Reasoner] = {}
+        terminal: Terminal | None = None
         for seat, config in self.built.config.team.items():
             if isinstance(config, ModelConfig):
                 rates = Rates(config.prices, config.parameters or 0.0)
                 seats[seat] = await self.model(config, self.ledger.account(seat, rates))
+                self._check_needs(seat, seats[seat])
+            elif isinstance(config, HumanConfig):
+                terminal = terminal or Terminal()
+                listen = terminal.listen if self.launcher else _unheard
+                seats[seat] = Human(listen, self.store, self.built.config.replicate)
                 self._check_needs(seat, seats[seat])
             else:
                 seats[seat] = Recorded()

@@ -12,6 +12,7 @@ from policies.distractor import Distractor
 from policies.fixed_ratio import FixedRatio
 from policies.fork_join import ForkJoin
 from policies.guide import Guide
+from policies.human import AtTheTable
 from policies.intervene import Intervene
 from policies.offload import Offload, Poll
 from policies.overseer import Overseer, Rule
@@ -52,6 +53,7 @@ FORMS: list[Policy] = [
     SelfHandoff(),
     Solo(),
     Aggregate(),
+    AtTheTable(),
     BudgetForce(waits=2, most=60),
     ForkJoin(),
     Intervene(),

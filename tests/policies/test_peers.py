@@ -25,6 +25,7 @@ from collab.trajectory import Chose, Forked
 from policies.aggregate import Aggregate
 from policies.budget_force import BudgetForce
 from policies.fork_join import ForkJoin
+from policies.human import AtTheTable
 from policies.intervene import Intervene
 from policies.plan_then_solve import PlanThenSolve
 from policies.propose_and_choose import ProposeAndChoose
@@ -156,6 +157,22 @@ async def test_a_plan_stands_before_the_thinking_and_again_after_each_round(look
     assert isinstance(again, Insert)
     assert again.text == "\n\nGo on.\n\n"
     assert aside.asked == [policy.next]
+
+
+@pytest.mark.parametrize(
+    ("said", "decided"), [("pass", Write), ("write", Write), ("rewind", Rewind), ("close", Close)]
+)
+async def test_what_the_human_says_is_done(look: Look, said: str, decided: type) -> None:
+    decision = await AtTheTable().decide(look(("main", "So 8."), aside=Saying(said)))
+    assert isinstance(decision, decided)
+    assert not isinstance(decision, Write) or decision.seat == ("main", "human")[said == "write"]
+
+
+async def test_a_unit_that_the_human_rewinds_is_written_anew_before_the_next_question(
+    look: Look,
+) -> None:
+    view = look(("main", "Add."), memo="asked")
+    assert await AtTheTable().decide(view) == Write("main", Paragraph(), why="main thinks")
 
 
 def test_each_candidate_is_one_unit_and_the_chosen_one_is_on_the_trajectory() -> None:
