@@ -42,6 +42,16 @@ def test_a_healthy_endpoint_is_told_green_and_its_profile_kept(
     assert (profile.checked, profile.broken) == ("real", ())
 
 
+def test_a_model_without_tags_is_examined_like_any_other(
+    command: Command, scripted: Scripted, tmp_path: Path
+) -> None:
+    untagged = ("team.main.think_open=''", "team.main.think_close=''")
+    with scripted(lambda prompt: "One and one more. That makes two, so the answer is 2.") as bench:
+        said = command("doctor", *bench.words, *untagged, f"runs={tmp_path / 'runs'}")
+    assert (said.status, said.err) == (0, "")
+    assert {verdicts(said.out)[probe] for probe in ("closing", "stop", "tags")} == {"ok"}
+
+
 def test_a_broken_endpoint_is_named_and_stops_the_run_before_it_begins(
     command: Command, scripted: Scripted, tmp_path: Path
 ) -> None:

@@ -53,7 +53,7 @@ async def stop(probe: Probe) -> Seen:
 
 def _stretch(text: str, close: str) -> int | None:
     """Find four characters that come once, from the second third of a thought or an answer on."""
-    thought, _, answer = text.partition(close)
+    thought, _, answer = text.partition(close) if close else (text, "", "")
     first, last = (0, len(thought)) if thought.strip() else (len(text) - len(answer), len(text))
     places = range(first + (last - first) // 3, last - 4)
     return next((at for at in places if text.find(text[at : at + 4]) == at), None)
@@ -141,7 +141,7 @@ async def usage(probe: Probe) -> Seen:
 async def billed(probe: Probe) -> Seen:
     """Compare the thinking that is billed with the thinking that comes back."""
     dialect = probe.dialect
-    if not isinstance(dialect, ChatDialect):
+    if not isinstance(dialect, ChatDialect) or not dialect.think_close:
         return Seen("ok", "all of it, as raw text", {"thinking_returned": "raw"})
     reply = await probe.draw(probe.request(tokens=LONGEST, sampling=GREEDY))
     if reply.usage is None:

@@ -103,7 +103,7 @@ async def closing(probe: Probe) -> Seen:
     request = probe.request(THOUGHT, said="")
     reply = await probe.draw(request)
     text = probe.written(reply.choices[0])
-    tag = next((tag for tag in map(str.strip, probe.tags) if tag in text), None)
+    tag = next((tag for tag in map(str.strip, probe.tags) if tag and tag in text), None)
     if tag is not None:
         return Seen("broken", f"{quoted(text)}: {tag} in the answer")
     probe.proof(request, reply)
