@@ -2,9 +2,10 @@
 
     python tests/engines/families.py FOLDER [FAMILY ...]
 
-Each has what its family's models have: the architecture, the special tokens, a byte-level
-tokenizer that is cut up in the family's way, and a chat template of ours that does what theirs are
-documented to do. The weights are noise: what such a model writes is nonsense, broken characters and
+Each has what its family's models have: the special tokens, a byte-level tokenizer that cuts numbers
+in the family's way, and a chat template of ours that does what theirs are documented to do. None is
+of the architecture qwen2, whose tokenizers transformers reads by rules of its own whatever their
+files say. The weights are noise: what such a model writes is nonsense, broken characters and
 stray tags included, which is what makes it a hard test of prompts.
 """
 
@@ -58,7 +59,7 @@ R1 = "<｜begin▁of▁sentence｜><｜User｜>Q<｜Assistant｜><think>\n"
 DATED = "<|start|>system<|message|>Reasoning: medium\nToday: 2026-01-01<|end|>"
 
 FAMILIES = {
-    "r1": Family("r1_qwen_1_5b", "qwen2", DEEPSEEK, starts=True, adds_start=True, head=R1),
+    "r1": Family("r1_qwen_1_5b", "llama", DEEPSEEK, starts=True, adds_start=True, head=R1),
     "r1_llama": Family(
         "r1_llama_8b",
         "llama",
@@ -69,13 +70,13 @@ FAMILIES = {
         head=R1,
     ),
     "qwen3": Family("qwen3_1_7b", "qwen3", CHATML, head=f"{ASKED}<think>\n"),
-    "qwq": Family("qwq_32b", "qwen2", CHATML, head=f"{ASKED}<think>\n"),
+    "qwq": Family("qwq_32b", "qwen3", CHATML, head=f"{ASKED}<think>\n"),
     "qwen2_5": Family(
-        "limo_32b", "qwen2", CHATML, (), head=f"<|im_start|>system\nYou help.<|im_end|>\n{ASKED}"
+        "limo_32b", "qwen3", CHATML, (), head=f"<|im_start|>system\nYou help.<|im_end|>\n{ASKED}"
     ),
     "am_thinking": Family(
         "am_thinking_32b",
-        "qwen2",
+        "qwen3",
         CHATML,
         (),
         head="<|im_start|>system\nThink between <think> and </think>, then answer between "
@@ -188,8 +189,6 @@ def _weights(family: Family, vocabulary: int) -> dict[str, np.ndarray]:
         attention, feed = f"{layer}self_attn.", f"{layer}mlp."
         for part, size in (("q", queries), ("k", cached), ("v", cached)):
             shapes[f"{attention}{part}_proj.weight"] = (size, WIDTH)
-            if family.architecture == "qwen2":
-                shapes[f"{attention}{part}_proj.bias"] = (size,)
         if family.architecture == "qwen3":
             shapes |= {f"{attention}{part}_norm.weight": (HEAD,) for part in "qk"}
         shapes |= {

@@ -84,6 +84,8 @@ for folder, wanted in asked.items():
 json.dump(asked, sys.stdout)
 """
 """Run by the engines' interpreter."""
+NOISE = 200
+"""Texts of any tokens in a row, tags, broken characters and all."""
 OPENINGS = 1000
 """Prompts a family: each lays an opening or a hand-off."""
 HANDS = 5
@@ -122,7 +124,10 @@ def test_prompts_are_those_of_transformers_in_every_family(python: str, tmp_path
     asked = {
         str(tmp_path / name): {
             "conversations": spoken,
-            "texts": [kit.config.think_open, kit.config.force_answer or "", *THOUGHTS],
+            "texts": [
+                *(kit.config.think_open, kit.config.force_answer or ""),
+                *(*THOUGHTS, *noise(kit)),
+            ],
         }
         for name, kit in kits.items()
     }
@@ -139,14 +144,23 @@ def test_prompts_are_those_of_transformers_in_every_family(python: str, tmp_path
         kit = kits[Path(folder).name]
         (opened, forced, *thoughts), heads = theirs["texts"], theirs["heads"]
         assert kit.frame is not None
+        assert kit.tokenizer is not None
+        for text, ids in zip(noise(kit), thoughts[len(THOUGHTS) :], strict=True):
+            assert kit.tokenizer.encode(text) == tuple(ids)
         for messages, head in zip(CONVERSATIONS, heads, strict=True):
             start = head if kit.frame.opens(messages) else [*head, *opened]
-            for text, ids in zip(THOUGHTS, thoughts, strict=True):
+            for text, ids in zip(THOUGHTS, thoughts, strict=False):
                 thought = Trajectory().add(Wrote(Unit("guide", text, "inserted")))
                 ours = dialects(kit)[0].prompt(messages, thought, "thinking", "main").prompt
                 assert ours == (*start, *ids)
             closed = dialects(kit)[0].prompt(messages, Trajectory(), "answer", "main").prompt
             assert kit.config.force_answer is None or closed == (*start, *forced)
+
+
+def noise(kit: Kit) -> list[str]:
+    assert kit.tokenizer is not None
+    rng, size = random.Random(7), kit.tokenizer.raw.get_vocab_size()
+    return [kit.tokenizer.decode(rng.choices(range(size), k=12)) for _ in range(NOISE)]
 
 
 @dataclass(frozen=True)
