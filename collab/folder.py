@@ -44,6 +44,8 @@ class Standing:
     notes: Sequence[str] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
     """The error of each case, or question of a bank, that could not be played."""
+    stopped: str = ""
+    """The error that ended the last start before its time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from collab.run import Result, Unwatched, run
 from collab.store import Store
 from collab.team import Team
 
+log = logging.getLogger(__name__)
 USAGE = """usage: collab run [KEY=VALUE …] [-m] [-cd DIR] [--help] [Hydra's own flags]
 
 Plays a scenario and prints its table; what was sampled before is not sampled again.
@@ -148,8 +149,8 @@ async def play(built: Built, command: str, console: Console, *, whole: bool = Tr
     with (
         RunFolder.enter(path, deciding, start, built.config.told()) as folder,
         _log_to(path),
+        _standing(folder, standing),
     ):
-        folder.stands(folder.standing or standing)
         tell, before = Starting(console), folder.spent
         ledger = Ledger(built.config.caps, Cost.of(before.values()))
         async with (
@@ -187,6 +188,19 @@ async def _accounted(
         )
 
 
+@contextmanager
+def _standing(folder: RunFolder, new: Standing) -> Iterator[None]:
+    """Note what ends a start before its time, for whoever finds the folder later."""
+    folder.stands(replace(folder.standing or new, stopped=""))
+    try:
+        yield
+    except CollabError as error:
+        log.error("stopped: %s", error)
+        with suppress(CollabError):  # a full disk, of which the error tells already
+            folder.stands(replace(folder.standing or new, stopped=str(error)))
+        raise
+
+
 def place(built: Built, deciding: dict[str, object]) -> Path:
     """Return the folder of a run: the same for the same experiment, alone or in a sweep."""
     config = built.config
@@ -222,10 +236,17 @@ def _tell(result: Result, store: Store, path: Path, console: Console) -> None:
     )
 
 
+class _Log(logging.FileHandler):
+    """A file whose loss stops nothing: a full disk is told of by what cannot do without it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Go on."""
+
+
 @contextmanager
 def _log_to(path: Path) -> Iterator[None]:
     """Send collab's log to a run's own file for a while."""
-    handler = logging.FileHandler(path / "run.log", encoding="utf-8")
+    handler = _Log(path / "run.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logger = logging.getLogger("collab")
     logger.setLevel(logging.INFO)

@@ -24,12 +24,22 @@ def main(argv: list[str]) -> int:
     words = parser.parse_args(argv)
     folder = RunFolder(words.run)
     _ = folder.manifest
+    if not folder.finished():
+        raise empty(folder)
     console = Console()
     if words.episode is None:
         _list(folder, words.limit, console)
     else:
         _show(folder, find(folder, words.episode), console)
     return 0
+
+
+def empty(folder: RunFolder) -> RunError:
+    """Say why a run holds nothing, as far as it was noted."""
+    standing = folder.standing
+    said = standing.stopped if standing else ""
+    why = f"; its last start ended with: {said}" if said else ""
+    return RunError(f"{str(folder.path)!r} holds no finished episode yet{why}")
 
 
 def find(folder: RunFolder, wanted: str) -> str:

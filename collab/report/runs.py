@@ -118,7 +118,8 @@ def _alone(job: Job) -> RenderableType:
         raise RunError(f"{str(job.folder.path)!r} was stopped before it began; start it again")
     shown = summary(standing.title, standing.by, job.scores, standing.notes)
     failures = [f"failed: {case}: {error}" for case, error in standing.failures.items()]
-    state = f"{job.state}, {job.episodes} episodes"
+    why = f": {standing.stopped}" if standing.stopped else ""
+    state = safe(f"{job.state}, {job.episodes} episodes{why}")
     return Group(shown, *(Text(safe(line), style="red") for line in failures), Text(state))
 
 

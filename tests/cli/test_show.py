@@ -56,6 +56,22 @@ def test_a_run_is_listed_with_every_episodes_verdict(command: Command, finished:
         assert [line for line in lines if line.startswith(case + " ") and score.verdict in line]
 
 
+def test_a_run_that_a_dead_server_left_behind_says_so(command: Command, tmp_path: Path) -> None:
+    dead = ("team.main.launch=null", "+team.main.base_url=http://127.0.0.1:9")
+    words = ("scenario=solo", "policy=solo", "team=solo", "questions.count=1", f"runs={tmp_path}")
+    ended = command("run", *words, *dead, "+team.main.limits.retries=0")
+    assert ended.status == 1
+    why = ended.error.removeprefix("error: ")
+    (manifest,) = tmp_path.rglob("manifest.json")
+    run = str(manifest.parent)
+    for verb in (("show", run), ("show", run, "easy")):
+        assert command(*verb).error == (
+            f"error: {run!r} holds no finished episode yet; its last start ended with: {why}"
+        )
+    assert command("report", run).out.splitlines()[-1] == f"stopped, 0 episodes: {why}"
+    assert f"ERROR collab.cli.run stopped: {why}" in (manifest.parent / "run.log").read_text()
+
+
 def test_long_ids_stand_whole_on_one_line(command: Command, tmp_path: Path) -> None:
     long = "middle-0123456789ab/7/0.8/middle-ba9876543210/7/" + "model@0123456789ab" * 3
     said = command("show", str(folder_with(tmp_path, long)))
