@@ -5,6 +5,7 @@ It speaks in units whose text is the decoding of its own token ids wherever ids 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,9 +23,11 @@ from collab.sampling import Drawn, Generation, OpenTurn, Prompt, Request, Sampli
 from collab.trajectory import Question, Recording, Trajectory, Unit
 
 OnCut = Callable[[Generation], object]
+LONG = 10_000
+"""Characters of others' text that take longer to encode (8 ms) than a thread does to start."""
 
 if TYPE_CHECKING:
-    from collab.endpoints.dialects import Dialect
+    from collab.endpoints.dialects import Dialect, Laid
     from collab.endpoints.profile import Profile
     from collab.endpoints.tokens import Tokenizer
     from collab.store import Store
@@ -128,7 +131,7 @@ class Model:
         answering = turn.phase == "answer" and turn.trajectory.closed_by == turn.seat
         if answering and not self.think_close:
             return Written((), "end")  # its answer is in the turn that it has ended
-        laid = self.dialect.prompt(turn.question.messages, turn.trajectory, turn.phase, turn.seat)
+        laid = await self._lay(turn)
         room, wall = self.room(turn, laid.prompt)
         draft = Draft(self, turn, laid.prompt, laid.seams)
         while not draft.reached(room):
@@ -143,6 +146,14 @@ class Model:
             draft.add(drawn)
         written = draft.written()
         return replace(written, reached=wall) if written.reached == "length" else written
+
+    async def _lay(self, turn: Turn) -> Laid:
+        """Lay out a turn's prompt; where much of it must be encoded, others go on meanwhile."""
+        given = (turn.question.messages, turn.trajectory, turn.phase, turn.seat)
+        others = (unit for unit in turn.trajectory.units if unit.author != turn.seat)
+        if sum(len(unit.text) for unit in others) < LONG:
+            return self.dialect.prompt(*given)
+        return await asyncio.to_thread(self.dialect.prompt, *given)
 
     def reads(self, turn: Turn, inquiry: Inquiry | None = None) -> str:
         """Return the text of the exact prompt that a turn, or a side question in it, would send."""

@@ -3,11 +3,12 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import httpx2
 import pytest
@@ -522,3 +523,29 @@ async def test_a_draw_that_is_cancelled_stops_the_server_and_stays_in_the_store_
     assert sorted(keys) == [20, 24]  # the whole draw, and the partial one under a key of its own
     kept.close()
     assert again[1].fresh
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A dialect that notes in which thread it lays a prompt out."""
+
+    inner: IdsDialect
+    threads: list[int]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+    def prompt(self, *given: Any) -> object:  # any: passed on
+        self.threads.append(threading.get_ident())
+        return self.inner.prompt(*given)
+
+
+@pytest.mark.parametrize(("times", "apart"), [(1, False), (4_000, True)])
+async def test_much_text_of_others_is_encoded_beside_the_loop(
+    letters: Tokenizer, store: Store, times: int, apart: bool
+) -> None:
+    inner, threads = IdsDialect(Frame(Template("Q")), letters), list[int]()
+    layer = cast("IdsDialect", Layer(inner, threads))  # it passes on all that it lacks
+    model = Model("bytes", Going(letters.encode("abc")), layer, letters, store, Sampling())
+    await write(model, Tokens(count=2), Unit("guide", "so " * times, "recorded"), budget=99_999)
+    assert (threads[0] != threading.get_ident()) is apart
