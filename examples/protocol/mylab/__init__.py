@@ -1,0 +1,1 @@
+"""A protocol and a scenario for collab."""

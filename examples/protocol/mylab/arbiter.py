@@ -1,0 +1,63 @@
+"""Two draft, one decides: an arbiter takes one of two next steps, and may pass the choice on."""
+
+from collab import (
+    Adviser,
+    Boundary,
+    Branch,
+    Choose,
+    Close,
+    Decision,
+    Fork,
+    Paragraph,
+    Settings,
+    Stop,
+    View,
+    Write,
+    Writer,
+)
+
+QUESTION = "These are two next steps.\n\nA: {}\n\nB: {}\n\nWhich one is better? Answer A or B."
+PASS = " If you cannot tell, answer C."
+
+
+class OneStep(Settings):
+    """Let `writer` write one unit: what a branch does."""
+
+    writer: Writer
+    until: Boundary
+    before: int
+
+    async def decide(self, view: View) -> Decision:
+        if view.closed_by or len(view.units) > self.before:
+            return Stop("the step is written")
+        return Write(self.writer, self.until, why="a draft")
+
+
+class Arbiter(Settings):
+    """Have `first` and `second` draft each step; `arbiter` takes one, or asks `human`."""
+
+    first: Writer = "main"
+    second: Writer = "partner"
+    arbiter: Adviser = "judge"
+    human: Adviser | None = None
+    until: Boundary = Paragraph()
+
+    async def decide(self, view: View) -> Decision:
+        if view.memo == "drafted" and view.branches:
+            return await self._choose(view)
+        if view.closed_by:
+            return Close(self.first, why=f"{view.closed_by} closed the thinking")
+        drafts = [
+            OneStep(writer=seat, until=self.until, before=len(view.units))
+            for seat in (self.first, self.second)
+        ]
+        return Fork(tuple(map(Branch, drafts)), why="two drafts", memo="drafted")
+
+    async def _choose(self, view: View) -> Decision:
+        asked = QUESTION.format(*(branch.thinking.strip() for branch in view.branches))
+        letters = "ABC" if self.human else "AB"
+        said = await view.ask(self.arbiter, asked + PASS * bool(self.human), choices=letters)
+        by = self.arbiter
+        if self.human and said not in ("A", "B"):
+            said, by = await view.ask(self.human, asked, choices="AB"), self.human
+        return Choose(int(said == "B"), why=f"{by} says {said}")

@@ -1,0 +1,1 @@
+"""The files that `collab` finds by the entry point."""
