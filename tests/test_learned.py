@@ -17,7 +17,7 @@ from collab.scenario import Plan, Score
 from collab.stats import Rate, difference, paired_effect
 from policies.solo import Solo
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
 
 def overrides(folder: Path, model: str, seed: int, replicate: int) -> list[str]:
