@@ -161,7 +161,7 @@ class GraderConfig(Settings):
 
     def decides(self) -> dict[str, Any]:  # any: JSON
         """Return what decides the verdicts: not how many are judged at once."""
-        many = {"maths": {"workers"}, "code": {"workers"}}
+        many = {"maths": {"workers", "wall"}, "code": {"workers"}}
         return self.model_dump(mode="json", exclude=many)
 
 

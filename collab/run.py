@@ -220,7 +220,8 @@ def empty_bank(setup: Setup) -> Bank:
     if twice := [name for name, count in ids.items() if count > 1]:
         raise ConfigError(f"{len(twice)} question ids stand for two questions: {twice[0]!r}")
     solos: dict[str, dict[str, tuple[Recording, ...]]] = {s: {} for s in setup.scenario.solos()}
-    return Bank(setup.questions, solos, {q.id: asyncio.Event() for q in setup.questions})
+    waits = {question.id: asyncio.Event() for question in setup.questions}
+    return Bank(setup.questions, solos, waits, setup.grader)
 
 
 async def fill(bank: Bank, setup: Setup, stages: Stages, failures: dict[str, str]) -> None:

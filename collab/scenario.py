@@ -17,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 
 from collab.engine import Case, Episode, Label
 from collab.errors import ConfigError
+from collab.grading import Grader
+from collab.grading.leak import agrees, mentions, states
 from collab.policy import Policy
 from collab.trajectory import Json, Question, Recording, Seams
 
@@ -40,6 +42,8 @@ class Bank:
     solos: dict[str, dict[str, tuple[Recording, ...]]] = field(default_factory=dict)
     waits: Mapping[str, Event] = field(default_factory=dict)
     """Set once a question's draws are there or have failed; a full bank has none to wait for."""
+    rules: Grader | None = None
+    """Compares answers; without it, those that differ as text and number differ."""
 
     async def ready(self) -> AsyncIterator[Question]:
         """Yield the questions, ranked by content, each as soon as all its draws are there.
@@ -59,6 +63,17 @@ class Bank:
     def solved(self, seat: str, question: Question) -> int:
         """Count a seat's correct solo trajectories on a question that is ready."""
         return sum(bool(solo.correct) for solo in self.of(seat, question))
+
+    async def agrees(self, question: Question, answer: str | None) -> bool:
+        """Say whether an answer is the known one of a question."""
+        return await agrees(self.rules, question, answer)
+
+    async def leaks(self, whose: str, question: Question, text: str) -> dict[str, Label]:
+        """Label how far a text gives the known answer away: it may hold it, or state it."""
+        return {
+            f"{whose}_holds_answer": mentions(text, question.answer),
+            f"{whose}_states_answer": await states(self.rules, question, text),
+        }
 
 
 class Note(str):
@@ -175,23 +190,6 @@ def rank(*content: object) -> bytes:
 def ranked(questions: Iterable[Question]) -> list[Question]:
     """Order questions by content alone: the first n are the same in every run."""
     return sorted(questions, key=lambda question: rank(question.id))
-
-
-def mentions(text: str, answer: str | None) -> bool:
-    """Say whether a text names an answer as a word or number of its own."""
-    if not answer:
-        return False
-    at = -1
-    while (at := text.find(answer, at + 1)) >= 0:
-        before, after = text[max(at - 2, 0) : at], text[at + len(answer) :][:2]
-        if not _joins(before[-1:], before[-2:-1]) and not _joins(after[:1], after[1:]):
-            return True
-    return False
-
-
-def _joins(char: str, beyond: str) -> bool:
-    """Say whether a neighbouring character belongs to the same word or number."""
-    return char.isalnum() or (char in (".", ",") and beyond.isdigit())
 
 
 def finish_verdict(episode: Episode) -> Verdict | None:

@@ -1,17 +1,14 @@
 import asyncio
-import re
 from typing import ClassVar
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from collab.boundary import Boundary, Tokens
 from collab.decision import Decision, Stop
 from collab.engine import Episode
 from collab.errors import ConfigError
 from collab.policy import View
-from collab.scenario import Bank, Verdict, finish_verdict, mentions, rank, ranked, with_factors
+from collab.scenario import Bank, Verdict, finish_verdict, rank, ranked, with_factors
 from collab.settings import Settings
 from collab.trajectory import Finish, Message, Question, Trajectory, Unit, Wrote
 
@@ -94,40 +91,6 @@ async def test_a_question_is_ready_once_it_and_all_ranked_before_it_have_their_d
 def test_questions_are_ranked_by_content_whatever_their_order() -> None:
     names = [question.id for question in ranked(asked(*"abcdef"))]
     assert names == [question.id for question in ranked(asked(*"fbdace"))] != sorted(names)
-
-
-@pytest.mark.parametrize(
-    ("text", "answer", "there"),
-    [
-        ("so it is 12.", "12", True),
-        ("12", "12", True),
-        ("(12)", "12", True),
-        ("12, then", "12", True),
-        ("12.5", "12", False),
-        ("3.12", "12", False),
-        ("1,200", "200", False),
-        ("1,200", "1", False),
-        ("312", "12", False),
-        ("120", "12", False),
-        ("x12", "12", False),
-        ("120 and 12", "12", True),
-        ("the cat sat", "cat", True),
-        ("concatenate", "cat", False),
-        ("", "12", False),
-        ("12", None, False),
-        ("12", "", False),
-    ],
-)
-def test_a_text_mentions_an_answer_only_as_a_word_or_number_of_its_own(
-    text: str, answer: str | None, there: bool
-) -> None:
-    assert mentions(text, answer) is there
-
-
-@given(st.text(alphabet="12ab .,", max_size=12), st.sampled_from(["1", "12", "ab"]))
-def test_mentions_agrees_with_a_regular_expression(text: str, answer: str) -> None:
-    word = rf"(?<![^\W_])(?<!\d[.,]){re.escape(answer)}(?![^\W_])(?![.,]\d)"
-    assert mentions(text, answer) == (re.search(word, text) is not None)
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,9 @@ async def opened(
     questions = built.questions.load(built.config.prompt, built.config.runs)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.open(built.config.store.url, run=run))
-        grader = await stack.enter_async_context(graders(built.config.grader, questions))
+        grader = await stack.enter_async_context(
+            graders(built.config.grader, questions, built.config.runs)
+        )
         logs = run / "servers" if run else None
         launcher = await stack.enter_async_context(Launcher(logs, tell=tell))
         await stack.enter_async_context(_watched(launcher))

@@ -21,7 +21,12 @@ from collab.trajectory import Seams
 CONTROLS = {"none": "no steer", "placebo": "placebo"}
 WIDEST = 1000
 """Characters that a table's line may have."""
-HOLDS = {"own_holds_answer": "answer in own part", "steer_holds_answer": "answer in steer"}
+HOLDS = {
+    "own_holds_answer": "answer in own part",
+    "own_states_answer": "as its result",
+    "steer_holds_answer": "answer in steer",
+    "steer_states_answer": "as its result ",
+}
 
 
 def summary(title: str, by: str, scores: Sequence[Score], notes: Sequence[str]) -> RenderableType:

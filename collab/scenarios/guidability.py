@@ -18,7 +18,7 @@ from pydantic import Field
 from collab.boundary import cut_at_share
 from collab.engine import Case, Label
 from collab.policy import Policy
-from collab.scenario import Bank, Note, mentions, rank, with_factors
+from collab.scenario import Bank, Note, rank, with_factors
 from collab.scenarios.recoverability import distinct_cuts
 from collab.settings import Settings
 from collab.trajectory import Question, Recording
@@ -71,7 +71,7 @@ class Guidability(Settings):
             steers = list(self._steers(bank, question))
             unguided += not steers
             for nth, steer in enumerate(steers):
-                for case in self._arms(bank, policy, question, *steer, nth):
+                async for case in self._arms(bank, policy, question, *steer, nth):
                     yield case
         yield Note(
             f"{hard} of {asked} questions solved at most {self.solved_at_most} of {self.samples} "
@@ -87,7 +87,7 @@ class Guidability(Settings):
                 for length in distinct_cuts(trace, self.lengths):
                     yield guide, trace, length
 
-    def _arms(
+    async def _arms(
         self,
         bank: Bank,
         policy: Policy,
@@ -96,7 +96,7 @@ class Guidability(Settings):
         trace: Recording,
         length: float,
         nth: int,
-    ) -> Iterator[Case]:
+    ) -> AsyncIterator[Case]:
         cut = cut_at_share(trace, length)
         labels: dict[str, Label] = {
             **question.labels,
@@ -117,7 +117,7 @@ class Guidability(Settings):
                 "arm": "steer",
                 "realised": round(cut.share, 4),
                 "steer_tokens": cut.tokens,
-                "steer_holds_answer": mentions(trace.text[: cut.chars], question.answer),
+                **await bank.leaks("steer", question, trace.text[: cut.chars]),
             },
         )
         if "none" in self.controls:

@@ -10,6 +10,7 @@ question, behind the same phrase).
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,10 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from collab.boundary import Cut, cut_at_share, first_paragraph
+from collab.boundary import cut_at_share, first_paragraph
 from collab.engine import Case, Label
 from collab.policy import Policy
-from collab.scenario import Bank, Note, mentions, rank, with_factors
+from collab.scenario import Bank, Note, rank, with_factors
 from collab.settings import Settings
 from collab.trajectory import Question, Recording
 
@@ -99,7 +100,7 @@ class Recoverability(Settings):
             placebo = self._placebo(bank, original)
             tally["bare"] += placebo is None
             for at in cuts:
-                for case in self._arms(bank, policy, original, rival, placebo, at):
+                async for case in self._arms(bank, policy, original, rival, placebo, at):
                     yield case
         yield Note(f"{tally['pairs']} originals, {tally['distractors']} distractors")
         alone = tally["originals"] - tally["pairs"]
@@ -118,7 +119,7 @@ class Recoverability(Settings):
         used: Counter[int] = Counter()
         async for block in _blocks(self._originals(bank), max(len(pool), 1)):
             tally["originals"] += len(block)
-            for pair in _pair(block, pool, used):
+            for pair in _pair(block, pool, await _fitting(bank, block, pool), used):
                 yield pair
         tally["pairs"], tally["distractors"] = used.total(), len(+used)
 
@@ -145,7 +146,7 @@ class Recoverability(Settings):
             others, key=lambda solo: rank("placebo", original.solo.draw, solo.draw), default=None
         )
 
-    def _arms(
+    async def _arms(
         self,
         bank: Bank,
         policy: Policy,
@@ -153,21 +154,20 @@ class Recoverability(Settings):
         rival: _Original,
         placebo: Recording | None,
         at: float,
-    ) -> Iterator[Case]:
+    ) -> AsyncIterator[Case]:
         steer = cut_at_share(rival.solo, self.length)
         own, least = cut_at_share(original.solo, at), self._least(original.solo)
         point, place = at, f"{at:g}"
         if own.share < least:
             own, point, place = cut_at_share(original.solo, least), least, "paragraph"
         size = max(steer.tokens or round(steer.share * rival.solo.tokens), 1)
-        gold = original.question.answer
         labels: dict[str, Label] = {
             **original.question.labels,
             "at": at,
             "realised": round(own.share, 4),
             "solved": bank.solved(self.main, original.question),
             "pair": f"{original.question.id}/{original.solo.draw}/{place}",
-            "own_holds_answer": mentions(original.solo.text[: own.chars], gold),
+            **await bank.leaks("own", original.question, original.solo.text[: own.chars]),
         }
         opening = {self.main: original.solo}
         played = with_factors(policy, **self._factors(point, None))
@@ -176,7 +176,14 @@ class Recoverability(Settings):
             question=original.question,
             policy=played,
             opening={**opening, self.distractor: rival.solo},
-            labels={**labels, "arm": "steer", **_steer(rival.solo, steer, gold)},
+            labels={
+                **labels,
+                "arm": "steer",
+                "steer_question": rival.solo.question,
+                "steer_tokens": steer.tokens,
+                "steer_realised": round(steer.share, 4),
+                **await bank.leaks("steer", original.question, rival.solo.text[: steer.chars]),
+            },
             rival=rival.solo.extracted,
         )
         if "none" in self.controls:
@@ -211,15 +218,6 @@ def distinct_cuts(recording: Recording, shares: Sequence[float], least: float = 
     return sorted(share for _, share in best.values())
 
 
-def _steer(recording: Recording, cut: Cut, gold: str | None) -> dict[str, Label]:
-    return {
-        "steer_question": recording.question,
-        "steer_tokens": cut.tokens,
-        "steer_realised": round(cut.share, 4),
-        "steer_holds_answer": mentions(recording.text[: cut.chars], gold),
-    }
-
-
 async def _spread(
     bank: Bank, seat: str, salt: str, most: int, fits: Callable[[Recording], bool]
 ) -> AsyncIterator[_Original]:
@@ -250,18 +248,29 @@ async def _blocks(items: AsyncIterator[_Original], size: int) -> AsyncIterator[l
         yield block
 
 
+async def _fitting(
+    bank: Bank, originals: Sequence[_Original], pool: Sequence[_Original]
+) -> dict[int, list[int]]:
+    """Return which of the pool each original may meet; one that may meet none is left out."""
+
+    async def fitting(original: _Original) -> list[int]:
+        differs = await asyncio.gather(*(_differs(bank, original, one) for one in pool))
+        return [index for index, is_so in enumerate(differs) if is_so]
+
+    found = await asyncio.gather(*map(fitting, originals))
+    return {nth: indices for nth, indices in enumerate(found) if indices}
+
+
 def _pair(
-    originals: Sequence[_Original], pool: Sequence[_Original], used: Counter[int]
+    originals: Sequence[_Original],
+    pool: Sequence[_Original],
+    fits: Mapping[int, Sequence[int]],
+    used: Counter[int],
 ) -> Iterator[tuple[_Original, _Original]]:
-    """Give originals a distractor each, all used equally often, never one that answers alike.
+    """Give originals a distractor each that fits, all used equally often.
 
     `used` counts how often each of the pool is used so far, and goes on counting.
     """
-    fits = {
-        nth: [index for index, one in enumerate(pool) if _differs(original, one)]
-        for nth, original in enumerate(originals)
-    }
-    fits = {nth: indices for nth, indices in fits.items() if indices}
     chosen: dict[int, int] = {}
     for nth, indices in fits.items():
         key = originals[nth].question.id, originals[nth].solo.draw
@@ -295,9 +304,10 @@ def _shift(
     return False
 
 
-def _differs(original: _Original, distractor: _Original) -> bool:
-    gold = original.question.answer
-    return original.question.id != distractor.question.id and gold not in (
-        distractor.question.answer,
-        distractor.solo.extracted,
-    )
+async def _differs(bank: Bank, original: _Original, distractor: _Original) -> bool:
+    """Say whether neither what a distractor's question asks for nor what it says solves this."""
+    asked = original.question
+    if asked.id == distractor.question.id:
+        return False
+    answers = dict.fromkeys((distractor.question.answer, distractor.solo.extracted))
+    return not any([await bank.agrees(asked, answer) for answer in answers])

@@ -10,6 +10,7 @@ from policies.answer_by import AnswerBy
 from policies.budget_force import BudgetForce
 from policies.distractor import Distractor
 from policies.fixed_ratio import FixedRatio
+from policies.force_answer import ForceAnswer
 from policies.fork_join import ForkJoin
 from policies.guide import Guide
 from policies.human import AtTheTable
@@ -30,6 +31,7 @@ FORMS: list[Policy] = [
     AnswerBy(),
     Distractor(),
     FixedRatio(share=0.3),
+    ForceAnswer(),
     Guide(),
     Offload(),
     Offload(when=Unsure(entropy_above=0.5)),

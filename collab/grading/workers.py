@@ -1,0 +1,216 @@
+"""Processes that run one function, a call at a time, and can be killed while they do.
+
+A call is limited by the CPU time of its own process, so a busy machine changes no result. A process
+that dies takes its own call with it and no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from typing import Any, Generic, TypeVar
+
+from collab.errors import GradingError
+
+STARTS = 3
+"""How often a process that does not start is tried."""
+PATIENCE = 120.0
+"""Wall-clock seconds that a process may take to start: a busy machine is slow, not broken."""
+Result = TypeVar("Result")
+log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """A call was ended before it came to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What one call may use."""
+
+    seconds: float
+    """CPU time."""
+    wall: float
+    """Wall-clock time, for what waits without computing."""
+    memory: int
+    """Address space of its process, in bytes (Linux only)."""
+
+
+class Workers(Generic[Result]):
+    """Runs calls of one function in as many processes; each is started when it is needed.
+
+    Args:
+        count: How many processes.
+        function: What they run: a module's own, of picklable arguments.
+        caps: What a call may use.
+        preload: Modules that the processes share from their start.
+    """
+
+    def __init__(
+        self, count: int, function: Callable[..., Result], caps: Caps, preload: list[str]
+    ) -> None:
+        self._function, self._caps = function, caps
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(preload)
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="grading")
+        self._own = threading.local()
+        self._all: set[_Worker] = set()
+        self._closed = False
+        self._lock = threading.Lock()  # a process that is started is in `_all`, or none is any more
+
+    async def call(self, *args: object) -> Result:
+        """Run the function.
+
+        Raises:
+            Stopped: It reached one of its limits, or killed its process twice.
+            GradingError: No process can be started.
+            Exception: What the function raised.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._call, args)
+
+    async def close(self) -> None:
+        """End all processes, whatever they are doing."""
+        with self._lock:
+            self._closed = True
+            for worker in self._all:
+                worker.kill()
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+
+    def _call(self, args: tuple[object, ...]) -> Result:
+        """Run the function in this thread's process."""
+        for _ in range(2):
+            worker: _Worker = self._worker()
+            try:
+                returned, value = worker.ask(args, self._caps.wall)
+            except _Died as death:
+                self._drop(worker)
+                log.info("a grading process ended: %s", death)
+                if death.limit:
+                    raise Stopped(str(death)) from None
+            else:
+                if returned:
+                    result: Result = value
+                    return result
+                raise value
+        raise Stopped("it ended its process twice")
+
+    def _worker(self) -> _Worker:
+        worker: _Worker | None = getattr(self._own, "worker", None)
+        for _ in range(STARTS):
+            if worker is not None:
+                return worker
+            worker = self._started()
+        if worker is None:
+            raise GradingError(
+                f"the grading processes ended {STARTS} times while they started; see stderr for why"
+            )
+        return worker
+
+    def _started(self) -> _Worker | None:
+        with self._lock:
+            if self._closed:
+                raise Stopped("its workers are closed")
+            worker = _Worker(self._context, self._function, self._caps)
+            self._all.add(worker)
+        try:
+            worker.ready()
+        except _Died as death:
+            log.warning("a grading process did not start: %s", death)
+            self._drop(worker)
+            return None
+        self._own.worker = worker
+        return worker
+
+    def _drop(self, worker: _Worker) -> None:
+        self._own.worker = None
+        with self._lock:
+            self._all.discard(worker)
+
+
+class _Died(Exception):
+    """A process ended; `limit` says that it was for one of its call's limits."""
+
+    def __init__(self, why: str, limit: bool) -> None:
+        super().__init__(why)
+        self.limit = limit
+
+
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(
+        self, context: ForkServerContext, function: Callable[..., object], caps: Caps
+    ) -> None:
+        self._pipe, theirs = context.Pipe()
+        self._process: ForkServerProcess = context.Process(
+            target=_serve, args=(theirs, function, caps), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def ready(self) -> None:
+        """Wait until it has started."""
+        self._heard(PATIENCE)
+
+    def ask(self, args: tuple[object, ...], wall: float) -> tuple[bool, Any]:  # any: as `_heard`
+        """Return whether the function returned, and what it returned or raised."""
+        with suppress(OSError):  # it is dead: that is noticed when it does not answer
+            self._pipe.send(args)
+        return self._heard(wall)
+
+    def kill(self) -> None:
+        """End it."""
+        self._process.kill()
+
+    def _heard(self, wall: float) -> tuple[bool, Any]:  # any: what the function returns or raises
+        late = False
+        try:
+            if self._pipe.poll(wall):
+                heard: tuple[bool, Any] = self._pipe.recv()  # any: likewise
+                return heard
+            late = True
+        except (EOFError, OSError):
+            pass
+        self.kill()
+        self._process.join()
+        code = self._process.exitcode
+        self._pipe.close()
+        self._process.close()
+        if late:
+            raise _Died(f"it took more than {wall:g} s", limit=True)
+        raise _Died(f"exit code {code}", limit=code == -signal.SIGPROF)
+
+
+def _serve(
+    pipe: Connection, function: Callable[..., object], caps: Caps
+) -> None:  # pragma: no cover, coverage does not reach other processes
+    """Answer calls until the pipe is closed; runs in a process of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # what no Python handler could interrupt
+    if sys.platform == "linux":
+        import resource
+
+        _, allowed = resource.getrlimit(resource.RLIMIT_AS)
+        cap = caps.memory if allowed == resource.RLIM_INFINITY else min(caps.memory, allowed)
+        resource.setrlimit(resource.RLIMIT_AS, (cap, cap))
+    pipe.send((True, None))
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            args = pipe.recv()
+            signal.setitimer(signal.ITIMER_PROF, caps.seconds)
+            try:
+                answer = True, function(*args)
+            except Exception as error:  # it is raised where the call was made
+                answer = False, error
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            pipe.send(answer)

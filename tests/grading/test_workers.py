@@ -1,0 +1,98 @@
+"""Processes that can be killed: what happens to their calls, and to nobody else's."""
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from collab.errors import GradingError
+from collab.grading.workers import Caps, Stopped, Workers
+
+CAPS = Caps(seconds=0.3, wall=120, memory=2**30)
+
+
+def echo(word: object) -> object:
+    """Return it."""
+    return word
+
+
+def act(deed: str) -> object:
+    """Do what a hostile answer may bring a process to."""
+    match deed:
+        case "spin":
+            while True:
+                pass
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "sleep":
+            time.sleep(600)
+        case "raise":
+            raise ValueError("no")
+        case "cap":
+            return resource.getrlimit(resource.RLIMIT_AS)
+    return os.getpid()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def workers() -> AsyncIterator[Workers[object]]:
+    workers = Workers(1, act, CAPS, [__name__])
+    yield workers
+    await workers.close()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_call_that_computes_too_long_is_stopped_and_the_next_one_answered(
+    workers: Workers[object],
+) -> None:
+    spinning, next_one = (asyncio.create_task(workers.call(deed)) for deed in ("spin", "pid"))
+    with pytest.raises(Stopped, match=f"exit code -{int(signal.SIGPROF)}"):
+        await spinning
+    assert isinstance(await next_one, int)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_process_lives_as_long_as_its_calls_are_well(workers: Workers[object]) -> None:
+    first = await workers.call("pid")
+    with pytest.raises(ValueError, match="no"):
+        await workers.call("raise")
+    assert await workers.call("pid") == first
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_call_that_kills_its_process_is_tried_twice(workers: Workers[object]) -> None:
+    with pytest.raises(Stopped, match="twice"):
+        await workers.call("die")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_process_killed_from_outside_is_replaced(workers: Workers[object]) -> None:
+    pid = await workers.call("pid")
+    assert isinstance(pid, int)
+    os.kill(pid, signal.SIGKILL)
+    assert await workers.call("pid") != pid
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.skipif(sys.platform != "linux", reason="address space is capped on Linux alone")
+async def test_memory_is_capped(workers: Workers[object]) -> None:
+    assert await workers.call("cap") == (2**30, 2**30)
+
+
+async def test_a_call_that_only_waits_is_stopped_too() -> None:
+    workers = Workers(1, act, Caps(60, 0.2, 2**30), [__name__])
+    with pytest.raises(Stopped, match=r"more than 0\.2 s"):
+        await workers.call("sleep")
+    await workers.close()
+
+
+async def test_processes_that_cannot_start_are_an_error() -> None:
+    workers = Workers(1, echo, Caps(1, 1, "much"), [__name__])  # type: ignore[arg-type]  # the fault
+    with pytest.raises(GradingError, match="ended 3 times while they started"):
+        await workers.call("hello")
+    await workers.close()
