@@ -134,11 +134,18 @@ def partial(
 def _count(
     ids: tuple[int, ...] | None, text: str, reply: Completion, tokenizer: Tokenizer | None
 ) -> int:
-    """Count a choice's tokens: its ids, else the server's count of a lone choice, else our own."""
+    """Count a choice's tokens: its ids, else the server's count of a lone choice, else our own.
+
+    Without a tokenizer, each of several choices has a share of the server's count, by its length.
+    """
     if ids is not None:
         return len(ids)
-    if len(reply.choices) == 1 and reply.usage:
-        return reply.usage.completion_tokens
+    several = len(reply.choices) > 1
+    if several and tokenizer:
+        return len(tokenizer.encode(text))
+    if reply.usage:
+        share = len(text) / max(sum(len(one.text) for one in reply.choices), 1) if several else 1
+        return round(reply.usage.completion_tokens * share)
     return len(tokenizer.encode(text)) if tokenizer else 0
 
 

@@ -56,13 +56,16 @@ class PocketSpec(BaseModel):
     kind: Literal["pocket"] = "pocket"
     api: str = "vllm"
     """Whose API they are served in: one of those the scripted server speaks."""
+    scripted: Literal["weak", "strong"] | None = None
+    """A scripted coder to serve in their place."""
     startup: float = Field(default=120.0, gt=0)
     """How long it may take to be ready (seconds)."""
 
     def command(self, serves: Serves, port: int) -> list[str]:
         """Return the command line; the server takes any free port and says which."""
         module = [sys.executable, "-m", "collab.pocket", "--port", "0"]
-        return [*module, "--api", self.api, "--api-key-env", POCKET_KEY]
+        coder = [] if self.scripted is None else ["--scripted", self.scripted]
+        return [*module, *coder, "--api", self.api, "--api-key-env", POCKET_KEY]
 
     def environment(self, key: str) -> dict[str, str]:
         """Return what the server's environment holds besides ours."""

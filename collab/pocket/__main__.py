@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from collab.endpoints.scripted import Api, ScriptedServer
 from collab.errors import ConfigError
+from collab.pocket.programs import CODERS, coder
 from collab.wire import build_app, server_config
 
 BETA = "/beta"
@@ -54,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="0: any free one (the ready line says)")
     parser.add_argument("--uds", type=Path, help="serve on this Unix socket instead")
     parser.add_argument("--api", default="vllm", choices=get_args(Api), help="whose API to speak")
+    parser.add_argument(
+        "--scripted", choices=CODERS, help="serve a scripted coder, by the name 'scripted'"
+    )
     parser.add_argument("--api-key-env", help="the environment variable that holds the key to ask")
     parser.add_argument(
         "--stop-with-parent", action="store_true", help="stop when stdin reaches its end"
@@ -65,7 +69,10 @@ def _app(asked: argparse.Namespace) -> ASGIApp:
     """Make the app: the wire's own or, in another API's form, the scripted server's."""
     from collab.pocket.server import Pocket
 
-    backend, key = Pocket(asked.models), _key(asked.api_key_env)
+    key = _key(asked.api_key_env)
+    if asked.scripted is not None:
+        return ScriptedServer(coder(asked.scripted), api=asked.api, key=key, keep=0)
+    backend = Pocket(asked.models)
     if asked.api == "vllm":
         return build_app(backend, key=key)
     return ScriptedServer(backend, api=asked.api, key=key, keep=0)

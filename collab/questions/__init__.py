@@ -8,8 +8,19 @@ from collab.questions.hub import Hub
 from collab.questions.jsonl import Jsonl
 from collab.questions.mix import Mix
 from collab.questions.pocket import Pocket
+from collab.questions.programs import Programs
 from collab.questions.prompt import Prompt
 from collab.questions.selection import Questions, QuestionSet
 from collab.questions.table import Table
 
-__all__ = ["Hub", "Jsonl", "Mix", "Pocket", "Prompt", "QuestionSet", "Questions", "Table"]
+__all__ = [
+    "Hub",
+    "Jsonl",
+    "Mix",
+    "Pocket",
+    "Programs",
+    "Prompt",
+    "QuestionSet",
+    "Questions",
+    "Table",
+]

@@ -21,13 +21,13 @@ SHARE = 2**26
 class Limits(Settings):
     """What one program may use."""
 
-    seconds: int = Field(default=15, ge=1)
+    seconds: int = Field(default=30, ge=1)
     """CPU time of each of its processes."""
-    wall: float = Field(default=120.0, gt=0)
+    wall: float = Field(default=240.0, gt=0)
     """Wall-clock seconds from its start until it is stopped."""
     processes: int = Field(default=4, ge=1)
     """How many processes and threads it may have at once."""
-    memory: int = Field(default=2**31, ge=SHARE)
+    memory: int = Field(default=2**32, ge=SHARE)
     """Bytes for all of them together; each process may take an equal share."""
     disk: int = Field(default=2**26, ge=2**16)
     """Bytes in its scratch folder, which is memory too."""

@@ -288,6 +288,22 @@ async def test_a_text_prompt_gets_back_the_stop_string_that_a_server_cut_off(
     assert fake.seen[0]["add_special_tokens"] is False
 
 
+async def test_without_ids_each_of_several_draws_has_its_share_of_the_count(
+    fake: Fake, url: str, tokenizer: Tokenizer
+) -> None:
+    texts = ["one two three", "one"]
+    choices = [{"text": t, "index": n, "finish_reason": "stop"} for n, t in enumerate(texts)]
+    fake.answers["/v1/completions"] = lambda body: JSONResponse(
+        {"choices": choices, "usage": {"prompt_tokens": 9, "completion_tokens": 8}}
+    )
+    async with Endpoint(url, "m") as endpoint:
+        drawn = await endpoint.complete(asking("Q: "), range(2), seed=0)
+    assert [one.completion_tokens for one in drawn] == [round(8 * 13 / 16), round(8 * 3 / 16)]
+    async with Endpoint(url, "m", tokenizer) as endpoint:
+        drawn = await endpoint.complete(asking("Q: "), range(2), seed=0)
+    assert [one.completion_tokens for one in drawn] == [len(tokenizer.encode(t)) for t in texts]
+
+
 async def test_a_stop_string_is_found_in_the_text_of_a_server_that_names_none(
     fake: Fake, url: str
 ) -> None:

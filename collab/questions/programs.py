@@ -1,0 +1,43 @@
+"""Programming tasks for the scripted coders, made on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from collab.pocket.programs import Level, tasks
+from collab.questions.prompt import Prompt
+from collab.questions.selection import RUNS, Questions
+from collab.trajectory import Checks, Json, Question
+
+
+class Programs(Questions):
+    """Functions of a few steps on a number, each with its tests."""
+
+    levels: Annotated[tuple[Level, ...], Field(min_length=1)] = ("middle",)
+    """Of easy, middle and hard: 2, 4 and 8 steps."""
+    count: int = Field(default=50, ge=1, le=150)
+    """Tasks a level."""
+    seed: int = 0
+    """Another seed gives other tasks."""
+
+    def every(self, prompt: Prompt, runs: Path) -> list[Question]:
+        """Make the tasks."""
+        return [
+            Question(
+                id=f"{level}-{self.seed}-{nth}",
+                messages=prompt.messages(task.text),
+                answer=task.solution,
+                grader="code",
+                checks=Checks(suites={"base": "\n".join(task.tests)}, entry="work"),
+                labels={"set": "programs", "level": level},
+            )
+            for level in dict.fromkeys(self.levels)
+            for nth, task in enumerate(tasks(level, self.count, self.seed))
+        ]
+
+    def origin(self, runs: Path = RUNS) -> Json:
+        """Name the family's numbers."""
+        return {"family": "programs", "levels": self.levels, "count": self.count, "seed": self.seed}
