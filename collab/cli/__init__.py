@@ -13,6 +13,7 @@ VERBS = {
     "show": "print one episode, coloured by author, with the reason of each hand-off",
     "ls": "list the runs there are, how they stand and what they came to",
     "report": "print a run's tables again, or one table over all jobs of a sweep",
+    "export": "write a run's episodes, units and costs as CSV or Parquet",
     "doctor": "try what a model's endpoint does with thoughts that are not its own",
     "prune": "take out of the store what no run needs, and say first what that is",
     "launch": "run a model's server by hand, for every run that asks for it",

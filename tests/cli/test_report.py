@@ -29,3 +29,15 @@ def test_where_there_are_no_runs_is_one_line(
     monkeypatch.chdir(tmp_path)
     assert "'runs' is no folder" in command("ls").error
     assert "holds no run" in command("report", str(tmp_path)).error
+
+
+def test_a_run_is_exported(command: Command, finished: Any, tmp_path: Path) -> None:
+    said = command("export", str(finished.folder), "--to", str(tmp_path / "to"))
+    assert (said.status, said.err) == (0, "")
+    scores = (finished.folder / "scores.jsonl").read_text().splitlines()
+    assert said.out == f"{len(scores)} episodes in {tmp_path / 'to'}\n"
+    assert {path.name for path in (tmp_path / "to").iterdir()} == {
+        "episodes.csv",
+        "units.csv",
+        "costs.csv",
+    }

@@ -1,0 +1,27 @@
+"""`collab export RUN`: a run's episodes, units and costs as tidy tables, in CSV or Parquet."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from collab.folder import RunFolder
+from collab.report.export import export
+
+
+def main(argv: list[str]) -> int:
+    """Write the tables and say where they are."""
+    parser = argparse.ArgumentParser(prog="collab export", description=__doc__)
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("--form", choices=("csv", "parquet"), default="csv", help="default: csv")
+    parser.add_argument("--to", type=Path, help="a folder (default: export/ in the run's)")
+    words = parser.parse_args(argv)
+    to = words.to or words.run / "export"
+    console = Console()
+    steps = export(RunFolder(words.run), to, words.form)
+    done = max(track(steps, "episodes", console=console, transient=True), default=0)
+    console.print(f"{done} episodes in {to}", markup=False, highlight=False, soft_wrap=True)
+    return 0
