@@ -16,6 +16,7 @@ VERBS = {
     "export": "write a run's episodes, units and costs as CSV or Parquet",
     "doctor": "try what a model's endpoint does with thoughts that are not its own",
     "prune": "take out of the store what no run needs, and say first what that is",
+    "serve": "serve a whole collaboration as one model, OpenAI-compatible",
     "launch": "run a model's server by hand, for every run that asks for it",
     "pocket": "serve the shipped reasoners behind an OpenAI-compatible endpoint",
 }

@@ -47,10 +47,15 @@ def build_app(backend: Backend, *, key: str | None = None) -> Starlette:
         Route("/health", _health),
         Route("/version", _version),
     ]
-    app = Starlette(routes=routes, exception_handlers={WireError: _refused, Exception: _failed})
+    app = answer_with(routes)
     if key is not None:
         app.add_middleware(_Guard, key=key)
     return app
+
+
+def answer_with(routes: Sequence[Route]) -> Starlette:
+    """Return an app whose errors have OpenAI's shape."""
+    return Starlette(routes=routes, exception_handlers={WireError: _refused, Exception: _failed})
 
 
 def error_body(message: str, status: int, param: str | None = None) -> Body:
@@ -64,7 +69,7 @@ class _Api:
         self.backend = backend
 
     async def completions(self, request: Request) -> _Answer:
-        asked = parse(CompletionRequest, await _json(request))
+        asked = parse(CompletionRequest, await read_json(request))
         model = self._model(asked)
         prompts = [self._encoded(model, p, asked.add_special_tokens) for p in asked.prompts]
         card, nothing = self.backend.cards[model], asked.max_tokens == 0
@@ -84,7 +89,7 @@ class _Api:
         return _Answer(self.backend, jobs, style, asked.stream, asked.include_usage)
 
     async def chat(self, request: Request) -> _Answer:
-        asked = parse(ChatRequest, await _json(request))
+        asked = parse(ChatRequest, await read_json(request))
         model = self._model(asked)
         top = asked.top_logprobs if asked.logprobs else None
         longest = asked.max_completion_tokens or asked.max_tokens
@@ -109,7 +114,7 @@ class _Api:
         return JSONResponse({"object": "list", "data": entries})
 
     async def tokenize(self, request: Request) -> Response:
-        body = await _json(request)
+        body = await read_json(request)
         chat = isinstance(body, dict) and "messages" in body
         asked = parse(TokenizeChat, body) if chat else parse(TokenizeText, body)
         model = self._model(asked)
@@ -128,7 +133,7 @@ class _Api:
         )
 
     async def detokenize(self, request: Request) -> Response:
-        asked = parse(Detokenize, await _json(request))
+        asked = parse(Detokenize, await read_json(request))
         return JSONResponse({"prompt": self.backend.decode(self._model(asked), asked.tokens)})
 
     def _model(self, asked: ModelRequest) -> str:
@@ -246,7 +251,12 @@ class _Guard:
         await self.app(scope, receive, send)
 
 
-async def _json(request: Request) -> object:
+async def read_json(request: Request) -> object:
+    """Return a request's body.
+
+    Raises:
+        WireError: It is no JSON.
+    """
     try:
         body: object = await request.json()
     except ValueError as error:

@@ -56,7 +56,7 @@ class ModelRequest(BaseModel):
 
 
 Number = TypeVar("Number", int, float)
-RequestT = TypeVar("RequestT", bound=ModelRequest)
+RequestT = TypeVar("RequestT", bound=BaseModel)
 
 
 class StreamOptions(BaseModel):
