@@ -184,6 +184,10 @@ class RunFolder:
             raise RunError(f"{str(self.path)!r} has no episode {case!r}")
         return self._episode(finished[case])
 
+    def at(self, place: int) -> Episode:
+        """Return the episode whose line begins at a byte that `finished` names."""
+        return self._episode(place)[0]
+
     def scores(self) -> dict[str, Score]:
         """Return the scores by case; the last line of a case counts."""
         return {score.case: score for score in self._scores.values(_SCORE)}

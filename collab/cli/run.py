@@ -30,6 +30,8 @@ from collab.folder import RunFolder, Standing, digest
 from collab.ledger import Cost, Ledger
 from collab.model import Model
 from collab.report.live import Live
+from collab.report.page import write_report
+from collab.report.runs import Job
 from collab.report.starting import Starting
 from collab.report.tables import bills, print_whole, summary
 from collab.report.trajectory import safe
@@ -165,6 +167,7 @@ async def play(built: Built, command: str, console: Console, *, whole: bool = Tr
         standing = replace(standing, cases=result.cases, notes=result.notes)
         folder.stands(replace(standing, failures=result.failures))
         spent = folder.spent
+    write_report(Job(folder))
     if whole:
         console.print()
         print_whole(console, summary(standing.title, standing.by, result.scores, result.notes))

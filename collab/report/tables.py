@@ -31,14 +31,21 @@ HOLDS = {
 
 def summary(title: str, by: str, scores: Sequence[Score], notes: Sequence[str]) -> RenderableType:
     """Return a run's tables with its notes."""
-    steered = bool(_arm(scores, "steer"))
-    tables = _twins(by, scores) if steered else [_plain(by, scores)]
-    lines = [_verdicts(scores), _seams(scores), *notes]
     return Group(
         Text(title, style="bold"),
-        *tables,
-        *(Text(f"  {line}", style="dim") for line in lines if line),
+        *tables(by, scores),
+        *(Text(f"  {line}", style="dim") for line in [*remarks(scores), *notes]),
     )
+
+
+def tables(by: str, scores: Sequence[Score]) -> Sequence[Table]:
+    """Return a run's tables alone."""
+    return _twins(by, scores) if _arm(scores, "steer") else [_plain(by, scores)]
+
+
+def remarks(scores: Sequence[Score]) -> list[str]:
+    """Say what the tables leave out: odd verdicts, and what seams did to the prompts."""
+    return [line for line in (_verdicts(scores), _seams(scores)) if line]
 
 
 def print_whole(console: Console, shown: RenderableType) -> None:
@@ -60,7 +67,7 @@ def _plain(by: str, scores: Sequence[Score]) -> Table:
     """Make the table of a run without arms: Pass@1 by group, and pass@k where there are k draws."""
     draws = _draws(scores)
     table = _table(by, *_plain_cells(scores, draws), title="% solved [95 % interval]")
-    for name, group in _rows(by, scores):
+    for name, group in rows_of(by, scores):
         table.add_row(_show(name), *_plain_cells(group, draws).values())
     return table
 
@@ -91,14 +98,14 @@ def _pass_at(scores: Sequence[Score], k: int) -> str:
     return f"{100 * mean(chances):.0f} [{100 * low:.0f},{100 * high:.0f}]"
 
 
-def _twins(by: str, scores: Sequence[Score]) -> list[RenderableType]:
+def _twins(by: str, scores: Sequence[Score]) -> list[Table]:
     """Make the tables of a twin test, apart for each kind of steer: a summary is no thinking."""
-    tables: list[RenderableType] = []
+    made: list[Table] = []
     for kind in sorted(set(map(_kind, scores))):
         group = [score for score in scores if _kind(score) == kind]
         what = "" if kind == "raw" else f", steers: {kind}"
-        tables += [_twin(by, group, what), _steers(by, group)]
-    return tables
+        made += [_twin(by, group, what), _steers(by, group)]
+    return made
 
 
 def _kind(score: Score) -> str:
@@ -110,7 +117,7 @@ def _twin(by: str, scores: Sequence[Score], what: str) -> Table:
     title = f"% solved [95 % interval], paired difference{what}"
     columns = [name.partition(" to ")[0] for name in _twin_cells(scores, scores)]
     table = _table(by, *columns, title=title)
-    for name, group in _rows(by, scores):
+    for name, group in rows_of(by, scores):
         table.add_row(_show(name), *_twin_cells(group, scores).values())
     return table
 
@@ -133,7 +140,7 @@ def _steers(by: str, scores: Sequence[Score]) -> Table:
     rival = any(score.said_rival is not None for score in scores)
     columns = [HOLDS[key] for key in held] + (["said steer's answer"] if rival else [])
     table = _table(by, "steer tokens", *columns, title="steered episodes that hold or give …")
-    for name, group in _rows(by, scores):
+    for name, group in rows_of(by, scores):
         steered = _arm(group, "steer")
         cells = [_mean(_number(score.labels.get("steer_tokens")) for score in steered)]
         cells += [str(sum(bool(score.labels.get(key)) for score in steered)) for key in held]
@@ -142,7 +149,8 @@ def _steers(by: str, scores: Sequence[Score]) -> Table:
     return table
 
 
-def _rows(by: str, scores: Sequence[Score]) -> list[tuple[Label, Sequence[Score]]]:
+def rows_of(by: str, scores: Sequence[Score]) -> list[tuple[Label, Sequence[Score]]]:
+    """Group scores by a label, in its order; `all` of them come last where there are several."""
     names = {score.labels.get(by) for score in scores}
     ordered = sorted(names, key=lambda name: (str(type(name)), _number(name), str(name)))
     groups = [(name, [s for s in scores if s.labels.get(by) == name]) for name in ordered]

@@ -1,0 +1,167 @@
+"""What a figure shows, apart from how it is drawn: the page and matplotlib draw the same values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from collab.engine import Label
+from collab.published import published
+from collab.report.tables import CONTROLS, rows_of
+from collab.scenario import Score
+from collab.stats import Rate
+
+ARMS = {"steer": "steered", **CONTROLS}
+FACTORS = {
+    "at": "insertion point (share of the original thought)",
+    "length": "share of the guide's thought that is given",
+    "level": "level of the questions",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One measured share with its 95 % interval (all in per cent)."""
+
+    x: float | str
+    y: float
+    low: float
+    high: float
+    n: int
+    name: str = ""
+    """What it is of, where points stand for themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Points of one kind."""
+
+    name: str
+    points: Sequence[Point]
+    joined: bool = True
+    """Whether a line leads through them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One picture."""
+
+    key: str
+    """The name of its file."""
+    title: str
+    x: str
+    y: str
+    series: Sequence[Series]
+
+    @property
+    def alt(self) -> str:
+        """Say in words what it shows."""
+        said = []
+        for one in self.series:
+            points = ", ".join(f"{p.name or _plain(p.x)}: {p.y:.0f} %" for p in one.points)
+            said.append(f"{one.name} ({points})")
+        return f"{self.title}. {self.y} by {self.x}: " + "; ".join(said)
+
+
+def recovery_by_point(by: str, scores: Sequence[Score], model: str = "") -> Figure:
+    """Show how often a twin test is solved at each point or share, its controls beside it.
+
+    Args:
+        by: The label that makes the points.
+        scores: Of one run.
+        model: Whose published numbers stand beside, where there are any.
+    """
+    arms = {arm: name for arm, name in ARMS.items() if _of(scores, arm)} or {"": "solved"}
+    groups = [(name, group) for name, group in rows_of(by, scores) if name != "all"]
+    series = [
+        Series(said, [_point(name, hits) for name, group in groups if (hits := _of(group, arm))])
+        for arm, said in arms.items()
+    ]
+    if printed := _printed(by, model):
+        series.append(Series(f"published, {model}", printed))
+    return Figure(f"solved-by-{by}", "Solved", FACTORS.get(by, by), "% solved", series)
+
+
+def accuracy_against_cost(groups: Mapping[str, Sequence[Score]]) -> Figure:
+    """Show what each group of episodes solves against the tokens that it samples."""
+    points = [
+        _point(sum(s.tokens for s in scores) / len(scores), scores, name)
+        for name, scores in groups.items()
+        if scores
+    ]
+    return Figure(
+        "accuracy-against-cost",
+        "Accuracy against cost",
+        "tokens sampled an episode (mean)",
+        "% solved",
+        [Series(point.name, [point], joined=False) for point in points],
+    )
+
+
+def arms_of(scores: Sequence[Score]) -> dict[str, Sequence[Score]]:
+    """Group a run's scores by arm; one without arms is one group."""
+    found = {name: _of(scores, arm) for arm, name in ARMS.items()}
+    return {name: group for name, group in found.items() if group} or {"solved": scores}
+
+
+def recoverability_against_benchmark(
+    models: Mapping[str, tuple[Sequence[Score], Sequence[Score]]],
+) -> Figure:
+    """Show each model's recovery against what it solves alone.
+
+    Args:
+        models: By name: its solo scores, and the steered ones.
+    """
+    series = []
+    for name, (alone, steered) in models.items():
+        benchmark = 100 * sum(s.correct for s in alone) / len(alone)
+        series.append(Series(name, [_point(benchmark, steered, name)], joined=False))
+    return Figure(
+        "recoverability-against-benchmark",
+        "Recoverability against benchmark",
+        "% solved alone",
+        "% solved after the steer",
+        series,
+    )
+
+
+def checkpoint_panel(name: str, checkpoints: Mapping[str, Sequence[Score]]) -> Figure:
+    """Show one model's checkpoints in their order: a panel of the paper's checkpoint figure."""
+    arms = [arm for arm in ARMS if any(_of(of, arm) for of in checkpoints.values())] or [""]
+    series = [
+        Series(
+            ARMS.get(arm, "solved"),
+            [_point(at, hits) for at, of in checkpoints.items() if (hits := _of(of, arm))],
+        )
+        for arm in arms
+    ]
+    return Figure(f"checkpoints-{name}", name, "checkpoint", "% solved", series)
+
+
+def _of(scores: Iterable[Score], arm: str) -> list[Score]:
+    return [score for score in scores if not arm or score.labels.get("arm") == arm]
+
+
+def _point(x: Label, scores: Sequence[Score], name: str = "") -> Point:
+    rate = Rate(sum(score.correct for score in scores), len(scores))
+    place = x if isinstance(x, float | int) and not isinstance(x, bool) else str(x)
+    return Point(place, 100 * rate.value, 100 * rate.low, 100 * rate.high, rate.n, name)
+
+
+def _printed(by: str, model: str) -> list[Point]:
+    """Return the paper's numbers of a model on the questions that all models solve, or fail."""
+    measure = {"at": (6, "recoverability"), "length": (15, "guidability")}.get(by)
+    if measure is None or not model:
+        return []
+    points = []
+    for one in published(measure[0], model=model, measure=measure[1]):
+        if one.n is None or one.level == "mean":
+            continue
+        rate = Rate(round(one.value * one.n / 100), one.n)
+        level = float(one.level)
+        points.append(Point(level, one.value, 100 * rate.low, 100 * rate.high, one.n))
+    return points
+
+
+def _plain(x: float | str) -> str:
+    return x if isinstance(x, str) else f"{x:g}"

@@ -1,0 +1,112 @@
+"""The page: a run's report as one file that asks no network, or what `collab view` serves.
+
+Data stands in the file gzipped in base64, so that nothing a model wrote is ever read as HTML; the
+script puts it on the page as text alone. Episodes stand in blocks, of which the page reads those
+that it shows.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+
+from collab.report.runs import Job
+from collab.report.shape import prices, shaped
+from collab.report.told import told
+
+SCRIPTS = ("dom.js", "source.js", "figure.js", "episode.js", "list.js", "app.js")
+BLOCK = 40
+"""Episodes that are read at once."""
+LARGEST = 25 * 1024 * 1024
+"""Characters of data that a file holds; more goes into shards beside it."""
+
+
+def write_report(job: Job, largest: int = LARGEST) -> list[Path]:
+    """Write a run's `report.html`, and where it would be too large its shards beside it.
+
+    Raises:
+        RunError: A file cannot be written, or the run's own are damaged.
+    """
+    run = {**shaped(job), "name": job.folder.path.name}
+    blocks = [packed(block) for block in _blocks(job, run["episodes"]["case"])]
+    whole = sum(map(len, blocks)) <= largest
+    data = {"run": run, "size": BLOCK, "blocks": len(blocks), "shards": "report"}
+    shards = {} if whole else {f"report-{k}.js": block for k, block in enumerate(blocks)}
+    for old in job.folder.path.glob("report-*.js"):
+        if old.name not in shards and re.fullmatch(r"report-\d+\.js", old.name):
+            old.unlink()
+    for k, (name, block) in enumerate(shards.items()):
+        job.folder.write(name, f'window.collab_block_{k}("{block}");\n')
+    job.folder.write("report.html", _document(run["title"], data, blocks if whole else []))
+    return [job.folder.path / name for name in ("report.html", *shards)]
+
+
+def script() -> str:
+    """Return the page's script, in a scope of its own."""
+    inner = "\n".join(_read(name) for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{inner}\n}})();\n'
+
+
+def style() -> str:
+    """Return the page's style sheet."""
+    return _read("style.css")
+
+
+def body() -> str:
+    """Return what stands in the page before the script fills it."""
+    return _read("page.html")
+
+
+def packed(value: object) -> str:
+    """Return JSON, gzipped in base64: the same bytes for the same value."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+    return b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def _blocks(job: Job, cases: Iterable[str]) -> Iterator[list[object]]:
+    finished, costs = job.folder.finished(), prices(job)
+    each = iter(cases)
+    while names := list(islice(each, BLOCK)):
+        yield [
+            told(job.folder.at(finished[name]), costs) if name in finished else None
+            for name in names
+        ]
+
+
+def _document(title: str, data: object, blocks: Iterable[str]) -> str:
+    """Put all into one file; its policy lets nothing in but its own script and style."""
+    code, look = script(), style()
+    rules = f"script-src '{_hash(code)}' 'strict-dynamic'; style-src '{_hash(look)}'"
+    held = (
+        f'<script type="text/plain" id="{name}">{text}</script>'
+        for name, text in [
+            ("data", packed(data)),
+            *((f"block-{k}", block) for k, block in enumerate(blocks)),
+        ]
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; {rules}; '
+        "base-uri 'none'; form-action 'none'\">\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{look}</style>\n</head>\n<body>\n{body()}"
+        + "\n".join(held)
+        + f"\n<script>{code}</script>\n</body>\n</html>\n"
+    )
+
+
+def _hash(text: str) -> str:
+    digest = sha256(text.encode()).digest()
+    return f"sha256-{b64encode(digest).decode()}"
+
+
+def _read(name: str) -> str:
+    return (files("collab.report.page") / name).read_text(encoding="utf-8")

@@ -1,0 +1,62 @@
+from collab.engine import Episode
+from collab.report.told import told
+from collab.trajectory import (
+    Brought,
+    Chose,
+    Edited,
+    Event,
+    Forked,
+    Rewound,
+    Seams,
+    Stopped,
+    Trajectory,
+    Unit,
+    Wrote,
+)
+
+
+def wrote(text: str, author: str = "main") -> Wrote:
+    return Wrote(Unit(author, text, "generated", tokens=10, seams=Seams(1000)))
+
+
+def blocks(*log: Event) -> list[tuple[str, str, str | None]]:
+    """Say of each block what it is, its text and why it was struck."""
+    made = told(Episode("c", Trajectory.replay(log), "answered"))
+    return [(one["is"], one.get("text", ""), one.get("struck")) for one in made["blocks"]]
+
+
+def test_a_struck_unit_stays_where_it_stood_with_the_reason() -> None:
+    assert blocks(wrote("a"), wrote("b"), Edited(0, None, "wrong")) == [
+        ("unit", "a", "wrong"),
+        ("unit", "b", None),
+        ("struck", "unit 0 struck", None),
+    ]
+
+
+def test_a_changed_unit_stands_behind_what_it_replaces() -> None:
+    assert blocks(wrote("a"), wrote("b"), Edited(0, "A", "typo")) == [
+        ("unit", "a", "typo"),
+        ("unit", "A", None),
+        ("unit", "b", None),
+    ]
+
+
+def test_a_rewind_strikes_the_living_units_behind_it_alone() -> None:
+    log = wrote("a"), wrote("b"), Edited(1, None, "bad"), wrote("c"), Rewound(1, "again")
+    assert [struck for kind, _, struck in blocks(*log) if kind == "unit"] == [None, "bad", "again"]
+
+
+def test_a_chosen_branch_strikes_what_it_took_the_place_of() -> None:
+    branch = Brought((Rewound(1, "afresh"), wrote("B")), "stopped")
+    log = wrote("a"), wrote("b"), Forked((branch,)), Chose(0, "better"), Edited(1, None, "no")
+    episode = told(Episode("c", Trajectory.replay(log), "answered"))
+    a, b, fork, *_ = episode["blocks"]
+    assert ("struck" in a, b["struck"]) == (False, "branch 1 took its place")
+    assert [one.get("text") for one in fork["branches"][0]["blocks"]] == ["back to unit 1", "B"]
+
+
+def test_a_unit_says_what_it_costs_at_most() -> None:
+    prices = {"main": {"prompt": 1.0, "completion": 20.0}}
+    log = (wrote("a"), wrote("b", "free"), Stopped("enough"))
+    episode = told(Episode("c", Trajectory.replay(log), "stopped"), prices)
+    assert [one.get("money") for one in episode["blocks"]] == [0.0012, None, None]
