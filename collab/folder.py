@@ -29,6 +29,7 @@ from collab.lines import Lines, Plain, line_of, written
 from collab.scenario import Score
 from collab.trajectory import Event, Question, Trajectory
 
+SAID = ("text", "question", "reply", "why")
 PACKAGES = ("collab", "openai", "pydantic", "hydra-core", "math-verify", "numpy", "tokenizers")
 
 
@@ -188,6 +189,22 @@ class RunFolder:
         """Return the episode whose line begins at a byte that `finished` names."""
         return self._episode(place)[0]
 
+    def holding(self, text: str, seat: str = "") -> Iterator[str]:
+        """Yield the cases in which a text was said by whoever, and in which a seat wrote.
+
+        Said is what was written, asked or given as a reason; upper and lower case are one. Lines
+        without the text are passed over as they stand, which is quick.
+        """
+        wanted = text.lower()
+        quoted = json.dumps(wanted, ensure_ascii=False)[1:-1]
+        author = f'"author":{json.dumps(seat, ensure_ascii=False)}'
+        for line in self._episodes:
+            log = line.decode("utf-8", "surrogatepass")
+            if (not seat or author in log) and quoted in log.lower():
+                row = json.loads(log)
+                if not wanted or any(wanted in said.lower() for said in _said(row["log"])):
+                    yield row["case"]
+
     def scores(self) -> dict[str, Score]:
         """Return the scores by case; the last line of a case counts."""
         return {score.case: score for score in self._scores.values(_SCORE)}
@@ -251,6 +268,16 @@ class RunFolder:
         costs = _COSTS.validate_python(row["costs"])
         counts = row["sampled"], row["stored"]
         return Episode(row["case"], trajectory, row["finish"], *counts, costs), row
+
+
+def _said(value: object) -> Iterator[str]:
+    """Yield what was written, asked and given as a reason, however deep in a log."""
+    if isinstance(value, dict):
+        yield from (value[key] for key in SAID if isinstance(value.get(key), str))
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            if isinstance(inner, dict | list):
+                yield from _said(inner)
 
 
 def _begin(case: str) -> bytes:

@@ -14,6 +14,7 @@ VERBS = {
     "ls": "list the runs there are, how they stand and what they came to",
     "report": "print a run's tables again, or one table over all jobs of a sweep",
     "export": "write a run's episodes, units and costs as CSV or Parquet",
+    "view": "show a run or a sweep in the browser, live while it goes on",
     "doctor": "try what a model's endpoint does with thoughts that are not its own",
     "prune": "take out of the store what no run needs, and say first what that is",
     "serve": "serve a whole collaboration as one model, OpenAI-compatible",

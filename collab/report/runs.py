@@ -108,8 +108,13 @@ def told(found: Sequence[Job]) -> RenderableType:
     """Return a run's own tables, or those of many: one for each pair of scenario and policy."""
     if len(found) == 1:
         return _alone(found[0])
+    return Group(*swept(found))
+
+
+def swept(found: Sequence[Job]) -> list[Table]:
+    """Return one table for each pair of scenario and policy."""
     alike = groupby(sorted(found, key=lambda job: job.kind), key=lambda job: job.kind)
-    return Group(*(_swept(kind, list(group)) for kind, group in alike))
+    return [_swept(kind, list(group)) for kind, group in alike]
 
 
 def _alone(job: Job) -> RenderableType:

@@ -130,7 +130,7 @@ async function column(n, second) {
   const episode = await source.episode(run.id, n, name);
   return el("article", { "aria-label": `episode ${name}` },
     head(run, n, second ? null : beside(n)),
-    episodeView(run, n, episode, page.look, source.prompt && ((unit) => prompter(name, unit))),
+    episodeView(run, n, episode, page.look),
     el("p", { class: "aside id" }, plain(name)));
 }
 
@@ -146,19 +146,6 @@ function beside(n) {
     return el("a", { href: address({ beside: here ? "" : of.case[m] }), class: "chip", "aria-current": here ? "true" : null },
       `${show(of.labels.arm?.[m] ?? of.case[m])} `, verdict(of.verdict[m]));
   }));
-}
-
-function prompter(name, unit) {
-  const button = el("button", { type: "button", onclick: async () => {
-    button.disabled = true;
-    try {
-      const { prompt } = await source.prompt(page.run.id, name, unit);
-      button.replaceWith(stretch(prompt, "pre", "prompt"));
-    } catch (error) {
-      button.replaceWith(el("span", { class: "failed" }, plain(error.message)));
-    }
-  } }, "exact prompt");
-  return button;
 }
 
 async function differing({ diff }) {

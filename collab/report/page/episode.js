@@ -18,25 +18,23 @@ function badge(seat, look) {
   return el("span", { class: `badge ${colour}` }, el("span", { "aria-hidden": "true" }, `${sign} `), seat);
 }
 
-function story(blocks, look, prompt) {
+function story(blocks, look) {
   const nodes = [];
   let before = "";
-  let number = 0;
   for (const block of blocks) {
     if (block.is !== "unit") {
       before = "";
-      nodes.push(aside(block, look, prompt));
+      nodes.push(aside(block, look));
       continue;
     }
     const turn = [block.author, block.phase, block.kind, block.why].join("\0");
-    nodes.push(unit(block, look, turn !== before, prompt && prompt(number)));
+    nodes.push(unit(block, look, turn !== before));
     before = turn;
-    number += 1;
   }
   return nodes;
 }
 
-function unit(block, look, fresh, prompt) {
+function unit(block, look, fresh) {
   const { colour } = look(block.author);
   const classes = ["unit", colour, block.kind, block.phase, block.struck != null && "struck", fresh && "handoff"];
   const tag = block.struck != null ? "del" : "div";
@@ -51,11 +49,10 @@ function unit(block, look, fresh, prompt) {
     el("div", { class: "cost" }, costs,
       block.read && ` · read ${block.read[0].toLocaleString("en")}`,
       block.read?.[1] ? `, ${block.read[1].toLocaleString("en")} encoded anew` : null,
-      block.struck != null && el("span", { class: "fate" }, " struck: ", plain(block.struck)),
-      prompt && block.read && prompt));
+      block.struck != null && el("span", { class: "fate" }, " struck: ", plain(block.struck))));
 }
 
-function aside(block, look, prompt) {
+function aside(block, look) {
   if (block.is === "fork") return fork(block, look);
   if (block.is === "asked") return asked(block, look);
   return el("p", { class: `aside ${block.is}` }, plain(block.text),
@@ -104,10 +101,10 @@ function verdict(name) {
     el("span", { "aria-hidden": "true" }, `${GLYPHS[name] ?? "–"} `), name);
 }
 
-function episodeView(run, n, episode, look, prompt) {
+function episodeView(run, n, episode, look) {
   const tokens = run.episodes.tokens[n].toLocaleString("en");
   return [
-    el("div", { class: "story" }, story(episode.blocks, look, prompt)),
+    el("div", { class: "story" }, story(episode.blocks, look)),
     el("p", { class: "aside" }, `finish: ${episode.finish} · ${tokens} tokens sampled · `,
       `${episode.sampled} generations sampled, ${episode.stored} from the store`),
   ];

@@ -104,10 +104,6 @@ class ServedSource {
     return new Set(await this.json(`data/find?${new URLSearchParams({ run, text, seat })}`));
   }
 
-  prompt(run, episode, unit) {
-    return this.json(`data/prompt?${new URLSearchParams({ run, episode, unit })}`);
-  }
-
   diff(one, other) {
     return this.json(`data/diff?${new URLSearchParams({ one, other })}`);
   }
