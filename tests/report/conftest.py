@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from collab.engine import Case, Episode
+from collab.engine import Case, Episode, Label
 from collab.folder import RunFolder, Standing
 from collab.scenario import Score, Verdict
 from collab.trajectory import (
@@ -60,7 +60,7 @@ def log_of(pair: int, arm: str) -> list[Event]:
         said.append(Edited(2, None, why="it slipped"))
         said.append(Asked("main", "sure?", "quite sure"))
         said.append(Forked((Brought((wrote("main", "another way"),), "stopped"),), why="unsure"))
-    closed = [Ended("main"), Closed("main", "done"), wrote("main", "7.", "answer")]
+    closed: list[Event] = [Ended("main"), Closed("main", "done"), wrote("main", "7.", "answer")]
     return [*said, *closed]
 
 
@@ -79,7 +79,7 @@ def make_run(path: Path, pairs: int) -> RunFolder:
         folder.ask(questions)
         for pair, question in enumerate(questions):
             for arm in ("steer", "none"):
-                labels = {"at": 0.2 * (pair % 5), "pair": f"q{pair}", "arm": arm}
+                labels: dict[str, Label] = {"at": 0.2 * (pair % 5), "pair": f"q{pair}", "arm": arm}
                 case = Case(f"q{pair}/{arm}", question, Solo(), labels=labels)
                 trajectory = Trajectory.replay(log_of(pair, arm))
                 verdict = verdict_of(pair, arm)
