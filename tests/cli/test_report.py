@@ -8,10 +8,12 @@ Command = Callable[..., Any]  # any: what conftest says a command comes to
 def test_the_tables_of_a_run_are_printed_again(command: Command, finished: Any) -> None:
     said = command("report", str(finished.folder))
     assert (said.status, said.err) == (0, "")
-    *shown, state = said.out.rstrip().splitlines()
+    *shown, state, page = said.out.rstrip().splitlines()
     assert "\n".join(shown) in finished.said.out
     scores = (finished.folder / "scores.jsonl").read_text().splitlines()
     assert state == f"finished, {len(scores)} episodes"
+    assert page == f"page: {finished.folder / 'report.html'}"
+    assert (finished.folder / "report.html").read_text().startswith("<!doctype html>")
 
 
 def test_the_runs_of_a_folder_are_listed(command: Command, finished: Any) -> None:
