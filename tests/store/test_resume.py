@@ -1,144 +1,258 @@
-"""A run that is killed goes on, and ends as if nothing had happened."""
+"""Runs that are killed go on, end as if nothing had happened, and ask for nothing twice."""
 
+import asyncio
+import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import closing
-from dataclasses import dataclass
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from collab.cli.weights import identity
+from collab.config import ModelConfig
+from collab.database import Database
+from collab.database.packing import unpack_key
+from collab.database.tables import generations
+from collab.draws import digest_of, key_of, seed_of
 from collab.folder import RunFolder
+from collab.pocket.server import Pocket
+from collab.sampling import Request, Sampling
 from collab.scenario import Score
+from collab.wire import build_app, serve
 
 WORDS = (
-    "questions.count=4",
-    "questions.levels=[easy,middle]",
+    "run",
+    "questions.levels=[easy]",
     "scenario.samples=2",
-    "scenario.originals=6",
-    "scenario.points=[0.0,0.4]",
-    "budget=300",
+    "scenario.originals=4",
+    "budget=200",
     "concurrency=2",
     "name=killed",
+    "team.main.launch=null",
 )
+ONE, OTHER = "scenario.points=[0.0,0.4]", "scenario.points=[0.0,0.7]"
+"""What two jobs of a sweep differ in: they share the solo draws and the first point's."""
+IDENTITY = identity(ModelConfig(id="pocket/plain", checkpoint="pocket/plain", dtype="float32"))
+
+
+class Asked:
+    """An app, with the store's name of every draw that it was asked for."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.keys: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not scope["path"].endswith("/completions"):
+            await self._app(scope, receive, send)
+            return
+        messages: list[Message] = [await receive()]
+        while messages[-1].get("more_body"):
+            messages.append(await receive())
+        self._note(json.loads(b"".join(message.get("body", b"") for message in messages)))
+
+        async def again() -> Message:
+            return messages.pop(0) if messages else await receive()
+
+        await self._app(scope, again, send)
+
+    def _note(self, body: dict[str, Any]) -> None:  # any: what the client sent
+        if body["temperature"] == 0:  # the look that each start takes at its server
+            return
+        request = Request(
+            IDENTITY,
+            tuple(body["prompt"]),
+            Sampling(**{name: body[name] for name in Sampling.model_fields}),
+            body["max_tokens"],
+            tuple(body["stop"]),
+        )
+        draw = body["seed"] - seed_of(request, 0)
+        keys = (key_of(digest_of(request), draw + nth) for nth in range(body["n"]))
+        self.keys.extend(keys)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What a run came to."""
+    """What a job came to."""
 
-    scores: Mapping[str, Score]
+    scores: dict[str, Score]
     tables: list[str]
-    progress: int
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    """Start the run in a folder, or go on with it."""
-    folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, "-m", "collab", "run", *WORDS],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@dataclass
+class Bench:
+    """A server, and a way to start jobs that ask it."""
 
+    url: str
+    asked: Asked
+    zygote: subprocess.Popen[str]
+    _names: Iterator[int] = field(default_factory=count)
+    _ended: dict[int, int] = field(default_factory=dict)
 
-def progress(folder: Path) -> int:
-    """Count the generations in the store and the lines of the episodes' file."""
-    lines = sum(path.read_bytes().count(b"\n") for path in folder.glob("runs/*/*/episodes.jsonl"))
-    store = folder / "runs" / "store.sqlite"
-    if not store.exists():
-        return lines
-    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as database:
-        try:
-            return lines + int(database.execute("select count(*) from generations").fetchone()[0])
-        except sqlite3.OperationalError:  # the tables are being made
-            return lines
+    def start(self, folder: Path, where: str, cell: str, questions: int) -> tuple[int, Path]:
+        """Start one job; return its pid, and where its output goes."""
+        name = f"job{next(self._names)}"
+        address = (f"+team.main.base_url={self.url}", f"store.url={where}")
+        words = [*WORDS, *address, cell, f"questions.count={questions}"]
+        return self._tell("start", words, str(folder), name) or 0, folder / name
 
+    def running(self, pid: int) -> bool:
+        """Say whether a job has not ended yet."""
+        if (status := self._tell("poll", pid)) is not None:
+            self._ended[pid] = status
+        return status is None
 
-def stop_at(instant: int, folder: Path, how: signal.Signals) -> subprocess.Popen[str]:
-    """Run until there is so much progress, then send a signal."""
-    process = start(folder)
-    while process.poll() is None and progress(folder) < instant:
-        try:
-            process.wait(timeout=0.02)
-        except subprocess.TimeoutExpired:
-            continue
-    if process.poll() is None:
-        os.kill(process.pid, how)
-    return process
+    def wait(self, pid: int) -> int | None:
+        """Return the exit status of a job when it has ended."""
+        return self._ended.pop(pid) if pid in self._ended else self._tell("wait", pid)
 
+    def _tell(self, *words: object) -> int | None:
+        assert self.zygote.stdin is not None
+        assert self.zygote.stdout is not None
+        print(json.dumps(words), file=self.zygote.stdin, flush=True)
+        answer: int | None = json.loads(self.zygote.stdout.readline())
+        return answer
 
-def let_leases_lapse(folder: Path) -> None:
-    """Do what time does to the claims of a dead process."""
-    store = folder / "runs" / "store.sqlite"
-    if store.exists():
-        with closing(sqlite3.connect(store)) as database:
-            try:
-                database.execute("update claims set expires = 0")
-                database.commit()
-            except sqlite3.OperationalError:  # killed before the tables were made
-                return
-
-
-def finish(folder: Path) -> Ended:
-    """Run to the end."""
-    with start(folder) as process:
-        out, err = process.communicate()
-    assert (process.returncode, err) == (0, "")
-    (manifest,) = folder.glob("runs/*/*/manifest.json")
-    lines = out.splitlines()
-    tables = lines[next(n for n, line in enumerate(lines) if " · main " in line) : -1]
-    return Ended(RunFolder(manifest.parent).scores(), tables, progress(folder))
+    def settle(self) -> None:
+        """Let the server take in whatever had reached it."""
+        for _ in range(3):
+            urllib.request.urlopen(f"{self.url}/health").close()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    return finish(tmp_path_factory.mktemp("undisturbed"))
+def bench() -> Iterator[Bench]:
+    """The plain pocket model, served here, and a process to fork jobs from."""
+    asked = Asked(build_app(Pocket()))
+    source = (Path(__file__).parent / "zygote.py").read_text()
+    forks = [sys.executable, "-c", source]  # no file: the graders' processes would import it
+    with (
+        serve(asked) as url,
+        subprocess.Popen(forks, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as zygote,
+    ):
+        yield Bench(url, asked, zygote)
+        assert zygote.stdin is not None
+        zygote.stdin.close()
 
 
-def kill(folder: Path, instants: Iterable[int]) -> int:
-    """Kill a run at each instant, and return how often it was not done before."""
-    killed = 0
-    for instant in instants:
-        with stop_at(instant, folder, signal.SIGKILL) as process:
-            process.communicate()
-        killed += process.returncode == -signal.SIGKILL
-        let_leases_lapse(folder)
-    return killed
+def stored(where: str) -> set[str]:
+    """Return the keys of all that is in a store."""
+
+    async def read() -> set[str]:
+        database = Database(where)
+        try:
+            await database.prepare(time.time())
+            async with database.reading() as connection:
+                keys = await connection.scalars(sa.select(generations.c.key))
+                return set(map(unpack_key, keys))
+        finally:
+            await database.close()
+
+    return asyncio.run(read())
 
 
-def instants(undisturbed: Ended, times: int) -> list[int]:
-    return sorted(random.Random(times).sample(range(undisturbed.progress - 1), times))
+@dataclass
+class Sweep:
+    """Jobs of one sweep, in a folder and a store of their own."""
+
+    bench: Bench
+    folder: Path
+    where: str
+    cells: Sequence[str]
+    questions: int
+
+    @property
+    def progress(self) -> int:
+        """How many draws have been asked for here, and how many episodes are done."""
+        files = self.folder.glob("runs/*/*/episodes.jsonl")
+        lines = sum(path.read_bytes().count(b"\n") for path in files)
+        return len(set(self.bench.asked.keys)) + lines
+
+    def stop(
+        self, instant: int, how: signal.Signals = signal.SIGKILL
+    ) -> list[tuple[int | None, str]]:
+        """Start all jobs, send them a signal at some progress; return status and errors of each."""
+        jobs = [self.bench.start(self.folder, self.where, c, self.questions) for c in self.cells]
+        while self.progress < instant and self.bench.running(jobs[0][0]):
+            time.sleep(0.005)
+        for pid, _ in jobs:
+            with suppress(ProcessLookupError):
+                os.kill(pid, how)
+        ended = [(self.bench.wait(pid), out.with_suffix(".err").read_text()) for pid, out in jobs]
+        self.bench.settle()
+        return ended
+
+    def finish(self) -> list[Ended]:
+        """Run all jobs to their end."""
+        jobs = [self.bench.start(self.folder, self.where, c, self.questions) for c in self.cells]
+        ended = [(self.bench.wait(pid), out.with_suffix(".err").read_text()) for pid, out in jobs]
+        assert ended == [(0, "")] * len(jobs)
+        return [self._ended(out.with_suffix(".out")) for _, out in jobs]
+
+    def _ended(self, out: Path) -> Ended:
+        *lines, last = out.read_text().splitlines()
+        begin = next(number for number, line in enumerate(lines) if " · main " in line)
+        path = self.folder / last.rpartition(", ")[2]
+        tables = [line for line in lines[begin:] if " has sampled: " not in line]  # with its time
+        return Ended(RunFolder(path).scores(), tables)
 
 
-def assert_equal(ended: Ended, undisturbed: Ended) -> None:
-    assert len(ended.scores) > 12
-    assert ended.scores == undisturbed.scores
-    assert ended.tables == undisturbed.tables
+def play_and_kill(sweep: Sweep, kills: int, interrupt: bool = False) -> None:
+    """Compare a sweep that is killed again and again with one that nothing disturbs."""
+    asked, folder = sweep.bench.asked, sweep.folder
+    calm = Sweep(
+        sweep.bench, folder / "calm", str(folder / "calm.sqlite"), sweep.cells, sweep.questions
+    )
+    calm.folder.mkdir()
+    asked.keys.clear()
+    undisturbed = calm.finish()
+    needed, steps = set(asked.keys), calm.progress
+    assert len(asked.keys) == len(needed)
+    assert stored(calm.where) == needed
+    asked.keys.clear()
+    sweep = replace(sweep, folder=folder / "killed")
+    sweep.folder.mkdir()
+    killed, there = 0, stored(sweep.where)
+    for instant in sorted(random.Random(kills).sample(range(steps - 1), kills)):
+        mark = len(asked.keys)
+        statuses = [status for status, _ in sweep.stop(instant)]
+        killed += statuses.count(-signal.SIGKILL)
+        leg = asked.keys[mark:]
+        assert len(set(leg)) == len(leg)
+        assert there.isdisjoint(leg)
+        there = stored(sweep.where)
+    assert killed > kills / 2
+    if interrupt:
+        [(status, said)] = sweep.stop(sweep.progress + 2, signal.SIGINT)
+        assert status == 130
+        assert said == "interrupted: what was sampled is stored; the same command goes on\n"
+        there = stored(sweep.where)
+    mark = len(asked.keys)
+    assert sweep.finish() == undisturbed
+    assert there.isdisjoint(asked.keys[mark:])
+    assert set(asked.keys) == needed == stored(sweep.where)
 
 
-def test_a_run_killed_twice_and_interrupted_ends_as_an_undisturbed_one(
-    tmp_path: Path, undisturbed: Ended
+def test_a_run_killed_and_interrupted_ends_as_an_undisturbed_one(
+    bench: Bench, tmp_path: Path
 ) -> None:
-    *first, last = instants(undisturbed, 3)
-    assert kill(tmp_path, first) > 0
-    with stop_at(last, tmp_path, signal.SIGINT) as process:
-        _, err = process.communicate()
-    assert process.returncode == 130
-    assert err == "interrupted: what was sampled is stored; the same command goes on\n"
-    assert_equal(finish(tmp_path), undisturbed)
+    place = str(tmp_path / "store.sqlite")
+    play_and_kill(Sweep(bench, tmp_path, place, [ONE], 2), kills=1, interrupt=True)
 
 
 @pytest.mark.long
-def test_a_run_killed_ten_times_ends_as_an_undisturbed_one(
-    tmp_path: Path, undisturbed: Ended
+def test_two_jobs_killed_a_hundred_times_end_as_undisturbed_ones(
+    bench: Bench, tmp_path: Path, where: str
 ) -> None:
-    assert kill(tmp_path, instants(undisturbed, 10)) > 5
-    assert_equal(finish(tmp_path), undisturbed)
+    play_and_kill(Sweep(bench, tmp_path, where, [ONE, OTHER], 8), kills=50)

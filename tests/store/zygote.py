@@ -1,0 +1,59 @@
+"""Starts `collab` in forks of a process that has imported it all: a start costs no import.
+
+It reads a JSON list a line, ["start", WORDS, FOLDER, NAME] or ["poll", PID] or ["wait", PID], and
+answers each with a line: a pid, or an exit status (null while it runs, and minus the signal that
+ended it).
+"""
+
+import importlib
+import json
+import os
+import sys
+
+for name in (
+    "collab.cli.run",
+    "collab.endpoints.client",
+    "collab.report.tables",
+    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "openai",
+    "policies.distractor",
+    "scipy.stats",
+):
+    importlib.import_module(name)
+
+
+def start(words: list[str], folder: str, name: str) -> int:
+    """Run a command in a folder; its output goes to files of this name there."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        os.chdir(folder)
+        for number, suffix in ((0, "in"), (1, "out"), (2, "err")):
+            file = os.open(f"{name}.{suffix}", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+            os.dup2(file, number)
+        from collab.cli import main
+
+        status = main(words)
+        sys.stdout.flush()
+    finally:
+        os._exit(status)
+
+
+def ended(pid: int, options: int = 0) -> int | None:
+    """Return how a process ended."""
+    found, status = os.waitpid(pid, options)
+    return os.waitstatus_to_exitcode(status) if found else None
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        match json.loads(line):
+            case ["start", words, folder, name]:
+                said: int | None = start(words, folder, name)
+            case ["poll", pid]:
+                said = ended(pid, os.WNOHANG)
+            case [_, pid]:
+                said = ended(pid)
+        print(json.dumps(said), flush=True)
