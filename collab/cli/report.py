@@ -6,12 +6,14 @@ Every run's `report.html` is written anew beside its files: one file that asks n
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from collab.report.page import write_report
-from collab.report.runs import jobs, told
+from collab.report.runs import Job, jobs, told
+from collab.report.shape import checkpoint_panels, figures, figures_of_many
 from collab.report.tables import print_whole
 
 
@@ -19,6 +21,11 @@ def main(argv: list[str]) -> int:
     """Print the tables and write the pages."""
     parser = argparse.ArgumentParser(prog="collab report", description=__doc__)
     parser.add_argument("folder", type=Path, help="a run's folder, or a sweep's: runs/NAME")
+    parser.add_argument(
+        "--figures",
+        action="store_true",
+        help="also draw the figures as PNG and SVG, into figures/ (needs matplotlib: collab[report])",
+    )
     words = parser.parse_args(argv)
     console = Console()
     found = jobs(words.folder)
@@ -27,4 +34,21 @@ def main(argv: list[str]) -> int:
         page, *shards = write_report(job)
         beside = f" ({len(shards)} shards beside it)" if shards else ""
         console.print(f"page: {page}{beside}", markup=False, highlight=False, soft_wrap=True)
+    for path in _drawn(found, words.folder) if words.figures else ():
+        console.print(f"figure: {path}", markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+def _drawn(found: Sequence[Job], folder: Path) -> Iterator[Path]:
+    """Draw each run's own figures beside its files, and those of many runs in their folder."""
+    from collab.report.draw import draw, draw_panels
+
+    for job in found:
+        for figure in figures(job):
+            yield from draw(figure, job.folder.path / "figures")
+    if len(found) > 1:
+        for figure in figures_of_many(found):
+            yield from draw(figure, folder / "figures")
+        if panels := checkpoint_panels(found):
+            alt = "; ".join(panel.alt for panel in panels)
+            yield from draw_panels(panels, folder / "figures" / "checkpoints", alt)

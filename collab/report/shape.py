@@ -14,7 +14,14 @@ from rich.table import Table
 from collab.engine import Label
 from collab.lines import Plain
 from collab.published import published
-from collab.report.figure import Figure, accuracy_against_cost, arms_of, recovery_by_point
+from collab.report.figure import (
+    Figure,
+    accuracy_against_cost,
+    arms_of,
+    checkpoint_panel,
+    recoverability_against_benchmark,
+    recovery_by_point,
+)
 from collab.report.runs import KINDS, Job
 from collab.report.tables import overall, remarks, tables
 from collab.report.told import Prices
@@ -96,11 +103,52 @@ def figures(job: Job) -> list[Figure]:
     return [first, *([cost] if len(cost.series) > 1 else [])]
 
 
+def figures_of_many(found: Sequence[Job]) -> list[Figure]:
+    """Return the figures of several runs: what each solves at what cost, and after what alone.
+
+    A model's benchmark is its own run of the scenario Solo, where that is among them.
+    """
+    scored = [job for job in found if job.scores]
+    costs = {
+        f"{_main(job)} · {name}": of for job in scored for name, of in arms_of(job.scores).items()
+    }
+    alone = {_main(job): job.scores for job in scored if _scenario(job) == "Solo"}
+    steered = {
+        _main(job): (alone[_main(job)], [s for s in job.scores if s.labels.get("arm") == "steer"])
+        for job in scored
+        if _scenario(job) == "Recoverability" and _main(job) in alone
+    }
+    both = [accuracy_against_cost(costs)]
+    return [*both, recoverability_against_benchmark(steered)] if steered else both
+
+
+def checkpoint_panels(found: Sequence[Job]) -> list[Figure]:
+    """Return a panel for each scenario and model of which several revisions were run."""
+    series: dict[str, dict[str, Sequence[Score]]] = {}
+    for job in found:
+        revision = job.settings.get(f"team.{_main_seat(job)}.revision")
+        if job.scores and revision is not None:
+            name = f"{_main(job)}, {_scenario(job)}"
+            series.setdefault(name, {})[str(revision)] = job.scores
+    return [checkpoint_panel(name, of) for name, of in series.items() if len(of) > 1]
+
+
+def _main_seat(job: Job) -> str:
+    return str(job.settings.get("scenario.main", "main"))
+
+
+def _main(job: Job) -> str:
+    return seats(job).get(_main_seat(job), job.folder.path.name)
+
+
+def _scenario(job: Job) -> str:
+    return str(job.settings.get(KINDS[0])).rpartition(".")[2]
+
+
 def known_model(job: Job) -> str:
     """Return the name under which the paper has numbers of the main model, or nothing."""
-    main = str(job.settings.get("scenario.main", "main"))
     names = {one.model.lower(): one.model for one in published()}
-    return names.get(seats(job).get(main, "").rpartition("/")[2].lower(), "")
+    return names.get(_main(job).rpartition("/")[2].lower(), "")
 
 
 def plain_table(table: Table) -> Plain:
