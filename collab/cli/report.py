@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--figures",
         action="store_true",
-        help="also draw the figures as PNG and SVG, into figures/ (needs matplotlib: collab[report])",
+        help="also draw the figures, as PNG and SVG in figures/ (extra: collab[report])",
     )
     words = parser.parse_args(argv)
     console = Console()
