@@ -33,6 +33,7 @@ from collab.endpoints.profile import Checked, DialectName
 from collab.endpoints.spec import Spec
 from collab.errors import ConfigError
 from collab.grading.code import CodeSettings
+from collab.grading.judge import JudgeSettings
 from collab.grading.maths import MathsSettings
 from collab.ledger import Caps, Prices
 from collab.policy import Policy, seats_of
@@ -158,6 +159,7 @@ class GraderConfig(Settings):
 
     maths: MathsSettings = MathsSettings()
     code: CodeSettings = CodeSettings()
+    judge: JudgeSettings | None = None
 
     def decides(self) -> dict[str, Any]:  # any: JSON
         """Return what decides the verdicts: not how many are judged at once."""

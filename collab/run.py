@@ -93,6 +93,8 @@ class Setup:
     replicate: int = 0
     concurrency: int = 64
     """Episodes under way at once."""
+    rules: Grader | None = None
+    """Compares answers with each other, where the grader is a model; None: the grader does."""
 
     async def play(
         self, case: Case, *, team: Team | None = None, watch: Watch | None = None
@@ -221,7 +223,7 @@ def empty_bank(setup: Setup) -> Bank:
         raise ConfigError(f"{len(twice)} question ids stand for two questions: {twice[0]!r}")
     solos: dict[str, dict[str, tuple[Recording, ...]]] = {s: {} for s in setup.scenario.solos()}
     waits = {question.id: asyncio.Event() for question in setup.questions}
-    return Bank(setup.questions, solos, waits, setup.grader)
+    return Bank(setup.questions, solos, waits, setup.rules or setup.grader)
 
 
 async def fill(bank: Bank, setup: Setup, stages: Stages, failures: dict[str, str]) -> None:
@@ -271,7 +273,7 @@ async def _graded(setup: Setup, question: Question, solo: Recording) -> Recordin
 
 async def _play_and_grade(setup: Setup, case: Case) -> tuple[Episode, Score]:
     episode = await setup.play(case)
-    return episode, await grade(setup.grader, case, episode, setup.team.closes)
+    return episode, await grade(setup.grader, case, episode, setup.team.closes, rules=setup.rules)
 
 
 def after_close(answer: str, closes: Iterable[str]) -> str:
@@ -282,9 +284,17 @@ def after_close(answer: str, closes: Iterable[str]) -> str:
 
 
 async def grade(
-    grader: Grader, case: Case, episode: Episode, closes: Iterable[str] = ("</think>",)
+    grader: Grader,
+    case: Case,
+    episode: Episode,
+    closes: Iterable[str] = ("</think>",),
+    *,
+    rules: Grader | None = None,
 ) -> Score:
-    """Judge one finished episode by the text after the last of the tags that close thinking."""
+    """Judge one finished episode by the text after the last of the tags that close thinking.
+
+    Whether the steer's answer was given is for `rules` to say, where the grader is a model.
+    """
     question, answer = case.question, after_close(episode.trajectory.answer, closes)
     score = Score(
         case=case.id,
@@ -305,7 +315,7 @@ async def grade(
         lenient=bool(judged.lenient),
         extracted=judged.extracted,
         details=judged.details,
-        said_rival=await _said(grader, question, case.rival, answer),
+        said_rival=await _said(rules or grader, question, case.rival, answer),
     )
 
 

@@ -7,10 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from collab.config import GraderConfig
+from collab.errors import ConfigError
 from collab.grading import Grader, Graders
 from collab.grading.choice import ChoiceGrader
 from collab.grading.code import CodeGrader
+from collab.grading.judge import JudgeGrader
 from collab.grading.maths import MathsGrader
+from collab.model import Model
+from collab.team import Team
 from collab.trajectory import Domain, Question
 
 
@@ -36,3 +40,22 @@ async def graders(
         if any(question.grader == "code" for question in questions):
             by_domain["code"] = await stack.enter_async_context(CodeGrader(config.code))
         yield Graders(by_domain)
+
+
+def judged(config: GraderConfig, rules: Graders, team: Team) -> Graders:
+    """Put the judge, where there is one, in the place of the rules for maths.
+
+    Raises:
+        ConfigError: Its seat has no model.
+    """
+    if config.judge is None:
+        return rules
+    models = {seat: one for seat, one in team.seats.items() if isinstance(one, Model)}
+    seat = config.judge.seat
+    if seat not in models:
+        raise ConfigError(
+            f"grader.judge.seat={seat!r} is no seat with a model (such seats: "
+            f"{', '.join(sorted(models)) or 'none'}); set it to one, or add +model@team.{seat}=…"
+        )
+    judge = JudgeGrader(models[seat], rules.by_domain["maths"], config.judge)
+    return Graders({**rules.by_domain, "maths": judge})

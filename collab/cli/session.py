@@ -12,7 +12,7 @@ from inspect import getsourcefile
 from pathlib import Path
 
 from collab.cli.connect import Kit, connect, must_be_trusted
-from collab.cli.graders import graders
+from collab.cli.graders import graders, judged
 from collab.cli.terminal import Terminal
 from collab.cli.weights import checkpoint, hashes, identity, is_known
 from collab.config import Built, HumanConfig, ModelConfig
@@ -105,7 +105,7 @@ async def opened(
     questions = built.questions.load(built.config.prompt, built.config.runs)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.open(built.config.store.url, run=run))
-        grader = await stack.enter_async_context(
+        rules = await stack.enter_async_context(
             graders(built.config.grader, questions, built.config.runs)
         )
         logs = run / "servers" if run else None
@@ -113,7 +113,7 @@ async def opened(
         await stack.enter_async_context(_watched(launcher))
         ledger = ledger or Ledger()
         team = await _Seating(built, store, stack, launcher if sends else None, ledger).team()
-        yield _setup(built, questions, team, grader), store
+        yield _setup(built, questions, team, rules), store
 
 
 @asynccontextmanager
@@ -128,14 +128,15 @@ async def _watched(launcher: Launcher) -> AsyncIterator[None]:
         raise first_of(errors) from None
 
 
-def _setup(built: Built, questions: list[Question], team: Team, grader: Graders) -> Setup:
+def _setup(built: Built, questions: list[Question], team: Team, rules: Graders) -> Setup:
     config = built.config
     return Setup(
         scenario=built.scenario,
         policy=built.policy,
         questions=questions,
         team=team,
-        grader=grader,
+        grader=judged(config.grader, rules, team),
+        rules=rules,
         until=built.until,
         budget=config.budget,
         replicate=config.replicate,

@@ -45,7 +45,7 @@ def tables(by: str, scores: Sequence[Score]) -> Sequence[Table]:
 
 def remarks(scores: Sequence[Score]) -> list[str]:
     """Say what the tables leave out: odd verdicts, and what seams did to the prompts."""
-    return [line for line in (_verdicts(scores), _seams(scores)) if line]
+    return [line for line in (_verdicts(scores), _seams(scores), _judged(scores)) if line]
 
 
 def print_whole(console: Console, shown: RenderableType) -> None:
@@ -203,6 +203,23 @@ def _verdicts(scores: Sequence[Score]) -> str:
     counts = Counter(score.verdict for score in scores)
     odd = [f"{n} {name}" for name, n in counts.most_common() if name not in ("correct", "wrong")]
     return "verdicts besides correct and wrong: " + ", ".join(odd) if odd else ""
+
+
+def _judged(scores: Sequence[Score]) -> str:
+    """Say how often the judge and the rules agree, where both had a say."""
+    said = [one.details for one in scores if "judge" in one.details]
+    if not said:
+        return ""
+    both = [(one["judge"], one["rules"]) for one in said if one["judge"] and one["rules"]]
+    right = Counter((judge == "correct", rules == "correct") for judge, rules in both)
+    agreed = right[True, True] + right[False, False]
+    rate = Rate(agreed, len(both)) if both else None
+    share = f" ({100 * rate.low:.0f} to {100 * rate.high:.0f} %)" if rate else ""
+    return (
+        f"judge and rules agree on {agreed:,} of {len(both):,}{share}; correct by the judge alone: "
+        f"{right[True, False]:,}, by the rules alone: {right[False, True]:,}; "
+        f"without a say of both: {len(said) - len(both):,}"
+    )
 
 
 def _seams(scores: Sequence[Score]) -> str:

@@ -162,6 +162,17 @@ def test_several_solo_draws_give_pass_at_k_by_questions() -> None:
     assert "pass@" not in text(summary("t", "level", draws[::3], []))
 
 
+def test_how_often_judge_and_rules_agree_is_said() -> None:
+    said = [("correct", "correct")] * 6 + [("correct", "wrong"), ("wrong", "correct")]
+    scores = [
+        replace(score(nth, "solo", True), details={"judge": judge, "rules": rules})
+        for nth, (judge, rules) in enumerate([*said, (None, "wrong")])
+    ]
+    shown = " ".join(text(summary("t", "at", scores, [])).split())
+    assert "judge and rules agree on 6 of 8 (" in shown
+    assert "by the judge alone: 1, by the rules alone: 1; without a say of both: 1" in shown
+
+
 def test_odd_verdicts_and_notes_stand_below() -> None:
     open_ = Score("a", "q", "thinking never closed", {"level": "easy"})
     out = text(summary("t", "level", [open_, open_], ["3 left out", ""]))
