@@ -22,6 +22,8 @@ def main(argv: list[str]) -> int:
     to = words.to or words.run / "export"
     console = Console()
     steps = export(RunFolder(words.run), to, words.form)
-    done = max(track(steps, "episodes", console=console, transient=True), default=0)
+    quiet = not console.is_terminal
+    shown = track(steps, "episodes", console=console, transient=True, disable=quiet)
+    done = max(shown, default=0)
     console.print(f"{done} episodes in {to}", markup=False, highlight=False, soft_wrap=True)
     return 0
