@@ -153,7 +153,10 @@ class Draft:
         turn, tokenizer = self.turn, self.model.tokenizer
         text, ids, own = self.text[start:end], None, slice(None)
         tokens = round(self.tokens * len(text) / max(len(self.text), 1))
-        if self.ids is not None and tokenizer is not None:
+        known = self.ids is not None and tokenizer is not None
+        if known and start == 0 and end is None:  # all of it: no token need be looked for
+            ids, tokens = self.ids, len(self.ids or ())
+        elif self.ids is not None and tokenizer is not None:
             ends = (0, *tokenizer.ends(self.ids))
             first = bisect_right(ends, start) - 1
             end = ends[-1] if end is None else ends[bisect_left(ends, end)] if through else end

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from pydantic import Field
 
@@ -47,7 +47,15 @@ class Cost:
     flops: float = 0.0
 
     def __add__(self, more: Cost) -> Cost:
-        return Cost(*(getattr(self, one.name) + getattr(more, one.name) for one in fields(Cost)))
+        return Cost(
+            self.draws + more.draws,
+            self.prompt + more.prompt,
+            self.cached + more.cached,
+            self.completion + more.completion,
+            self.seconds + more.seconds,
+            self.money + more.money,
+            self.flops + more.flops,
+        )
 
     @classmethod
     def of(cls, costs: Iterable[Cost]) -> Cost:

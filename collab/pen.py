@@ -48,6 +48,7 @@ class Pen:
         self.sampled = self.stored = 0
         self.costs: dict[str, dict[str, Cost]] = {}
         """What draws cost, by seat and by the draw's name in the store."""
+        self.spent = Cost()
         self._question, self._numbers = question, numbers
         self._prefetch = Prefetch()
         self._played: Counter[str] = Counter()
@@ -83,11 +84,6 @@ class Pen:
         """Return the turn in which a seat is asked on the side."""
         return self._turn(Write(seat), trajectory, self._numbers, None)
 
-    @property
-    def spent(self) -> Cost:
-        """What the episode costs so far."""
-        return Cost.of(cost for costs in self.costs.values() for cost in costs.values())
-
     def bill(self, seat: str, drawn: Sequence[Drawn]) -> None:
         """Count a seat's draws, wherever they came from."""
         fresh = sum(one.fresh for one in drawn)
@@ -96,11 +92,13 @@ class Pen:
         rates = self.team[seat].rates
         costs = {one.generation.key: rates.cost(one.generation) for one in drawn}
         self.costs.setdefault(seat, {}).update(costs)
+        self.spent += Cost.of(costs.values())
 
     def add(self, branch: Pen) -> None:
         """Count what a branch cost."""
         self.sampled += branch.sampled
         self.stored += branch.stored
+        self.spent += branch.spent
         for seat, costs in branch.costs.items():
             self.costs.setdefault(seat, {}).update(costs)
 
