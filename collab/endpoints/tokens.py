@@ -109,8 +109,8 @@ class Tokenizer:
                 return None
             if piece is not None:
                 pieces.append(piece)
+                ends += [end + one for one in self._prefix_ends(ids[len(ends) : count], piece)]
                 end += len(piece)
-                ends += [end] * (count - len(ends))
         ends += [len(whole)] * (len(ids) - len(ends))
         return tuple(ends) if whole.startswith("".join(pieces)) else None
 
@@ -118,9 +118,11 @@ class Tokenizer:
         """Decode every prefix: quadratic, and right for any decoder."""
         ends: list[int] = []
         for count in range(1, len(ids)):
-            shared = _shared(self.decode(ids[:count]), whole)
-            ends.append(max(shared, ends[-1] if ends else 0))
-        return (*ends, len(whole)) if ids else ()
+            begun = self.decode(ids[:count])
+            if whole.startswith(begun):  # else it ends inside a character
+                end = max(len(begun), ends[-1] if ends else 0)
+                ends += [end] * (count - len(ends))
+        return (*ends, *[len(whole)] * (len(ids) - len(ends)))
 
 
 def model_folder(source: str | Path) -> Path:
@@ -161,9 +163,3 @@ def _from_hub(source: str) -> Path:
     if not (folder / "tokenizer.json").exists():
         raise ConfigError(f"{source!r} publishes no tokenizer.json; name a folder that holds one")
     return folder
-
-
-def _shared(one: str, other: str) -> int:
-    """Count the characters that two texts begin with alike."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))

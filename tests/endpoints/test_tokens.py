@@ -115,6 +115,9 @@ def test_a_character_of_several_tokens_ends_where_the_last_of_them_does() -> Non
     raw.decoder = decoders.ByteLevel()
     tokenizer = Tokenizer(raw, "x")
     assert tokenizer.ends(tokenizer.encode("a日b")) == (1, 2, 2, 2, 3)
+    raw.add_tokens([AddedToken("</think>", normalized=False)])
+    begun = tokenizer.encode("日")[:2]  # a character that its author broke off
+    assert tokenizer.ends((*begun, *tokenizer.encode("</think>b"))) == (1, 1, 9, 10)
 
 
 def test_a_think_tag_is_one_token_and_an_end_token_is_no_part_of_a_text(

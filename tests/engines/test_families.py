@@ -290,7 +290,9 @@ class Bench:
             for _ in unit.generations:
                 read = next(left)
                 begun = read[len(base) :]
-                bad += read != base + (unit.ids or ())[: len(begun)]
+                if read != base + (unit.ids or ())[: len(begun)]:
+                    print(f"read {read[-40:]}, not {base[-40:]} and {unit}")
+                    bad += 1
             base += unit.ids or ()
         assert next(left, None) is None
         return len(prompts), bad, episode.trajectory
