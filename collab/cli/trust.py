@@ -52,9 +52,10 @@ def _ours() -> frozenset[Pair]:
     for file in files("collab.conf").joinpath("model").iterdir():
         if file.name.endswith(".yaml"):
             settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-            variable, url = settings.get("api_key_env"), settings.get("base_url")
-            if variable and url:
-                pairs.add((variable, urlsplit(url).hostname or ""))
+            variable = settings.get("api_key_env")
+            host = urlsplit(settings.get("base_url") or "").hostname
+            if variable and host:
+                pairs.add((variable, host))
     return frozenset(pairs)
 
 

@@ -39,7 +39,7 @@ def words(bench: Any, tmp_path: Path, *more: str) -> list[str]:
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
     fixed = ["twin=recoverability_small", "scenario.samples=2", "budget=400", "name=swept"]
     asked = ["questions=jsonl", f"questions.path={questions}", "concurrency=4"]
-    light = ["grader.maths.workers=1"]
+    light = ["grader.maths.workers=1", "team.main.revision=v1"]
     return ["run", "-m", *fixed, *asked, *light, *bench.words, *more]
 
 

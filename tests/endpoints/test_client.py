@@ -294,7 +294,7 @@ async def test_without_ids_each_of_several_draws_has_its_share_of_the_count(
     texts = ["one two three", "one"]
     choices = [{"text": t, "index": n, "finish_reason": "stop"} for n, t in enumerate(texts)]
     fake.answers["/v1/completions"] = lambda body: JSONResponse(
-        {"choices": choices, "usage": {"prompt_tokens": 9, "completion_tokens": 8}}
+        {"choices": choices, "usage": {"prompt_tokens": 3, "completion_tokens": 8}}
     )
     async with Endpoint(url, "m") as endpoint:
         drawn = await endpoint.complete(asking("Q: "), range(2), seed=0)

@@ -94,9 +94,12 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return make_run(tmp_path_factory.mktemp("seen") / "runs" / "hostile" / "a-b-1", pairs=30)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium without a window; skipped where Debian's package is not installed."""
+    """Chromium without a window; skipped where Debian's package is not installed.
+
+    As long as it is there, an event loop runs in this thread: other modules' tests need their own.
+    """
     found = shutil.which("chromium")
     if found is None:
         pytest.skip("chromium is not installed (apt-get install chromium)")
