@@ -111,7 +111,7 @@ async def test_endless_answers_are_stopped_and_their_neighbours_judged() -> None
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address space is capped on Linux alone")
 async def test_an_answer_that_needs_too_much_memory_is_not_right_and_the_worker_lives() -> None:
-    async with MathsGrader(MathsSettings(workers=1, seconds=60, memory=2**26)) as grader:
+    async with MathsGrader(MathsSettings(workers=1, seconds=60, memory=2**28)) as grader:
         judged = await grader.compare("1", r"\boxed{300000!}")
         assert judged.verdict in ("wrong", "grader timeout")  # math-verify hides some such errors
         assert (await grader.compare("1", r"\boxed{1}")).verdict == "correct"
