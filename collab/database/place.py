@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from collab.errors import StoreError
 
@@ -149,9 +152,22 @@ def _check_folder(path: Path) -> None:
 def _set_up(connection: Any, _record: object) -> None:  # Any: SQLAlchemy's DBAPI adapter
     connection.isolation_level = None  # the driver starts no transactions of its own
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _keep_a_log(cursor, time.monotonic() + BUSY)
     cursor.execute("PRAGMA synchronous=NORMAL")  # a power cut may lose the last commits, no more
     cursor.close()
+
+
+def _keep_a_log(cursor: Any, until: float) -> None:  # Any: SQLAlchemy's DBAPI adapter
+    """Turn the write-ahead log on; SQLite does not wait for another process that is doing so."""
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            await_only(asyncio.sleep(0.05))
+        else:
+            return
 
 
 def _begin(connection: sa.Connection) -> None:
