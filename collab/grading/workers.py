@@ -120,7 +120,11 @@ class Workers(Generic[Result]):
         with self._lock:
             if self._closed:
                 raise Stopped("its workers are closed")
-            worker = _Worker(self._context, self._function, self._caps)
+            try:
+                worker = _Worker(self._context, self._function, self._caps)
+            except (EOFError, OSError) as error:  # what forks the processes was itself ended
+                log.warning("a grading process did not start: %r", error)
+                return None
             self._all.add(worker)
         try:
             worker.ready()

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import resource
 import signal
 import sys
 import time
@@ -34,8 +33,10 @@ def act(deed: str) -> object:
             time.sleep(600)
         case "raise":
             raise ValueError("no")
-        case "cap":
-            return resource.getrlimit(resource.RLIMIT_AS)
+        case "parent":
+            return os.getppid()
+        case "hog":
+            return len(bytearray(2**31))
     return os.getpid()
 
 
@@ -79,9 +80,24 @@ async def test_a_process_killed_from_outside_is_replaced(workers: Workers[object
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_what_forks_the_processes_may_end_too(workers: Workers[object]) -> None:
+    first = await workers.call("parent")
+    assert isinstance(first, int)
+    with pytest.raises(Stopped):
+        await workers.call("spin")
+    os.kill(first, signal.SIGKILL)
+    assert await workers.call("parent") != first
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.skipif(sys.platform != "linux", reason="address space is capped on Linux alone")
-async def test_memory_is_capped(workers: Workers[object]) -> None:
-    assert await workers.call("cap") == (2**30, 2**30)
+async def test_a_call_that_wants_too_much_memory_fails_and_its_process_lives(
+    workers: Workers[object],
+) -> None:
+    first = await workers.call("pid")
+    with pytest.raises(MemoryError):
+        await workers.call("hog")
+    assert await workers.call("pid") == first
 
 
 async def test_a_call_that_only_waits_is_stopped_too() -> None:

@@ -1,0 +1,153 @@
+"""How fast answers are judged, beside the same loop in plain processes.
+
+    python benchmarks/grading.py
+
+Each way has two processes and the same pairs of known answer and text; none meets a pair twice. The
+last line is one JSON object: `verdicts_ratio`, ours over the plain loop's verdicts a second;
+`cached_ratio`, the same of pairs met before over new ones, and `kept_ratio` of those that only the
+file knows; `sandbox_per_s`, programs run (null without bubblewrap); `loop_block_ms`, the longest
+that the event loop was held while all this was graded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from random import Random
+from statistics import median
+
+from collab.grading.maths import MathsGrader, MathsSettings, _judge
+from collab.run import each
+from collab.sandbox.bubblewrap import Bubblewrap
+
+PROCESSES = 2
+ROUNDS = 3
+PAIRS = 400
+CONCURRENCY = 64
+PROGRAMS = 60
+LONG = 1_000_000
+Pairs = Sequence[tuple[str, str]]
+
+
+def main() -> None:
+    ratios: list[dict[str, float]] = []
+    blocks: list[float] = []
+    for turn in range(ROUNDS):
+        pairs = made(turn)
+        plain = in_plain_processes(pairs)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "verdicts.sqlite"
+            fresh, cached, block = asyncio.run(graded(pairs, file))
+            kept, _, _ = asyncio.run(graded(pairs, file))
+        blocks.append(block)
+        print(f"plain {plain:8.0f}  ours {fresh:8.0f}  from the file {kept:8.0f}  ", end="")
+        print(f"from memory {cached:9.0f} verdicts/s, loop held for {block:.1f} ms")
+        found = {"verdicts": fresh / plain, "cached": cached / fresh, "kept": kept / fresh}
+        ratios.append(found)
+    middle = {key: round(median(one[key] for one in ratios), 2) for key in ratios[0]}
+    print(
+        json.dumps(
+            {f"{key}_ratio": value for key, value in middle.items()}
+            | {"sandbox_per_s": asyncio.run(sandboxed()), "loop_block_ms": round(max(blocks), 1)}
+        )
+    )
+
+
+def made(seed: int) -> Pairs:
+    """Make answers of the usual kinds, right and wrong, in other forms than the known ones."""
+    rng = Random(seed)
+    kinds = (
+        lambda a, b: (rf"\frac{{{a}}}{{{b}}}", rf"So it is $\frac{{{2 * a}}}{{{2 * b}}}$, that is"),
+        lambda a, b: (f"{a * b}", f"We multiply and get {a * b:,}. Hence"),
+        lambda a, b: (f"({a}, {b}]", f"The interval is ({a},{b}]:"),
+        lambda a, b: (rf"{a}\sqrt{{{b}}}", rf"${a}\cdot\sqrt{{{b}}}$"),
+        lambda a, b: (f"x^2-{a}x+{b}", f"{b}-{a}x+x^2"),
+        lambda a, b: (f"{a}.{b}", rf"{a}.{b}0\%"),
+    )
+    pairs = []
+    for n in range(PAIRS):
+        a, b = rng.randint(2, 10**6), rng.randint(2, 10**6)
+        gold, form = kinds[n % len(kinds)](a, b)
+        said = gold if n % 2 else gold.replace(str(a), str(a + 1))
+        pairs.append((gold, f"{form} \\boxed{{{said}}}"))
+    return pairs
+
+
+def in_plain_processes(pairs: Pairs) -> float:
+    """Return verdicts a second of processes that each judge their share in a loop."""
+    context = multiprocessing.get_context("spawn")
+    pipes = []
+    for nth in range(PROCESSES):
+        ours, theirs = context.Pipe()
+        context.Process(target=loop, args=(theirs, pairs[nth::PROCESSES]), daemon=True).start()
+        ours.recv()  # it is ready
+        pipes.append(ours)
+    begin = time.perf_counter()
+    for pipe in pipes:
+        pipe.send(None)
+    for pipe in pipes:
+        pipe.recv()
+    return len(pairs) / (time.perf_counter() - begin)
+
+
+def loop(pipe: Connection, pairs: Pairs) -> None:
+    _judge("1", r"\boxed{1}")
+    pipe.send(None)
+    pipe.recv()
+    for gold, text in pairs:
+        _judge(gold, text)
+    pipe.send(None)
+
+
+async def graded(pairs: Pairs, file: Path) -> tuple[float, float, float]:
+    """Return verdicts a second of new pairs and of known ones, and how long the loop was held."""
+    async with MathsGrader(MathsSettings(workers=PROCESSES), file) as grader:
+        await asyncio.gather(*(grader.compare("1", rf"\boxed{{{n}}}") for n in range(8)))
+        held: list[float] = [0.0]
+        watch = asyncio.create_task(watched(held))
+        fresh = await rate(grader, pairs)
+        known = await rate(grader, pairs)
+        await asyncio.gather(*(grader.compare("1", f"{n}" + "{" * LONG) for n in range(4)))
+        watch.cancel()
+    return fresh, known, max(held)
+
+
+async def rate(grader: MathsGrader, pairs: Pairs) -> float:
+    """Return verdicts a second, with as many under way as a run has episodes."""
+
+    async def one(pair: tuple[str, str]) -> None:
+        await grader.compare(*pair)
+
+    begin = time.perf_counter()
+    await each(pairs, one, CONCURRENCY)
+    return len(pairs) / (time.perf_counter() - begin)
+
+
+async def watched(held: list[float]) -> None:
+    """Note what the loop's thread computed until it came back (ms of CPU time, its own alone)."""
+    while True:
+        begin = time.thread_time()
+        await asyncio.sleep(0.001)
+        held.append(1e3 * (time.thread_time() - begin))
+
+
+async def sandboxed() -> float | None:
+    """Return programs a second."""
+    if shutil.which("bwrap") is None:
+        return None
+    sandbox = Bubblewrap(PROCESSES)
+    await sandbox.prove()
+    begin = time.perf_counter()
+    await asyncio.gather(*(sandbox.run(f"print({n})") for n in range(PROGRAMS)))
+    return round(PROGRAMS / (time.perf_counter() - begin), 1)
+
+
+if __name__ == "__main__":
+    main()
