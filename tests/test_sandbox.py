@@ -380,8 +380,39 @@ async def test_a_sandbox_that_cannot_start_is_no_wrong_program(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(child, "STARTUP", 0.001)
-    with pytest.raises(SandboxError, match=r"did not start a program within 0\.001 s"):
+    with pytest.raises(SandboxError, match=r"started no program within 0\.001 s"):
         await Bubblewrap().run("print(1)")
+
+
+FAILING = """#!/bin/sh
+echo . >> TRIES
+if [ $(wc -l < TRIES) -lt COUNT ]; then
+    echo "bwrap: no namespace just now" >&2
+    exit 1
+fi
+exec BWRAP "$@"
+"""
+"""A bubblewrap that makes a sandbox at its nth call alone."""
+
+
+@has_bwrap
+@pytest.mark.parametrize(("count", "tries"), [(3, 4), (9, 3)])
+async def test_a_sandbox_that_ends_before_it_begins_is_made_again_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int, tries: int
+) -> None:
+    told, bwrap = tmp_path / "tries", tmp_path / "bwrap"
+    text = FAILING.replace("TRIES", str(told)).replace("COUNT", str(count))
+    bwrap.write_text(text.replace("BWRAP", str(shutil.which("bwrap"))))
+    bwrap.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(bubblewrap, "PAUSE", 0.0)
+    sandbox = Bubblewrap()
+    if tries > bubblewrap.TRIES:
+        assert (await sandbox.run("print(1)")).stdout == "1\n"
+    else:
+        with pytest.raises(SandboxError, match="started no program: bwrap: no namespace just now"):
+            await sandbox.run("print(1)")
+    assert len(told.read_text().splitlines()) == tries
 
 
 @has_bwrap

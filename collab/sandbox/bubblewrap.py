@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -24,6 +25,10 @@ from collab.errors import SandboxError
 from collab.sandbox import Limits, Outcome, child, seccomp
 from collab.sandbox.interpreter import interpreter, package
 
+TRIES = 3
+"""How often a sandbox is made before it counts as one that cannot be."""
+PAUSE = 0.2
+"""Seconds before it is tried again, and twice as many before the next time."""
 PACKAGES = "/packages"
 SCRATCH = "/tmp"
 PROBE = '''
@@ -62,6 +67,8 @@ print(json.dumps({
 }))
 '''
 
+log = logging.getLogger(__name__)
+
 
 class Bubblewrap:
     """Runs programs in sandboxes, so many at once."""
@@ -85,7 +92,7 @@ class Bubblewrap:
         """
         await self.prove()
         async with self._free:
-            return await _run(program, stdin, packages, limits)
+            return await _tried(program, stdin, packages, limits)
 
     async def prove(self) -> None:
         """Try once whether the limits hold here.
@@ -100,7 +107,7 @@ class Bubblewrap:
 
 async def _prove() -> None:
     limits = Limits(seconds=10, wall=60, processes=3, memory=3 * 2**27)
-    outcome = await _run(PROBE.replace("SHARE", str(limits.share)), "", (), limits)
+    outcome = await _tried(PROBE.replace("SHARE", str(limits.share)), "", (), limits)
     try:
         told = json.loads(outcome.stdout)
     except json.JSONDecodeError:
@@ -118,6 +125,17 @@ async def _prove() -> None:
             f"the sandbox does not hold here: a program found {broken}, allowed are "
             f"{ {key: expected[key] for key in broken} }; it needs Linux 5.14 or newer"
         )
+
+
+async def _tried(program: str, stdin: str, packages: Sequence[str], limits: Limits) -> Outcome:
+    """Run a program; where its sandbox ended before it began, make another one."""
+    for nth in range(TRIES - 1):
+        try:
+            return await _run(program, stdin, packages, limits)
+        except child.Unstarted as error:
+            log.info("trying again: %s", error)
+            await asyncio.sleep(PAUSE * 2**nth)
+    return await _run(program, stdin, packages, limits)
 
 
 async def _run(program: str, stdin: str, packages: Sequence[str], limits: Limits) -> Outcome:

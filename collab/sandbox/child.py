@@ -30,6 +30,10 @@ ENVIRONMENT = {
 """All that a program finds in its environment."""
 
 
+class Unstarted(SandboxError):
+    """A sandbox ended by itself before its program began: it may be made again."""
+
+
 def start(
     python: str,
     source: bytes,
@@ -56,7 +60,8 @@ async def run(
     """Run a command that begins with `inside.py` to its end, or to its limits.
 
     Raises:
-        SandboxError: It ended before its program began.
+        Unstarted: It ended before its program began.
+        SandboxError: It took too long to begin.
     """
     child = _Child(limits)
     work = asyncio.create_task(child.live(command, payload, cwd, pass_fds))
@@ -103,16 +108,17 @@ class _Child:
                 process.wait(),
             )
         except OSError as error:
-            raise SandboxError(f"cannot run {command[0]!r}: {error.strerror}") from error
+            raise Unstarted(f"cannot run {command[0]!r}: {error.strerror}") from error
         finally:
             self._timer.cancel()
         return self._told(stdout, stderr, code if code >= 0 else 128 - code)
 
     def _told(self, stdout: str, stderr: str, code: int) -> Outcome:
         if self._began is None:
-            late = f" within {STARTUP:g} s" if self._stopped else ""
             said = stderr.strip() or "(it said nothing)"
-            raise SandboxError(f"the sandbox did not start a program{late}: {said}")
+            if self._stopped:
+                raise SandboxError(f"the sandbox started no program within {STARTUP:g} s: {said}")
+            raise Unstarted(f"the sandbox started no program: {said}")
         stopped = "time" if code == 128 + signal.SIGXCPU else self._stopped
         seconds = time.monotonic() - self._began
         return Outcome(None if stopped else code, stdout, stderr, stopped, seconds)
