@@ -2,7 +2,7 @@
 
 Errors know that cases of one question go together, and where a second list of clusters is given
 (the trace that steered) those of one trace too: Cameron, Gelbach and Miller, Journal of Business &
-Economic Statistics 29 (2011), 238-249.
+Economic Statistics 29 (2011), 238-249. Tests compare all of it with statsmodels, where that has it.
 """
 
 from __future__ import annotations
@@ -176,9 +176,10 @@ def clustered_mean(
 ) -> Mean:
     """Average values from 0 to 1 of which some share a cluster, such as draws of one question.
 
-    The interval is Wilson's, with t quantiles, at the effective number of independent trials: what
-    the cluster-robust error amounts to, never more than there are values, and where no two clusters
-    differ (at 0 and 100 %) as many as there are clusters.
+    The interval is Wilson's. Where no name comes twice, at the number of values; else with t
+    quantiles at the effective number of independent trials: what the cluster-robust error amounts
+    to, never more than there are values, and where no two clusters differ (at 0 and 100 %) as many
+    as there are clusters.
 
     Args:
         values: Each from 0 to 1.
@@ -200,6 +201,8 @@ def clustered_mean(
     sizes = Counter(strata)
     value = math.fsum(weight * v for weight, v in zip(weights, values, strict=True))
     fewest = _fewest(clusters, len(values))
+    if fewest == len(values) and len(sums) == 1:
+        return Mean(value, *wilson(value * fewest, fewest), fewest, fewest, float(fewest))
     residuals = [
         weight * (v - sums[stratum] / sizes[stratum])
         for v, weight, stratum in zip(values, weights, strata, strict=True)

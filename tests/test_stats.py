@@ -1,6 +1,7 @@
 import math
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,11 +157,10 @@ def test_pass_at_k_needs_k_draws() -> None:
         pass_at_k(4, 1, 5)
 
 
-def test_a_mean_of_single_values_has_wilsons_interval_at_t_quantiles() -> None:
-    outcomes = [1.0] * 12 + [0.0] * 28
-    mean = clustered_mean(outcomes, range(40))
-    assert mean.trials == pytest.approx(39)  # the unbiased variance divides by n - 1
-    assert (mean.low, mean.high) == pytest.approx(wilson(0.3 * 39, 39, t_quantile(39)))
+def test_a_mean_of_cases_that_share_nothing_is_a_rate() -> None:
+    mean = clustered_mean([1.0] * 12 + [0.0] * 28, range(40))
+    assert (mean.low, mean.high) == pytest.approx(wilson(12, 40))
+    assert str(mean) == str(Rate(12, 40))
 
 
 def test_a_cluster_of_equal_draws_counts_as_one_trial() -> None:
@@ -250,6 +250,42 @@ def test_nothing_counted_is_written_as_a_dash() -> None:
 def test_an_impossible_rate_is_refused(k: int, n: int) -> None:
     with pytest.raises(ValueError, match="0 to n"):
         Rate(k, n)
+
+
+def test_the_numbers_are_those_of_statsmodels() -> None:
+    """The package itself stays light: this library brings pandas, and is here to compare with."""
+    proportion = pytest.importorskip("statsmodels.stats.proportion")
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    table = pytest.importorskip("statsmodels.stats.contingency_tables")
+    assert wilson(12.5, 40.5) == pytest.approx(
+        proportion.proportion_confint(12.5, 40.5, method="wilson")
+    )
+    found = difference(Rate(56, 70), Rate(48, 80))
+    ours = proportion.confint_proportions_2indep(56, 70, 48, 80, method="newcomb")
+    assert (found.low, found.high) == pytest.approx(ours)
+    assert found.p == pytest.approx(
+        proportion.test_proportions_2indep(56, 70, 48, 80, method="score", correction=False).pvalue
+    )
+    ps = [0.01, 0.04, 0.03, 0.005, 0.2]
+    assert holm(ps) == pytest.approx(multitest.multipletests(ps, method="holm")[1])
+    treated, control = _pairs(20, 12, 2, 16)
+    assert mcnemar(treated, control) == pytest.approx(
+        table.mcnemar([[20, 12], [2, 16]], exact=True).pvalue
+    )
+
+
+def test_the_error_of_two_ways_of_clustering_is_that_of_statsmodels() -> None:
+    regression = pytest.importorskip("statsmodels.regression.linear_model")
+    rng = Random(5)
+    cells = [(q, d) for q in range(12) for d in range(9) if rng.random() < 0.7]
+    hard = {("q", n): rng.random() for n in range(12)} | {("d", n): rng.random() for n in range(9)}
+    gains = [hard["q", q] + hard["d", d] > 1 for q, d in cells]
+    fitted = regression.OLS(np.array(gains, float), np.ones(len(cells))).fit(
+        cov_type="cluster", cov_kwds={"groups": np.array(cells)}
+    )
+    effect = paired_effect(gains, [False] * len(cells), *zip(*cells, strict=True))
+    error = (effect.high - effect.value) / t_quantile(8)
+    assert error == pytest.approx(float(fitted.bse[0]))
 
 
 def _chances(n: int, p: float) -> list[float]:

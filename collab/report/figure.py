@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from collab.engine import Label
 from collab.published import published
+from collab.report.measured import share_of
 from collab.report.tables import CONTROLS, rows_of
 from collab.scenario import Score
 from collab.stats import Rate
@@ -143,7 +144,7 @@ def _of(scores: Iterable[Score], arm: str) -> list[Score]:
 
 
 def _point(x: Label, scores: Sequence[Score], name: str = "") -> Point:
-    rate = Rate(sum(score.correct for score in scores), len(scores))
+    rate = share_of(scores)
     place = x if isinstance(x, float | int) and not isinstance(x, bool) else str(x)
     return Point(place, 100 * rate.value, 100 * rate.low, 100 * rate.high, rate.n, name)
 

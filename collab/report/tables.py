@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
+from itertools import chain
 from statistics import mean
 
 from rich.console import Console, Group, RenderableType
@@ -13,9 +14,10 @@ from rich.text import Text
 
 from collab.engine import Label
 from collab.ledger import Cost
+from collab.report.measured import ALPHA, arm_of, effect_of, share_of, significant
 from collab.report.trajectory import safe
 from collab.scenario import Score
-from collab.stats import Rate, paired_effect, pass_at_k, wilson
+from collab.stats import Effect, Mean, Rate, pass_at_k, wilson
 from collab.trajectory import Seams
 
 CONTROLS = {"none": "no steer", "placebo": "placebo"}
@@ -40,7 +42,7 @@ def summary(title: str, by: str, scores: Sequence[Score], notes: Sequence[str]) 
 
 def tables(by: str, scores: Sequence[Score]) -> Sequence[Table]:
     """Return a run's tables alone."""
-    return _twins(by, scores) if _arm(scores, "steer") else [_plain(by, scores)]
+    return _twins(by, scores) if arm_of(scores, "steer") else [_plain(by, scores)]
 
 
 def remarks(scores: Sequence[Score]) -> list[str]:
@@ -57,18 +59,21 @@ def print_whole(console: Console, shown: RenderableType) -> None:
 
 def overall(scores: Sequence[Score]) -> dict[str, str]:
     """Return what a whole run comes to: a cell by column, rates in % with 95 % intervals."""
-    if not _arm(scores, "steer"):
+    if not arm_of(scores, "steer"):
         return _plain_cells(scores, _draws(scores))
     raw = [score for score in scores if _kind(score) == "raw"] or scores
-    return _twin_cells(raw, raw)
+    return _twin_cells(raw, _effects(raw, raw))
 
 
 def _plain(by: str, scores: Sequence[Score]) -> Table:
     """Make the table of a run without arms: Pass@1 by group, and pass@k where there are k draws."""
     draws = _draws(scores)
     table = _table(by, *_plain_cells(scores, draws), title="% solved [95 % interval]")
-    for name, group in rows_of(by, scores):
+    rows = rows_of(by, scores)
+    for name, group in rows:
         table.add_row(_show(name), *_plain_cells(group, draws).values())
+    if len(rows) > 1:
+        table.add_row("macro", "", "", _macro(by, scores))
     return table
 
 
@@ -82,9 +87,14 @@ def _plain_cells(scores: Sequence[Score], draws: int) -> dict[str, str]:
     }
 
 
+def _macro(by: str, scores: Sequence[Score]) -> str:
+    """Return the mean over the rows of a table, each of which weighs the same."""
+    return _cell(share_of(scores, strata=by)) if scores else "–"
+
+
 def _draws(scores: Sequence[Score]) -> int:
     """Return how many solo draws every question has."""
-    return min(Counter(score.question for score in _arm(scores, "solo")).values(), default=1)
+    return min(Counter(score.question for score in arm_of(scores, "solo")).values(), default=1)
 
 
 def _pass_at(scores: Sequence[Score], k: int) -> str:
@@ -114,23 +124,38 @@ def _kind(score: Score) -> str:
 
 def _twin(by: str, scores: Sequence[Score], what: str) -> Table:
     """Make the table of one kind: a row a point or share, the matched controls beside."""
-    title = f"% solved [95 % interval], paired difference{what}"
-    columns = [name.partition(" to ")[0] for name in _twin_cells(scores, scores)]
+    rows = rows_of(by, scores)
+    effects = [_effects(group, scores) for _, group in rows]
+    counts = iter(significant([effect for row in effects for effect in row.values()]))
+    marks = [{arm: "*" if next(counts) else "" for arm in row} for row in effects]
+    starred = any(mark for row in marks for mark in row.values())
+    star = f" (* p < {ALPHA:g} after Holm)" if starred else ""
+    title = f"% solved [95 % interval], paired difference{star}{what}"
+    columns = [name.partition(" to ")[0] for name in _twin_cells(scores, effects[-1])]
     table = _table(by, *columns, title=title)
-    for name, group in rows_of(by, scores):
-        table.add_row(_show(name), *_twin_cells(group, scores).values())
+    for (name, group), found, mark in zip(rows, effects, marks, strict=True):
+        table.add_row(_show(name), *_twin_cells(group, found, mark).values())
+    if len(rows) > 1:
+        averages = ([_macro(by, arm_of(scores, arm)), ""] for arm in effects[-1])
+        table.add_row("macro", "", _macro(by, arm_of(scores, "steer")), *chain(*averages))
     return table
 
 
-def _twin_cells(group: Sequence[Score], scores: Sequence[Score]) -> dict[str, str]:
-    """Compare a group's arms, with a column for each that the run has."""
-    steered = _arm(group, "steer")
+def _effects(group: Sequence[Score], scores: Sequence[Score]) -> dict[str, Effect]:
+    """Compare a group with each control that the run has."""
+    steered = arm_of(group, "steer")
+    return {arm: effect_of(steered, arm_of(group, arm)) for arm in CONTROLS if arm_of(scores, arm)}
+
+
+def _twin_cells(
+    group: Sequence[Score], effects: Mapping[str, Effect], marks: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Show a group's arms, with two columns for each control that the run has."""
+    steered = arm_of(group, "steer")
     cells = {"n": str(len(steered)), "steered": _rate(steered)}
-    for arm, name in CONTROLS.items():
-        if _arm(scores, arm):
-            control = _arm(group, arm)
-            cells[name] = _rate(control)
-            cells[f"difference to {name}"] = _effect(steered, control)
+    for arm, effect in effects.items():
+        cells[CONTROLS[arm]] = _rate(arm_of(group, arm))
+        cells[f"difference to {CONTROLS[arm]}"] = _effect(effect, (marks or {}).get(arm, ""))
     return cells
 
 
@@ -141,7 +166,7 @@ def _steers(by: str, scores: Sequence[Score]) -> Table:
     columns = [HOLDS[key] for key in held] + (["said steer's answer"] if rival else [])
     table = _table(by, "steer tokens", *columns, title="steered episodes that hold or give …")
     for name, group in rows_of(by, scores):
-        steered = _arm(group, "steer")
+        steered = arm_of(group, "steer")
         cells = [_mean(_number(score.labels.get("steer_tokens")) for score in steered)]
         cells += [str(sum(bool(score.labels.get(key)) for score in steered)) for key in held]
         cells += [str(sum(bool(score.said_rival) for score in steered))] if rival else []
@@ -165,29 +190,19 @@ def _table(by: str, *columns: str, title: str) -> Table:
     return table
 
 
-def _arm(scores: Sequence[Score], arm: str) -> list[Score]:
-    return [score for score in scores if score.labels.get("arm") == arm]
-
-
 def _rate(scores: Sequence[Score]) -> str:
-    if not scores:
-        return "–"
-    rate = Rate(sum(score.correct for score in scores), len(scores))
-    return f"{100 * rate.value:.0f} [{100 * rate.low:.0f},{100 * rate.high:.0f}]"
+    return _cell(share_of(scores)) if scores else "–"
 
 
-def _effect(steered: Sequence[Score], control: Sequence[Score]) -> str:
-    """Compare pair by pair, questions as clusters."""
-    others = {score.labels["pair"]: score for score in control}
-    pairs = [(s, others[s.labels["pair"]]) for s in steered if s.labels["pair"] in others]
-    if not pairs:
+def _cell(share: Rate | Mean) -> str:
+    return f"{100 * share.value:.0f} [{100 * share.low:.0f},{100 * share.high:.0f}]"
+
+
+def _effect(effect: Effect, mark: str = "") -> str:
+    if not effect.n:
         return "–"
-    effect = paired_effect(
-        [one.correct for one, _ in pairs],
-        [other.correct for _, other in pairs],
-        [one.question for one, _ in pairs],
-    )
-    return f"{100 * effect.value:+.0f} [{100 * effect.low:+.0f},{100 * effect.high:+.0f}]"
+    low, high = 100 * effect.low, 100 * effect.high
+    return f"{100 * effect.value:+.0f}{mark} [{low:+.0f},{high:+.0f}]"
 
 
 def _mean(values: Iterable[float]) -> str:

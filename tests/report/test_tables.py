@@ -97,8 +97,38 @@ def test_what_the_seams_did_to_the_prompts_is_said_below_the_table() -> None:
 def test_rows_stand_in_the_order_of_points_with_all_at_the_end() -> None:
     scores = twin([(True, True, True)], 0.8) + twin([(False, True, True)], 0.0)
     out = text(summary("t", "at", scores, []))
-    assert list(cells(out)) == ["at", "0", "0.8", "all"]
-    assert cells(out)["all"][:2] == ["2", "50 [9,91]"]
+    assert list(cells(out)) == ["at", "0", "0.8", "all", "macro"]
+    assert cells(out)["all"][:2] == ["2", cells(out)["macro"][0]]
+    assert cells(out)["macro"][0].startswith("50 [")
+
+
+def test_the_macro_average_gives_each_row_the_same_weight() -> None:
+    scores = twin([(True, True, True)] * 30, 0.0) + twin([(False, True, True)] * 10, 0.8)
+    table = cells(text(summary("t", "at", scores, [])))
+    assert table["all"][1].startswith("75 [")
+    assert table["macro"][0].startswith("50 [")
+    easy = [score(n, "solo", True, level="easy") for n in range(30)]
+    hard = [score(n, "solo", False, level="hard") for n in range(30, 40)]
+    alone = text(summary("t", "level", [*easy, *hard], []))
+    assert re.search(r"^macro +50 \[", alone, re.MULTILINE)
+
+
+def test_differences_that_are_none_of_chance_are_marked_after_holms_correction() -> None:
+    hurt = twin([(False, True, True)] * 20, 0.0)
+    alike = twin([(True, True, True)] * 20, 0.8)
+    shown = text(summary("t", "at", [*hurt, *alike], []))
+    assert "(* p < 0.05 after Holm)" in shown
+    assert cells(shown)["0"][3].startswith("-100* [")
+    assert cells(shown)["0.8"][3].startswith("+0 [")
+    assert "Holm" not in text(summary("t", "at", alike, []))
+
+
+def test_cases_that_one_steer_disturbs_are_no_independent_ones() -> None:
+    apart = [score(n, "steer", n % 2 == 0, steer_question=f"d{n}") for n in range(40)]
+    alike = [score(n, "steer", n % 2 == 0, steer_question=f"d{n % 4}") for n in range(40)]
+    one, other = (cells(text(summary("t", "at", s, [])))["0.2"][1] for s in (apart, alike))
+    assert one == "50 [35,65]"
+    assert other == "50 [6,94]"
 
 
 def test_a_control_that_was_not_played_has_no_column() -> None:
@@ -144,7 +174,7 @@ def test_without_arms_the_table_has_rates_questions_and_tokens() -> None:
         for n in range(4)
     ]
     row = cells(text(summary("t", "level", scores, [])))["easy"]
-    assert row == ["4", "2", "75 [30,95]", "2"]
+    assert row == ["4", "2", "75 [1,100]", "2"]
 
 
 def test_several_solo_draws_give_pass_at_k_by_questions() -> None:
@@ -156,7 +186,7 @@ def test_several_solo_draws_give_pass_at_k_by_questions() -> None:
     ]
     table = cells(text(summary("t", "level", draws, [])))
     assert table["level"][:4] == ["n", "questions", "solved %", "pass@3 %"]
-    assert table["code"][2:4] == ["50 [25,75]", "75 [30,95]"]
+    assert table["code"][2:4] == ["50 [10,90]", "75 [30,95]"]
     more = [*draws, score(0, "solo", False, level="code")]
     assert cells(text(summary("t", "level", more, [])))["code"][3] == "75 [30,95]"
     assert "pass@" not in text(summary("t", "level", draws[::3], []))

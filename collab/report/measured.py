@@ -1,0 +1,60 @@
+"""What a group of scores comes to, with the doubt that its design leaves.
+
+Cases of one question go together, and so do those that one trace steered: both are clusters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+
+from collab.scenario import Score
+from collab.stats import Effect, Mean, clustered_mean, holm, paired_effect
+
+ALPHA = 0.05
+"""Where a p value counts, after Holm's correction over its table."""
+
+
+def arm_of(scores: Iterable[Score], arm: str) -> list[Score]:
+    """Return the scores of one arm."""
+    return [score for score in scores if score.labels.get("arm") == arm]
+
+
+def share_of(scores: Sequence[Score], strata: str | None = None) -> Mean:
+    """Return the share that is solved.
+
+    Args:
+        scores: Of one arm.
+        strata: The label whose groups weigh the same (the macro average); None: every case does.
+    """
+    groups = [score.labels.get(strata) for score in scores] if strata else None
+    return clustered_mean([float(s.correct) for s in scores], *clusters(scores), strata=groups)
+
+
+def effect_of(treated: Sequence[Score], control: Sequence[Score]) -> Effect:
+    """Compare two arms pair by pair; cases without a match are left out."""
+    others = {score.labels["pair"]: score for score in control}
+    pairs = [(s, others[s.labels["pair"]]) for s in treated if s.labels["pair"] in others]
+    return paired_effect(
+        [one.correct for one, _ in pairs],
+        [other.correct for _, other in pairs],
+        *clusters([one for one, _ in pairs]),
+    )
+
+
+def clusters(scores: Sequence[Score]) -> list[list[Hashable]]:
+    """Name what each case shares with others: its question and, where there is one, its steer's.
+
+    The traces that guide a question belong to it, so that they are no clusters beside it.
+    """
+    questions: list[Hashable] = [score.question for score in scores]
+    if not any("steer_question" in score.labels for score in scores):
+        return [questions]
+    return [questions, [score.labels.get("steer_question", score.question) for score in scores]]
+
+
+def significant(effects: Sequence[Effect]) -> list[bool]:
+    """Say which effects of one table are none of chance, after Holm's correction over all."""
+    tested = [index for index, effect in enumerate(effects) if effect.p is not None]
+    adjusted = holm([effects[index].p or 0.0 for index in tested])
+    found = {index for index, p in zip(tested, adjusted, strict=True) if p < ALPHA}
+    return [index in found for index in range(len(effects))]
