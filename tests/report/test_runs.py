@@ -115,7 +115,7 @@ def test_runs_are_listed_with_their_headlines_the_last_started_first(tmp_path: P
     assert none.endswith("stopped   0         –")
     assert new.startswith(str(tmp_path / "new"))
     assert "2026-02-01 10:20  finished" in new
-    assert old.endswith("steered 50 [9,91] · no steer 100 [34,100]")
+    assert old.endswith("steered 50 [5,95] · no steer 100 [21,100]")
 
 
 def test_a_runs_tables_are_those_of_its_end(tmp_path: Path) -> None:
