@@ -137,10 +137,10 @@ def test_the_jobs_of_a_sweep_are_one_table_of_what_they_differ_in(tmp_path: Path
     assert head.startswith("run  length  points  n  steered    no steer")
     assert [row.split("  ")[:1] for row in rows] == [["1"], ["2"], ["1"], ["2"]]
     assert [tuple(cell.strip() for cell in row.split("  ") if cell)[1:5] for row in rows] == [
-        ("0.2", "0", "2", "50 [9,91]"),
-        ("0.2", "0 0.2", "2", "50 [9,91]"),
-        ("0.4", "0", "2", "50 [9,91]"),
-        ("0.4", "0 0.2", "2", "50 [9,91]"),
+        ("0.2", "0", "2", "50 [5,95]"),
+        ("0.2", "0 0.2", "2", "50 [5,95]"),
+        ("0.4", "0", "2", "50 [5,95]"),
+        ("0.4", "0 0.2", "2", "50 [5,95]"),
     ]
 
 
