@@ -7,14 +7,13 @@ sends (it has an `Origin`) is refused. Answers carry a policy that lets no scrip
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -25,7 +24,7 @@ from collab.folder import RunFolder
 from collab.lines import Plain
 from collab.report.page import body, script, style
 from collab.report.runs import Job, jobs, swept
-from collab.report.shape import plain_table, prices, shaped
+from collab.report.shape import listed, plain_table, prices, results, title
 from collab.report.told import told
 from collab.stats import paired_effect
 
@@ -62,7 +61,9 @@ def viewer(path: Path) -> Starlette:
     jobs(path)
     data: Mapping[str, Callable[[Request], object]] = {
         "/data": lambda _: shown.runs(),
-        "/data/run": lambda asked: shown.run(asked.query_params["run"]),
+        "/data/sweep": lambda _: shown.sweep(),
+        "/data/run": lambda asked: listed(shown.job(asked)),
+        "/data/results": lambda asked: results(shown.job(asked)),
         "/data/episode": shown.episode,
         "/data/find": shown.find,
         "/data/diff": shown.diff,
@@ -74,7 +75,7 @@ def viewer(path: Path) -> Starlette:
             Route("/style.css", _static(style(), "text/css")),
             *(Route(where, _answer(make)) for where, make in data.items()),
         ],
-        middleware=[Middleware(Guard), Middleware(GZipMiddleware, minimum_size=2000)],
+        middleware=[Middleware(Guard)],
     )
 
 
@@ -131,44 +132,50 @@ class Shown:
     """The runs below a path, each read again when its files have changed."""
 
     path: Path
-    _kept: dict[str, tuple[str, Plain]] = field(default_factory=dict)
+    _kept: dict[Path, tuple[str, Job]] = field(default_factory=dict)
 
     def runs(self) -> Plain:
         """Return which runs there are, with a stamp that changes when they do."""
-        found = {self._id(job): job for job in jobs(self.path)}
-        listed = [
-            {"id": name, "title": _title(job), "state": job.state, "stamp": _stamp(job.folder)}
-            for name, job in found.items()
-        ]
-        tables = [plain_table(table) for table in swept(list(found.values()))]
-        return {"runs": listed, "tables": tables if len(listed) > 1 else []}
+        return {
+            "runs": [
+                {"id": self._id(job), "title": title(job), "state": job.state, "stamp": stamp}
+                for stamp, job in self._jobs()
+            ]
+        }
 
-    def run(self, name: str) -> Plain:
-        """Return all of a run but its trajectories."""
-        job = self._job(name)
-        stamp = _stamp(job.folder)
-        if self._kept.get(name, ("",))[0] != stamp:
-            self._kept[name] = stamp, shaped(job)
-        return self._kept[name][1]
+    def sweep(self) -> list[Plain]:
+        """Return the tables of all runs."""
+        return [plain_table(table) for table in swept([job for _, job in self._jobs()])]
+
+    def job(self, asked: Request, key: str = "run") -> Job:
+        """Return the run that a request names.
+
+        Raises:
+            RunError: There is none of this name.
+        """
+        name = asked.query_params[key]
+        for _, job in self._jobs():
+            if self._id(job) == name:
+                return job
+        raise RunError(f"there is no run {name!r} here")
 
     def episode(self, asked: Request) -> Plain:
         """Return one trajectory."""
-        job = self._job(asked.query_params["run"])
+        job = self.job(asked)
         episode, _ = job.folder.episode(asked.query_params["episode"])
         return told(episode, prices(job))
 
     def find(self, asked: Request) -> list[int]:
         """Return the numbers of the episodes that hold a text, or in which a seat wrote."""
-        name, words = asked.query_params["run"], asked.query_params
-        folder = self._job(name).folder
-        found = set(folder.holding(words.get("text", ""), words.get("seat", "")))
-        cases = self.run(name)["episodes"]["case"]
-        return [n for n, case in enumerate(cases) if case in found]
+        job, words = self.job(asked), asked.query_params
+        found = set(job.folder.holding(words.get("text", ""), words.get("seat", "")))
+        return [n for n, score in enumerate(job.scores) if score.case in found]
 
     def diff(self, asked: Request) -> Plain:
         """Return which cases two runs judge otherwise."""
-        one, other = (self._job(asked.query_params[k]).folder.scores() for k in ("one", "other"))
-        both = [(score, other[case]) for case, score in one.items() if case in other]
+        one, other = (self.job(asked, key).scores for key in ("one", "other"))
+        there = {score.case: score for score in other}
+        both = [(score, there[score.case]) for score in one if score.case in there]
         if not both:
             return {"said": "the two runs have no case in common", "flipped": []}
         solved = [[score.correct for score in side] for side in zip(*both, strict=True)]
@@ -182,20 +189,17 @@ class Shown:
             ],
         }
 
+    def _jobs(self) -> Iterator[tuple[str, Job]]:
+        """Yield each run with its stamp; what was read of it stays as long as that does."""
+        for job in jobs(self.path):
+            where, stamp = job.folder.path, _stamp(job.folder)
+            if self._kept.get(where, ("",))[0] != stamp:
+                self._kept[where] = stamp, job
+            yield self._kept[where]
+
     def _id(self, job: Job) -> str:
         below = job.folder.path.relative_to(self.path)
         return str(below) if below.parts else job.folder.path.name
-
-    def _job(self, name: str) -> Job:
-        for job in jobs(self.path):
-            if self._id(job) == name:
-                return job
-        raise RunError(f"there is no run {name!r} here")
-
-
-def _title(job: Job) -> str:
-    standing = job.folder.standing
-    return standing.title if standing else job.folder.path.name
 
 
 def _stamp(folder: RunFolder) -> str:

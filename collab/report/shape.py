@@ -33,32 +33,43 @@ FEW = 60
 """Values that a label may have to be something to choose from."""
 
 
-def shaped(job: Job) -> Plain:
-    """Return all of a run but its trajectories.
+def listed(job: Job) -> Plain:
+    """Return what a run is and its episodes, without their trajectories.
 
     `episodes` is a table by column, in the order in which they were finished; an episode's number
     is its place there. `choices` are the labels that may be chosen by, with their values.
     """
+    standing = job.folder.standing
+    return {
+        "name": job.folder.path.name,
+        "title": title(job),
+        "about": about(job),
+        "by": standing.by if standing else "level",
+        "settings": job.settings,
+        "seats": seats(job),
+        "choices": _choices(job.scores),
+        "questions": _questions(job),
+        "episodes": _columns(job.scores),
+    }
+
+
+def results(job: Job) -> Plain:
+    """Return what a run came to: its headline, tables, figures and remarks."""
     scores, standing = job.scores, job.folder.standing
     by = standing.by if standing else "level"
     return {
-        "name": job.folder.path.name,
-        "title": standing.title if standing else job.folder.path.name,
-        "about": about(job),
-        "state": job.state,
-        "started": job.started,
-        "by": by,
         "headline": headline(scores) if scores else {},
         "tables": [plain_table(table) for table in tables(by, scores)] if scores else [],
         "figures": [plain_figure(one) for one in figures(job)],
         "notes": [*remarks(scores), *(standing.notes if standing else ())],
         "failures": dict(standing.failures) if standing else {},
-        "settings": job.settings,
-        "seats": seats(job),
-        "choices": _choices(scores),
-        "questions": _questions(job),
-        "episodes": _columns(scores),
     }
+
+
+def title(job: Job) -> str:
+    """Name a run for its reader."""
+    standing = job.folder.standing
+    return standing.title if standing else job.folder.path.name
 
 
 def about(job: Job) -> str:

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 from collab.report.runs import Job
-from collab.report.shape import prices, shaped
+from collab.report.shape import listed, prices, results
 from collab.report.told import told
 
 SCRIPTS = ("dom.js", "source.js", "figure.js", "episode.js", "list.js", "app.js")
@@ -35,10 +35,10 @@ def write_report(job: Job, largest: int = LARGEST) -> list[Path]:
     Raises:
         RunError: A file cannot be written, or the run's own are damaged.
     """
-    run = {**shaped(job), "name": job.folder.path.name}
+    run = listed(job)
     blocks = [packed(block) for block in _blocks(job, run["episodes"]["case"])]
     whole = sum(map(len, blocks)) <= largest
-    data = {"run": run, "size": BLOCK, "blocks": len(blocks), "shards": "report"}
+    data = {"run": run, "results": results(job), "size": BLOCK, "blocks": len(blocks)}
     shards = {} if whole else {f"report-{k}.js": block for k, block in enumerate(blocks)}
     for old in job.folder.path.glob("report-*.js"):
         if old.name not in shards and re.fullmatch(r"report-\d+\.js", old.name):

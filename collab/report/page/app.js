@@ -48,7 +48,8 @@ async function enter(id) {
   page.asked = "";
   page.lost = astray(page.run);
   page.look = lookOf(page.run);
-  top_of_page();
+  introduced(page.run);
+  source.results(id).then((found) => page.run.id === id && resulted(found)).catch(failed);
 }
 
 async function search({ text, seat }) {
@@ -59,26 +60,28 @@ async function search({ text, seat }) {
   [page.hits, page.asked] = [hits, asked];
 }
 
-function top_of_page() {
-  const { run } = page;
+function introduced(run) {
   document.title = `${run.title} · collab`;
   find("title").textContent = run.title;
   find("about").textContent = run.about;
-  find("headline").replaceChildren(...Object.entries(run.headline).map(([name, cell]) => {
+  find("legend").replaceChildren(...Object.entries(run.seats).map(([seat, name]) =>
+    el("li", {}, badge(seat, page.look), " ", plain(name))));
+  find("settings").replaceChildren(el("summary", {}, "all settings"),
+    grid({ columns: ["setting", "value"], rows: Object.entries(run.settings).map(([k, v]) => [k, typeof v === "object" ? JSON.stringify(v) : show(v)]) }));
+}
+
+function resulted(found) {
+  find("headline").replaceChildren(...Object.entries(found.headline).map(([name, cell]) => {
     const [number, interval] = cell.split(" [");
     return el("div", { class: "card" }, el("span", { class: "number" }, number),
       interval && el("span", { class: "interval" }, `[${interval}`), el("span", { class: "name" }, name));
   }));
-  const failures = Object.entries(run.failures);
+  const failures = Object.entries(found.failures);
   find("results").replaceChildren(
-    ...run.figures.map(drawn),
-    ...run.tables.map(grid),
-    el("ul", { class: "notes" }, run.notes.map((note) => el("li", {}, plain(note))),
-      failures.map(([name, why]) => el("li", { class: "failed" }, plain(`failed: ${name}: ${why}`)))),
-    el("details", {}, el("summary", {}, "all settings"),
-      grid({ columns: ["setting", "value"], rows: Object.entries(run.settings).map(([k, v]) => [k, typeof v === "object" ? JSON.stringify(v) : show(v)]) })));
-  find("legend").replaceChildren(...Object.entries(run.seats).map(([seat, name]) =>
-    el("li", {}, badge(seat, page.look), " ", plain(name))));
+    ...found.figures.map(drawn),
+    ...found.tables.map(grid),
+    el("ul", { class: "notes" }, found.notes.map((note) => el("li", {}, plain(note))),
+      failures.map(([name, why]) => el("li", { class: "failed" }, plain(`failed: ${name}: ${why}`)))));
 }
 
 function choices(now) {
@@ -221,23 +224,24 @@ async function follow() {
     await new Promise((done) => setTimeout(done, 3000));
     try {
       const { runs } = await source.runs();
-      const fresh = runs.find((one) => one.id === page.run.id);
-      const old = page.runs.find((one) => one.id === page.run.id);
+      const changed = runs.filter((one) => page.runs.find((old) => old.id === one.id)?.stamp !== one.stamp);
       page.runs = runs;
-      if (fresh && fresh.stamp !== old?.stamp) { await enter(fresh.id); await update(); }
+      if (changed.some((one) => one.id === page.run.id)) { await enter(page.run.id); await update(); }
+      if (changed.length) sweep();
       find("gone").hidden = true;
     } catch { find("gone").hidden = false; }
   }
 }
 
 function sweep() {
-  const node = find("sweep");
-  node.hidden = page.runs.length < 2;
-  node.replaceChildren(
-    el("h2", {}, `${page.runs.length} runs`),
-    ...(page.tables ?? []).map((table) => grid(table)),
-    el("ul", { class: "runs" }, page.runs.map((one) =>
-      el("li", {}, el("a", { href: `#${new URLSearchParams({ run: one.id })}` }, plain(one.title)), el("span", { class: "dim" }, plain(` ${one.id} ${one.state ?? ""}`))))));
+  const several = page.runs.length > 1;
+  find("sweep").hidden = !several;
+  if (!several) return;
+  find("how-many").textContent = `${page.runs.length} runs`;
+  find("runs").replaceChildren(...page.runs.map((one) =>
+    el("li", {}, el("a", { href: `#${new URLSearchParams({ run: one.id })}` }, plain(one.title)),
+      el("span", { class: "dim" }, plain(` ${one.id} ${one.state ?? ""}`)))));
+  source.tables().then((tables) => find("tables").replaceChildren(...tables.map(grid))).catch(failed);
 }
 
 async function start() {
@@ -253,9 +257,9 @@ async function start() {
   find("clear").addEventListener("click", () => { location.hash = address({ verdict: "", text: "", seat: "", only: "", by: {} }); find("text").value = ""; });
   document.addEventListener("keydown", keys);
   page.list = new List(find("list"), (n) => address({ episode: page.run.episodes.case[n], beside: "" }));
-  Object.assign(page, await source.runs());
-  sweep();
+  page.runs = (await source.runs()).runs;
   await update();
+  sweep();
   addEventListener("hashchange", () => update().catch(failed));
   document.documentElement.dataset.ready = "yes";
   if (source.live) follow();

@@ -22,6 +22,10 @@ class FileSource {
     return this.data.run;
   }
 
+  async results() {
+    return this.data.results;
+  }
+
   async episode(_run, number) {
     const block = await this.block(Math.floor(number / this.data.size));
     return block[number % this.data.size];
@@ -51,7 +55,7 @@ class FileSource {
   shard(k) {
     return new Promise((done, failed) => {
       window[`collab_block_${k}`] = done;
-      const name = `${this.data.shards}-${k}.js`;
+      const name = `report-${k}.js`;
       document.head.append(el("script", {
         src: name,
         onerror: () => failed(new Error(`${name} should stand beside this file, and does not`)),
@@ -90,6 +94,14 @@ class ServedSource {
 
   run(run) {
     return this.json(`data/run?${new URLSearchParams({ run })}`);
+  }
+
+  results(run) {
+    return this.json(`data/results?${new URLSearchParams({ run })}`);
+  }
+
+  tables() {
+    return this.json("data/sweep");
   }
 
   async episode(run, number, name) {

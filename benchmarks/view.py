@@ -1,0 +1,182 @@
+"""How quick `collab view` is with a run of 20,000 episodes, in a real browser.
+
+    python benchmarks/view.py [--episodes 20000]
+
+Writes such a run, serves it by `collab view` as a user would, and opens it in headless Chromium:
+from asking for the page to the first episodes in its list (the server has read nothing before,
+and the run has never been looked at), the same once more, and from a choice to the list that it
+leaves. Each figure stands beside what the machine takes to read the run's scores as plain JSON. The
+last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+from collab.engine import Case, Episode, Label
+from collab.folder import RunFolder, Standing
+from collab.scenario import Score, Verdict
+from collab.trajectory import Closed, Ended, Event, Message, Question, Trajectory, Unit, Wrote
+from policies.solo import Solo
+
+POINTS = (0.0, 0.2, 0.4, 0.6, 0.8)
+ARMS = ("steer", "none")
+ROUNDS = 5
+DECIDES = {
+    "scenario": {"_target_": "collab.scenarios.recoverability.Recoverability"},
+    "policy": {"_target_": "policies.distractor.Distractor"},
+    "team": {"main": {"id": "bench"}, "distractor": {"kind": "recording"}},
+    "budget": 4096,
+}
+
+
+def write_run(path: Path, episodes: int) -> None:
+    """Write a twin test's run: at each point of each question, a steered case and its control."""
+    asked = episodes // (len(POINTS) * len(ARMS))
+    questions = [
+        Question(f"q{n}", (Message("user", f"What is {n} + 7 pens?"),), str(n + 7), labels={})
+        for n in range(asked)
+    ]
+    with RunFolder.enter(path, DECIDES, {}) as folder:
+        folder.stands(Standing("Recoverability · main bench", "at", episodes))
+        folder.ask(questions)
+        for question, at, arm in product(questions, POINTS, ARMS):
+            case = Case(f"{question.id}/{at:g}/{arm}", question, Solo())
+            labels: dict[str, Label] = {
+                "at": at,
+                "pair": f"{question.id}/{at:g}",
+                "arm": arm,
+                "level": "all",
+            }
+            verdict: Verdict = "wrong" if hash_of(case.id) % 3 == 0 else "correct"
+            score = Score(case.id, question.id, verdict, labels, extracted="7", tokens=240)
+            folder.add(Episode(case.id, Trajectory.replay(log(arm)), "answered"), case, score)
+
+
+def hash_of(text: str) -> int:
+    return sum(map(ord, text)) * 2654435761 % 2**32
+
+
+def log(arm: str) -> list[Event]:
+    thought = "So there are 12 pens, and 4 of them are red. " * 4
+    units = [Wrote(Unit("main", thought, "generated", "it has the pen", tokens=40))] * 5
+    steer = [Wrote(Unit("distractor", thought, "inserted", "the steer", tokens=40))]
+    answer = Wrote(Unit("main", "7.", "generated", phase="answer", tokens=2))
+    return [*(steer if arm == "steer" else []), *units, Ended("main"), Closed("main"), answer]
+
+
+@contextmanager
+def viewed(path: Path) -> Iterator[str]:
+    """Start `collab view` and return its address."""
+    command = [sys.executable, "-m", "collab", "view", str(path), "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            found = re.match(r"http://\S+", server.stdout.readline())
+            assert found is not None
+            yield found[0]
+        finally:
+            server.terminate()
+
+
+def paint(page: Page, url: str) -> float:
+    """Return the seconds from asking for the page to the first episodes in its list."""
+    began = time.perf_counter()
+    page.goto(url)
+    page.wait_for_selector("#list li", timeout=120_000)
+    return time.perf_counter() - began
+
+
+def chosen(page: Page, value: str, episodes: int) -> float:
+    """Return the milliseconds from a choice to what it leaves, measured inside the page."""
+    taken: float = page.evaluate(
+        """async ([value, wanted]) => {
+          const pick = document.getElementById("pick-arm");
+          const began = performance.now();
+          pick.value = value;
+          pick.dispatchEvent(new Event("change"));
+          const count = document.getElementById("count");
+          while (!count.textContent.startsWith(wanted))
+            await new Promise((done) => requestAnimationFrame(done));
+          return performance.now() - began;
+        }""",
+        [value, f"{episodes:,} of"],
+    )
+    return taken
+
+
+def searched(page: Page, text: str) -> float:
+    """Return the seconds from a search of every thought to what it leaves."""
+    began = time.perf_counter()
+    page.fill("#text", text)
+    expect(page.locator("#count")).to_contain_text(re.compile("^0 of"), timeout=120_000)
+    taken = time.perf_counter() - began
+    page.click("#clear")
+    return taken
+
+
+def plain_read(path: Path) -> float:
+    """Return the seconds that the machine takes to read the scores as JSON."""
+    began = time.perf_counter()
+    with (path / "scores.jsonl").open("rb") as file:
+        for line in file:
+            json.loads(line)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--episodes", type=int, default=20_000)
+    episodes = words.parse_args().episodes
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        sys.exit("chromium is not installed (apt-get install chromium)")
+    with TemporaryDirectory() as scratch, sync_playwright() as playwright:
+        path = Path(scratch) / "runs" / "bench" / "recoverability-distractor-1"
+        write_run(path, episodes)
+        plain = plain_read(path)
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        with viewed(path) as url:
+            first = paint(page, url)
+            again = paint(page, url)
+            whole = re.compile(f"^{episodes:,} of")
+            expect(page.locator("#count")).to_contain_text(whole, timeout=120_000)
+            half = episodes // len(ARMS)
+            times = [
+                chosen(page, value, left)
+                for _ in range(ROUNDS)
+                for value, left in (("steer", half), ("", episodes))
+            ]
+            search = searched(page, "no such text")
+        with viewed(path) as url:
+            later = paint(page, url)
+        browser.close()
+    told = {
+        "episodes": episodes,
+        "first_paint_s": round(first, 2),
+        "second_paint_s": round(again, 2),
+        "reopened_paint_s": round(later, 2),
+        "filter_ms": round(median(times), 1),
+        "search_s": round(search, 2),
+        "plain_read_s": round(plain, 2),
+    }
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
