@@ -1,5 +1,6 @@
 """What the tests of the core share: the pocket models behind a server, and seats to put them in."""
 
+import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from collab.store import Store
 from collab.template import Template
 from collab.wire import Job, Piece, build_app, serve
 
+# a job that a shell runs in the background ignores Ctrl-C, and so would what the tests start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("collab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("collab")  # a busy machine makes no property false
 

@@ -27,22 +27,25 @@ def test_a_server_runs_by_hand_until_ctrl_c_and_runs_use_it(tmp_path: Path) -> N
         stdout=subprocess.PIPE,
         text=True,
     ) as launch:
-        assert launch.stdout is not None
-        said = launch.stdout.readline()
-        assert re.search(r"^plain is served at http://127\.0\.0\.1:\d+/v1 \(log: ", said)
-        played = subprocess.run(
-            [*words, "play", "question=1 + 1?", "budget=40", "model@team.main=pocket_plain"],
-            cwd=tmp_path,
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "tokens" in played.stdout, played.stderr
-        logs = list((tmp_path / "tmp").glob("collab-servers-*/*/*.log"))
-        assert len(logs) == 1  # the run started none
-        launch.send_signal(signal.SIGINT)
-        assert launch.wait() == 0
+        try:
+            assert launch.stdout is not None
+            said = launch.stdout.readline()
+            assert re.search(r"^plain is served at http://127\.0\.0\.1:\d+/v1 \(log: ", said)
+            played = subprocess.run(
+                [*words, "play", "question=1 + 1?", "budget=40", "model@team.main=pocket_plain"],
+                cwd=tmp_path,
+                env=env,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert "tokens" in played.stdout, played.stderr
+            logs = list((tmp_path / "tmp").glob("collab-servers-*/*/*.log"))
+            assert len(logs) == 1  # the run started none
+            launch.send_signal(signal.SIGINT)
+            assert launch.wait() == 0
+        finally:
+            launch.kill()  # nothing, where it has ended as it should
     assert list((tmp_path / "tmp").glob("collab-servers-*/*")) == []
 
 
