@@ -78,6 +78,8 @@ class Case:
     """The answer that the steer leads to: was it given instead?"""
     draw: int | None = None
     """The bank's draw that this case reports; None where its draws are evidence and so fresh."""
+    begin: Trajectory = Trajectory()  # noqa: RUF009 - a frozen value
+    """What stands already: a fork goes on from a part of another episode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class _Table:
     """One episode, or a branch of one, while it is played."""
 
     def __init__(self, case: Case, pen: Pen, replicate: int, watch: Watch | None = None) -> None:
-        self.trajectory = Trajectory()
+        self.trajectory = case.begin
         self._case, self._pen = case, pen
         self._replicate, self._watch = replicate, watch
         self._finish: Finish | None = None
@@ -306,10 +308,10 @@ class _Table:
 
     def _branch(self, number: int, branch: Branch) -> _Table:
         name = f"{self._case.id}/fork {self._forks}.{number}"
-        case = replace(self._case, id=name, policy=branch.policy, draw=None)
+        begin = self.trajectory.start(branch.empty)
+        case = replace(self._case, id=name, policy=branch.policy, draw=None, begin=begin)
         table = _Table(case, self._pen.branch(name), self._replicate)
         table._depth = self._depth + 1
-        table.trajectory = self.trajectory.start(branch.empty)
         for insert in branch.opening:
             table._add(table._event(insert))
         return table

@@ -75,12 +75,21 @@ def digest(decides: Mapping[str, Any]) -> str:
 
 
 class RunFolder:
-    """The files of one run. Enter it with `RunFolder.enter` to write, or make one to read."""
+    """The files of one run. Enter it with `RunFolder.enter` to write, or make one to read.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The folder.
+        verdicts: The name of verdicts that were made later (`collab regrade`); empty: the run's
+            own.
+
+    Raises:
+        RunError: There are no verdicts of that name.
+    """
+
+    def __init__(self, path: Path, verdicts: str = "") -> None:
         self.path = path
         self._episodes = Lines(path / "episodes.jsonl")
-        self._scores = Lines(path / "scores.jsonl")
+        self._scores = Lines(_regraded(path, verdicts) if verdicts else path / "scores.jsonl")
         self._questions = Lines(path / "questions.jsonl")
 
     @classmethod
@@ -185,9 +194,9 @@ class RunFolder:
             raise RunError(f"{str(self.path)!r} has no episode {case!r}")
         return self._episode(finished[case])
 
-    def at(self, place: int) -> Episode:
-        """Return the episode whose line begins at a byte that `finished` names."""
-        return self._episode(place)[0]
+    def at(self, place: int) -> tuple[Episode, Plain]:
+        """Return the episode whose line begins at a byte that `finished` names, with its row."""
+        return self._episode(place)
 
     def holding(self, text: str, seat: str = "") -> Iterator[str]:
         """Yield the cases in which a text was said by whoever, and in which a seat wrote.
@@ -227,8 +236,19 @@ class RunFolder:
             "costs": _COSTS.dump_python(episode.costs, mode="json"),
             "log": _EVENTS.dump_python(list(episode.trajectory.log), mode="json"),
         }
-        at = self._episodes.append(row)
-        self._scores.append({"at": at, **_SCORE.dump_python(score, mode="json")})
+        self._scores.append(_line(self._episodes.append(row), score))
+
+    def regrade(self, name: str, about: Plain, scores: Iterable[Score]) -> None:
+        """Keep later verdicts beside the first ones; `RunFolder(path, name)` reads them.
+
+        Raises:
+            RunError: They cannot be written, or another process is writing them.
+        """
+        places, beside = self.finished(), RunFolder(self.path / "regraded" / name)
+        with held(beside.path, "collab regrade"):
+            beside.write("grader.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+            rows = (_line(places[score.case], score) for score in scores)
+            beside.write("scores.jsonl", "".join(map(line_of, rows)))
 
     def write(self, name: str, text: str) -> None:
         """Write a whole file, so that nobody ever reads half of it.
@@ -268,6 +288,24 @@ class RunFolder:
         costs = _COSTS.validate_python(row["costs"])
         counts = row["sampled"], row["stored"]
         return Episode(row["case"], trajectory, row["finish"], *counts, costs), row
+
+
+def _line(at: int, score: Score) -> Plain:
+    """Return a score's row, with the byte at which its episode begins."""
+    return {"at": at, **_SCORE.dump_python(score, mode="json")}
+
+
+def _regraded(path: Path, verdicts: str) -> Path:
+    """Return the file of a run's later verdicts.
+
+    Raises:
+        RunError: There are none of that name; the message lists those there are.
+    """
+    file = path / "regraded" / verdicts / "scores.jsonl"
+    if not file.exists():
+        there = ", ".join(sorted(one.parent.name for one in path.glob("regraded/*/scores.jsonl")))
+        raise RunError(f"{str(path)!r} has no verdicts {verdicts!r} (there are: {there or 'none'})")
+    return file
 
 
 def _said(value: object) -> Iterator[str]:

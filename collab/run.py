@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from collab.boundary import Boundary
-from collab.engine import Case, Episode, Watch, play_case
+from collab.engine import Case, Episode, Label, Watch, play_case
 from collab.errors import (
     CapReached,
     CollabError,
@@ -283,9 +283,28 @@ def after_close(answer: str, closes: Iterable[str]) -> str:
     return answer
 
 
+class Tried(Protocol):
+    """What a score is about: a case, or what is known of one that was played before."""
+
+    @property
+    def question(self) -> Question:
+        """What was asked."""
+        ...
+
+    @property
+    def labels(self) -> Mapping[str, Label]:
+        """Its factors."""
+        ...
+
+    @property
+    def rival(self) -> str | None:
+        """The answer that the steer leads to."""
+        ...
+
+
 async def grade(
     grader: Grader,
-    case: Case,
+    case: Tried,
     episode: Episode,
     closes: Iterable[str] = ("</think>",),
     *,
@@ -297,7 +316,7 @@ async def grade(
     """
     question, answer = case.question, after_close(episode.trajectory.answer, closes)
     score = Score(
-        case=case.id,
+        case=episode.case,
         question=question.id,
         verdict="no answer",
         labels=dict(case.labels),

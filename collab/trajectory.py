@@ -379,6 +379,19 @@ class Trajectory:
         """Return the trajectory from which a branch starts."""
         return Trajectory() if empty else Trajectory(units=self.units, closes=self.closes)
 
+    def upto(self, count: int) -> Trajectory:
+        """Return the first living units of the thinking as a trajectory with a log of its own.
+
+        Raises:
+            PolicyError: There are not so many.
+        """
+        _check_index(count, len(self.units) + 1, "keep units up to")
+        kept = Trajectory()
+        for unit, seat in zip(self.units[:count], self.closes[:count], strict=True):
+            kept = kept.add(Wrote(unit))
+            kept = kept.add(Ended(seat)) if seat else kept
+        return kept
+
     def _outcome(self, brought: Brought) -> Outcome:
         ended = reduce(Trajectory.add, brought.log, self.start(brought.empty))
         pairs = enumerate(zip(ended.units, self.units, strict=False))

@@ -13,6 +13,8 @@ VERBS = {
     "show": "print one episode, coloured by author, with the reason of each hand-off",
     "ls": "list the runs there are, how they stand and what they came to",
     "report": "print a run's tables again, or one table over all jobs of a sweep",
+    "regrade": "judge a run's stored answers again, beside the first verdicts",
+    "fork": "go on from a unit of a played episode with another policy",
     "export": "write a run's episodes, units and costs as CSV or Parquet",
     "view": "show a run or a sweep in the browser, live while it goes on",
     "doctor": "try what a model's endpoint does with thoughts that are not its own",

@@ -18,10 +18,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("run", type=Path, help="the run's folder")
     parser.add_argument("--form", choices=("csv", "parquet"), default="csv", help="default: csv")
     parser.add_argument("--to", type=Path, help="a folder (default: export/ in the run's)")
+    parser.add_argument(
+        "--verdicts", default="", metavar="NAME", help="those that `collab regrade` made"
+    )
     words = parser.parse_args(argv)
     to = words.to or words.run / "export"
     console = Console()
-    steps = export(RunFolder(words.run), to, words.form)
+    steps = export(RunFolder(words.run, words.verdicts), to, words.form)
     quiet = not console.is_terminal
     shown = track(steps, "episodes", console=console, transient=True, disable=quiet)
     done = max(shown, default=0)

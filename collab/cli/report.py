@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from collab.folder import RunFolder
 from collab.report.page import write_report
 from collab.report.runs import Job, jobs, told
 from collab.report.shape import checkpoint_panels, figures, figures_of_many
@@ -26,8 +27,17 @@ def main(argv: list[str]) -> int:
         action="store_true",
         help="also draw the figures, as PNG and SVG in figures/ (extra: collab[report])",
     )
+    parser.add_argument(
+        "--verdicts",
+        default="",
+        metavar="NAME",
+        help="print a run's tables by verdicts that `collab regrade` made, and nothing else",
+    )
     words = parser.parse_args(argv)
     console = Console()
+    if words.verdicts:
+        print_whole(console, told([Job(RunFolder(words.folder, words.verdicts))]))
+        return 0
     found = jobs(words.folder)
     print_whole(console, told(found))
     for job in found:

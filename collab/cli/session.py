@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -15,7 +15,7 @@ from collab.cli.connect import Kit, connect, must_be_trusted
 from collab.cli.graders import graders, judged
 from collab.cli.terminal import Terminal
 from collab.cli.weights import checkpoint, hashes, identity, is_known
-from collab.config import Built, HumanConfig, ModelConfig
+from collab.config import Built, HumanConfig, ModelConfig, RunConfig
 from collab.endpoints.check import check
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect
@@ -29,7 +29,7 @@ from collab.grading import Graders
 from collab.human import Human
 from collab.ledger import Account, Ledger, Rates
 from collab.model import Completes, Model, OnCut
-from collab.policy import needs_of, seats_of
+from collab.policy import Policy, needs_of, seats_of
 from collab.reasoner import OnText, Reasoner, Recorded, Turn
 from collab.run import Setup, first_of
 from collab.sampling import Generation, Request
@@ -102,18 +102,51 @@ async def opened(
     Raises:
         CollabError: One of them is not to be had; nothing was sampled.
     """
-    questions = built.questions.load(built.config.prompt, built.config.runs)
-    async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(Store.open(built.config.store.url, run=run))
-        rules = await stack.enter_async_context(
-            graders(built.config.grader, questions, built.config.runs)
-        )
-        logs = run / "servers" if run else None
-        launcher = await stack.enter_async_context(Launcher(logs, tell=tell))
-        await stack.enter_async_context(_watched(launcher))
-        ledger = ledger or Ledger()
-        team = await _Seating(built, store, stack, launcher if sends else None, ledger).team()
+    config = built.config
+    questions = built.questions.load(config.prompt, config.runs)
+    places = Places(run, lambda: run_of(built), tell, sends)
+    async with (
+        graders(config.grader, questions, config.runs) as rules,
+        seated(config, places, built.policy, ledger) as (team, store),
+    ):
         yield _setup(built, questions, team, rules), store
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run is, and what it may do there."""
+
+    run: Path | None
+    """The run's folder: what it is given is kept for it, and started servers write their logs
+    there."""
+    own: Callable[[], str]
+    """Names the run wherever its folder is."""
+    tell: Tell = lambda said: None
+    """Is told how far the start of a server is."""
+    sends: bool = True
+    """Whether servers are started and asked; else what is not stored raises `NotStored`."""
+
+
+@asynccontextmanager
+async def seated(
+    config: RunConfig,
+    places: Places,
+    policy: Policy | None = None,
+    ledger: Ledger | None = None,
+) -> AsyncIterator[tuple[Team, Store]]:
+    """Open the store, start and check the servers, and seat the team.
+
+    Raises:
+        CollabError: One of them is not to be had, or cannot do what the policy needs.
+    """
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(Store.open(config.store.url, run=places.run))
+        logs = places.run / "servers" if places.run else None
+        launcher = await stack.enter_async_context(Launcher(logs, tell=places.tell))
+        await stack.enter_async_context(_watched(launcher))
+        sent = launcher if places.sends else None
+        seating = _Seating(config, places.own, policy, store, stack, sent, ledger or Ledger())
+        yield await seating.team(), store
 
 
 @asynccontextmanager
@@ -185,7 +218,9 @@ class Unsent:
 class _Seating:
     """Puts reasoners into seats."""
 
-    built: Built
+    config: RunConfig
+    own: Callable[[], str]
+    policy: Policy | None
     store: Store
     stack: AsyncExitStack
     launcher: Launcher | None
@@ -194,7 +229,7 @@ class _Seating:
     async def team(self) -> Team:
         seats: dict[str, Reasoner] = {}
         terminal: Terminal | None = None
-        for seat, config in self.built.config.team.items():
+        for seat, config in self.config.team.items():
             if isinstance(config, ModelConfig):
                 rates = Rates(config.prices, config.parameters or 0.0)
                 seats[seat] = await self.model(config, self.ledger.account(seat, rates))
@@ -202,7 +237,7 @@ class _Seating:
             elif isinstance(config, HumanConfig):
                 terminal = terminal or Terminal()
                 listen = terminal.listen if self.launcher else _unheard
-                seats[seat] = Human(listen, self.store, self.built.config.replicate)
+                seats[seat] = Human(listen, self.store, self.config.replicate)
                 self._check_needs(seat, seats[seat])
             else:
                 seats[seat] = Recorded()
@@ -211,7 +246,7 @@ class _Seating:
     async def model(self, config: ModelConfig, account: Account) -> Model:
         folder = checkpoint(config)
         kit = Kit.read(config, folder)
-        profile = kit.profile(self.built.config.runs)
+        profile = kit.profile(self.config.runs)
         dialect = kit.dialect(profile)
         if self.launcher is None:
             endpoint: Completes = Unsent(profile, folder)
@@ -220,15 +255,15 @@ class _Seating:
         return Model(
             identity=identity(config),
             endpoint=endpoint,
-            dialect=Placed(dialect, self.built.config.placement),
+            dialect=Placed(dialect, self.config.placement),
             tokenizer=kit.tokenizer,
             store=self.store,
             sampling=config.sampling,
             think_close=config.think_close,
             context=config.context or endpoint.profile.max_model_len,
-            replicate=self.built.config.replicate,
-            logprobs=20 if "logprobs" in needs_of(self.built.policy) else None,
-            run="" if is_known(config) else run_of(self.built),
+            replicate=self.config.replicate,
+            logprobs=20 if self.policy and "logprobs" in needs_of(self.policy) else None,
+            run="" if is_known(config) else self.own(),
             account=account,
         )
 
@@ -241,16 +276,16 @@ class _Seating:
             reached = await connect(kit, profile, launcher, replica=replica)
             endpoint = await self.stack.enter_async_context(reached)
             await check(endpoint, dialect, kit.tokenizer)
-            if self.built.config.strict_prefill:
+            if self.config.strict_prefill:
                 must_be_trusted(endpoint, dialect)
             endpoints.append(endpoint)
         return Replicas(endpoints) if len(endpoints) > 1 else endpoints[0]
 
     def _check_needs(self, seat: str, reasoner: Reasoner) -> None:
-        role = seats_of(self.built.policy).get(seat)
-        needed = needs_of(self.built.policy) if role and role.name == "writer" else frozenset()
-        if role and role.name == "writer":
-            needed |= {"write"}
+        role = seats_of(self.policy).get(seat)
+        if self.policy is None or role is None or role.name != "writer":
+            return
+        needed = needs_of(self.policy) | {"write"}
         if missing := needed - reasoner.can:
             raise ConfigError(
                 f"seat {seat!r} must be able to {', '.join(sorted(missing))}, which its endpoint "

@@ -65,6 +65,16 @@ def overall(scores: Sequence[Score]) -> dict[str, str]:
     return _twin_cells(raw, _effects(raw, raw))
 
 
+def headlines(named: Mapping[str, Sequence[Score]]) -> Table:
+    """Return a row for each of several verdicts on the same episodes."""
+    cells = {name: overall(scores) for name, scores in named.items()}
+    columns = dict.fromkeys(column for row in cells.values() for column in row)
+    table = _table("verdicts", *columns, title="% solved [95 % interval]")
+    for name, row in cells.items():
+        table.add_row(name, *(row.get(column, "–") for column in columns))
+    return table
+
+
 def _plain(by: str, scores: Sequence[Score]) -> Table:
     """Make the table of a run without arms: Pass@1 by group, and pass@k where there are k draws."""
     draws = _draws(scores)

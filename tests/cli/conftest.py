@@ -12,8 +12,13 @@ from pathlib import Path
 import pytest
 
 from collab.cli import main
+from collab.cli.compose import composed
 from collab.endpoints.scripted import TEMPLATE, Api, Failure, Script, ScriptedServer, Trait, Words
 from collab.endpoints.tokens import Tokenizer
+from collab.engine import Case, Episode
+from collab.folder import RunFolder, Standing
+from collab.scenario import Score
+from collab.trajectory import Closed, Ended, Event, Message, Question, Trajectory, Unit, Wrote
 from collab.wire import serve
 
 SMALL = (
@@ -147,3 +152,39 @@ def seat(url: str, folder: Path) -> list[str]:
         f"team.main.checkpoint={folder}",
         f"team.main.base_url={url}",
     ]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A run's folder that was written by hand: two episodes on one question, both judged right."""
+
+    folder: Path
+
+    @property
+    def scores(self) -> bytes:
+        """The run's own verdicts, as they stand."""
+        return (self.folder / "scores.jsonl").read_bytes()
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    """Write a run of which one answer stands in a box, and the other one does not."""
+    runs = tmp_path / "runs"
+    built = composed(["scenario=collaboration", "team=pair", "policy=alternate", f"runs={runs}"])
+    path = runs / "run" / "collaboration-alternate-0123456789ab"
+    asked = Question("three", (Message("user", "What is 1 + 2?"),), "3")
+    decides = {"scenario": built.config.scenario, "policy": built.config.policy}
+    with RunFolder.enter(path, decides, {"command": "collab run"}, built.config.told()) as folder:
+        folder.ask([asked])
+        folder.stands(Standing("Collaboration · main", "level", cases=2))
+        for number, answer in enumerate((r"So \boxed{3}.", "So the answer is 3.")):
+            units = [
+                Wrote(Unit("main" if n % 2 else "partner", f"Step {n}. ", "generated"))
+                for n in range(4)
+            ]
+            said = Wrote(Unit("main", answer, "generated", phase="answer"))
+            log: list[Event] = [*units, Ended("main"), Closed("main"), said]
+            case = Case(f"three/{number}", asked, built.policy, labels={"arm": "together"})
+            episode = Episode(case.id, Trajectory.replay(log), "answered")
+            folder.add(episode, case, Score(case.id, asked.id, "correct", case.labels))
+    return Kept(path)

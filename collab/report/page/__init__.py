@@ -76,7 +76,7 @@ def _blocks(job: Job, cases: Iterable[str]) -> Iterator[list[object]]:
     each = iter(cases)
     while names := list(islice(each, BLOCK)):
         yield [
-            told(job.folder.at(finished[name]), costs) if name in finished else None
+            told(job.folder.at(finished[name])[0], costs) if name in finished else None
             for name in names
         ]
 

@@ -1,0 +1,125 @@
+"""`collab fork RUN EPISODE --at UNIT policy=…`: go on from a unit of an episode, otherwise.
+
+The episode's first units stay as they are; nothing of them is sampled again. From there on the
+policy decides, and the result is a run of its own. Without --at the units are listed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from collab.cli.again import config_again
+from collab.cli.compose import add_config_arguments
+from collab.cli.run import play
+from collab.cli.show import find
+from collab.config import Built, build
+from collab.errors import ConfigError
+from collab.folder import RunFolder, digest
+from collab.questions import Prompt
+from collab.report.tables import print_whole
+from collab.report.trajectory import safe
+from collab.scenarios.collaboration import Collaboration
+from collab.scenarios.fork import Fork
+from collab.trajectory import Json, Question, Trajectory
+
+MAY = (
+    *("policy", "boundary", "team", "placement", "grader", "store", "budget", "replicate"),
+    *("name", "concurrency", "caps", "strict_prefill"),
+)
+"""What of a run's config may be another one from the unit on."""
+WIDTH = 80
+"""Characters of a unit that the list of units shows."""
+
+
+def main(argv: list[str]) -> int:
+    """Play on, or list the units."""
+    parser = argparse.ArgumentParser(
+        prog="collab fork",
+        description=__doc__,
+        epilog="example: collab fork runs/demo/recoverability-… 1f2e/0/none --at 3 "
+        "policy=force_answer --samples 8",
+    )
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("episode", help="the case's id, or a part that only it has")
+    parser.add_argument("--at", type=int, metavar="UNIT", help="how many of its units stay")
+    parser.add_argument("--samples", type=int, default=1, help="episodes to play (default: 1)")
+    add_config_arguments(parser)
+    words = parser.parse_intermixed_args(argv)
+    folder = RunFolder(words.run)
+    case = find(folder, words.episode)
+    console = Console(soft_wrap=True)
+    if words.at is None:
+        print_whole(console, _units(folder.episode(case)[0].trajectory))
+        return 0
+    if not any(word.startswith("policy=") for word in words.overrides):
+        raise ConfigError("say who decides from there on: policy=…")
+    if words.samples < 1:
+        raise ConfigError(f"--samples {words.samples}: at least 1 is played")
+    config = config_again(folder, words.overrides, MAY, words.config_dir)
+    collaboration = {"_target_": f"{Collaboration.__module__}.{Collaboration.__name__}"}
+    built = build(config.model_copy(update={"scenario": collaboration}))
+    forked = _forked(built, folder, case, words.at, words.samples)
+    return 1 if asyncio.run(play(forked, shlex.join(["collab", "fork", *argv]), console)) else 0
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The one question of a fork."""
+
+    question: Question
+    of: Json
+
+    def load(self, prompt: Prompt, runs: Path) -> list[Question]:
+        """Return it as it was asked: the prompt is in it."""
+        return [self.question]
+
+    def origin(self, runs: Path) -> Json:
+        """Name the episode that it is from."""
+        return self.of
+
+
+def _forked(built: Built, folder: RunFolder, case: str, at: int, samples: int) -> Built:
+    """Put the fork in the place of the scenario and the questions."""
+    episode, row = folder.episode(case)
+    begin = episode.trajectory.upto(at)
+    of: dict[str, Json] = {
+        "run": digest(folder.manifest["decides"]),
+        "case": case,
+        "at": at,
+        "begins": digest({"units": [[unit.author, unit.text] for unit in begin.units]}),
+    }
+    scenario = Fork(
+        case=case,
+        begin=begin,
+        verdict=folder.scores()[case].verdict,
+        rival=row["rival"],
+        samples=samples,
+    )
+    told = {"_target_": f"{Fork.__module__}.{Fork.__name__}", **of, "samples": samples}
+    return built.model_copy(
+        update={
+            "config": built.config.model_copy(update={"scenario": told}),
+            "scenario": scenario,
+            "questions": _Asked(folder.questions()[row["question"]], of),
+        }
+    )
+
+
+def _units(trajectory: Trajectory) -> Table:
+    """List the living units by the numbers that --at takes."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("--at", justify="right")
+    for column in ("author", "kind", "tokens", "ends in"):
+        table.add_column(column, no_wrap=True)
+    for number, unit in enumerate(trajectory.units, 1):
+        end = safe(unit.text).replace("\n", "⏎")[-WIDTH:]
+        table.add_row(str(number), safe(unit.author), unit.kind, str(unit.tokens), Text(end))
+    return table
