@@ -19,6 +19,7 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -101,8 +102,11 @@ async def fill(database: Database, count: int) -> None:
     one = {"model": "bench@0", "tokens": 60, "created": 0.0, "served": "", "body": body}
     for start in range(0, count, 20_000):
         rows = [{"key": os.urandom(20), **one} for _ in range(start, min(start + 20_000, count))]
-        async with database.writing() as connection:
-            await connection.execute(sa.insert(generations), rows)
+        await database.write(partial(_insert, rows))
+
+
+def _insert(rows: list[dict[str, object]], connection: sa.Connection) -> None:
+    connection.execute(sa.insert(generations), rows)
 
 
 async def lookups(database: Database, keys: list[str]) -> float:

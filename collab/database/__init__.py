@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collab.database.bell import Bell, ring
 from collab.database.claims import claims_on, release, renew, take, void
 from collab.database.owner import Owner
 from collab.database.packing import pack, pack_key, unpack, unpack_key
-from collab.database.place import clearly, engine_of, name_of, passing, place_of, url_of
+from collab.database.place import clearly, name_of, passing, place_of, pool_of, url_of
+from collab.database.pool import Remote, Result, Work
 from collab.database.tables import chunks, claims, generations, insert_new, needs, runs, upgrade
 from collab.errors import StoreError
 from collab.sampling import Generation
@@ -28,7 +28,6 @@ from collab.sampling import Generation
 PAUSES = (0.1, 0.4, 1.0, 3.0, 10.0)
 """Seconds between attempts while a database server is away."""
 Bodies = dict[bytes, bytes]
-Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
@@ -94,8 +93,8 @@ class Database:
         self._place = place_of(run, self.url) if run else None
         self._run: int | None = None
         with self._clearly():
-            self._engine = engine_of(self.url)
-        self._bell = None if on_disk else Bell(self._engine, heard)
+            self._pool = pool_of(self.url)
+        self._bell = Bell(self._pool.engine, heard) if isinstance(self._pool, Remote) else None
         self._ahead = 0.0
 
     async def prepare(self, now: float) -> None:
@@ -104,17 +103,20 @@ class Database:
         Raises:
             StoreError: It is no database, cannot be written, or a newer collab made it.
         """
-        async with self.writing() as connection:
-            await connection.run_sync(upgrade, self._name)
+
+        def work(connection: sa.Connection) -> None:
+            upgrade(connection, self._name)
             if self._bell:
                 clock = sa.select(sa.extract("epoch", sa.func.clock_timestamp()))
-                self._ahead = float((await connection.execute(clock)).scalar_one()) - now
+                self._ahead = float(connection.execute(clock).scalar_one()) - now
             lapsed = claims.c.expires < now + self._ahead
-            await connection.execute(sa.delete(claims).where(lapsed))
+            connection.execute(sa.delete(claims).where(lapsed))
             if self._place:
-                await connection.execute(insert_new(connection, runs), {"place": self._place})
+                connection.execute(insert_new(connection, runs), {"place": self._place})
                 ours = sa.select(runs.c.id).where(runs.c.place == self._place)
-                self._run = (await connection.execute(ours)).scalar_one()
+                self._run = connection.execute(ours).scalar_one()
+
+        await self.write(work)
         await self.listen()
 
     async def listen(self) -> None:
@@ -126,21 +128,19 @@ class Database:
         """Close the connections."""
         if self._bell:
             await self._bell.close()
-        await self._engine.dispose()
+        await self._pool.close()
 
     async def look_up(self, groups: Sequence[Iterable[str]], now: float) -> State:
         """Read the generations of all these keys, and who is sampling the others."""
         keys = sorted({pack_key(key) for keys in groups for key in keys})
 
-        async def read() -> tuple[Bodies, set[bytes], set[bytes]]:
-            async with self.reading() as connection:
-                bodies, unnoted = await self._bodies(connection, keys)
-                missing = [key for key in keys if key not in bodies]
-                found = await claims_on(connection, missing)
-                return bodies, unnoted, found.keys() - void(found, self._owner, now + self._ahead)
+        def work(connection: sa.Connection) -> tuple[Bodies, set[bytes], set[bytes]]:
+            bodies, unnoted = self._bodies(connection, keys)
+            found = claims_on(connection, [key for key in keys if key not in bodies])
+            return bodies, unnoted, found.keys() - void(found, self._owner, now + self._ahead)
 
-        bodies, unnoted, busy = await self._lasting(read)
-        found = await asyncio.to_thread(_unpacked, bodies)
+        bodies, unnoted, busy = await self._lasting(lambda: self.read(work))
+        found = await _unpacked(bodies)
         return State(found, busy=_names(busy), unnoted=_names(unnoted))
 
     async def commit(self, changes: Sequence[Change], now: float, expires: float) -> State:
@@ -152,64 +152,60 @@ class Database:
         asked = {pack_key(key) for change in changes for key in change.claim}
         dropped = {pack_key(key) for change in changes for key in change.drop}
         needed = {pack_key(key) for change in changes for key in change.need}
-        new = await asyncio.to_thread(_columns, kept, now + self._ahead)
+        new = await asyncio.to_thread(_columns, kept, now + self._ahead) if kept else []
 
-        async def write() -> tuple[set[bytes], Bodies, frozenset[bytes]]:
-            async with self.writing() as connection:
-                ours = await _keep(connection, new)
-                held = await take(
-                    connection, sorted(asked), self._owner, now + self._ahead, expires + self._ahead
-                )
-                bodies, _ = await self._bodies(connection, sorted((asked | kept.keys()) - ours))
-                await self._note(connection, ours | bodies.keys() | needed)
-                await release(connection, dropped | ours | bodies.keys(), self._owner)
-                if any(change.renew for change in changes):
-                    await renew(connection, self._owner, expires + self._ahead)
-                if self._bell:
-                    await ring(connection, _names(dropped | kept.keys()))
-                return ours, bodies, held - bodies.keys()
+        def work(connection: sa.Connection) -> tuple[set[bytes], Bodies, frozenset[bytes]]:
+            ours = _keep(connection, new)
+            there, then = now + self._ahead, expires + self._ahead
+            held = take(connection, sorted(asked), self._owner, there, then)
+            bodies, _ = self._bodies(connection, sorted((asked | kept.keys()) - ours))
+            self._note(connection, ours | bodies.keys() | needed)
+            release(connection, dropped | ours | bodies.keys(), self._owner)
+            if any(change.renew for change in changes):
+                renew(connection, self._owner, then)
+            if self._bell:
+                ring(connection, _names(dropped | kept.keys()))
+            return ours, bodies, held - bodies.keys()
 
-        ours, bodies, held = await self._lasting(write)
-        found = await asyncio.to_thread(_unpacked, bodies)
+        ours, bodies, held = await self._lasting(lambda: self.write(work))
+        found = await _unpacked(bodies)
         fresh = {
             row.key: replace(row.generation, key=row.key) for row in map(kept.get, ours) if row
         }
         return State(found | fresh, held=_names(held))
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """Lend a connection to read from."""
+    async def read(self, work: Work[Result]) -> Result:
+        """Do some work that reads; it is a function of a connection."""
         with self._clearly():
-            async with self._engine.connect() as connection:
-                yield connection
+            return await self._pool.do(work, writes=False)
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """Open a transaction that writes."""
+    async def write(self, work: Work[Result]) -> Result:
+        """Do some work that writes, in one transaction."""
         with self._clearly():
-            async with self._engine.execution_options(writes=True).begin() as connection:
-                yield connection
+            return await self._pool.do(work, writes=True)
 
     async def versions(self) -> dict[str, dict[str, int]]:
         """Count what the run was given, by model and by what servers called it."""
         columns = generations.c.model, generations.c.served
         counted = sa.select(*columns, sa.func.count()).join(needs, needs.c.key == generations.c.key)
+        ours = counted.where(needs.c.run == self._run).group_by(*columns).order_by(*columns)
         found: dict[str, dict[str, int]] = {}
-        async with self.reading() as connection:
-            ours = counted.where(needs.c.run == self._run).group_by(*columns).order_by(*columns)
-            for model, served, number in await connection.execute(ours):
-                found.setdefault(model, {})[served] = number
+        for model, served, number in await self.read(lambda c: c.execute(ours).all()):
+            found.setdefault(model, {})[served] = number
         return found
 
     async def shrink(self) -> None:
         """Give the space of deleted rows back to the disk; PostgreSQL does that by itself."""
-        if self._bell is None:
-            async with self.reading() as connection:
-                await connection.exec_driver_sql("VACUUM")
-                await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    async def _bodies(
-        self, connection: AsyncConnection, keys: Sequence[bytes]
+        def work(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("VACUUM")
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+        if self._bell is None:
+            await self.read(work)
+
+    def _bodies(
+        self, connection: sa.Connection, keys: Sequence[bytes]
     ) -> tuple[Bodies, set[bytes]]:
         """Return what is stored under some keys, and which of them is not noted for the run."""
         noted = sa.and_(needs.c.key == generations.c.key, needs.c.run == self._run)
@@ -217,19 +213,17 @@ class Database:
         joined = columns.select_from(generations.outerjoin(needs, noted))
         bodies, unnoted = {}, set()
         for some in chunks(keys):
-            for key, body, run in await connection.execute(
-                joined.where(generations.c.key.in_(some))
-            ):
+            for key, body, run in connection.execute(joined.where(generations.c.key.in_(some))):
                 bodies[key] = body
                 if run is None:
                     unnoted.add(key)
         return bodies, unnoted if self._run else set()
 
-    async def _note(self, connection: AsyncConnection, keys: Iterable[bytes]) -> None:
+    def _note(self, connection: sa.Connection, keys: Iterable[bytes]) -> None:
         """Note that the run needs some generations."""
         rows = [{"key": key, "run": self._run} for key in sorted(keys)]
         if rows and self._run:
-            await connection.execute(insert_new(connection, needs), rows)
+            connection.execute(insert_new(connection, needs), rows)
 
     async def _lasting(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Do some work that may be done twice; go on where a server was away for some seconds."""
@@ -247,15 +241,20 @@ class Database:
         return clearly(self._name)
 
 
-async def _keep(connection: AsyncConnection, new: Sequence[dict[str, Any]]) -> set[bytes]:
+def _keep(connection: sa.Connection, new: Sequence[dict[str, Any]]) -> set[bytes]:
     """Insert generations; return the keys of those that nobody had stored before."""
     if not new:
         return set()
     statement = insert_new(connection, generations).returning(generations.c.key)
-    return set((await connection.execute(statement, new)).scalars())
+    return set(connection.execute(statement, new).scalars())
 
 
-def _unpacked(bodies: Bodies) -> dict[str, Generation]:
+async def _unpacked(bodies: Bodies) -> dict[str, Generation]:
+    """Unpack in a thread; a hop there is dear where there is nothing to do."""
+    return await asyncio.to_thread(_unpack, bodies) if bodies else {}
+
+
+def _unpack(bodies: Bodies) -> dict[str, Generation]:
     names = {unpack_key(key): body for key, body in bodies.items()}
     return {key: unpack(body, key) for key, body in names.items()}
 

@@ -59,9 +59,9 @@ class Bell:
             self._heard(key)
 
 
-async def ring(connection: AsyncConnection, keys: Iterable[str]) -> None:
+def ring(connection: sa.Connection, keys: Iterable[str]) -> None:
     """Tell everybody who listens, as soon as this transaction is committed."""
     names = sorted(keys)
     for start in range(0, len(names), KEYS):
         said = " ".join(names[start : start + KEYS])
-        await connection.execute(sa.select(sa.func.pg_notify(CHANNEL, said)))
+        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, said)))

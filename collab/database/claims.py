@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collab.database.owner import Owner
 from collab.database.tables import chunks, claims, insert_new
@@ -23,11 +22,11 @@ class Claim(NamedTuple):
     expires: float
 
 
-async def claims_on(connection: AsyncConnection, keys: Sequence[bytes]) -> dict[bytes, Claim]:
+def claims_on(connection: sa.Connection, keys: Sequence[bytes]) -> dict[bytes, Claim]:
     """Return the claims that there are on some keys."""
     found: dict[bytes, Claim] = {}
     for some in chunks(keys):
-        rows = await connection.execute(sa.select(claims).where(claims.c.key.in_(some)))
+        rows = connection.execute(sa.select(claims).where(claims.c.key.in_(some)))
         found |= {row.key: Claim(row.owner, row.expires) for row in rows}
     return found
 
@@ -43,33 +42,33 @@ def void(found: Mapping[bytes, Claim], owner: Owner, now: float) -> set[bytes]:
     }
 
 
-async def take(
-    connection: AsyncConnection, keys: Sequence[bytes], owner: Owner, now: float, expires: float
+def take(
+    connection: sa.Connection, keys: Sequence[bytes], owner: Owner, now: float, expires: float
 ) -> frozenset[bytes]:
     """Claim some keys; return those that are now the owner's: free before, or their claim void."""
     if not keys:
         return frozenset()
     lease = {"owner": str(owner), "expires": expires}
-    await connection.execute(
+    connection.execute(
         insert_new(connection, claims), [{"key": key, **lease} for key in sorted(keys)]
     )
-    found = await claims_on(connection, keys)
+    found = claims_on(connection, keys)
     if over := void(found, owner, now):
         same = sa.and_(claims.c.key == sa.bindparam("of"), claims.c.owner == sa.bindparam("by"))
         taken = [{"of": key, "by": found[key].owner, **lease} for key in sorted(over)]
-        await connection.execute(sa.update(claims).where(same), taken)
-        found = await claims_on(connection, keys)
+        connection.execute(sa.update(claims).where(same), taken)
+        found = claims_on(connection, keys)
     return frozenset(key for key, claim in found.items() if claim.owner == str(owner))
 
 
-async def release(connection: AsyncConnection, keys: Collection[bytes], owner: Owner) -> None:
+def release(connection: sa.Connection, keys: Collection[bytes], owner: Owner) -> None:
     """Give up the owner's claims on some keys."""
     for some in chunks(sorted(keys)):
         mine = sa.and_(claims.c.owner == str(owner), claims.c.key.in_(some))
-        await connection.execute(sa.delete(claims).where(mine))
+        connection.execute(sa.delete(claims).where(mine))
 
 
-async def renew(connection: AsyncConnection, owner: Owner, expires: float) -> None:
+def renew(connection: sa.Connection, owner: Owner, expires: float) -> None:
     """Prolong all claims of the owner."""
     mine = sa.update(claims).where(claims.c.owner == str(owner))
-    await connection.execute(mine.values(expires=expires))
+    connection.execute(mine.values(expires=expires))

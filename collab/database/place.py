@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import socket
@@ -16,12 +15,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.util import await_only
+from sqlalchemy.ext.asyncio import create_async_engine
 
+from collab.database.pool import Local, Remote
 from collab.errors import StoreError
 
-DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+asyncpg"}
 NETWORK = re.compile(
     r"nfs\d*|cifs|smb\w*|afs|ceph|lustre|gpfs|beegfs\w*|pvfs2|orangefs|panfs|wekafs|ocfs2|gfs2|coda"
     r"|ncpfs|glusterfs|fuse\.(sshfs|glusterfs|ceph\S*|s3fs|rclone|gcsfuse|mountpoint-s3|juicefs"
@@ -115,16 +114,16 @@ def passing(error: BaseException | None) -> bool:
     return isinstance(error, OSError)
 
 
-def engine_of(url: URL) -> AsyncEngine:
-    """Return the connection pool for a URL; make the folder of a file."""
+def pool_of(url: URL) -> Local | Remote:
+    """Return the connections for a URL; make the folder of a file."""
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_pre_ping=True)
+        return Remote(create_async_engine(url, pool_pre_ping=True))
     if "uri" not in url.query:
         _check_folder(Path(url.database or ""))
-    engine = create_async_engine(url, connect_args={"timeout": BUSY})
-    sa.event.listen(engine.sync_engine, "connect", _set_up)
-    sa.event.listen(engine.sync_engine, "begin", _begin)
-    return engine
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY})
+    sa.event.listen(engine, "connect", _set_up)
+    sa.event.listen(engine, "begin", _begin)
+    return Local(engine)
 
 
 def network_mount(path: Path, mounts: str) -> str | None:
@@ -165,7 +164,7 @@ def _keep_a_log(cursor: Any, until: float) -> None:  # Any: SQLAlchemy's DBAPI a
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > until:
                 raise
-            await_only(asyncio.sleep(0.05))
+            time.sleep(0.05)
         else:
             return
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collab.database import Database
 from collab.database.place import gone, place_of
@@ -66,8 +66,9 @@ async def doomed(
     Raises:
         StoreError: No such run or model is in the store.
     """
-    async with database.reading() as connection:
-        known = {place: one for one, place in await connection.execute(sa.select(runs))}
+
+    def work(connection: sa.Connection) -> Doomed:
+        known = {place: one for one, place in connection.execute(sa.select(runs))}
         ours = {place_of(folder, database.url) for folder in named}
         _check("run", ours, known)
         over = {place: one for place, one in known.items() if gone(place, database.url)}
@@ -76,17 +77,19 @@ async def doomed(
         if before is not None:
             limits.append(generations.c.created < before)
         if model is not None:
-            limits.append(generations.c.model.in_(await _models(connection, model)))
+            limits.append(generations.c.model.in_(_models(connection, model)))
         if ours:
             limits.append(_given_to(needs.c.run.in_([known[place] for place in ours])))
         which = sa.and_(*limits)
         lots = [
             Lot(row.model, row.number, int(row.tokens), int(row.size), row.oldest, row.newest)
-            for row in await connection.execute(_totals(which))
+            for row in connection.execute(_totals(which))
         ]
         every = sa.select(sa.func.count()).select_from(generations)
-        kept = (await connection.execute(every)).scalar_one() - sum(lot.count for lot in lots)
-    return Doomed(lots, kept, sorted(over), which, sorted(over.values()))
+        kept = connection.execute(every).scalar_one() - sum(lot.count for lot in lots)
+        return Doomed(lots, kept, sorted(over), which, sorted(over.values()))
+
+    return await database.read(work)
 
 
 async def remove(database: Database, what: Doomed) -> AsyncIterator[int]:
@@ -96,20 +99,23 @@ async def remove(database: Database, what: Doomed) -> AsyncIterator[int]:
         StoreError: The store cannot be written; what is out stays out.
     """
     last = b""
-    while True:
-        async with database.writing() as connection:
-            some = sa.select(generations.c.key).where(what.which, generations.c.key > last)
-            rows = await connection.scalars(some.order_by(generations.c.key).limit(CHUNK))
-            keys = list(rows)
-            await connection.execute(sa.delete(generations).where(generations.c.key.in_(keys)))
-        if not keys:
-            break
+    while keys := await database.write(partial(_remove_some, what, last)):
         yield len(keys)
         last = keys[-1]
-    async with database.writing() as connection:
-        await connection.execute(sa.delete(needs).where(needs.c.run.in_(what.released)))
-        await connection.execute(sa.delete(runs).where(runs.c.id.in_(what.released)))
+    await database.write(partial(_release, what))
     await database.shrink()
+
+
+def _remove_some(what: Doomed, last: bytes, connection: sa.Connection) -> Sequence[bytes]:
+    some = sa.select(generations.c.key).where(what.which, generations.c.key > last)
+    keys = connection.scalars(some.order_by(generations.c.key).limit(CHUNK)).all()
+    connection.execute(sa.delete(generations).where(generations.c.key.in_(keys)))
+    return keys
+
+
+def _release(what: Doomed, connection: sa.Connection) -> None:
+    connection.execute(sa.delete(needs).where(needs.c.run.in_(what.released)))
+    connection.execute(sa.delete(runs).where(runs.c.id.in_(what.released)))
 
 
 def _given_to(run: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
@@ -133,8 +139,8 @@ def _totals(which: sa.ColumnElement[bool]) -> sa.Select[tuple[str, int, int, int
     )
 
 
-async def _models(connection: AsyncConnection, pattern: str) -> list[str]:
-    every = list(await connection.scalars(sa.select(generations.c.model).distinct()))
+def _models(connection: sa.Connection, pattern: str) -> list[str]:
+    every = list(connection.scalars(sa.select(generations.c.model).distinct()))
     matching = [model for model in every if fnmatchcase(model, pattern)]
     if not matching:
         _check("model", [pattern], every)

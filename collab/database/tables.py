@@ -11,7 +11,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collab.database.packing import pack, pack_key
 from collab.errors import StoreError
@@ -61,7 +60,7 @@ needs = sa.Table(
 )
 
 
-def insert_new(connection: AsyncConnection, table: sa.Table) -> Insert:
+def insert_new(connection: sa.Connection, table: sa.Table) -> Insert:
     """Return the statement that inserts rows and passes over those whose key is there."""
     dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
     statement: Insert = dialect.insert(table).on_conflict_do_nothing()

@@ -11,9 +11,8 @@ from typing import Protocol
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from collab.database.place import url_of
+from collab.database.place import pool_of, url_of
 
 _names = (f"store_{number}" for number in count())
 
@@ -104,13 +103,15 @@ class Sql(Protocol):
 @pytest.fixture
 def sql() -> Sql:
     async def run(where: str, *statements: str, **values: object) -> Sequence[tuple[object, ...]]:
-        engine = create_async_engine(url_of(where))
+        def work(connection: sa.Connection) -> Sequence[tuple[object, ...]]:
+            for statement in statements:
+                result = connection.execute(sa.text(statement), values)
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+        pool = pool_of(url_of(where))
         try:
-            async with engine.begin() as connection:
-                for statement in statements:
-                    result = await connection.execute(sa.text(statement), values)
-                return [tuple(row) for row in result] if result.returns_rows else []
+            return await pool.do(work, writes=True)
         finally:
-            await engine.dispose()
+            await pool.close()
 
     return run

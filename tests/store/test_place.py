@@ -31,7 +31,7 @@ async def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 async def test_a_store_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     await _open(tmp_path / "store.sqlite")
-    url = f"sqlite+aiosqlite:///file:{tmp_path}/store.sqlite?mode=ro&uri=true"
+    url = f"sqlite+pysqlite:///file:{tmp_path}/store.sqlite?mode=ro&uri=true"
     with pytest.raises(StoreError, match="make the file and its folder writable"):
         await _open(url)
 
@@ -52,7 +52,7 @@ me@host: /mnt/far fuse.sshfs rw 0 0
 
 @pytest.mark.parametrize("url", ["mysql+aiomysql://db/store", "postgresql+psycopg://db/store"])
 async def test_another_database_is_refused_with_those_there_are(url: str) -> None:
-    with pytest.raises(StoreError, match=r"neither a path nor one of sqlite\+aiosqlite://, postg"):
+    with pytest.raises(StoreError, match=r"neither a path nor one of sqlite\+pysqlite://, postg"):
         await _open(url)
 
 

@@ -27,7 +27,7 @@ PROCESSES.set_forkserver_preload(
         "collab.store",
         "pytest",
         "sqlalchemy.dialects.postgresql.asyncpg",
-        "sqlalchemy.dialects.sqlite.aiosqlite",
+        "sqlalchemy.dialects.sqlite.pysqlite",
     ]
 )
 

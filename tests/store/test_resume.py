@@ -153,9 +153,8 @@ def stored(where: str) -> set[str]:
         database = Database(where)
         try:
             await database.prepare(time.time())
-            async with database.reading() as connection:
-                keys = await connection.scalars(sa.select(generations.c.key))
-                return set(map(unpack_key, keys))
+            every = sa.select(generations.c.key)
+            return set(map(unpack_key, await database.read(lambda c: c.scalars(every).all())))
         finally:
             await database.close()
 

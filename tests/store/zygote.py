@@ -14,7 +14,7 @@ for name in (
     "collab.cli.run",
     "collab.endpoints.client",
     "collab.report.tables",
-    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "sqlalchemy.dialects.sqlite.pysqlite",
     "openai",
     "policies.distractor",
     "scipy.stats",
