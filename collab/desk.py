@@ -16,10 +16,11 @@ from collab.errors import PolicyError
 from collab.policy import Inquiry, Likelihood, Said
 from collab.reasoner import Rated, Reply
 from collab.trajectory import Asked, Event, Scored
+from collab.watchdog import Stuck, Watched
 
 ASIDES = 1_000
 """Side questions in one decision after which a policy is taken to be going round in circles."""
-PATIENCE = 600.0
+PATIENCE = 60.0
 """Seconds that a policy may think by itself, without asking anybody, before it is given up."""
 
 
@@ -55,14 +56,20 @@ class Desk:
         Raises:
             PolicyError: It thinks for ever, or leaves a question of its own unanswered.
         """
+        deciding = decide()
+        if not isinstance(deciding, Awaitable):
+            raise PolicyError("its decide is no coroutine: write `async def decide`")
         try:
             async with asyncio.timeout(PATIENCE) as self._limit:
-                decision = await decide()
+                decision = await Watched(deciding, PATIENCE)
         except TimeoutError as error:
             if self._limit is not None and self._limit.expired():
                 said = f"it did not decide within {PATIENCE:g} s, and asked nobody meanwhile"
                 raise PolicyError(said) from None
             raise error
+        except Stuck:
+            said = f"it let nothing else go on for {PATIENCE:g} s: it awaits nothing"
+            raise PolicyError(said) from None
         finally:
             self._open = False
         if self._waiting:

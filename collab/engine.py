@@ -213,7 +213,9 @@ class _Table:
             raise PolicyError(f"{self._name} failed at step {self._steps}: {error}") from error
         except CollabError:
             raise
-        except Exception as error:  # whatever a stranger's policy may raise
+        except (Exception, SystemExit, asyncio.CancelledError) as error:  # of a stranger's policy
+            if _is_cancelled(error):
+                raise
             said = f"{type(error).__name__}: {error}"
             raise PolicyError(f"{self._name} failed at step {self._steps}: {said}") from error
         finally:
@@ -366,3 +368,9 @@ class _Table:
             aside=desk,
             spent=self._pen.spent,
         )
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Say whether it is the episode that is cancelled, and not something that a policy awaits."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and bool(task and task.cancelling())

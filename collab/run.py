@@ -32,7 +32,6 @@ from collab.errors import (
     Denied,
     GradingError,
     LaunchError,
-    PolicyError,
     RunError,
     StoreError,
     Unreachable,
@@ -48,7 +47,7 @@ from collab.trajectory import Question, Recording
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 FATAL = (
-    *(Unreachable, Denied, LaunchError, StoreError, RunError, PolicyError, ConfigError),
+    *(Unreachable, Denied, LaunchError, StoreError, RunError, ConfigError),
     CapReached,
 )
 """Errors that no other episode would be spared."""

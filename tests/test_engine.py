@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -873,6 +873,54 @@ async def test_a_policy_that_never_decides_is_given_up(
         with pytest.raises(PolicyError, match=r"did not decide within 0\.05 s"):
             await play(here.model, Doing(dream))
         assert len(here.prompts) == 1
+
+
+def swallow(view: View) -> Decision:
+    while True:
+        with suppress(Exception):
+            "".join("going round and round")
+
+
+def turn(view: View) -> Decision:
+    while True:
+        pass
+
+
+@pytest.mark.parametrize("choose", [turn, swallow])
+async def test_a_policy_that_lets_nothing_else_go_on_is_ended(
+    stage: Open, monkeypatch: pytest.MonkeyPatch, choose: Callable[[View], Decision]
+) -> None:
+    monkeypatch.setattr("collab.desk.PATIENCE", 0.05)
+    async with stage() as here:
+        with pytest.raises(PolicyError, match=r"let nothing else go on for 0\.05 s"):
+            await play(here.model, Deciding(choose))
+        monkeypatch.undo()
+        episode = await play(here.model, Deciding(alone))  # and nothing of it is left behind
+    assert episode.finish == "answered"
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), asyncio.CancelledError()], ids=repr)
+async def test_a_policy_that_would_end_more_than_its_episode_does_not(
+    stage: Open, error: BaseException
+) -> None:
+    def fail(view: View) -> Decision:
+        raise error
+
+    async with stage() as here:
+        with pytest.raises(PolicyError, match=f"failed at step 0: {type(error).__name__}"):
+            await play(here.model, Deciding(fail))
+
+
+async def test_a_policy_that_is_not_async_is_told_so(stage: Open) -> None:
+    class Plain:
+        needs: ClassVar[frozenset[str]] = frozenset()
+
+        def decide(self, view: View) -> Decision:
+            return Stop("at once")
+
+    async with stage() as here:
+        with pytest.raises(PolicyError, match="write `async def decide`"):
+            await play(here.model, cast("Policy", Plain()))  # what a newcomer may write
 
 
 async def test_a_policy_that_asks_for_ever_is_stopped(

@@ -1,4 +1,5 @@
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from collab.boundary import Answer, Boundary
+from collab.decision import Decision, Insert, Rewind, Stop, Write
 from collab.draws import BANK
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect
@@ -18,7 +20,7 @@ from collab.errors import ConfigError, Rejected, Unreachable
 from collab.folder import RunFolder
 from collab.grading.maths import MathsGrader, MathsSettings
 from collab.model import Model
-from collab.policy import Policy
+from collab.policy import Policy, View
 from collab.reasoner import Recorded
 from collab.run import Result, Setup, each, grade, run
 from collab.sampling import Generation, Request, Sampling
@@ -26,6 +28,7 @@ from collab.scenario import Bank, Plan, Scenario, ranked
 from collab.scenarios.collaboration import Collaboration
 from collab.scenarios.recoverability import Recoverability
 from collab.scenarios.solo import Solo
+from collab.settings import Settings
 from collab.store import Store
 from collab.team import Team
 from collab.template import Template
@@ -196,6 +199,68 @@ async def test_a_case_that_fails_is_a_row_and_the_others_go_on(
     again = await made.run(tmp_path / "run", Collaboration(), Alone())
     assert not again.failures
     assert len(again.scores) == 3
+
+
+class Unruly(Settings):
+    """Does one thing that no policy may do, on one of the questions."""
+
+    does: str
+
+    async def decide(self, view: View) -> Decision:
+        if "one" not in view.question[0].content:
+            return await Alone().decide(view)
+        match self.does:
+            case "loops":
+                while True:
+                    pass
+            case "waits":
+                await asyncio.Event().wait()
+            case "raises":
+                return Stop(view.units[-1].text)
+            case "cancels":
+                raise asyncio.CancelledError
+            case "goes round":
+                return Rewind(0)
+            case "names an absent seat":
+                return Write("helper")
+            case "writes after its end":
+                LEFT.append(view)
+                if len(LEFT) > 1:
+                    await LEFT[0].ask("main", "May I?")
+        return Insert("main", "So.\n")
+
+
+LEFT: list[View] = []
+"""Views that a policy has kept against the rules."""
+
+
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        ("loops", r"let nothing else go on for 0\.5 s"),
+        ("waits", r"did not decide within 0\.5 s"),
+        ("raises", "failed at step 0: IndexError"),
+        ("cancels", "failed at step 0: CancelledError"),
+        ("goes round", "took 99 decisions without an end"),
+        ("names an absent seat", r"'helper' is not in the team \(seats: distractor, main\)"),
+        ("writes after its end", "through a view whose decision is taken"),
+    ],
+)
+async def test_a_policy_that_breaks_its_contract_is_ended_and_the_other_episodes_go_on(
+    bench: tuple[Bench, ScriptedServer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    does: str,
+    said: str,
+) -> None:
+    monkeypatch.setattr("collab.desk.PATIENCE", 0.5)
+    monkeypatch.setattr("collab.engine.STEPS", 99)
+    LEFT.clear()
+    result = await bench[0].run(tmp_path / "run", Collaboration(), Unruly(does=does))
+    ((case, error),) = result.failures.items()
+    assert case == "one/0"
+    assert re.search(f"Unruly .*{said}|{said}", error)
+    assert {score.case for score in result.scores} == {"two/0", "three/0"}
 
 
 @pytest.mark.parametrize("bench", [("html",)], indirect=True)

@@ -1,0 +1,107 @@
+"""What a policy keeps the event loop from: code that never lets go of it is ended.
+
+An `await` for ever ends at a time-out. A loop that awaits nothing lets no time-out run, nor any
+other episode; so a thread looks on, and raises an error where the code is. Code that is stuck
+inside one call of a C function is ended when that call comes back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import threading
+import time
+from collections.abc import Awaitable, Generator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Stuck(BaseException):
+    """Raised in code that has kept the loop to itself for too long; no `except Exception` takes it.
+
+    Whoever awaits a `Watched` turns it into an error.
+    """
+
+
+class Watched(Awaitable[Result], Generic[Result]):
+    """Awaits some work, none of whose steps may take longer than `patience` seconds."""
+
+    def __init__(self, work: Awaitable[Result], patience: float) -> None:
+        self._work, self._patience = work, patience
+
+    def __await__(self) -> Generator[Any, Any, Result]:  # any: what the loop and futures exchange
+        """Go on step by step as the work itself would."""
+        work = self._work.__await__()
+        value: Any = None  # any: likewise
+        error: BaseException | None = None
+        while True:
+            step = _WATCHDOG.begin(self._patience)
+            try:
+                waits = work.send(value) if error is None else work.throw(error)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            finally:
+                _WATCHDOG.end(step)
+            try:
+                value, error = (yield waits), None
+            except BaseException as thrown:
+                value, error = None, thrown
+
+
+@dataclass(eq=False)
+class _Step:
+    """Code that runs now."""
+
+    thread: int
+    patience: float
+    deadline: float
+    barked: bool = False
+
+
+class _Watchdog:
+    """One thread that looks on; it sleeps while nothing is overdue."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._steps: set[_Step] = set()
+        self._wakes = math.inf
+        self._thread: threading.Thread | None = None
+
+    def begin(self, patience: float) -> _Step:
+        step = _Step(threading.get_ident(), patience, time.monotonic() + patience)
+        with self._changed:
+            self._steps.add(step)
+            if self._thread is None or not self._thread.is_alive():  # it does not outlive a fork
+                self._thread = threading.Thread(target=self._look_on, name="watchdog", daemon=True)
+                self._thread.start()
+            elif step.deadline < self._wakes:
+                self._changed.notify()
+        return step
+
+    def end(self, step: _Step) -> None:
+        with self._changed:
+            self._steps.discard(step)
+            if step.barked:  # what has not been raised yet is taken back
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(step.thread), None)
+
+    def _look_on(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                for step in self._steps:
+                    if step.deadline <= now:
+                        self._bark(step, now)
+                self._wakes = min((step.deadline for step in self._steps), default=math.inf)
+                self._changed.wait(None if self._wakes == math.inf else self._wakes - now)
+
+    def _bark(self, step: _Step, now: float) -> None:
+        """Raise where the code is; again, if it was swallowed there."""
+        step.barked, step.deadline = True, now + step.patience
+        thread, error = ctypes.c_ulong(step.thread), ctypes.py_object(Stuck)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error)
+
+
+_WATCHDOG = _Watchdog()
