@@ -39,6 +39,8 @@ from collab.ledger import Caps, Prices
 from collab.policy import Policy, seats_of
 from collab.questions import Prompt, QuestionSet
 from collab.sampling import Sampling
+from collab.sandbox import Limits as ProgramLimits
+from collab.sandbox.named import SandboxName
 from collab.scenario import Scenario, with_factors
 from collab.settings import Settings
 
@@ -146,10 +148,22 @@ class HumanConfig(BaseModel):
     kind: Literal["human"]
 
 
+class ToolConfig(BaseModel):
+    """A seat for an interpreter that is asked for programs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["tool"]
+    sandbox: SandboxName = "bubblewrap"
+    packages: tuple[str, ...] = ()
+    limits: ProgramLimits = ProgramLimits()
+
+
 SeatConfig = Annotated[
     Annotated[ModelConfig, Tag("model")]
     | Annotated[RecordingConfig, Tag("recording")]
-    | Annotated[HumanConfig, Tag("human")],
+    | Annotated[HumanConfig, Tag("human")]
+    | Annotated[ToolConfig, Tag("tool")],
     Discriminator("kind"),
 ]
 
@@ -365,6 +379,8 @@ def _check_seats(built: Built) -> None:
                 f"seat {seat!r} is not in the team (seats: {', '.join(sorted(team))}); set the "
                 f"policy's seat to one of them, or add one: +model@team.{seat}=…"
             )
+        if role.name == "writer" and isinstance(team[seat], ToolConfig):
+            raise ConfigError(f"seat {seat!r} writes but is a tool, which can only be asked")
         if role.name == "adviser" and isinstance(team[seat], RecordingConfig):
             raise ConfigError(f"seat {seat!r} is asked for advice but is a recording")
         if not solos and isinstance(team[seat], RecordingConfig):

@@ -42,6 +42,8 @@ FITTING: Mapping[str, Sequence[str]] = {
     "policy=plan_then_solve": PLANNED,
     "policy=propose_and_choose": JUDGED,
     "policy=human": ("scenario=collaboration", "team=tended"),
+    "policy=tool": ("scenario=collaboration", "team=tooled"),
+    "team=tooled": ("scenario=collaboration", "policy=tool"),
     "team=tended": ("scenario=collaboration", "policy=human", "team=tended"),
     "policy=fork_join": ("scenario=collaboration", "team=pair"),
     "policy=aggregate": ("scenario=collaboration", "team=pair"),

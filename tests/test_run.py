@@ -207,8 +207,11 @@ class Unruly(Settings):
     does: str
 
     async def decide(self, view: View) -> Decision:
-        if "one" not in view.question[0].content:
-            return await Alone().decide(view)
+        if "one" in view.question[0].content:
+            return await self._misbehave(view)
+        return await Alone().decide(view)
+
+    async def _misbehave(self, view: View) -> Decision:
         match self.does:
             case "loops":
                 while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -15,7 +15,7 @@ from collab.cli.connect import Kit, connect, must_be_trusted
 from collab.cli.graders import graders, judged
 from collab.cli.terminal import Terminal
 from collab.cli.weights import checkpoint, hashes, identity, is_known
-from collab.config import Built, HumanConfig, ModelConfig, RunConfig
+from collab.config import Built, HumanConfig, ModelConfig, RunConfig, ToolConfig
 from collab.endpoints.check import check
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect
@@ -33,8 +33,11 @@ from collab.policy import Policy, needs_of, seats_of
 from collab.reasoner import OnText, Reasoner, Recorded, Turn
 from collab.run import Setup, first_of
 from collab.sampling import Generation, Request
+from collab.sandbox import Limits, Outcome, Sandbox
+from collab.sandbox.named import SANDBOXES
 from collab.store import Store
 from collab.team import Team
+from collab.tool import Tool
 from collab.trajectory import Question
 
 
@@ -214,6 +217,27 @@ class Unsent:
         raise NotStored(f"{len(draws)} draws of {request.model} are not stored")
 
 
+class Unrun:
+    """Stands where a sandbox would: nothing is run."""
+
+    async def run(
+        self,
+        program: str,
+        stdin: str = "",
+        packages: Sequence[str] = (),
+        limits: Limits = Limits(),  # noqa: B008 - a frozen value
+    ) -> Outcome:
+        """Refuse.
+
+        Raises:
+            NotStored: Always.
+        """
+        raise NotStored("what a program comes to is not stored")
+
+    async def prove(self) -> None:
+        """Need nothing."""
+
+
 @dataclass(frozen=True)
 class _Seating:
     """Puts reasoners into seats."""
@@ -239,9 +263,17 @@ class _Seating:
                 listen = terminal.listen if self.launcher else _unheard
                 seats[seat] = Human(listen, self.store, self.config.replicate)
                 self._check_needs(seat, seats[seat])
+            elif isinstance(config, ToolConfig):
+                seats[seat] = await self.tool(config)
             else:
                 seats[seat] = Recorded()
         return Team(seats)
+
+    async def tool(self, config: ToolConfig) -> Tool:
+        sandbox: Sandbox = SANDBOXES[config.sandbox](None) if self.launcher else Unrun()
+        await sandbox.prove()
+        replicate = self.config.replicate
+        return Tool(sandbox, self.store, config.packages, config.limits, replicate)
 
     async def model(self, config: ModelConfig, account: Account) -> Model:
         folder = checkpoint(config)

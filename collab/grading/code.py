@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from importlib.resources import files
 from textwrap import dedent, indent
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field
 
@@ -22,18 +22,13 @@ from collab.errors import GradingError
 from collab.grading import Judgement
 from collab.grading.extract import defines, find
 from collab.sandbox import Limits, Outcome, Sandbox
-from collab.sandbox.bubblewrap import Bubblewrap
-from collab.sandbox.unsafe import UnsafeSubprocess
+from collab.sandbox.named import SANDBOXES, SandboxName
 from collab.settings import Settings
 from collab.trajectory import Checks, Question
 
 Faults = Mapping[str, str | None]
 """What was wrong with each suite of tests; None where it passed."""
 CHECKER = files("collab.grading").joinpath("checker.py").read_text("utf-8")
-SANDBOXES: Mapping[str, Callable[[int], Sandbox]] = {
-    "bubblewrap": Bubblewrap,
-    "unsafe_subprocess": UnsafeSubprocess,
-}
 EXPRESSION = '''
 import ast
 
@@ -62,8 +57,8 @@ ARGUMENTS = "def {entry}(*positional, **named):\n    return positional, named\n"
 class CodeSettings(Settings):
     """How answers that are code are judged."""
 
-    sandbox: Literal["bubblewrap", "unsafe_subprocess"] = "bubblewrap"
-    """Where programs run; in a plain subprocess they have all your rights."""
+    sandbox: SandboxName = "bubblewrap"
+    """Where programs run."""
     workers: int = Field(default=4, ge=1)
     """Programs at once."""
     limits: Limits = Limits()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from collab import AfterTokens, Called, Policy, Repeats, Says, Tag, Tokens, Unsure
+from collab import AfterTokens, Called, Policy, Regex, Repeats, Says, Tag, Tokens, Unsure
 from collab.testing import check_policy
 from policies.aggregate import Aggregate
 from policies.alternate import Alternate
@@ -24,6 +24,7 @@ from policies.self_handoff import SelfHandoff
 from policies.solo import Solo
 from policies.speculate import Speculate
 from policies.speculative_thinking import SpeculativeThinking
+from policies.tool import UseTool
 from policies.until import Until
 
 FORMS: list[Policy] = [
@@ -67,6 +68,8 @@ FORMS: list[Policy] = [
     Speculate(),
     Speculate(begins=2, ahead=False),
     SpeculativeThinking(tokens=3, most_doubts=2),
+    UseTool(),
+    UseTool(until=Regex(pattern=r"\d+\."), asks=r"(\d+)\.", shows=" {}", calls=2),
     Until(policy=Alternate(), end=AfterTokens(count=40)),
 ]
 
