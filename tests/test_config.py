@@ -111,7 +111,9 @@ def overrides_for(group: str, name: str) -> list[str]:
         left_open = {key for key in given if re.search(rf"^{key}: \?\?\?", text, re.MULTILINE)}
         # in some the id is open in the file that they begin with
         given = {
-            key: given[key] for key in left_open | {"id"} if name not in ("recording", "human")
+            key: given[key]
+            for key in left_open | {"id"}
+            if name not in ("recording", "human", "python")
         }
     values = [f"{at}.{key}={value}" for key, value in given.items()]
     return [*beside, f"{place}={name}", *values]
