@@ -104,6 +104,8 @@ def overrides_for(group: str, name: str) -> list[str]:
     beside = FITTING.get(f"{group}={name}", ())
     if group == "condition":
         return [*HELPED, f"condition@policy.when={name}"]
+    if group == "model" and name == "python":
+        return ["scenario=collaboration", "policy=tool", "team=tooled", "model@team.tool=python"]
     place, at = ("model@team.distractor", "team.distractor") if group == "model" else (group, group)
     given = OPEN.get(f"{group}={name}") or OPEN.get(group, {})
     if group == "model":
@@ -111,9 +113,7 @@ def overrides_for(group: str, name: str) -> list[str]:
         left_open = {key for key in given if re.search(rf"^{key}: \?\?\?", text, re.MULTILINE)}
         # in some the id is open in the file that they begin with
         given = {
-            key: given[key]
-            for key in left_open | {"id"}
-            if name not in ("recording", "human", "python")
+            key: given[key] for key in left_open | {"id"} if name not in ("recording", "human")
         }
     values = [f"{at}.{key}={value}" for key, value in given.items()]
     return [*beside, f"{place}={name}", *values]
