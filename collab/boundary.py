@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -20,11 +20,17 @@ from typing_extensions import override
 from collab.settings import Settings
 from collab.trajectory import Recording
 
+Cutting = Literal["sentence", "chunk"]
+"""Where recordings may be cut: behind a sentence (the paper), or a chunk (its authors' code)."""
+CHUNK = 30
+"""Words that a chunk has at least, and half of what it has at most, where lines allow it."""
 _MARK = r"[.!?…][\"'”’)\]]*"
 _IN_LIST = r"(?<!^\d)(?<!\n\d)(?<!^\d\d)(?<!\n\d\d)"
 _SENTENCE = re.compile(rf"{_MARK}\n+|{_IN_LIST}{_MARK}(?=[ \t])|\n{{2,}}")
 _PARAGRAPH = re.compile(r"(?<=\S)\s*?\n{2,}")
 _LINE = re.compile(r"(?<=\S)\s*?\n")
+_BLANK = re.compile(r"\n{2,}")
+_BREAK = re.compile(r"\n")
 _WORD = re.compile(r"\S+")
 
 
@@ -170,15 +176,20 @@ class Answer(Boundary):
 
 
 class Share(Boundary):
-    """A recording, up to a share of its own length, at the nearest sentence end."""
+    """A recording, up to a share of its own length, at the nearest sentence end.
+
+    By chunks, it is that share of its chunks, rounded down, but one at least.
+    """
 
     of: float = Field(gt=0, le=1)
+    by: Cutting = "sentence"
 
 
 class Length(Boundary):
-    """A recording, for about `tokens` tokens more, to the nearest sentence end."""
+    """A recording, for about `tokens` tokens more, to the nearest end of a sentence or chunk."""
 
     tokens: int = Field(ge=1)
+    by: Cutting = "sentence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +209,60 @@ def sentence_ends(text: str) -> Iterable[int]:
     return (found.end() for found in _SENTENCE.finditer(text))
 
 
-def cut_at_share(recording: Recording, share: float, start: int = 0) -> Cut:
+def chunk_ends(text: str) -> Iterable[int]:
+    """Yield where the chunks of `text` end, line breaks included (characters).
+
+    Paragraphs, those beyond two chunks' words broken behind lines; what is less than a chunk joins
+    the one before it where that stays within two (as the paper's authors' code does).
+    """
+    chunks: list[tuple[int, int]] = []
+    for end, words in _pieces(text):
+        last = chunks[-1][1] if chunks else None
+        small = last is not None and words < CHUNK and last + words <= 2 * CHUNK
+        if last is not None and (small or not words or not last):
+            chunks[-1] = end, last + words
+        else:
+            chunks.append((end, words))
+    return (end for end, _ in chunks)
+
+
+def _pieces(text: str) -> Iterable[tuple[int, int]]:
+    """Yield the end of each paragraph, or of a run of lines in a long one, and its words."""
+    for start, end in _spans(_BLANK, text, 0, len(text)):
+        words = len(text[start:end].split())
+        if words <= 2 * CHUNK:
+            yield end, words
+            continue
+        held = 0
+        for begin, stop in _spans(_BREAK, text, start, end):
+            line = len(text[begin:stop].split())
+            if held and held + line > 2 * CHUNK:
+                yield begin, held
+                held = 0
+            held += line
+            if held >= CHUNK:
+                yield stop, held
+                held = 0
+        if held:
+            yield end, held
+
+
+def _spans(mark: re.Pattern[str], text: str, start: int, end: int) -> Iterable[tuple[int, int]]:
+    """Yield the stretches that end behind a mark, and what is left behind the last."""
+    for found in mark.finditer(text, start, end):
+        yield start, found.end()
+        start = found.end()
+    if start < end:
+        yield start, end
+
+
+def cut_at_share(
+    recording: Recording, share: float, start: int = 0, by: Cutting = "sentence"
+) -> Cut:
     """Cut a recording at the sentence end nearest to a share of its length.
 
     A share above 0 never cuts to nothing (paper §2.1: "always at the end of the nearest sentence"),
-    nor to nothing behind the character `start`.
+    nor to nothing behind the character `start`. By chunks, it keeps that share of them.
 
     Raises:
         ValueError: The share lies outside 0 to 1.
@@ -211,19 +271,48 @@ def cut_at_share(recording: Recording, share: float, start: int = 0) -> Cut:
         raise ValueError(f"a share of {share!r} lies outside 0 to 1")
     if not share:
         return _cut_of(recording, 0)
-    return nearest_cut(recording, share * _length(recording), start)
+    if by == "sentence":
+        return nearest_cut(recording, share * _length(recording), start)
+    cuts = _cuts(recording, by)
+    kept = cuts[: max(int(share * len(cuts) + 1e-9), 1)]
+    return kept[-1] if kept and kept[-1].chars > start else _next(recording, cuts, start)
 
 
-def nearest_cut(recording: Recording, length: float, start: int = 0) -> Cut:
-    """Cut a recording at the sentence end nearest to `length`, behind the character `start`.
+def nearest_cut(
+    recording: Recording, length: float, start: int = 0, by: Cutting = "sentence"
+) -> Cut:
+    """Cut a recording at the end nearest to `length`, behind the character `start`.
 
     `length` counts from the recording's begin, in tokens where they are known, else in characters.
     """
-    cuts = [cut for cut in _cuts(recording) if cut.chars > start]
+    cuts = [cut for cut in _cuts(recording, by) if cut.chars > start]
     if not cuts:
         return _cut_of(recording, len(recording.text))
     counted = [cut.tokens if recording.ends is not None else cut.chars for cut in cuts]
     return cuts[min(range(len(cuts)), key=lambda index: abs(counted[index] - length))]
+
+
+def _next(recording: Recording, cuts: Iterable[Cut], start: int) -> Cut:
+    """Return the first cut behind a character, or the end."""
+    whole = _cut_of(recording, len(recording.text))
+    return next((cut for cut in cuts if cut.chars > start), whole)
+
+
+def part(recording: Recording, first: Cut, last: Cut) -> Recording:
+    """Return what lies between two cuts of a recording as a recording of its own."""
+    inside = slice(first.tokens, last.tokens)
+    known = recording.ends is not None
+    return replace(
+        recording,
+        text=recording.text[first.chars : last.chars],
+        tokens=last.tokens - first.tokens if known else _tokens_of(recording, first, last),
+        ids=recording.ids[inside] if recording.ids is not None and known else None,
+        ends=tuple(end - first.chars for end in recording.ends[inside]) if recording.ends else None,
+    )
+
+
+def _tokens_of(recording: Recording, first: Cut, last: Cut) -> int:
+    return round((last.share - first.share) * recording.tokens)
 
 
 def cut_after(recording: Recording, chars: int) -> Cut:
@@ -248,8 +337,13 @@ def first_paragraph(recording: Recording) -> Cut:
     return next((cut for cut in _cuts(recording) if cut.chars >= end), _cut_of(recording, 0))
 
 
-def _cuts(recording: Recording) -> list[Cut]:
-    """List the sentence ends of a recording that are also ends of tokens, and its own end."""
+def _cuts(recording: Recording, by: Cutting = "sentence") -> list[Cut]:
+    """List the sentence ends of a recording that are also ends of tokens, and its own end.
+
+    Chunks end with the token that holds their end: none is lost.
+    """
+    if by == "chunk":
+        return [cut_through(recording, end) for end in chunk_ends(recording.text)]
     ends = {*sentence_ends(recording.text), len(recording.text)}
     if recording.ends is not None:
         ends &= set(recording.ends)

@@ -46,10 +46,10 @@ def play(recording: Recording, played: int, until: Boundary, author: str, why: s
 
 def _end(recording: Recording, first: Cut, until: Boundary) -> Cut:
     match until:
-        case Share(of=share):
-            return cut_at_share(recording, share, first.chars)
-        case Length(tokens=tokens):
-            return nearest_cut(recording, _further(recording, first, tokens), start=first.chars)
+        case Share(of=share, by=by):
+            return cut_at_share(recording, share, first.chars, by)
+        case Length(tokens=tokens, by=by):
+            return nearest_cut(recording, _further(recording, first, tokens), first.chars, by)
         case _ if until.limit is not None:
             end = ceil(_further(recording, first, until.limit))
             ends = recording.ends or range(1, len(recording.text) + 1)

@@ -1,4 +1,5 @@
 from bisect import bisect_right
+from dataclasses import replace
 from itertools import accumulate
 
 import pytest
@@ -18,10 +19,12 @@ from collab.boundary import (
     Tag,
     Tokens,
     Words,
+    chunk_ends,
     cut_after,
     cut_at_share,
     first_paragraph,
     nearest_cut,
+    part,
     sentence_ends,
 )
 from collab.playback import play
@@ -281,3 +284,52 @@ def test_a_length_in_tokens_of_a_recording_without_ids_goes_by_its_tokens_a_char
     assert unit.text == "It is so. It is so."
     later = play(Recording("q", text, tokens=80), 100, Length(tokens=8), "guide", "")
     assert later.text == "It is so. It is so."
+
+
+def chunks(text: str) -> list[str]:
+    ends = list(chunk_ends(text))
+    return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def words_of(count: int) -> str:
+    return " ".join(["word"] * count)
+
+
+def test_a_chunk_is_a_paragraph_and_what_is_less_joins_the_one_before() -> None:
+    one, two, small = words_of(40), words_of(35), words_of(10)
+    text = f"{one}\n\n{small}\n\n{two}\n\n{small}\n\n{small}"
+    assert chunks(text) == [f"{one}\n\n{small}\n\n", f"{two}\n\n{small}\n\n{small}"]
+    assert chunks(f"{words_of(55)}\n\n{small}") == [f"{words_of(55)}\n\n", small]
+
+
+def test_a_paragraph_of_more_than_two_chunks_is_broken_behind_lines() -> None:
+    line = words_of(25)
+    assert chunks("\n".join([line] * 4)) == [f"{line}\n{line}\n", f"{line}\n{line}"]
+    assert chunks(words_of(90)) == [words_of(90)]
+    long = words_of(59)
+    assert chunks(f"{line}\n{long}\n{line}") == [f"{line}\n", f"{long}\n", line]
+
+
+@given(st.text("a \n", max_size=300))
+def test_chunks_are_all_of_the_text(text: str) -> None:
+    assert "".join(chunks(text)) == text
+
+
+def test_a_share_of_the_chunks_is_rounded_down_but_one_at_least() -> None:
+    text = "".join(f"{words_of(40)}\n\n" for _ in range(5))
+    trace = Recording("q", text, 0)
+    size = len(text) // 5
+    kept = [
+        cut_at_share(trace, share, by="chunk").chars // size for share in (0, 0.1, 0.4, 0.59, 1)
+    ]
+    assert kept == [0, 1, 2, 2, 5]
+    assert cut_at_share(trace, 0.2, start=2 * size, by="chunk").chars == 3 * size
+    assert cut_at_share(trace, 0.2, start=len(text), by="chunk").chars == len(text)
+
+
+def test_a_part_of_a_recording_keeps_its_own_tokens() -> None:
+    trace = Recording("q", "One. Two. Three.", 6, tuple(range(6)), "t", (3, 4, 8, 9, 15, 16))
+    middle = part(trace, cut_at_share(trace, 0.3), cut_at_share(trace, 0.7))
+    assert (middle.text, middle.ids, middle.ends, middle.tokens) == (" Two.", (2, 3), (4, 5), 2)
+    plain = replace(trace, ids=None, ends=None)
+    assert part(plain, cut_at_share(plain, 0.3), cut_at_share(plain, 1.0)).tokens in (4, 5)

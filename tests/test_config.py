@@ -47,7 +47,6 @@ FITTING: Mapping[str, Sequence[str]] = {
     "team=tended": ("scenario=collaboration", "policy=human", "team=tended"),
     "policy=fork_join": ("scenario=collaboration", "team=pair"),
     "policy=aggregate": ("scenario=collaboration", "team=pair"),
-    "policy=force_answer": ("scenario=guidability", "team=guided"),
     "policy=guide": GUIDED,
     "scenario=guidability": GUIDED,
     "team=guided": GUIDED,

@@ -11,6 +11,7 @@ VERBS = {
     "play": "play one question ad hoc and watch it grow",
     "plan": "say what a run would cost and show three prompts; sends nothing",
     "show": "print one episode, coloured by author, with the reason of each hand-off",
+    "cohort": "freeze the questions that several models solve alike in a file",
     "ls": "list the runs there are, how they stand and what they came to",
     "report": "print a run's tables again, or one table over all jobs of a sweep",
     "regrade": "judge a run's stored answers again, beside the first verdicts",

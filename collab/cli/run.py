@@ -29,6 +29,7 @@ from collab.errors import CollabError, ConfigError
 from collab.folder import RunFolder, Standing, digest
 from collab.ledger import Cost, Ledger
 from collab.model import Model
+from collab.questions.cohort import Cohort
 from collab.report.live import Live
 from collab.report.page import write_report
 from collab.report.runs import Job
@@ -163,7 +164,8 @@ async def play(built: Built, command: str, console: Console, *, whole: bool = Tr
             with Live(console) if whole else nullcontext(Unwatched()) as stages:
                 result = await run(setup, folder, stages)
             told = notes(built.config.models, await store.versions())
-            result = replace(result, notes=[*result.notes, *told, known(setup.team)])
+            noted = [*result.notes, *cohort_of(built), *told, known(setup.team)]
+            result = replace(result, notes=noted)
         standing = replace(standing, cases=result.cases, notes=result.notes)
         folder.stands(replace(standing, failures=result.failures))
         spent = folder.spent
@@ -216,6 +218,15 @@ def known(team: Team) -> str:
     models = {seat: one for seat, one in sorted(team.seats.items()) if isinstance(one, Model)}
     checked = [f"{seat} {one.endpoint.profile.checked}" for seat, one in models.items()]
     return f"endpoints checked: {', '.join(checked)}"
+
+
+def cohort_of(built: Built) -> list[str]:
+    """Say which frozen questions were asked, where they are."""
+    path = getattr(built.questions, "cohort", None)
+    if path is None:
+        return []
+    cohort = Cohort.read(path)
+    return [f"cohort {path} (hash {cohort.digest}): {cohort}"]
 
 
 def _title(built: Built) -> str:

@@ -30,6 +30,7 @@ from collab.human import Human
 from collab.ledger import Account, Ledger, Rates
 from collab.model import Completes, Model, OnCut
 from collab.policy import Policy, needs_of, seats_of
+from collab.questions.cohort import Cohort
 from collab.reasoner import OnText, Reasoner, Recorded, Turn
 from collab.run import Setup, first_of
 from collab.sampling import Generation, Request
@@ -53,8 +54,10 @@ def decides(built: Built) -> dict[str, object]:
         name: _source(value)
         for name, value in (("policy", built.policy), ("scenario", built.scenario))
     }
+    cohort = getattr(built.questions, "cohort", None)
     return {
         **built.config.decides(),
+        **({"cohort": Cohort.read(cohort).digest} if cohort else {}),
         "models": models,
         "asked": digest({"questions": list(map(_told, questions))}),
         "code": {name: found for name, found in code.items() if found},

@@ -1,7 +1,7 @@
 """Leaks: does a text give an answer away?
 
 It may name the answer, or state it as a result; whether a model can recover it is for that model to
-show (`policies/force_answer.py`).
+show (`policies/guide.py`).
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Annotated, Protocol, runtime_checkable
 from pydantic import BeforeValidator, Field, field_validator
 
 from collab.errors import ConfigError
+from collab.questions.cohort import Cohort
 from collab.questions.prompt import Prompt
 from collab.settings import Settings
 from collab.trajectory import Json, Question
@@ -51,6 +52,8 @@ class Questions(Settings, ABC):
 
     prompt: Prompt = Prompt()
     """What is said around its questions if the run says nothing else."""
+    cohort: Path | None = None
+    """A file that `collab cohort` wrote: ask the questions in it alone."""
     where: dict[str, Values] = Field(default_factory=dict)
     """The values that a label may have, such as level: [4, 5]; other questions are left out."""
     take: int | None = Field(default=None, ge=1)
@@ -73,7 +76,7 @@ class Questions(Settings, ABC):
             ConfigError: They cannot be read, or none is left.
         """
         questions = self.every(prompt.over(self.prompt), runs)
-        kept = self._shard(self._take(self._filter(questions)))
+        kept = self._shard(self._take(self._filter(self._frozen(questions))))
         if questions and not kept:
             raise ConfigError(f"none of {len(questions)} questions is left: widen where or shard")
         chosen = {question.id for question in kept}
@@ -86,6 +89,18 @@ class Questions(Settings, ABC):
     @abstractmethod
     def origin(self, runs: Path = RUNS) -> Json:
         """Say where the questions come from."""
+
+    def _frozen(self, questions: Sequence[Question]) -> Sequence[Question]:
+        if self.cohort is None:
+            return questions
+        ids = set(Cohort.read(self.cohort).questions)
+        if strange := ids - {question.id for question in questions}:
+            raise ConfigError(
+                f"questions.cohort: {len(strange)} of {len(ids)} questions in "
+                f"{str(self.cohort)!r} are not in this set, such as {min(strange)!r}; ask the set "
+                "that its runs asked, with the same settings"
+            )
+        return [question for question in questions if question.id in ids]
 
     def _filter(self, questions: Sequence[Question]) -> Sequence[Question]:
         for label, values in self.where.items():

@@ -20,7 +20,12 @@ from collab.scenario import Score
 from collab.stats import Effect, Mean, Rate, pass_at_k, wilson
 from collab.trajectory import Seams
 
-CONTROLS = {"none": "no steer", "placebo": "placebo"}
+CONTROLS = {
+    "none": "no steer",
+    "phrase": "phrase alone",
+    "placebo": "placebo",
+    "forced": "answer forced",
+}
 WIDEST = 1000
 """Characters that a table's line may have."""
 HOLDS = {

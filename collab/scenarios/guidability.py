@@ -1,29 +1,55 @@
 """Guidability: can a model build on a stronger one's correct begin?
 
-Source: paper §2.2.
+Source: paper §2.2, App. E.2, E.3, F.
 
 On questions that `main` solves at most once in its solo draws, the first share of a guide's correct
 trajectory opens the thinking, and the model goes on. Beside every guided episode stands a fresh
 unguided draw of the same question, for a question that failed by bad luck would be solved at times
-without any guide.
+without any guide; and the same begin with the answer forced at once, for what is solved so was
+given away.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Annotated, ClassVar, Literal
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from collab.boundary import cut_at_share
+from collab.boundary import Cutting, cut_at_share
 from collab.engine import Case, Label
 from collab.policy import Policy
 from collab.scenario import Bank, Note, rank, with_factors
-from collab.scenarios.recoverability import distinct_cuts
+from collab.scenarios.chosen import distinct_cuts
 from collab.settings import Settings
 from collab.trajectory import Question, Recording
 
 Share = Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Steer:
+    """A share of one of a guide's trajectories."""
+
+    guide: str
+    trace: Recording
+    length: float
+
+
+@dataclass
+class _Tally:
+    """What a run's cases are made of."""
+
+    asked: int = 0
+    hard: int = 0
+    unguided: int = 0
+    by_all: int = 0
+    problems: Counter[str] = field(default_factory=Counter)
+    traces: Counter[str] = field(default_factory=Counter)
+    alone: Counter[str] = field(default_factory=Counter)
+    """Correct solo draws by seat, on all questions that were asked."""
 
 
 class Guidability(Settings):
@@ -37,17 +63,36 @@ class Guidability(Settings):
     main: str = "main"
     guides: Annotated[tuple[str, ...], Field(min_length=1)] = ("guide",)
     """The seats that guide, each with a model of its own."""
+    teacher: str | None = None
+    """The guide that `main` was trained on the samples of; the others are compared with it."""
     samples: int = Field(default=8, ge=1)
     """Solo draws a question."""
+    solved_at_least: int = Field(default=0, ge=0)
+    """Questions that `main` solves less often are left out; all `samples`: App. E.2."""
     solved_at_most: int = Field(default=1, ge=0)
     """Questions that `main` solves more often are left out."""
+    traces: Literal["correct", "wrong"] = "correct"
+    """Which of a guide's trajectories guide; wrong ones are steers of poor quality."""
     correct_traces_per_guide: int = Field(default=1, ge=1)
-    """How many of a guide's correct trajectories open each question."""
+    """How many of a guide's (correct) trajectories open each question."""
     lengths: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.2, 0.4, 0.6, 0.8)
     """Shares of the guide's trajectory that are given."""
-    controls: tuple[Literal["none"], ...] = ("none",)
+    cut: Cutting = "sentence"
+    """What trajectories are cut behind."""
+    controls: tuple[Literal["none", "forced"], ...] = ("none", "forced")
 
-    def solos(self) -> Mapping[str, int]:
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.solved_at_least <= self.solved_at_most:
+            raise ValueError(
+                f"solved {self.solved_at_least} to {self.solved_at_most} times: the lower count "
+                "comes first"
+            )
+        if self.teacher is not None and self.teacher not in self.guides:
+            raise ValueError(f"teacher {self.teacher!r} is no guide ({', '.join(self.guides)})")
+        return self
+
+    def solos(self) -> dict[str, int]:
         """Ask for the banks of the main seat and of every guide."""
         return dict.fromkeys((self.main, *self.guides), self.samples)
 
@@ -56,74 +101,127 @@ class Guidability(Settings):
         steers = len(self.guides) * self.correct_traces_per_guide * len(self.lengths)
         return questions * steers * (1 + len(self.controls))
 
-    def factors(self) -> Mapping[str, object]:
+    def factors(self) -> dict[str, object]:
         """Set who thinks, who guides and how much of it."""
-        return {"main": self.main, "guide": self.guides[0], "length": self.lengths[0]}
+        return self._factors(self.guides[0], self.lengths[0])
+
+    def _factors(self, guide: str, length: float, *, force: bool = False) -> dict[str, object]:
+        factors: dict[str, object] = {"main": self.main, "guide": guide, "length": length}
+        if self.cut != "sentence":
+            factors["cut"] = self.cut
+        return {**factors, "force": True} if force else factors
 
     async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case | Note]:
         """Cross hard questions with guides, their traces and the shares."""
-        asked = hard = unguided = 0
+        tally = _Tally()
         async for question in bank.ready():
-            asked += 1
-            if bank.solved(self.main, question) > self.solved_at_most:
-                continue
-            hard += 1
-            steers = list(self._steers(bank, question))
-            unguided += not steers
-            for nth, steer in enumerate(steers):
-                async for case in self._arms(bank, policy, question, *steer, nth):
+            tally.asked += 1
+            for seat in self.solos():
+                tally.alone[seat] += bank.solved(seat, question)
+            if self.solved_at_least <= bank.solved(self.main, question) <= self.solved_at_most:
+                async for case in self._of(bank, policy, question, tally):
                     yield case
-        yield Note(
-            f"{hard} of {asked} questions solved at most {self.solved_at_most} of {self.samples} "
-            f"times by {self.main}"
-        )
-        yield Note(f"{unguided} of them left out: no guide has a correct trajectory")
+        for note in self._notes(tally):
+            yield note
 
-    def _steers(self, bank: Bank, question: Question) -> Iterator[tuple[str, Recording, float]]:
-        for guide in self.guides:
-            correct = [s for s in bank.of(guide, question) if s.correct and s.text.strip()]
-            correct.sort(key=lambda solo: rank("guide", solo.draw))
-            for trace in correct[: self.correct_traces_per_guide]:
-                for length in distinct_cuts(trace, self.lengths):
-                    yield guide, trace, length
+    async def _of(
+        self, bank: Bank, policy: Policy, question: Question, tally: _Tally
+    ) -> AsyncIterator[Case]:
+        """Make the cases of one hard question."""
+        traces = {guide: self._traces(bank, guide, question) for guide in self.guides}
+        by_all = all(traces.values())
+        tally.hard += 1
+        tally.unguided += not any(traces.values())
+        tally.by_all += by_all
+        tally.problems.update(guide for guide, of in traces.items() if of)
+        tally.traces.update({guide: len(of) for guide, of in traces.items()})
+        labels: dict[str, Label] = {
+            **question.labels,
+            "solved": bank.solved(self.main, question),
+            "by_all_guides": by_all,
+        }
+        for nth, steer in enumerate(self._steers(traces)):
+            of = {**labels, "pair": f"{question.id}/{nth}"}
+            async for case in self._arms(bank, policy, question, steer, of):
+                yield case
+
+    def _traces(self, bank: Bank, guide: str, question: Question) -> list[Recording]:
+        wanted = self.traces == "correct"
+        found = [
+            solo
+            for solo in bank.of(guide, question)
+            if bool(solo.correct) == wanted and (wanted or solo.closed) and solo.text.strip()
+        ]
+        found.sort(key=lambda solo: rank("guide", solo.draw))
+        return found[: self.correct_traces_per_guide]
+
+    def _steers(self, traces: dict[str, list[Recording]]) -> Iterator[_Steer]:
+        for guide, of in traces.items():
+            for trace in of:
+                for length in distinct_cuts(trace, self.lengths, by=self.cut):
+                    yield _Steer(guide, trace, length)
 
     async def _arms(
         self,
         bank: Bank,
         policy: Policy,
         question: Question,
-        guide: str,
-        trace: Recording,
-        length: float,
-        nth: int,
+        steer: _Steer,
+        labels: dict[str, Label],
     ) -> AsyncIterator[Case]:
-        cut = cut_at_share(trace, length)
-        labels: dict[str, Label] = {
-            **question.labels,
-            "length": length,
-            "guide": guide,
-            "steer_kind": trace.kind,
-            "solved": bank.solved(self.main, question),
-            "pair": f"{question.id}/{nth}",
+        guide, trace, length = steer.guide, steer.trace, steer.length
+        cut = cut_at_share(trace, length, by=self.cut)
+        labels = {**labels, "length": length, "guide": guide, "steer_kind": trace.kind}
+        if self.teacher is not None:
+            labels["teacher"] = "own" if guide == self.teacher else "other"
+        played = with_factors(policy, **self._factors(guide, length))
+        told: dict[str, Label] = {
+            "realised": round(cut.share, 4),
+            "steer_tokens": cut.tokens,
+            **await bank.leaks("steer", question, trace.text[: cut.chars]),
         }
-        played = with_factors(policy, main=self.main, guide=guide, length=length)
+        name = f"{question.id}/{trace.model}/{trace.draw}/{length:g}"
         yield Case(
-            id=f"{question.id}/{trace.model}/{trace.draw}/{length:g}",
+            id=name,
             question=question,
             policy=played,
             opening={guide: trace},
-            labels={
-                **labels,
-                "arm": "steer",
-                "realised": round(cut.share, 4),
-                "steer_tokens": cut.tokens,
-                **await bank.leaks("steer", question, trace.text[: cut.chars]),
-            },
+            labels={**labels, "arm": "steer", **told},
         )
         if "none" in self.controls:
             yield Case(
-                id=f"{question.id}/unguided/{nth}",
+                id=f"{question.id}/unguided/{str(labels['pair']).rpartition('/')[2]}",
                 question=question,
                 policy=played,
                 labels={**labels, "arm": "none"},
             )
+        if "forced" in self.controls:
+            yield Case(
+                id=f"{name}/forced",
+                question=question,
+                policy=with_factors(policy, **self._factors(guide, length, force=True)),
+                opening={guide: trace},
+                labels={**labels, "arm": "forced"},
+            )
+
+    def _notes(self, tally: _Tally) -> Iterator[Note]:
+        from_, to = self.solved_at_least, self.solved_at_most
+        often = f"at most {to}" if not from_ else f"{from_} to {to}"
+        yield Note(
+            f"{tally.hard} of {tally.asked} questions solved {often} of {self.samples} times by "
+            f"{self.main}"
+        )
+        yield Note(f"{tally.unguided} of them left out: no guide has a {self.traces} trajectory")
+        for guide in self.guides:
+            yield Note(
+                f"{guide}: {tally.problems[guide]} problems, {tally.traces[guide]} trajectories"
+            )
+        if len(self.guides) > 1:
+            yield Note(f"{tally.by_all} problems have a {self.traces} trajectory of every guide")
+        own, drawn = tally.alone[self.main], tally.asked * self.samples
+        for guide in self.guides:
+            if drawn and tally.alone[guide] <= own:
+                yield Note(
+                    f"warning: {guide} is no stronger guide: alone it solves "
+                    f"{tally.alone[guide] / drawn:.0%} of its draws, {self.main} {own / drawn:.0%}"
+                )

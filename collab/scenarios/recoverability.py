@@ -3,39 +3,69 @@
 Source: paper §2.1, App. E.1.
 
 A correct solo trajectory is cut at an insertion point, the begin of a trajectory on another
-question is put behind it, and the model goes on. Two controls stand beside every rate: the same
-opening without a steer, and with a placebo (as much text of another correct trajectory on the same
-question, behind the same phrase).
+question is put behind it, and the model goes on. Three controls stand beside every rate: the same
+opening without a steer, with the transition phrase alone, and with a placebo (as much text of
+another correct trajectory on the same question, behind the same phrase).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, islice, zip_longest
+from functools import cached_property
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from collab.boundary import cut_at_share, first_paragraph
+from collab.boundary import Cut, Cutting, cut_at_share, first_paragraph
 from collab.engine import Case, Label
 from collab.policy import Policy
 from collab.scenario import Bank, Note, rank, with_factors
+from collab.scenarios.chosen import (
+    Solo,
+    distinct_cuts,
+    levelled,
+    long_ones,
+    spread,
+    without_first_paragraph,
+)
+from collab.scenarios.pairs import paired
+from collab.scenarios.steers import (
+    FOREIGN,
+    STRETCHES,
+    UNCOUNTED,
+    Kind,
+    filler,
+    given,
+    similar,
+    spoiled,
+    stretch,
+    thoughts,
+    wrong,
+)
 from collab.settings import Settings
 from collab.trajectory import Question, Recording
 
 Point = Annotated[float, Field(ge=0, le=1)]
-Control = Literal["none", "placebo"]
+Control = Literal["none", "phrase", "placebo"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Original:
-    """A correct trajectory to disturb."""
+class _Place:
+    """An original at one insertion point, with its steer and its placebo."""
 
-    question: Question
-    solo: Recording
+    original: Solo
+    partner: Solo
+    own: Cut
+    at: float
+    """The insertion point asked for."""
+    point: float
+    """What the policy is told: more where a kept paragraph asks for it."""
+    name: str
+    steer: Recording
+    placebo: Recording | None
 
 
 class Recoverability(Settings):
@@ -51,26 +81,72 @@ class Recoverability(Settings):
     """The seat whose recording is the steer."""
     source: str | None = None
     """The seat whose bank the distractors come from; None: `main` distracts itself."""
+    corrector: str | None = None
+    """The seat that plays another correct trajectory behind the steer: it turns right."""
     samples: int = Field(default=8, ge=2)
     """Solo draws a question."""
+    solved_at_least: int = Field(default=1, ge=1)
+    """Questions that `main` solves less often are left out; all `samples`: the paper's shared
+    subset, on the questions of a cohort."""
+    solved_at_most: int | None = Field(default=None, ge=1)
     originals: int = Field(default=200, ge=1)
+    drawn: Literal["questions", "solve counts"] = "questions"
+    """Originals are spread over the questions, or so that each solve count comes as often."""
     distractors: int = Field(default=50, ge=2)
+    pool: Literal["any", "long"] = "any"
+    """`long`: traces longer than 80 % of the originals, cut where 90 % of them end."""
+    drop_first_paragraph: bool = False
+    """Whether the distractor's first paragraph, where it says its question, is left out."""
+    steer: Kind = "other"
+    """What the steer is made of."""
+    thoughts: Path | None = None
+    """With `steer: given`, a jsonl file of objects with `question` (an id, or its text) and
+    `thought`."""
     points: Annotated[tuple[Point, ...], Field(min_length=1)] = (0.0, 0.2, 0.4, 0.6, 0.8)
     """Insertion points: shares of the original's tokens."""
     length: float = Field(default=0.2, gt=0, le=1)
     """Share of the distractor's own trace that is the steer."""
+    steer_tokens: int | None = Field(default=None, ge=1)
+    """Overrides `length` by a number of tokens."""
     keep_first_paragraph: bool = False
     """Whether the original's first paragraph stands before the steer at every point (Table 7)."""
+    cut: Cutting = "sentence"
+    """What recordings are cut behind."""
     controls: tuple[Control, ...] = ("none", "placebo")
 
     @model_validator(mode="after")
     def _room_for_the_steer(self) -> Self:
         beyond = [f"{at:g}" for at in self.points if at + self.length > 1 + 1e-9]
-        if beyond:
+        if beyond and self.steer_tokens is None:
             raise ValueError(
                 f"insertion point {', '.join(beyond)} + steer length {self.length:g} is more than "
                 "1: the opening would be longer than a trajectory; with this length, "
                 f"points up to {1 - self.length:g} are allowed"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_steer(self) -> Self:
+        if (self.steer == "given") != (self.thoughts is not None):
+            raise ValueError(
+                f"steer {self.steer!r} with thoughts {str(self.thoughts)!r}: a file of thoughts "
+                "goes with steer: given, and with no other"
+            )
+        if self.steer in UNCOUNTED and self.steer_tokens is not None:
+            raise ValueError(
+                f"steer {self.steer!r} is no model's own tokens, so no number of them can be "
+                "taken; set length"
+            )
+        if self.steer in STRETCHES and "phrase" in self.controls:
+            raise ValueError(
+                f"controls: steer {self.steer!r} follows without a phrase, so there is no control "
+                "with the phrase alone; leave 'phrase' out"
+            )
+        most = self.samples if self.solved_at_most is None else self.solved_at_most
+        if not self.solved_at_least <= most <= self.samples:
+            raise ValueError(
+                f"solved {self.solved_at_least} to {most} of {self.samples} times: allowed are "
+                "counts from 1 to samples, the lower one first"
             )
         return self
 
@@ -85,58 +161,124 @@ class Recoverability(Settings):
 
     def factors(self) -> Mapping[str, object]:
         """Set who thinks, whose recording is the steer, where it goes in and how long it is."""
-        return self._factors(self.points[0], None)
+        return self._factors(self.points[0], self.steer_tokens)
 
     def _factors(self, at: float, steer_tokens: int | None) -> dict[str, object]:
-        factors = {"main": self.main, "distractor": self.distractor, "at": at}
+        factors: dict[str, object] = {"main": self.main, "distractor": self.distractor, "at": at}
+        if self.corrector is not None:
+            factors["corrector"] = self.corrector
+        if self.cut != "sentence":
+            factors["cut"] = self.cut
+        if self.steer in STRETCHES:
+            return {**factors, "length": 1.0, "steer_tokens": None, "phrase": ""}
         return {**factors, "length": self.length, "steer_tokens": steer_tokens}
 
     async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case | Note]:
         """Pair originals with distractors and cross them with points and controls."""
         tally: Counter[str] = Counter()
-        async for original, rival in self._pairs(bank, tally):
-            cuts = distinct_cuts(original.solo, self.points, self._least(original.solo))
-            tally["merged"] += len(self.points) - len(cuts)
-            placebo = self._placebo(bank, original)
-            tally["bare"] += placebo is None
-            for at in cuts:
-                async for case in self._arms(bank, policy, original, rival, placebo, at):
-                    yield case
-        yield Note(f"{tally['pairs']} originals, {tally['distractors']} distractors")
+        async for original, partner in self._pairs(bank, tally):
+            shares = distinct_cuts(original.solo, self.points, self._least(original), self.cut)
+            tally["merged"] += len(self.points) - len(shares)
+            other = self._other(bank, original)
+            tally["bare"] += other is None
+            if other is None and self.corrector is not None:
+                continue
+            for at in shares:
+                place = self._place(original, partner, other, at)
+                if place.steer.text.strip():
+                    async for case in self._arms(bank, policy, place, other):
+                        yield case
+        for note in self._notes(tally):
+            yield note
+
+    def _notes(self, tally: Counter[str]) -> list[Note]:
+        distractors = f", {tally['distractors']} distractors" if self.steer in FOREIGN else ""
         alone = tally["originals"] - tally["pairs"]
-        yield Note(f"{alone} originals without a distractor that answers otherwise")
-        yield Note(
-            f"{tally['merged']} insertion points merged with a nearer one (the same sentence end)"
-        )
-        if "placebo" in self.controls:
-            yield Note(f"{tally['bare']} originals without another correct sample for the placebo")
+        why = {
+            "wrong": "a wrong trace on the same question",
+            "given": "a thought in the file",
+        }.get(self.steer, "a distractor that answers otherwise")
+        notes = [
+            Note(f"{tally['pairs']} originals{distractors}"),
+            Note(f"{alone} originals without {why}"),
+            Note(
+                f"{tally['merged']} insertion points merged with a nearer one "
+                "(the same sentence end)"
+            ),
+        ]
+        if self.corrector is not None:
+            notes.append(Note(f"{tally['bare']} originals left out: no other correct sample"))
+        elif "placebo" in self.controls and self.steer not in STRETCHES:
+            notes.append(
+                Note(f"{tally['bare']} originals without another correct sample for the placebo")
+            )
+        return notes
 
-    async def _pairs(
-        self, bank: Bank, tally: Counter[str]
-    ) -> AsyncIterator[tuple[_Original, _Original]]:
-        """Give each original its distractor, a block of as many as there are distractors a time."""
-        pool = [one async for one in self._pool(bank)]
-        used: Counter[int] = Counter()
-        async for block in _blocks(self._originals(bank), max(len(pool), 1)):
-            tally["originals"] += len(block)
-            for pair in _pair(block, pool, await _fitting(bank, block, pool), used):
+    async def _pairs(self, bank: Bank, tally: Counter[str]) -> AsyncIterator[tuple[Solo, Solo]]:
+        """Give each original the trace that its steer is made of."""
+        originals = self._originals(bank)
+        if self.steer == "other" or self.steer == "noise":
+            pool = await self._pool(bank)
+            async for pair in paired(bank, originals, pool, tally):
                 yield pair
-        tally["pairs"], tally["distractors"] = used.total(), len(+used)
+            return
+        pool = await self._pool(bank) if self.steer == "similar" else []
+        used: set[tuple[str, int | None]] = set()
+        async for original in originals:
+            tally["originals"] += 1
+            partner = await self._partner(bank, original, pool)
+            if partner is not None:
+                tally["pairs"] += 1
+                used.add((partner.solo.question, partner.solo.draw))
+                yield original, partner
+        tally["distractors"] = len(used)
 
-    def _least(self, solo: Recording) -> float:
-        """Return the share of an original that stands before the steer at every point."""
-        return first_paragraph(solo).share if self.keep_first_paragraph else 0.0
+    async def _partner(self, bank: Bank, original: Solo, pool: list[Solo]) -> Solo | None:
+        match self.steer:
+            case "similar":
+                return await similar(bank, original, pool)
+            case "wrong":
+                return wrong(bank, self.source or self.main, original)
+            case "given":
+                return given(self._thoughts, original)
+            case "uninformative":
+                return filler(original)
+            case _:
+                return original
 
-    def _originals(self, bank: Bank) -> AsyncIterator[_Original]:
-        """Rank the correct trajectories of `main`."""
-        return _spread(bank, self.main, "original", self.originals, lambda s: bool(s.correct))
+    @cached_property
+    def _thoughts(self) -> dict[str, str]:
+        return thoughts(self.thoughts) if self.thoughts is not None else {}
 
-    def _pool(self, bank: Bank) -> AsyncIterator[_Original]:
+    def _originals(self, bank: Bank) -> AsyncIterator[Solo]:
+        """Rank the correct trajectories of `main` on questions that it solves as often as asked."""
+        most = self.samples if self.solved_at_most is None else self.solved_at_most
+
+        def fits(question: Question, solo: Recording) -> bool:
+            often = self.solved_at_least <= bank.solved(self.main, question) <= most
+            return often and bool(solo.correct)
+
+        draw = spread if self.drawn == "questions" else levelled
+        return draw(bank, self.main, "original", self.originals, fits)
+
+    async def _pool(self, bank: Bank) -> list[Solo]:
         """Rank the trajectories that may distract: whole ones, right or wrong."""
         seat = self.source or self.main
-        return _spread(bank, seat, "distractor", self.distractors, lambda s: s.closed)
+        if self.pool == "any":
+            found = spread(bank, seat, "distractor", self.distractors, _is_whole)
+            pool = [one async for one in found]
+        else:
+            everything = spread(bank, seat, "distractor", 2**31, _is_whole)
+            originals = [one async for one in self._originals(bank)]
+            pool = long_ones([one async for one in everything], originals)[: self.distractors]
+        return [*map(without_first_paragraph, pool)] if self.drop_first_paragraph else pool
 
-    def _placebo(self, bank: Bank, original: _Original) -> Recording | None:
+    def _least(self, original: Solo) -> float:
+        """Return the share of an original that stands before the steer at every point."""
+        return first_paragraph(original.solo).share if self.keep_first_paragraph else 0.0
+
+    def _other(self, bank: Bank, original: Solo) -> Recording | None:
+        """Return another correct trajectory on the original's question, if there is one."""
         others = [
             solo
             for solo in bank.of(self.main, original.question)
@@ -146,168 +288,124 @@ class Recoverability(Settings):
             others, key=lambda solo: rank("placebo", original.solo.draw, solo.draw), default=None
         )
 
-    async def _arms(
-        self,
-        bank: Bank,
-        policy: Policy,
-        original: _Original,
-        rival: _Original,
-        placebo: Recording | None,
-        at: float,
-    ) -> AsyncIterator[Case]:
-        steer = cut_at_share(rival.solo, self.length)
-        own, least = cut_at_share(original.solo, at), self._least(original.solo)
-        point, place = at, f"{at:g}"
+    def _place(self, original: Solo, partner: Solo, other: Recording | None, at: float) -> _Place:
+        own, least = cut_at_share(original.solo, at, by=self.cut), self._least(original)
+        point, name = at, f"{at:g}"
         if own.share < least:
-            own, point, place = cut_at_share(original.solo, least), least, "paragraph"
-        size = max(steer.tokens or round(steer.share * rival.solo.tokens), 1)
+            own, point, name = cut_at_share(original.solo, least), least, "paragraph"
+        steer, placebo = partner.solo, other
+        if self.steer in STRETCHES:
+            placebo = stretch(original, own, min(point + self.length, 1.0), self.cut)
+            steer = spoiled(self.steer, placebo, partner)
+        return _Place(original, partner, own, at, point, name, steer, placebo)
+
+    async def _arms(
+        self, bank: Bank, policy: Policy, place: _Place, other: Recording | None
+    ) -> AsyncIterator[Case]:
+        question, solo = place.original.question, place.original.solo
         labels: dict[str, Label] = {
-            **original.question.labels,
-            "at": at,
-            "realised": round(own.share, 4),
-            "solved": bank.solved(self.main, original.question),
-            "pair": f"{original.question.id}/{original.solo.draw}/{place}",
-            **await bank.leaks("own", original.question, original.solo.text[: own.chars]),
+            **question.labels,
+            "at": place.at,
+            "realised": round(place.own.share, 4),
+            "solved": bank.solved(self.main, question),
+            "steer": self.steer,
+            "pair": f"{question.id}/{solo.draw}/{place.name}",
+            **await bank.leaks("own", question, solo.text[: place.own.chars]),
         }
-        opening = {self.main: original.solo}
-        played = with_factors(policy, **self._factors(point, None))
-        yield Case(
-            id=f"{labels['pair']}/{rival.question.id}/{rival.solo.draw}",
-            question=original.question,
-            policy=played,
-            opening={**opening, self.distractor: rival.solo},
-            labels={
-                **labels,
-                "arm": "steer",
-                "steer_question": rival.solo.question,
-                "steer_tokens": steer.tokens,
-                "steer_realised": round(steer.share, 4),
-                **await bank.leaks("steer", original.question, rival.solo.text[: steer.chars]),
-            },
-            rival=rival.solo.extracted,
-        )
+        opening = {self.main: solo}
+        played = with_factors(policy, **self._factors(place.point, self.steer_tokens))
+        yield await self._steered(bank, played, place, other, labels)
         if "none" in self.controls:
             yield Case(
                 id=f"{labels['pair']}/none",
-                question=original.question,
+                question=question,
                 policy=played,
                 opening=opening,
                 labels={**labels, "arm": "none"},
             )
-        if "placebo" in self.controls and placebo is not None:
+        if "phrase" in self.controls:
             yield Case(
-                id=f"{labels['pair']}/placebo/{placebo.draw}/{size}",
-                question=original.question,
-                policy=with_factors(policy, **self._factors(point, size)),
-                opening={**opening, self.distractor: placebo},
-                labels={**labels, "arm": "placebo"},
+                id=f"{labels['pair']}/phrase",
+                question=question,
+                policy=with_factors(policy, **self._factors(place.point, 0)),
+                opening={**opening, self.distractor: solo},
+                labels={**labels, "arm": "phrase"},
             )
+        if "placebo" in self.controls and place.placebo is not None:
+            yield self._placebo(policy, place, place.placebo, labels)
+
+    async def _steered(
+        self,
+        bank: Bank,
+        played: Policy,
+        place: _Place,
+        other: Recording | None,
+        labels: Mapping[str, Label],
+    ) -> Case:
+        """Return the case whose opening holds the steer."""
+        question, steer = place.original.question, place.steer
+        cut = self._cut(steer)
+        opening = {self.main: place.original.solo, self.distractor: steer}
+        if self.corrector is not None and other is not None:
+            opening[self.corrector] = other
+        told: dict[str, Label] = {}
+        if self.steer in FOREIGN:
+            told["steer_question"] = place.partner.solo.question
+        return Case(
+            id=f"{labels['pair']}/{self._named(place.partner)}",
+            question=question,
+            policy=played,
+            opening=opening,
+            labels={
+                **labels,
+                **told,
+                "arm": "steer",
+                "steer_tokens": cut.tokens,
+                "steer_realised": round(cut.share, 4),
+                **await bank.leaks("steer", question, steer.text[: cut.chars]),
+            },
+            rival=None if self.steer in STRETCHES else steer.extracted,
+        )
+
+    def _named(self, partner: Solo) -> str:
+        """Name a steer by its content."""
+        turned = f"/{self.corrector}" if self.corrector is not None else ""
+        if self.steer == "other":
+            return f"{partner.question.id}/{partner.solo.draw}{turned}"
+        if self.steer in FOREIGN:
+            return f"{self.steer}/{partner.question.id}/{partner.solo.draw}{turned}"
+        return f"{self.steer}/{partner.solo.model}/{partner.solo.draw}{turned}"
+
+    def _placebo(
+        self, policy: Policy, place: _Place, placebo: Recording, labels: Mapping[str, Label]
+    ) -> Case:
+        """Return the case whose opening holds as much correct thinking on the same question."""
+        cut = self._cut(place.steer)
+        size = None if self.steer in STRETCHES else max(_tokens(place.steer, cut, placebo), 1)
+        return Case(
+            id=f"{labels['pair']}/placebo/{placebo.draw}/{size or f'{self.length:g}'}",
+            question=place.original.question,
+            policy=with_factors(policy, **self._factors(place.point, size)),
+            opening={self.main: place.original.solo, self.distractor: placebo},
+            labels={**labels, "arm": "placebo"},
+        )
+
+    def _cut(self, steer: Recording) -> Cut:
+        """Return how much of a steer's recording is used."""
+        if self.steer in STRETCHES:
+            return cut_at_share(steer, 1.0)
+        if self.steer_tokens is None:
+            return cut_at_share(steer, self.length, by=self.cut)
+        share = min(self.steer_tokens / max(steer.tokens, 1), 1.0)
+        return cut_at_share(steer, share, by=self.cut)
 
 
-def distinct_cuts(recording: Recording, shares: Sequence[float], least: float = 0.0) -> list[float]:
-    """Keep one share a distinct cut: the one nearest to what the cut realises.
-
-    No cut leaves less than the share `least` of the recording before it.
-    """
-    best: dict[int, tuple[float, float]] = {}
-    for share in shares:
-        cut = cut_at_share(recording, max(share, least))
-        off = abs(cut.share - share)
-        if cut.chars not in best or off < best[cut.chars][0]:
-            best[cut.chars] = (off, share)
-    return sorted(share for _, share in best.values())
+def _tokens(steer: Recording, cut: Cut, placebo: Recording) -> int:
+    """Count the tokens of a steer; where nobody has, as many characters' worth of its placebo."""
+    if cut.tokens or steer.tokens:
+        return cut.tokens or round(cut.share * steer.tokens)
+    return round(cut.chars * placebo.tokens / len(placebo.text))
 
 
-async def _spread(
-    bank: Bank, seat: str, salt: str, most: int, fits: Callable[[Recording], bool]
-) -> AsyncIterator[_Original]:
-    """Rank a seat's trajectories: every question gives one before any gives a second."""
-    groups: list[list[_Original]] = []
-    async for question in bank.ready():
-        solos = [solo for solo in bank.of(seat, question) if fits(solo) and solo.text.strip()]
-        solos.sort(key=lambda solo: rank(salt, question.id, solo.draw))
-        if solos:
-            yield _Original(question, solos[0])
-            groups.append([_Original(question, solo) for solo in solos[1:]])
-        if len(groups) == most:
-            return
-    rounds = chain.from_iterable(zip_longest(*groups))
-    for one in islice(filter(None, rounds), most - len(groups)):
-        yield one
-
-
-async def _blocks(items: AsyncIterator[_Original], size: int) -> AsyncIterator[list[_Original]]:
-    """Gather items in blocks; the last may be smaller."""
-    block: list[_Original] = []
-    async for item in items:
-        block.append(item)
-        if len(block) == size:
-            yield block
-            block = []
-    if block:
-        yield block
-
-
-async def _fitting(
-    bank: Bank, originals: Sequence[_Original], pool: Sequence[_Original]
-) -> dict[int, list[int]]:
-    """Return which of the pool each original may meet; one that may meet none is left out."""
-
-    async def fitting(original: _Original) -> list[int]:
-        differs = await asyncio.gather(*(_differs(bank, original, one) for one in pool))
-        return [index for index, is_so in enumerate(differs) if is_so]
-
-    found = await asyncio.gather(*map(fitting, originals))
-    return {nth: indices for nth, indices in enumerate(found) if indices}
-
-
-def _pair(
-    originals: Sequence[_Original],
-    pool: Sequence[_Original],
-    fits: Mapping[int, Sequence[int]],
-    used: Counter[int],
-) -> Iterator[tuple[_Original, _Original]]:
-    """Give originals a distractor each that fits, all used equally often.
-
-    `used` counts how often each of the pool is used so far, and goes on counting.
-    """
-    chosen: dict[int, int] = {}
-    for nth, indices in fits.items():
-        key = originals[nth].question.id, originals[nth].solo.draw
-        chosen[nth] = min(indices, key=lambda at: (used[at], rank(*key, at)))
-        used[chosen[nth]] += 1
-    while any(_shift(index, chosen, fits, used) for index, _ in used.most_common()):
-        pass
-    for nth, index in chosen.items():
-        yield originals[nth], pool[index]
-
-
-def _shift(
-    start: int, chosen: dict[int, int], fits: Mapping[int, Sequence[int]], used: Counter[int]
-) -> bool:
-    """Pass one original on from distractor to distractor, to one that is used at least 2 less."""
-    came: dict[int, int] = {}  # distractor -> the original that could move to it
-    ahead = [start]
-    for here in ahead:
-        if used[here] <= used[start] - 2:
-            while here != start:
-                nth = came[here]
-                chosen[nth], here = here, chosen[nth]
-                used[chosen[nth]] += 1
-                used[here] -= 1
-            return True
-        for nth in (nth for nth, index in chosen.items() if index == here):
-            for other in fits[nth]:
-                if other != start and other not in came:
-                    came[other] = nth
-                    ahead.append(other)
-    return False
-
-
-async def _differs(bank: Bank, original: _Original, distractor: _Original) -> bool:
-    """Say whether neither what a distractor's question asks for nor what it says solves this."""
-    asked = original.question
-    if asked.id == distractor.question.id:
-        return False
-    answers = dict.fromkeys((distractor.question.answer, distractor.solo.extracted))
-    return not any([await bank.agrees(asked, answer) for answer in answers])
+def _is_whole(question: Question, solo: Recording) -> bool:
+    return solo.closed

@@ -10,7 +10,6 @@ from policies.answer_by import AnswerBy
 from policies.budget_force import BudgetForce
 from policies.distractor import Distractor
 from policies.fixed_ratio import FixedRatio
-from policies.force_answer import ForceAnswer
 from policies.fork_join import ForkJoin
 from policies.guide import Guide
 from policies.human import AtTheTable
@@ -32,8 +31,9 @@ FORMS: list[Policy] = [
     AnswerBy(),
     Distractor(),
     FixedRatio(share=0.3),
-    ForceAnswer(),
     Guide(),
+    Guide(force=True),
+    Distractor(at=0.2, times=3, corrector="guide", cut="chunk"),
     Offload(),
     Offload(when=Unsure(entropy_above=0.5)),
     Offload(when=Says(pattern="wait|hmm")),

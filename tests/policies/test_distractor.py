@@ -3,7 +3,7 @@ from collections.abc import Callable, Mapping
 import pytest
 from pydantic import ValidationError
 
-from collab import Close, Decision, Insert, Length, Share, View, Write
+from collab import Close, Decision, Insert, Length, Share, Tokens, View, Write
 from policies.distractor import Distractor
 
 Look = Callable[..., View]
@@ -77,8 +77,43 @@ async def test_main_answers_when_the_thinking_is_closed(look: Look) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"phrase": "Wait. "}, {"at": 1.7}, {"at": -0.1}, {"length": 0}, {"steer_tokens": 0}],
+    [
+        {"phrase": "Wait. "},
+        {"at": 1.7},
+        {"at": -0.1},
+        {"length": 0},
+        {"steer_tokens": -1},
+        {"times": 0},
+    ],
 )
 def test_settings_that_make_no_steer_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Distractor.model_validate(settings)
+
+
+async def test_no_tokens_of_the_steer_are_the_phrase_alone(look: Look) -> None:
+    _, phrase = await script(Distractor(at=0.2, steer_tokens=0), look, BOTH)
+    assert isinstance(phrase, Insert)
+    assert phrase.text == "\nWait. Let me think.\n"
+
+
+async def test_each_injection_is_the_next_part_and_main_goes_on_between(look: Look) -> None:
+    policy = Distractor(length=0.25, times=3, between=Tokens(count=9))
+    decisions = await script(policy, look, BOTH)
+    assert [d.until for d in decisions if isinstance(d, Write)] == [
+        Share(of=0.25),
+        Tokens(count=9),
+        Share(of=0.5),
+        Tokens(count=9),
+        Share(of=0.75),
+    ]
+    seats = [d.seat for d in decisions if isinstance(d, Write | Insert)]
+    assert seats == ["distractor"] * 2 + ["main", "distractor", "distractor"] * 2
+
+
+async def test_a_steer_that_turns_right_goes_on_with_the_correctors_recording(look: Look) -> None:
+    policy = Distractor(corrector="guide", length=0.4, cut="chunk")
+    *_, last = await script(policy, look, {**BOTH, "guide": 50})
+    assert isinstance(last, Write)
+    assert (last.seat, last.until) == ("guide", Share(of=0.4, by="chunk"))
+    assert len(await script(policy, look, BOTH)) == 2

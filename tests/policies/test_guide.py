@@ -35,3 +35,13 @@ async def test_main_answers_whoever_closed_the_thinking(look: Look) -> None:
 def test_a_share_outside_0_to_1_is_refused(length: float) -> None:
     with pytest.raises(ValidationError):
         Guide(length=length)
+
+
+async def test_a_forced_answer_comes_right_behind_the_guides_share(look: Look) -> None:
+    policy = Guide(length=0.4, force=True)
+    now = Close("main", why="nothing is thought before the answer")
+    first = await policy.decide(look(recordings=GUIDED))
+    assert isinstance(first, Write)
+    assert (first.seat, first.until) == ("guide", Share(of=0.4))
+    assert await policy.decide(look(("guide", "Add."), step=1, recordings=GUIDED)) == now
+    assert await policy.decide(look()) == now

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from collab.boundary import cut_at_share
 from collab.engine import Case
@@ -134,7 +135,9 @@ def test_the_same_cases_are_made_whatever_the_order_of_the_questions(
 
 
 def test_ids_name_the_trace_and_the_share_or_the_number_of_the_control() -> None:
-    plan = planned(Guidability(lengths=(0.2, 0.6)), bank(q=("--", "-+")), POLICY)
+    plan = planned(
+        Guidability(lengths=(0.2, 0.6), controls=("none",)), bank(q=("--", "-+")), POLICY
+    )
     assert [case.id for case in plan.cases] == [
         "q/guide@1/1/0.2",
         "q/unguided/0",
@@ -186,3 +189,84 @@ def test_a_guide_whose_given_part_holds_the_answer_is_labelled() -> None:
 def test_a_policy_that_guides_nobody_is_refused() -> None:
     with pytest.raises(ConfigError, match="guide, which policy Distractor lacks"):
         planned(Guidability(), bank(q=("--", "+")), Distractor())
+
+
+def test_the_answer_is_forced_behind_the_very_same_steer() -> None:
+    plan = planned(Guidability(lengths=(0.2, 0.6)), bank(q=("--", "+")), POLICY)
+    for steered, forced in zip(arm(plan, "steer"), arm(plan, "forced"), strict=True):
+        assert forced.opening == steered.opening
+        assert forced.labels["pair"] == steered.labels["pair"]
+        assert forced.policy == Guide(length=steered.labels["length"], force=True)
+        assert forced.id == f"{steered.id}/forced"
+
+
+def test_questions_that_are_always_solved_can_be_guided_too() -> None:
+    made = bank(never=("---", "+"), twice=("++-", "+"), always=("+++", "+"))
+    scenario = Guidability(samples=3, solved_at_least=3, solved_at_most=3)
+    plan = planned(scenario, made, POLICY)
+    assert {case.question.id for case in plan.cases} == {"always"}
+    assert "1 of 3 questions solved 3 to 3 of 3 times by main" in plan.notes
+
+
+def test_wrong_traces_guide_where_they_are_asked_for() -> None:
+    plan = planned(Guidability(traces="wrong"), bank(q=("--", "+-")), POLICY)
+    assert {case.opening["guide"].draw for case in arm(plan, "steer")} == {1}
+
+
+def test_several_traces_of_a_guide_are_counted_as_table_13_does() -> None:
+    made = bank(a=("--", "++"), b=("--", "+-"), c=("--", "--"))
+    plan = planned(Guidability(correct_traces_per_guide=2), made, POLICY)
+    assert "guide: 2 problems, 3 trajectories" in plan.notes
+
+
+def two_guides() -> Bank:
+    """Two hard questions; the second guide has a correct trace of one of them."""
+    one = bank(a=("--", "+-"), b=("--", "++"))
+    second: dict[str, tuple[Recording, ...]] = {
+        "a": (thought("a", 0, True, "other@1"),),
+        "b": (thought("b", 0, False, "other@1"),),
+    }
+    return Bank(one.questions, {**one.solos, "second": second})
+
+
+def test_questions_that_all_guides_share_are_told_apart_and_own_teacher_from_others() -> None:
+    scenario = Guidability(guides=("guide", "second"), teacher="second", samples=2)
+    plan = planned(scenario, two_guides(), POLICY)
+    shared = {case.question.id: case.labels["by_all_guides"] for case in plan.cases}
+    assert shared == {"a": True, "b": False}
+    teachers = {case.labels["guide"]: case.labels["teacher"] for case in plan.cases}
+    assert teachers == {"guide": "other", "second": "own"}
+    assert "1 problems have a correct trajectory of every guide" in plan.notes
+
+
+def test_a_guide_that_is_no_stronger_alone_is_warned_of() -> None:
+    def warned(of: Bank) -> list[str]:
+        scenario = Guidability(guides=("guide", "second"), samples=2)
+        return [note for note in planned(scenario, of, POLICY).notes if "warning" in note]
+
+    assert warned(two_guides()) == []
+    weak = bank(a=("-+", "+-"), b=("--", "--"))
+    said = warned(Bank(weak.questions, {**weak.solos, "second": two_guides().solos["second"]}))
+    assert said == [
+        "warning: guide is no stronger guide: alone it solves 25% of its draws, main 25%",
+        "warning: second is no stronger guide: alone it solves 25% of its draws, main 25%",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"solved_at_least": 2}, "solved 2 to 1 times: the lower count comes first"),
+        ({"teacher": "nobody"}, r"teacher 'nobody' is no guide \(guide\)"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    settings: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Guidability.model_validate(settings)
+
+
+def test_chunks_are_cut_where_the_policy_is_told_to() -> None:
+    plan = planned(Guidability(cut="chunk", lengths=(0.5,)), bank(q=("--", "+")), POLICY)
+    assert arm(plan, "steer")[0].policy == Guide(length=0.5, cut="chunk")

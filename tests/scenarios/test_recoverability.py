@@ -16,7 +16,8 @@ from collab.errors import ConfigError
 from collab.playback import play
 from collab.policy import Policy
 from collab.scenario import Bank, Plan, Scenario
-from collab.scenarios.recoverability import Recoverability, distinct_cuts
+from collab.scenarios.chosen import distinct_cuts
+from collab.scenarios.recoverability import Recoverability
 from collab.trajectory import Message, Question, Recording
 from policies.distractor import Distractor
 from policies.solo import Solo
@@ -441,3 +442,110 @@ def test_an_open_thought_distracts_nobody() -> None:
         Recoverability(), bank((question("5"), [thought("5", 0)]), (question("6"), [open_])), POLICY
     )
     assert list(plan.cases) == []
+
+
+def test_the_phrase_alone_is_a_control_that_no_distractor_decides() -> None:
+    scenario = Recoverability(points=(0.4,), controls=("phrase",))
+    plan = planned(scenario, four(), POLICY)
+    for case in arm(plan, "phrase"):
+        assert case.policy == Distractor(at=0.4, steer_tokens=0)
+        assert case.opening["main"] == case.opening["distractor"]
+        assert case.id == f"{case.labels['pair']}/phrase"
+    assert len(arm(plan, "phrase")) == len(arm(plan, "steer")) == 8
+
+
+def solved(**counts: int) -> Bank:
+    """Questions with as many correct thoughts of four as is said."""
+    return bank(
+        *(
+            (
+                question(n),
+                [thought(n, d, correct=d < k, said=n if d < k else "0") for d in range(4)],
+            )
+            for n, k in counts.items()
+        )
+    )
+
+
+def test_only_questions_that_are_solved_as_often_as_asked_are_disturbed() -> None:
+    made = solved(**{"1": 1, "2": 2, "3": 3, "4": 4})
+    always = Recoverability(samples=4, solved_at_least=4, points=(0.0,))
+    assert {case.question.id for case in planned(always, made, POLICY).cases} == {"4"}
+    some = Recoverability(samples=4, solved_at_least=2, solved_at_most=3, points=(0.0,))
+    assert {case.question.id for case in planned(some, made, POLICY).cases} == {"2", "3"}
+
+
+def test_drawn_by_solve_count_the_rare_counts_come_as_often_as_the_frequent() -> None:
+    often = {f"q{n}": 4 for n in range(60)}
+    seldom = {f"r{n}": 1 for n in range(12)}
+    scenario = Recoverability(
+        samples=4, originals=12, drawn="solve counts", points=(0.0,), controls=()
+    )
+    made = solved(**often, **seldom)
+    counts = Counter(case.labels["solved"] for case in planned(scenario, made, POLICY).cases)
+    assert counts.total() == 12
+    assert 3 <= counts[1] <= 9  # 6 on average; 2 of 12 if every question came as often
+
+
+def test_long_distractors_are_cut_where_nine_tenths_of_the_originals_end() -> None:
+    def lengthy(name: str, chunks: int) -> tuple[Question, list[Recording]]:
+        text = "".join(f"{'word ' * 29}end{n}.\n\n" for n in range(chunks))
+        one = replace(thought(name, 0), text=text, ids=None, ends=None)
+        return question(name), [one]
+
+    made = bank(*(lengthy(str(n), n) for n in range(1, 12)))
+    scenario = Recoverability(pool="long", points=(0.0,), controls=())
+    steers = {
+        rival(case)[0]: case.opening["distractor"].text.count("end")
+        for case in planned(scenario, made, POLICY).cases
+    }
+    assert steers == {"9": 9, "10": 10, "11": 10}
+
+
+def test_the_distractors_first_paragraph_can_be_left_out() -> None:
+    solos = [(question(name), [paragraphs(name, 0)]) for name in "56"]
+    scenario = Recoverability(drop_first_paragraph=True, points=(0.0,), controls=())
+    for case in planned(scenario, bank(*solos), POLICY).cases:
+        steer, whole = case.opening["distractor"], paragraphs(rival(case)[0], 0)
+        assert whole.text.endswith("\n\n" + steer.text)
+        assert len(steer.ids or ()) == len(steer.ends or ()) == steer.tokens == 21
+
+
+def test_a_steer_can_be_a_number_of_tokens() -> None:
+    scenario = Recoverability(steer_tokens=9, points=(0.0, 1.0))
+    plan = planned(scenario, four(), POLICY)
+    for case in arm(plan, "steer") + arm(plan, "placebo"):
+        assert isinstance(case.policy, Distractor)
+        assert case.policy.steer_tokens == 9
+        assert steer_length(case) == 9
+    assert {case.labels["steer_tokens"] for case in arm(plan, "steer")} == {9}
+
+
+def test_a_steer_that_turns_right_brings_another_correct_thought() -> None:
+    scenario = Recoverability(corrector="helper", points=(0.0,))
+    plan = planned(scenario, four(), POLICY)
+    for case in arm(plan, "steer"):
+        right = case.opening["helper"]
+        assert isinstance(case.policy, Distractor)
+        assert case.policy.corrector == "helper"
+        assert (right.question, right.correct) == (case.question.id, True)
+        assert right.draw != case.opening["main"].draw
+    assert all("helper" not in case.opening for case in arm(plan, "none") + arm(plan, "placebo"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"steer": "given"}, "a file of thoughts goes with steer: given"),
+        ({"thoughts": "mine.jsonl"}, "a file of thoughts goes with steer: given"),
+        ({"steer": "digits", "steer_tokens": 9}, "no number of them can be taken"),
+        ({"steer": "noise", "controls": ["phrase"]}, "no control with the phrase alone"),
+        ({"solved_at_least": 9}, "solved 9 to 8 of 8 times: allowed are counts from 1"),
+        ({"solved_at_least": 3, "solved_at_most": 2}, "solved 3 to 2 of 8 times"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    settings: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Recoverability.model_validate(settings)

@@ -1,0 +1,102 @@
+"""Giving each original a distractor that does not solve it, all distractors used equally often."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+
+from collab.scenario import Bank, rank
+from collab.scenarios.chosen import Solo
+
+
+async def paired(
+    bank: Bank, originals: AsyncIterator[Solo], pool: Sequence[Solo], tally: Counter[str]
+) -> AsyncIterator[tuple[Solo, Solo]]:
+    """Pair originals with distractors, a block of as many as there are distractors at a time.
+
+    `tally` counts the originals, the pairs and the distractors that are used.
+    """
+    used: Counter[int] = Counter()
+    async for block in _blocks(originals, max(len(pool), 1)):
+        tally["originals"] += len(block)
+        for pair in _pair(block, pool, await _fitting(bank, block, pool), used):
+            yield pair
+    tally["pairs"], tally["distractors"] = used.total(), len(+used)
+
+
+async def differs(bank: Bank, original: Solo, distractor: Solo) -> bool:
+    """Say whether neither what a distractor's question asks for nor what it says solves this."""
+    asked = original.question
+    if asked.id == distractor.question.id:
+        return False
+    answers = dict.fromkeys((distractor.question.answer, distractor.solo.extracted))
+    return not any([await bank.agrees(asked, answer) for answer in answers])
+
+
+async def _blocks(items: AsyncIterator[Solo], size: int) -> AsyncIterator[list[Solo]]:
+    """Gather items in blocks; the last may be smaller."""
+    block: list[Solo] = []
+    async for item in items:
+        block.append(item)
+        if len(block) == size:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+async def _fitting(
+    bank: Bank, originals: Sequence[Solo], pool: Sequence[Solo]
+) -> dict[int, list[int]]:
+    """Return which of the pool each original may meet; one that may meet none is left out."""
+
+    async def fitting(original: Solo) -> list[int]:
+        differ = await asyncio.gather(*(differs(bank, original, one) for one in pool))
+        return [index for index, is_so in enumerate(differ) if is_so]
+
+    found = await asyncio.gather(*map(fitting, originals))
+    return {nth: indices for nth, indices in enumerate(found) if indices}
+
+
+def _pair(
+    originals: Sequence[Solo],
+    pool: Sequence[Solo],
+    fits: Mapping[int, Sequence[int]],
+    used: Counter[int],
+) -> Iterator[tuple[Solo, Solo]]:
+    """Give originals a distractor each that fits, all used equally often.
+
+    `used` counts how often each of the pool is used so far, and goes on counting.
+    """
+    chosen: dict[int, int] = {}
+    for nth, indices in fits.items():
+        key = originals[nth].question.id, originals[nth].solo.draw
+        chosen[nth] = min(indices, key=lambda at: (used[at], rank(*key, at)))
+        used[chosen[nth]] += 1
+    while any(_shift(index, chosen, fits, used) for index, _ in used.most_common()):
+        pass
+    for nth, index in chosen.items():
+        yield originals[nth], pool[index]
+
+
+def _shift(
+    start: int, chosen: dict[int, int], fits: Mapping[int, Sequence[int]], used: Counter[int]
+) -> bool:
+    """Pass one original on from distractor to distractor, to one that is used at least 2 less."""
+    came: dict[int, int] = {}  # distractor -> the original that could move to it
+    ahead = [start]
+    for here in ahead:
+        if used[here] <= used[start] - 2:
+            while here != start:
+                nth = came[here]
+                chosen[nth], here = here, chosen[nth]
+                used[chosen[nth]] += 1
+                used[here] -= 1
+            return True
+        for nth in (nth for nth, index in chosen.items() if index == here):
+            for other in fits[nth]:
+                if other != start and other not in came:
+                    came[other] = nth
+                    ahead.append(other)
+    return False
