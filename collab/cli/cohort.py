@@ -15,6 +15,7 @@ from rich.console import Console
 
 from collab.errors import ConfigError
 from collab.questions.cohort import Bench, Cohort, counted, shared
+from collab.report.measured import arm_of
 from collab.report.runs import Job, jobs
 
 COUNTS = re.compile(r"(\d+)(?:-(\d+))?")
@@ -50,7 +51,7 @@ def bench_of(job: Job) -> Bench:
         ConfigError: It is no solo run, or is not finished.
     """
     where = str(job.folder.path)
-    scores = [score for score in job.scores if score.labels.get("arm") == "solo"]
+    scores = arm_of(job.scores, "solo")
     if not scores:
         raise ConfigError(f"{where!r} holds no solo draws; run scenario=solo for each model")
     if job.state != "finished":
