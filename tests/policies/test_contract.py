@@ -33,7 +33,7 @@ FORMS: list[Policy] = [
     FixedRatio(share=0.3),
     Guide(),
     Guide(force=True),
-    Distractor(at=0.2, times=3, corrector="guide", cut="chunk"),
+    Distractor(times=3, corrector="guide", cut="chunk"),
     Offload(),
     Offload(when=Unsure(entropy_above=0.5)),
     Offload(when=Says(pattern="wait|hmm")),
