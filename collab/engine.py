@@ -361,6 +361,7 @@ class _Table:
             trajectory=self.trajectory,
             seats=tuple(sorted(self._pen.team.seats)),
             recordings={seat: one.tokens for seat, one in self._pen.opening.items()},
+            exhausted=self._pen.exhausted,
             tokens_left=max(self._pen.budget - self.trajectory.tokens, 0),
             step=self._steps,
             memo=self._left,

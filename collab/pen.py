@@ -161,10 +161,15 @@ class Pen:
             unit = replace(unit, tokens=self.team.count(unit.text, seat))
         return Written((unit,), "boundary")
 
+    @property
+    def exhausted(self) -> frozenset[str]:
+        """The seats whose recording is played to its end."""
+        return frozenset(s for s, one in self.opening.items() if self._played[s] >= len(one.text))
+
     def _recording(self, seat: str, until: Boundary) -> Recording | None:
         """Return the seat's recording if this is a turn to play it."""
         reasoner, recording = self.team[seat], self.opening.get(seat)
-        if recording is None or self._played[seat] >= len(recording.text):
+        if recording is None or seat in self.exhausted:
             return None
         playing = isinstance(reasoner, Recorded) or isinstance(until, Share | Length)
         return recording if playing else None

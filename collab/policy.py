@@ -133,6 +133,8 @@ class View:
     """What the last decision left here."""
     rng: random.Random
     """Made fresh for each decision from case, replicate and step."""
+    exhausted: frozenset[str] = frozenset()
+    """The seats whose recording is played to its end."""
     spent: Cost = field(default_factory=Cost)
     """What the episode has cost so far; what came from the store as when it was sampled."""
     aside: Aside = field(default_factory=Nobody, repr=False)

@@ -4,9 +4,9 @@ Source: the Recoverability test, paper §2.1 and App. E.1. What its reviewers as
 several injections (`times`), and a steer that turns right (`corrector`).
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from collab import (
     Boundary,
@@ -33,7 +33,7 @@ class Distractor(Settings):
     main: Writer = "main"
     distractor: Writer = "distractor"
     corrector: Writer | None = None
-    """Whose recording stands behind the (last) steer, where it has one: the steer turns right."""
+    """Whose recording stands behind the steer, where it has one: the steer turns right."""
     at: float = Field(default=0.0, ge=0, le=1)
     """Where the steer goes in: share of the original's tokens, at the nearest sentence end."""
     length: float = Field(default=0.2, gt=0, le=1)
@@ -58,14 +58,27 @@ class Distractor(Settings):
             )
         return phrase
 
+    @model_validator(mode="after")
+    def _turns_right_once(self) -> Self:
+        if self.corrector is not None and self.times > 1:
+            raise ValueError(
+                f"a steer that turns right is injected once: times is {self.times}, and corrector "
+                f"{self.corrector!r}; leave one of them out"
+            )
+        return self
+
     async def decide(self, view: View) -> Decision:
         """Follow the script of the opening, then leave the pen with `main`."""
         if view.closed_by:
             return Close(self.main, why="main closed its thinking")
         script = self._script(view)
-        if view.step < len(script):
+        if view.step < len(script) and not self._is_over(view):
             return script[view.step]
         return Write(self.main, why="main goes on")
+
+    def _is_over(self, view: View) -> bool:
+        """Say whether a further injection would find nothing left of the distractor's trace."""
+        return self.times > 1 and self.distractor in view.exhausted
 
     def _script(self, view: View) -> list[Decision]:
         script: list[Decision] = []

@@ -24,6 +24,7 @@ class Look(Protocol):
         recordings: Mapping[str, int] | None = None,
         memo: Json = None,
         aside: Aside = ...,
+        exhausted: frozenset[str] = ...,
     ) -> View: ...
 
 
@@ -38,6 +39,7 @@ def look() -> Look:
         recordings: Mapping[str, int] | None = None,
         memo: Json = None,
         aside: Aside = NOBODY,
+        exhausted: frozenset[str] = frozenset(),
     ) -> View:
         trajectory = Trajectory()
         for one in written:
@@ -50,6 +52,7 @@ def look() -> Look:
             trajectory=trajectory,
             seats=("distractor", "guide", "main"),
             recordings=recordings or {},
+            exhausted=exhausted,
             tokens_left=100,
             step=step,
             memo=memo,

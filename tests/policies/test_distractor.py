@@ -111,6 +111,17 @@ async def test_each_injection_is_the_next_part_and_main_goes_on_between(look: Lo
     assert seats == ["distractor"] * 2 + ["main", "distractor", "distractor"] * 2
 
 
+async def test_once_its_trace_is_played_out_the_distractor_is_silent(look: Look) -> None:
+    policy = Distractor(length=0.5, times=3)
+    out = look(("distractor", "So."), step=2, recordings=BOTH, exhausted=frozenset({"distractor"}))
+    assert await policy.decide(out) == Write("main", why="main goes on")
+
+
+def test_a_steer_that_turns_right_is_injected_once() -> None:
+    with pytest.raises(ValidationError, match="a steer that turns right is injected once"):
+        Distractor(times=2, corrector="guide")
+
+
 async def test_a_steer_that_turns_right_goes_on_with_the_correctors_recording(look: Look) -> None:
     policy = Distractor(corrector="guide", length=0.4, cut="chunk")
     *_, last = await script(policy, look, {**BOTH, "guide": 50})
