@@ -133,12 +133,12 @@ class View:
     """What the last decision left here."""
     rng: random.Random
     """Made fresh for each decision from case, replicate and step."""
-    exhausted: frozenset[str] = frozenset()
-    """The seats whose recording is played to its end."""
     spent: Cost = field(default_factory=Cost)
     """What the episode has cost so far; what came from the store as when it was sampled."""
     aside: Aside = field(default_factory=Nobody, repr=False)
     """Who carries out `ask`, `score` and `prefetch`."""
+    exhausted: frozenset[str] = frozenset()
+    """The seats whose recording is played to its end."""
 
     @property
     def units(self) -> tuple[Unit, ...]:
