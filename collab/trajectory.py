@@ -60,6 +60,10 @@ class Checks:
     """The function that the answer is about; None: that of the reference which the tests name."""
     packages: tuple[str, ...] = ()
     """Installed packages that program and tests may import."""
+    seconds: int = 0
+    """CPU time that a right program may need, where the grader allows less."""
+    memory: int = 0
+    """Bytes, for all processes, likewise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import builtins
 import json
 import os
 import sys
+from itertools import islice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,10 +44,14 @@ MADE_OF: dict[str, Callable[[Any], list[Any]]] = {  # any: an object of the clas
 """What else goes over by value: a class, and the arguments that make an equal object of it."""
 COLLECTIONS: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}  # any: classes
 PLAIN = (bool, int, float, str)
+AS_THEY_ARE = {type(None), bool, float, str}
+"""What JSON has too, whatever the value."""
 LONG = 2**256
 """From here on an integer goes over in base 16: base 10 takes quadratic time."""
 MANY = 100_000
 """How much of an iterator is read."""
+PIECE = 4096
+"""Longer collections go over in pieces of so many: a copy of a whole one may not fit in memory."""
 
 
 class Peer:
@@ -56,6 +61,8 @@ class Peer:
         self._reads = reads
         self._writes = writes
         self._lent: list[object] = []
+        self._sent = 0
+        self._pieces: dict[int, list[Any]] = {}  # any: what came of collections still to be named
 
     def ask(self, verb: str, thing: Any, *args: Any) -> Any:  # any: whatever it says
         """Have the other process do something, and return what comes of it.
@@ -102,23 +109,42 @@ class Peer:
         self._writes.flush()
 
     def _receive(self) -> Any:
-        line = self._reads.readline()
-        if not line.endswith(b"\n"):
-            raise EOFError("the program has ended early")
-        return json.loads(line)
+        while (line := self._reads.readline()).endswith(b"\n"):
+            match json.loads(line):
+                case ["piece", int(number), [*some]]:
+                    self._pieces.setdefault(number, []).extend(self._decode_all(some))
+                case message:
+                    return message
+        raise EOFError("the program has ended early")
 
     def encode(self, it: Any) -> Any:  # any: whatever a program makes
         """Return plain data for a value, or a handle for what is no value."""
         if it is None or (type(it) in PLAIN and not (type(it) is int and abs(it) >= LONG)):
             return it
         if isinstance(it, list):
-            return list(map(self.encode, list.__iter__(it)))
+            return self._encode_all(list.__iter__(it))
         if isinstance(it, dict) and type(it).__module__ != "collections":
             return {"dict": [[self.encode(k), self.encode(v)] for k, v in dict.items(it)]}
         for name, kind in COLLECTIONS.items():
             if isinstance(it, kind):
-                return {name: list(map(self.encode, it))}
+                return {name: self._encode_all(iter(it))}
         return self._encode_rarer(it)
+
+    def _encode_all(self, items: Iterator[Any]) -> Any:  # any: likewise
+        """Return plain data for a collection: a list, or the number under which it went over."""
+        piece = self._encode_some(items)
+        if len(piece) < PIECE:
+            return piece
+        self._sent += 1
+        number = self._sent
+        while piece:
+            self._send(["piece", number, piece])
+            piece = self._encode_some(items)
+        return {"pieces": number}
+
+    def _encode_some(self, items: Iterator[Any]) -> list[Any]:  # any: likewise
+        some = list(islice(items, PIECE))
+        return some if set(map(type, some)) <= AS_THEY_ARE else list(map(self.encode, some))
 
     def _encode_rarer(self, it: Any) -> Any:  # any: likewise
         if isinstance(it, Remote):
@@ -156,13 +182,21 @@ class Peer:
     def decode(self, data: Any) -> Any:  # any: whatever was encoded
         """Return the value, made anew of plain data."""
         if isinstance(data, list):
-            return list(map(self.decode, data))
+            return self._decode_all(data)
         if not isinstance(data, dict):
             return data
         ((kind, inside),) = data.items()
+        if kind == "pieces":
+            return self._pieces.pop(inside)
         if kind in COLLECTIONS:
-            return COLLECTIONS[kind](map(self.decode, inside))
+            return COLLECTIONS[kind](self.decode(inside))
         return self._decode_rarer(kind, inside)
+
+    def _decode_all(self, data: list[Any]) -> list[Any]:  # any: likewise
+        kinds = set(map(type, data))
+        if kinds == {str}:
+            return list(map(sys.intern, data))  # a text that comes a million times is there once
+        return data if kinds <= AS_THEY_ARE else list(map(self.decode, data))
 
     def _decode_rarer(self, kind: str, inside: Any) -> Any:  # any: likewise
         match kind:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from importlib.resources import files
@@ -98,7 +98,7 @@ class CodeGrader:
         found = find(text, checks.reads, checks.entry)
         if found is None:
             return Judgement("no answer", None, False, None)
-        faults = await self._judged(_job(checks, found.code), checks.packages)
+        faults = await self._judged(_job(checks, found.code), checks)
         right = not any(faults.values())
         return Judgement(
             verdict="correct" if right else "wrong",
@@ -108,21 +108,33 @@ class CodeGrader:
             details={"suites": {name: fault or "passed" for name, fault in faults.items()}},
         )
 
-    async def _judged(self, job: str, packages: Sequence[str]) -> Faults:
+    async def _judged(self, job: str, checks: Checks) -> Faults:
         key = blake2b(job.encode()).digest()
         task = self._faults.get(key)
         if task is None or (task.done() and (task.cancelled() or task.exception())):
-            task = self._faults[key] = asyncio.create_task(self._run(job, packages))
+            task = self._faults[key] = asyncio.create_task(self._run(job, checks))
         return await asyncio.shield(task)
 
-    async def _run(self, job: str, packages: Sequence[str]) -> Faults:
-        outcome = await self._sandbox.run(CHECKER, job, packages, self._limits)
+    async def _run(self, job: str, checks: Checks) -> Faults:
+        limits = _wide_enough(self._limits, checks)
+        outcome = await self._sandbox.run(CHECKER, job, checks.packages, limits)
         told = _told(outcome)
         if "broken" in told:
             raise GradingError(f"the tests are broken: {told['broken']}")
         faults: Faults = told.get("suites", {})
         missing = f"the program ended its tests: {_end(outcome)}"
         return {name: faults.get(name, missing) for name in json.loads(job)["suites"]}
+
+
+def _wide_enough(limits: Limits, checks: Checks) -> Limits:
+    """Return limits within which a right program comes to its end."""
+    seconds = max(limits.seconds, checks.seconds)
+    wider = {
+        "seconds": seconds,
+        "wall": limits.wall * seconds / limits.seconds,
+        "memory": max(limits.memory, checks.memory),
+    }
+    return limits.model_copy(update=wider)
 
 
 def entry_of(question: Question, checks: Checks) -> str | None:

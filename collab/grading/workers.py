@@ -24,7 +24,7 @@ from collab.errors import GradingError
 
 STARTS = 3
 """How often a process that does not start is tried."""
-PATIENCE = 120.0
+PATIENCE = 600.0
 """Wall-clock seconds that a process may take to start: a busy machine is slow, not broken."""
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)

@@ -43,6 +43,8 @@ class CheckFields(Settings):
     before: str | None = None
     entry: str | None = None
     packages: tuple[str, ...] = ()
+    seconds: int = Field(default=0, ge=0)
+    memory: int = Field(default=0, ge=0)
 
     def read(self, row: Row) -> Checks:
         """Return the tests of one row."""
@@ -52,6 +54,8 @@ class CheckFields(Settings):
             before=(text_of(row, self.before) or "") if self.before else "",
             entry=text_of(row, self.entry) if self.entry else None,
             packages=self.packages,
+            seconds=self.seconds,
+            memory=self.memory,
         )
 
 

@@ -211,6 +211,17 @@ def test_right_programs_pass(case: str) -> None:
     assert fault(program, tests) is None
 
 
+def test_long_collections_go_over_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collab.grading.checker.PIECE", 3)
+    program = "def f(x): return [x, tuple(x), set(x), [[one] * 4 for one in x], range(9)]"
+    tests = "\n".join(
+        f"x = {x!r}\nassert f(x) == [x, tuple(x), set(x), [[one] * 4 for one in x], range(9)]"
+        for x in ([], ["a", "b"], [1, "b", 2.5], ["a", 2**300, None, "d"], list(range(7)))
+    )
+    assert fault(program, tests) is None
+    assert fault("def f(x): return x[:-1]", "assert f(list(range(7))) == list(range(7))")
+
+
 def test_a_program_may_take_the_name_of_a_builtin() -> None:
     program = "def sum(a, b): return a * b"
     assert fault(program, "assert sum(2, 3) == 6", entry="sum") is None

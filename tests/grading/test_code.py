@@ -69,6 +69,16 @@ async def test_each_suite_is_reported(grader: CodeGrader) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(("needs", "verdict"), [(0, "wrong"), (2**31, "correct")])
+async def test_tests_may_need_more_than_the_grader_allows(
+    grader: CodeGrader, needs: int, verdict: str
+) -> None:
+    asked = question(memory=needs)
+    program = f"NEEDS = {needs}\ndef double(x): return len(bytes(2**28)) * x // 2**27"
+    assert (await grader.grade(asked, fenced(program))).verdict == verdict
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_function_that_was_begun_may_be_finished(grader: CodeGrader) -> None:
     begun = 'from math import floor\n\ndef double(x):\n    """Return twice x, rounded down."""\n'
     asked = question(before=begun, suites={"base": "assert double(1.3) == floor(2.6)"})
