@@ -12,6 +12,7 @@ import multiprocessing
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,8 +23,10 @@ from typing import Any, Generic, TypeVar
 
 from collab.errors import GradingError
 
-STARTS = 3
+STARTS = 5
 """How often a process that does not start is tried."""
+PAUSE = 0.1
+"""Seconds before it is tried again, each time twice as long: what forks it may be about to end."""
 PATIENCE = 600.0
 """Wall-clock seconds that a process may take to start: a busy machine is slow, not broken."""
 Result = TypeVar("Result")
@@ -106,9 +109,11 @@ class Workers(Generic[Result]):
 
     def _worker(self) -> _Worker:
         worker: _Worker | None = getattr(self._own, "worker", None)
-        for _ in range(STARTS):
+        for nth in range(STARTS):
             if worker is not None:
                 return worker
+            if nth:
+                time.sleep(PAUSE * 2 ** (nth - 1))
             worker = self._started()
         if worker is None:
             raise GradingError(

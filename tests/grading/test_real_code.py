@@ -13,7 +13,6 @@ import pytest_asyncio
 
 from collab.cli.compose import composed
 from collab.grading.code import CodeGrader, CodeSettings, entry_of
-from collab.sandbox import Limits
 from collab.trajectory import Question
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "code"
@@ -72,8 +71,7 @@ SETS = {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def grader() -> AsyncIterator[CodeGrader]:
-    limits = Limits(seconds=120, wall=900, memory=2**34)  # some references take their time
-    async with CodeGrader(CodeSettings(workers=2, limits=limits)) as grader:
+    async with CodeGrader(CodeSettings(workers=2)) as grader:
         yield grader
 
 
