@@ -237,7 +237,8 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> Correlatio
     """Correlate two rankings of the same things (Spearman).
 
     The interval is Fisher's with the variance of Bonett and Wright, Psychometrika 65 (2000), 23-28;
-    (-1, 1) below four things.
+    (-1, 1) below four things. Where all ranks agree, it begins where that of two neighbours
+    swapped does.
 
     Raises:
         ValueError: The lists have different lengths.
@@ -248,11 +249,13 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> Correlatio
     if n < 2 or len(set(one)) < 2 or len(set(other)) < 2:
         return Correlation(math.nan, -1.0, 1.0, n, 1.0)
     value, p = map(float, spearmanr(one, other))
-    if n < 4 or abs(value) == 1:
+    if n < 4:
         return Correlation(value, -1.0, 1.0, n, p)
-    half = Z * math.sqrt((1 + value * value / 2) / (n - 3))
-    low, high = (math.tanh(math.atanh(value) + side) for side in (-half, half))
-    return Correlation(value, low, high, n, p)
+    most = 1 - 12 / (n * (n * n - 1))  # two neighbours swapped
+    inner = max(-most, min(most, value))
+    half = Z * math.sqrt((1 + inner * inner / 2) / (n - 3))
+    low, high = (math.tanh(math.atanh(inner) + side) for side in (-half, half))
+    return Correlation(value, min(low, value), max(high, value), n, p)
 
 
 def mcnemar(treated: Sequence[bool], control: Sequence[bool]) -> float:

@@ -215,6 +215,9 @@ def test_a_rank_correlation_has_its_interval() -> None:
     half = 1.959964 * math.sqrt((1 + found.value**2 / 2) / 7)
     assert found.low == pytest.approx(math.tanh(math.atanh(found.value) - half))
     assert found.p < 0.001
+    agreed = rank_correlation(range(10), range(10))
+    assert (agreed.value, agreed.high) == pytest.approx((1, 1))
+    assert found.low < agreed.low < 1
     few = rank_correlation([1, 2, 3], [1, 3, 2])
     assert (few.low, few.high) == (-1, 1)
     assert math.isnan(rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).value)

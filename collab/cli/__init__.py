@@ -14,6 +14,7 @@ VERBS = {
     "cohort": "freeze the questions that several models solve alike in a file",
     "ls": "list the runs there are, how they stand and what they came to",
     "report": "print a run's tables again, or one table over all jobs of a sweep",
+    "repro": "make one of the paper's tables or figures of runs of your own, and judge its claims",
     "regrade": "judge a run's stored answers again, beside the first verdicts",
     "fork": "go on from a unit of a played episode with another policy",
     "export": "write a run's episodes, units and costs as CSV or Parquet",

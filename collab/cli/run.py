@@ -136,7 +136,9 @@ def job(composed: DictConfig) -> None:
         _failed[os.getpid()] += 1
 
 
-async def play(built: Built, command: str, console: Console, *, whole: bool = True) -> int:
+async def play(
+    built: Built, command: str, console: Console, *, whole: bool = True, tables: bool = True
+) -> int:
     """Play a built config in its folder, tell of it, and return how many cases failed.
 
     Args:
@@ -144,6 +146,7 @@ async def play(built: Built, command: str, console: Console, *, whole: bool = Tr
         command: What the manifest notes of this start.
         console: Where to tell.
         whole: Whether to show progress and tables, or the last line alone.
+        tables: Whether to show tables.
     """
     deciding = decides(built)
     path = place(built, deciding)
@@ -170,7 +173,7 @@ async def play(built: Built, command: str, console: Console, *, whole: bool = Tr
         folder.stands(replace(standing, failures=result.failures))
         spent = folder.spent
     write_report(Job(folder))
-    if whole:
+    if whole and tables:
         console.print()
         print_whole(console, summary(standing.title, standing.by, result.scores, result.notes))
         for line in bills(spent):

@@ -5,7 +5,7 @@ Cases of one question go together, and so do those that one trace steered: both 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from collab.scenario import Score
 from collab.stats import Effect, Mean, clustered_mean, holm, paired_effect
@@ -30,15 +30,31 @@ def share_of(scores: Sequence[Score], strata: str | None = None) -> Mean:
     return clustered_mean([float(s.correct) for s in scores], *clusters(scores), strata=groups)
 
 
-def effect_of(treated: Sequence[Score], control: Sequence[Score]) -> Effect:
-    """Compare two arms pair by pair; cases without a match are left out."""
-    others = {score.labels["pair"]: score for score in control}
-    pairs = [(s, others[s.labels["pair"]]) for s in treated if s.labels["pair"] in others]
+Pairs = Sequence[tuple[Score, Score]]
+"""Matched cases: the treated one, then its control."""
+
+
+def pairs_of(
+    treated: Iterable[Score], control: Iterable[Score], key: Callable[[Score], Hashable]
+) -> Pairs:
+    """Match two lists of scores; what has no match is left out."""
+    others = {key(score): score for score in control}
+    return [(score, others[key(score)]) for score in treated if key(score) in others]
+
+
+def effect_of(pairs: Pairs) -> Effect:
+    """Compare matched cases, which share questions and the treated one's steers."""
     return paired_effect(
         [one.correct for one, _ in pairs],
         [other.correct for _, other in pairs],
         *clusters([one for one, _ in pairs]),
     )
+
+
+def matched(scores: Iterable[Score], control: str) -> Pairs:
+    """Match the steered cases of a run with a control of theirs."""
+    listed = list(scores)
+    return pairs_of(arm_of(listed, "steer"), arm_of(listed, control), lambda s: s.labels["pair"])
 
 
 def clusters(scores: Sequence[Score]) -> list[list[Hashable]]:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from collab.engine import Label
 from collab.ledger import Cost
-from collab.report.measured import ALPHA, arm_of, effect_of, share_of, significant
+from collab.report.measured import ALPHA, arm_of, effect_of, matched, share_of, significant
 from collab.report.trajectory import safe
 from collab.scenario import Score
 from collab.stats import Effect, Mean, Rate, pass_at_k, wilson
@@ -158,8 +158,7 @@ def _twin(by: str, scores: Sequence[Score], what: str) -> Table:
 
 def _effects(group: Sequence[Score], scores: Sequence[Score]) -> dict[str, Effect]:
     """Compare a group with each control that the run has."""
-    steered = arm_of(group, "steer")
-    return {arm: effect_of(steered, arm_of(group, arm)) for arm in CONTROLS if arm_of(scores, arm)}
+    return {arm: effect_of(matched(group, arm)) for arm in CONTROLS if arm_of(scores, arm)}
 
 
 def _twin_cells(

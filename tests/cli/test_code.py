@@ -25,14 +25,19 @@ def play(command: Command, runs: Path, words: Sequence[str]) -> RunFolder:
 @pytest.mark.parametrize(
     ("experiment", "settings"),
     [
-        ("code_recoverability", ["scenario.points=[0.4]"]),
-        pytest.param("code_guidability", ["scenario.lengths=[0.8]"], marks=pytest.mark.long),
+        ("code_recoverability", ["questions.levels=[middle]", "scenario.points=[0.4]"]),
+        pytest.param(
+            "code_guidability",
+            ["questions.levels=[hard]", "scenario.lengths=[0.8]"],
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_twin_test_runs_on_programs(
     command: Command, tmp_path: Path, experiment: str, settings: list[str]
 ) -> None:
-    words = [f"experiment={experiment}", "questions.count=5", "scenario.samples=3", *settings]
+    words = [f"experiment={experiment}", "model@team.main=scripted_weak", "questions.count=5"]
+    words += ["scenario.samples=3", *settings]
     folder = play(command, tmp_path / "runs", words)
     scores = folder.scores().values()
     assert {"steer", "none"} <= {score.labels["arm"] for score in scores}

@@ -1,0 +1,98 @@
+"""What tables and claims over several runs are made of: each model's scores in each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from collab.engine import Label
+from collab.report.measured import arm_of, share_of
+from collab.report.runs import Job
+from collab.scenario import Score
+from collab.stats import Mean
+from collab.trajectory import Json
+
+MEAN = "mean"
+"""The column of the average over the others, in print and here."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One model's part in one run."""
+
+    model: str
+    """What the paper calls it, where the paper has it; else its id."""
+    printed: bool
+    """Whether the paper has numbers of this very model."""
+    scores: Sequence[Score]
+    names: Mapping[str, str]
+    """What sits in each seat, as `model`."""
+    samples: int = 8
+    """Solo draws a question."""
+
+    @classmethod
+    def of(cls, job: Job) -> Trial:
+        """Read a run's folder; nothing that its manifest names is imported."""
+        team = _mapping(_mapping(job.manifest["config"]).get("team"))
+        seat = str(job.settings.get("scenario.main", "main"))
+        names = {name: _name(one) for name, one in team.items()}
+        samples = job.settings.get("scenario.samples")
+        return cls(
+            names[seat],
+            _paper(team[seat]) is not None,
+            job.scores,
+            names,
+            samples if isinstance(samples, int) else 8,
+        )
+
+    def arm(self, arm: str) -> list[Score]:
+        """Return the scores of one arm."""
+        return arm_of(self.scores, arm)
+
+    def level(self, by: str, value: Label) -> str:
+        """Write a label's value as the paper's columns do."""
+        match by:
+            case "solved":
+                return f"{value}/{self.samples}"
+            case "guide":
+                return self.names.get(str(value), str(value))
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+Evidence = Mapping[str, Sequence[Trial]]
+"""The trials of each run, by the run's name."""
+Pick = Callable[[Trial], Sequence[Score]]
+"""Which scores of a trial a number is of; what counts as a success is `correct`."""
+
+
+def shares(trial: Trial, picked: Sequence[Score], by: str) -> dict[str, Mean]:
+    """Return the share that is solved at each value of a label, and their mean."""
+    values = sorted({score.labels.get(by) for score in picked}, key=_order)
+    found = {
+        trial.level(by, value): share_of([s for s in picked if s.labels.get(by) == value])
+        for value in values
+    }
+    return {**found, MEAN: share_of(picked, strata=by)}
+
+
+def keyed(scores: Iterable[Score], key: Callable[[Score], Hashable]) -> dict[Hashable, Score]:
+    """Map each score by what it is matched on."""
+    return {key(score): score for score in scores}
+
+
+def _order(value: Label) -> tuple[bool, float, str]:
+    number = isinstance(value, int | float)
+    return not number, float(value) if isinstance(value, int | float) else 0.0, str(value)
+
+
+def _name(seat: Json) -> str:
+    return _paper(seat) or str(_mapping(seat).get("id", "a recording"))
+
+
+def _paper(seat: Json) -> str | None:
+    named = _mapping(_mapping(seat).get("about")).get("paper")
+    return str(named) if named else None
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, dict) else {}

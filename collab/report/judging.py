@@ -1,0 +1,267 @@
+"""How a claim is judged by one's own runs: which difference decides, and on which side it lies.
+
+The tests are ours: they pool the models of a run, know which cases share a question or a
+distractor, and say nothing of models that were not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import chain, combinations
+from typing import Literal
+
+from collab.report.evidence import Evidence, Trial
+from collab.report.measured import ALPHA, Pairs, effect_of, matched, pairs_of, share_of
+from collab.scenario import Score
+from collab.stats import Effect, Mean, clustered_mean, difference, holm, rank_correlation
+
+Verdict = Literal["true", "false", "undecided"]
+ALIKE = 0.1
+"""How far apart two shares may lie to be called alike: about as far as the paper's own pairs do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one's own runs say of a claim."""
+
+    verdict: Verdict
+    said: str
+    """The number that decides, with its interval."""
+
+
+def _above(effect: Effect, low: float = 0.0) -> Finding:
+    """Judge that a difference is larger than `low`."""
+    verdict: Verdict = "undecided"
+    if effect.n and effect.low > low:
+        verdict = "true"
+    elif effect.n and effect.high < low:
+        verdict = "false"
+    return Finding(verdict, str(effect))
+
+
+def _below(effect: Effect) -> Finding:
+    mirror = Effect(-effect.value, -effect.high, -effect.low, effect.n, effect.clusters)
+    return Finding(_above(mirror).verdict, str(effect))
+
+
+def _pooled(trials: Sequence[Trial], control: str) -> Effect:
+    """Compare the steered cases of all models with a control; questions stay clusters."""
+    return effect_of(list(chain.from_iterable(matched(t.scores, control) for t in trials)))
+
+
+def _original(score: Score) -> Hashable:
+    """Name the original that a case disturbs, and where."""
+    return str(score.labels["pair"]).rpartition("/")[0], score.labels["at"]
+
+
+def _across(evidence: Evidence, one: str, other: str) -> Effect:
+    """Compare two runs case by case, model by model: the same original at the same point."""
+    others = {trial.model: trial for trial in evidence[other]}
+    pairs: list[tuple[Score, Score]] = []
+    for trial in evidence[one]:
+        if trial.model in others:
+            control = others[trial.model].arm("steer")
+            pairs += pairs_of(trial.arm("steer"), control, _original)
+    return effect_of(pairs)
+
+
+def _between(trials: Sequence[Trial], by: str, one: float, other: float) -> Pairs:
+    """Match the cases of two values of a label that are alike but for it."""
+    pairs: list[tuple[Score, Score]] = []
+    for trial in trials:
+        at = {
+            value: [s for s in trial.arm("steer") if s.labels.get(by) == value]
+            for value in (one, other)
+        }
+        pairs += pairs_of(at[one], at[other], _but(by))
+    return pairs
+
+
+def _but(by: str) -> Callable[[Score], Hashable]:
+    """Match on the original, or on the guide's trace."""
+    if by == "at":
+        return lambda score: str(score.labels["pair"]).rpartition("/")[0]
+    return lambda score: score.case.rpartition("/")[0]
+
+
+def _scores(trials: Sequence[Trial], arm: str = "steer") -> list[Score]:
+    return list(chain.from_iterable(trial.arm(arm) for trial in trials))
+
+
+def weaker_is_sturdier(evidence: Evidence) -> Finding:
+    """Look for a pair of models of which the one that solves more alone recovers less."""
+    alone = {t.model: share_of(t.arm("solo"), "level") for t in evidence["solo"]}
+    steered = {t.model: share_of(t.arm("steer"), "at") for t in evidence["recoverability_shared"]}
+    names = [name for name in alone if name in steered]
+    tests = [
+        (one, other, difference(alone[one], alone[other]), difference(steered[one], steered[other]))
+        for one, other in combinations(names, 2)
+    ]
+    ps = holm([effect.p or 0.0 for *_, solo, twin in tests for effect in (solo, twin)])
+    sure = [max(both) < ALPHA for both in zip(ps[::2], ps[1::2], strict=True)]
+    for (one, other, solo, twin), is_sure in zip(tests, sure, strict=True):
+        if is_sure and solo.value * twin.value < 0:
+            return Finding("true", f"{one} against {other}: alone {solo}; steered {twin}")
+    if tests and all(sure):
+        return Finding("false", f"all {len(tests)} pairs of models stand alike in both")
+    return Finding("undecided", f"no pair of {len(tests)} differs in both beyond chance (Holm)")
+
+
+def uncorrelated(evidence: Evidence) -> Finding:
+    """Judge that recovery does not rise with what is solved alone."""
+    alone = {t.model: share_of(t.arm("solo"), "level").value for t in evidence["solo"]}
+    steered = {
+        t.model: share_of(t.arm("steer"), "at").value for t in evidence["recoverability_shared"]
+    }
+    names = [name for name in alone if name in steered]
+    found = rank_correlation([alone[n] for n in names], [steered[n] for n in names])
+    verdict: Verdict = "undecided"
+    if found.low > 0:
+        verdict = "false"
+    elif found.high < 0.5:
+        verdict = "true"
+    return Finding(verdict, f"Spearman {found}")
+
+
+def recovers_under(run: str) -> Callable[[Evidence], Finding]:
+    """Judge that a steer costs something against the same opening without one."""
+    return lambda evidence: _below(_pooled(evidence[run], "none"))
+
+
+def start_is_worst(evidence: Evidence) -> Finding:
+    """Judge that a steer at the very begin costs more than one after a fifth."""
+    return _below(effect_of(_between(evidence["recoverability_shared"], "at", 0.0, 0.2)))
+
+
+def paragraph_helps(evidence: Evidence) -> Finding:
+    """Judge that the own first paragraph before the steer helps, over all points."""
+    return _above(_across(evidence, "first_paragraph", "recoverability_shared"))
+
+
+def paragraph_helps_start(evidence: Evidence) -> Finding:
+    """Judge that it helps at the very begin."""
+    at_start = {
+        run: [
+            Trial(t.model, t.printed, [s for s in t.scores if s.labels.get("at") == 0], t.names)
+            for t in evidence[run]
+        ]
+        for run in ("first_paragraph", "recoverability_shared")
+    }
+    return _above(_across(at_start, "first_paragraph", "recoverability_shared"))
+
+
+def stronger_hurts(evidence: Evidence) -> Finding:
+    """Judge that a longer steer costs more."""
+    return _below(_across(evidence, "long_steers", "recoverability"))
+
+
+def easier_recovers(evidence: Evidence) -> Finding:
+    """Compare questions that are always solved alone with those solved at most half the time."""
+    scores = _scores(evidence["recoverability"])
+    samples = evidence["recoverability"][0].samples
+    often = share_of([s for s in scores if s.labels.get("solved") == samples])
+    seldom = share_of([s for s in scores if _number(s.labels.get("solved")) <= samples / 2])
+    return _above(difference(often, seldom))
+
+
+def alike_by_source(evidence: Evidence) -> Finding:
+    """Judge that two shares lie within a margin: the whole interval must."""
+    effect = _across(evidence, "foreign_steers", "recoverability_shared")
+    verdict: Verdict = "undecided"
+    if effect.n and effect.low > -ALIKE and effect.high < ALIKE:
+        verdict = "true"
+    elif effect.n and (effect.low > ALIKE or effect.high < -ALIKE):
+        verdict = "false"
+    return Finding(verdict, f"{effect}; alike: within {100 * ALIKE:.0f} points")
+
+
+def ceiling(evidence: Evidence) -> Finding:
+    """Judge that no model is guided to more than one problem in ten."""
+    found = [(t.model, share_of(t.arm("steer"), "length")) for t in evidence["guidability_shared"]]
+    model, highest = max(found, key=lambda one: one[1].value)
+    verdict: Verdict = "undecided"
+    if all(mean.high < ALIKE for _, mean in found):
+        verdict = "true"
+    elif any(mean.low > ALIKE for _, mean in found):
+        verdict = "false"
+    return Finding(verdict, f"highest: {model} {highest}")
+
+
+def guides_help(evidence: Evidence) -> Finding:
+    """Judge that guided episodes solve more than fresh unguided ones."""
+    return _above(_pooled(evidence["guidability_shared"], "none"))
+
+
+def inflated(evidence: Evidence) -> Finding:
+    """Compare steers that hold the answer with those that do not."""
+    scores = _scores(evidence["guidability"])
+    held = share_of([s for s in scores if s.labels.get("steer_holds_answer")])
+    free = share_of([s for s in scores if not s.labels.get("steer_holds_answer")])
+    return _above(difference(held, free)) if held.n and free.n else _nothing("steers of both kinds")
+
+
+def rejected(evidence: Evidence) -> Finding:
+    """Look whether an answer that stands in the steer is still missed."""
+    held = [s for s in _scores(evidence["guidability"]) if s.labels.get("steer_holds_answer")]
+    if not held:
+        return _nothing("steers that hold the answer")
+    missed = clustered_mean([float(not s.correct) for s in held], [s.question for s in held])
+    return Finding(_more_than(missed, ALIKE), f"missed: {missed}")
+
+
+def _more_than(mean: Mean, share: float) -> Verdict:
+    if mean.low > share:
+        return "true"
+    return "false" if mean.high < share else "undecided"
+
+
+def more_given_more_solved(evidence: Evidence) -> Finding:
+    """Judge that .8 of the guide's thinking is solved more often than .2."""
+    return _above(effect_of(_between(evidence["guidability_shared"], "length", 0.8, 0.2)))
+
+
+def teacher(evidence: Evidence) -> Finding:
+    """Compare a model's own teacher with its other guides, where a run names one."""
+    scores = [s for s in _scores(evidence["guidability"]) if s.labels.get("by_all_guides", True)]
+    own = share_of([s for s in scores if s.labels.get("teacher") == "own"])
+    others = share_of([s for s in scores if s.labels.get("teacher") == "other"])
+    if not (own.n and others.n):
+        return _nothing("guides of which one is the model's own teacher (scenario.teacher)")
+    effect = difference(own, others)
+    return Finding("true" if effect.high < ALIKE else _above(effect, ALIKE).verdict, str(effect))
+
+
+def solvable(evidence: Evidence) -> Finding:
+    """Judge that guided models solve nearly all that they solve alone."""
+    mean = share_of(_scores(evidence["guidability_solvable"]))
+    return Finding(_more_than(mean, 1 - ALIKE), str(mean))
+
+
+def forcing_suffices(evidence: Evidence) -> Finding:
+    """Judge that at .8 going on wins nothing over answering at once."""
+    trials = evidence["code_guidability"]
+    late = [
+        pair
+        for pair in chain.from_iterable(matched(t.scores, "forced") for t in trials)
+        if pair[0].labels.get("length") == 0.8
+    ]
+    effect = effect_of(late)
+    if not effect.n:
+        return _nothing("forced answers at .8")
+    return Finding("true" if effect.high < ALIKE else _below(effect).verdict, str(effect))
+
+
+def code_is_harder(evidence: Evidence) -> Finding:
+    """Judge that less is recovered on code than on maths."""
+    maths = share_of(_scores(evidence["recoverability_shared"]), "at")
+    code = share_of(_scores(evidence["code_recoverability_shared"]), "at")
+    return _below(difference(code, maths))
+
+
+def _nothing(what: str) -> Finding:
+    return Finding("undecided", f"the runs have no {what}")
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,0 +1,239 @@
+"""Which runs the paper's tables and figure 4 are views of.
+
+A run is one experiment's file in conf/experiment, played for each model; many tables show one run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from collab.report.evidence import MEAN, Pick, Trial, shares
+from collab.scenario import Score
+from collab.stats import Mean
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One experiment's file, played for each model."""
+
+    experiment: str
+    full: tuple[str, ...]
+    """What makes it the paper's: the questions, the budget and the sizes."""
+    bench: str | None = None
+    """The run of solo draws that says which questions all models solve alike."""
+    solved: tuple[int, int] = (0, 0)
+    """How often each model solves those questions, at least and at most."""
+
+
+MATHS = ("questions=maths", "budget=32768")
+CODE = ("questions=code", "budget=32768")
+GUIDES = (
+    "model@team.guide=deepseek_r1",
+    "model@team.second=qwen3_235b_a22b",
+    "+model@team.third=qwq_32b",
+    "scenario.guides=[guide,second,third]",
+)
+SHARED = (*MATHS, "scenario.originals=200", "scenario.distractors=50")
+OWN = (*MATHS, "scenario.originals=250", "scenario.distractors=50")
+RUNS = {
+    "solo": Run("solo", MATHS),
+    "solo_code": Run("solo_code", CODE),
+    "recoverability": Run("recoverability", OWN),
+    "recoverability_shared": Run("recoverability", SHARED, "solo", (8, 8)),
+    "first_paragraph": Run("first_paragraph", SHARED, "solo", (8, 8)),
+    "long_steers": Run("long_steers", OWN),
+    "foreign_steers": Run("foreign_steers", (*SHARED, "model@team.other=qwen3_8b"), "solo", (8, 8)),
+    "guidability": Run("guidability", (*MATHS, *GUIDES)),
+    "guidability_shared": Run("guidability", (*MATHS, *GUIDES), "solo", (0, 1)),
+    "guidability_solvable": Run("guidability_solvable", (*MATHS, *GUIDES)),
+    "code_recoverability": Run(
+        "code_recoverability", (*CODE, "scenario.originals=250", "scenario.distractors=50")
+    ),
+    "code_recoverability_shared": Run(
+        "code_recoverability",
+        (*CODE, "scenario.originals=200", "scenario.distractors=50"),
+        "solo_code",
+        (8, 8),
+    ),
+    "code_guidability": Run("code_guidability", (*CODE, GUIDES[0])),
+    "code_guidability_shared": Run("code_guidability", (*CODE, GUIDES[0]), "solo_code", (0, 1)),
+}
+"""The runs that the tables are views of, by name."""
+
+
+def _arm(arm: str) -> Pick:
+    return lambda trial: trial.arm(arm)
+
+
+def _holding(trial: Trial) -> list[Score]:
+    """Count a steer that holds the answer as a success, whatever came of it."""
+    return [
+        replace(s, verdict="correct" if s.labels.get("steer_holds_answer") else "wrong")
+        for s in trial.arm("steer")
+    ]
+
+
+def _shared_guides(trial: Trial) -> list[Score]:
+    """Return the steered cases of questions that every guide has a trace on."""
+    return [score for score in trial.arm("steer") if score.labels.get("by_all_guides", True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some columns of a table: one measure at the values of a label, then its mean."""
+
+    run: str
+    measure: str
+    """As `published` calls it."""
+    by: str
+    """The label whose values are averaged."""
+    subset: str = ""
+    whole: str = MEAN
+    """The column of the mean."""
+    each: bool = True
+    """Whether the values have columns of their own."""
+    pick: Pick = field(default=lambda trial: trial.arm("steer"))
+    head: str = ""
+    """What the column of the mean is called, where not by its level."""
+
+    def cells(self, trial: Trial) -> dict[str, Mean]:
+        """Return a trial's numbers by column."""
+        picked = self.pick(trial)
+        if not picked:
+            return {}
+        found = shares(trial, picked, self.by)
+        mean = found.pop(MEAN)
+        return {**(found if self.each else {}), self.whole: mean}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One table of the paper, or a part of it."""
+
+    table: int
+    section: str
+    title: str
+    domain: str
+    parts: tuple[Part, ...]
+
+    @property
+    def runs(self) -> list[str]:
+        """The runs that it is made of."""
+        return list(dict.fromkeys(part.run for part in self.parts))
+
+
+def _twin(
+    run: str, measure: str, by: str, subset: str, *, whole: str = MEAN, head: str = ""
+) -> Part:
+    return Part(run, measure, by, subset, whole, each=False, head=head)
+
+
+def _main(domain: str, before: str = "") -> View:
+    recovers, guided = f"{before}recoverability", f"{before}guidability"
+    alone = "solo_code" if before else "solo"
+    parts = (
+        Part(alone, "benchmark", "level", each=False, pick=_arm("solo"), head="benchmark"),
+        _twin(f"{recovers}_shared", "recoverability", "at", "shared", head="recov. shared"),
+        _twin(recovers, "recoverability", "at", "individual", head="recov. individual"),
+        _twin(f"{guided}_shared", "guidability", "length", "shared", head="guid. shared"),
+        _twin(guided, "guidability", "length", "individual", head="guid. individual"),
+    )
+    title = "what each model solves alone, recovers from and is guided to"
+    return View(1, "§3.2", title, domain, parts)
+
+
+def _points(table: int, run: str, subset: str, title: str) -> View:
+    part = Part(run, "recoverability", "at", subset)
+    return View(table, "App. D", f"recoverability by insertion point, {title}", "maths", (part,))
+
+
+_GUIDED = Part("guidability", "guidability", "length", "individual")
+_HELD = Part("guidability", "answer in steer", "length", "individual", pick=_holding)
+_ALONE = Part("solo", "benchmark", "level", pick=_arm("solo"))
+VIEWS = (
+    _main("maths"),
+    _main("code", "code_"),
+    View(
+        2,
+        "§3.2",
+        "guided to, and how many of the steers hold the answer",
+        "maths",
+        (
+            replace(_GUIDED, each=False, head="guided"),
+            replace(_HELD, each=False, head="answer in steer"),
+        ),
+    ),
+    View(4, "App. C", "solved alone", "maths", (_ALONE,)),
+    View(5, "App. C", "solved alone", "code", (replace(_ALONE, run="solo_code"),)),
+    _points(6, "recoverability_shared", "shared", "shared questions"),
+    _points(7, "first_paragraph", "shared", "first paragraph kept"),
+    _points(8, "recoverability", "individual", "each model's own questions"),
+    View(
+        9,
+        "App. D",
+        "recoverability by how often the question is solved alone",
+        "maths",
+        (Part("recoverability", "recoverability", "solved", "individual"),),
+    ),
+    _points(10, "long_steers", "individual", "steers twice as long"),
+    View(
+        11,
+        "App. E.1",
+        "recoverability by who distracts, shared questions",
+        "maths",
+        (
+            _twin("recoverability_shared", "recoverability", "at", "shared", whole="same model"),
+            _twin("foreign_steers", "recoverability", "at", "shared", whole="other models"),
+        ),
+    ),
+    View(
+        12,
+        "App. E.2",
+        "guided on problems that are always solved alone",
+        "maths",
+        (_twin("guidability_solvable", "guidability", "length", "", whole="8/8"),),
+    ),
+    View(13, "App. F", "problems and trajectories of each guide", "maths", ()),
+    View(14, "App. F", "guided, and steers that hold the answer", "maths", (_GUIDED, _HELD)),
+    View(
+        15,
+        "App. F",
+        "guided by share of the guide's thinking, shared questions",
+        "maths",
+        (replace(_GUIDED, run="guidability_shared", subset="shared"),),
+    ),
+    View(
+        16,
+        "App. F",
+        "guided by whom, on problems that every guide solves",
+        "maths",
+        (replace(_GUIDED, by="guide", pick=_shared_guides),),
+    ),
+    View(
+        17,
+        "App. E.3",
+        "guided, and solved by forcing the answer behind the steer",
+        "code",
+        (
+            replace(_GUIDED, run="code_guidability"),
+            replace(_GUIDED, run="code_guidability", measure="answer forced", pick=_arm("forced")),
+        ),
+    ),
+)
+TABLES = sorted({view.table for view in VIEWS})
+FIGURES = {4: "recoverability_shared"}
+"""The run that each figure shows."""
+COUNTED = 13
+COUNTED_RUN = "guidability"
+
+
+def views(table: int) -> list[View]:
+    """Return the parts of one table."""
+    return [view for view in VIEWS if view.table == table]
+
+
+def runs_of(table: int) -> list[str]:
+    """Return the runs that a table is made of."""
+    if table == COUNTED:
+        return [COUNTED_RUN]
+    return list(dict.fromkeys(run for view in views(table) for run in view.runs))

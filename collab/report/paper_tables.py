@@ -1,0 +1,202 @@
+"""The paper's tables and figure 4, of one's own runs.
+
+Every rate has its interval and, where its run has one, its control beside it. Printed numbers stand
+under ours for the same model alone, with the test of the difference at the printed n.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from collab.published import Published, published
+from collab.report.evidence import MEAN, Evidence, Trial
+from collab.report.figure import Figure, Point, Series
+from collab.report.measured import ALPHA, effect_of, matched, significant
+from collab.report.paper import COUNTED, COUNTED_RUN, Part, View, views
+from collab.report.trajectory import safe
+from collab.stats import Effect, Mean
+
+NOTE = f"* p < {ALPHA:g} after Holm's correction (one family a column of tests, or a printed row)"
+BENCHMARKS: Mapping[str, str] = {
+    "aime_2024": "AIME 24",
+    "aime_2025": "AIME 25",
+    "math_500": "MATH-500",
+    "minerva_math": "Minerva",
+    "olympiadbench": "Olympiad",
+    "humaneval": "HumanEval",
+    "humaneval_plus": "HumanEval+",
+    "mbpp": "MBPP",
+    "mbpp_plus": "MBPP+",
+}
+"""What the paper calls the benchmarks."""
+
+
+def paper_tables(number: int, evidence: Evidence) -> list[Table]:
+    """Make one of the paper's tables of one's own runs."""
+    if number == COUNTED:
+        return [_counts(views(number)[0], evidence.get(COUNTED_RUN, ()))]
+    return [_table(view, evidence) for view in views(number)]
+
+
+def recovery_figure(trials: Sequence[Trial]) -> Figure:
+    """Show each model's recovery by insertion point (figure 4)."""
+    part = Part("", "recoverability", "at")
+    series = []
+    for trial in trials:
+        cells = {level: m for level, m in part.cells(trial).items() if level != MEAN}
+        points = [
+            Point(float(level), 100 * m.value, 100 * m.low, 100 * m.high, m.n)
+            for level, m in cells.items()
+        ]
+        series.append(Series(trial.model, points))
+    x = "insertion point (share of the original thought)"
+    return Figure("figure-4", "Recoverability by insertion point (ours)", x, "% solved", series)
+
+
+def _table(view: View, evidence: Evidence) -> Table:
+    """Make a view: a row a model, and under one that the paper has the printed numbers."""
+    columns = _columns(view, evidence)
+    table = _empty(view, ["model", *(head for _, _, head in columns), *_control_heads(view)])
+    rows = list(_rows(view, evidence))
+    effects = [_control_effect(view, evidence, model) for model in rows]
+    marks = iter(significant([effect for effect in effects if effect]))
+    for model, effect in zip(rows, effects, strict=True):
+        cells = {
+            (part.run, part.measure): part.cells(trial)
+            for part in view.parts
+            for trial in evidence.get(part.run, ())
+            if trial.model == model
+        }
+        ours = [cells.get((part.run, part.measure), {}).get(level) for part, level, _ in columns]
+        beside = [_effect(effect, next(marks))] if effect else []
+        table.add_row(Text(safe(model)), *map(_share, ours), *beside)
+        if _is_printed(view, evidence, model):
+            _add_printed(table, view, model, columns, ours)
+    return table
+
+
+def _empty(view: View, heads: Sequence[str]) -> Table:
+    subset = ", ".join(dict.fromkeys(part.subset for part in view.parts if part.subset))
+    scope = " · ".join(filter(None, (view.domain, subset)))
+    title = f"Table {view.table} ({view.section}), ours: {view.title} ({scope}); % [95 % interval]"
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
+    for head in heads:
+        table.add_column(head, justify="left" if head == "model" else "right", no_wrap=True)
+    return table
+
+
+Column = tuple[Part, str, str]
+"""A part, a level of it, and the heading."""
+
+
+def _columns(view: View, evidence: Evidence) -> list[Column]:
+    columns = []
+    for part in view.parts:
+        levels: dict[str, None] = {}
+        for trial in evidence.get(part.run, ()):
+            levels |= dict.fromkeys(part.cells(trial))
+        levels.pop(part.whole, None)
+        short = part.measure if len(view.parts) > 1 and part.each else ""
+        for level in (*levels, part.whole):
+            named = level if level != MEAN or not part.head else part.head
+            columns.append((part, level, " ".join(filter(None, (short, named)))))
+    return columns
+
+
+def _rows(view: View, evidence: Evidence) -> Iterator[str]:
+    seen = dict.fromkeys(
+        trial.model for run in view.runs for trial in evidence.get(run, ()) if trial.scores
+    )
+    yield from seen
+
+
+def _control_heads(view: View) -> list[str]:
+    return ["against no steer"] if _controlled(view) else []
+
+
+def _controlled(view: View) -> bool:
+    """Say whether the view is of one twin test, whose control stands beside it."""
+    return len(view.runs) == 1 and not view.runs[0].startswith("solo")
+
+
+def _control_effect(view: View, evidence: Evidence, model: str) -> Effect | None:
+    if not _controlled(view):
+        return None
+    (trial,) = (t for t in evidence[view.runs[0]] if t.model == model)
+    return effect_of(matched(trial.scores, "none"))
+
+
+def _is_printed(view: View, evidence: Evidence, model: str) -> bool:
+    return any(t.printed for run in view.runs for t in evidence.get(run, ()) if t.model == model)
+
+
+def _add_printed(
+    table: Table, view: View, model: str, columns: Sequence[Column], ours: Sequence[Mean | None]
+) -> None:
+    """Add the printed numbers, and the test of ours against them."""
+    printed = [_printed(view, part, model, level) for part, level, _ in columns]
+    compared = [
+        one.compared(mean) if one and mean else None
+        for one, mean in zip(printed, ours, strict=True)
+    ]
+    marks = iter(significant([effect for effect in compared if effect]))
+    table.add_row("  in print", *(f"{one.value:g}" if one else "" for one in printed))
+    cells = [_effect(effect, next(marks)) if effect else "" for effect in compared]
+    table.add_row("  ours - print", *cells)
+
+
+def _printed(view: View, part: Part, model: str, level: str) -> Published | None:
+    where = view.domain, part.subset, BENCHMARKS.get(level, level)
+    found = [
+        one
+        for one in published(view.table, model=model, measure=part.measure)
+        if (one.domain, one.subset, one.level) == where
+    ]
+    return found[0] if found else None
+
+
+def _counts(view: View, trials: Sequence[Trial]) -> Table:
+    """Count the problems and trajectories of each guide (Table 13)."""
+    guides = list(
+        dict.fromkeys(
+            trial.level("guide", score.labels["guide"])
+            for trial in trials
+            for score in trial.arm("steer")
+        )
+    )
+    heads = [f"{what} of {guide}" for what in ("problems", "trajectories") for guide in guides]
+    table = _empty(view, ["model", *heads])
+    table.title = str(table.title).removesuffix("; % [95 % interval]")
+    for trial in trials:
+        problems, traces = _counted(trial)
+        counts = [*(problems[guide] for guide in guides), *(traces[guide] for guide in guides)]
+        table.add_row(Text(safe(trial.model)), *map(str, counts))
+    return table
+
+
+def _counted(trial: Trial) -> tuple[Counter[str], Counter[str]]:
+    """Count distinct problems and traces: a case's id names its trace before the share."""
+    problems: set[tuple[str, str]] = set()
+    traces: set[tuple[str, str]] = set()
+    for score in trial.arm("steer"):
+        guide = trial.level("guide", score.labels["guide"])
+        problems.add((guide, score.question))
+        traces.add((guide, score.case.rpartition("/")[0]))
+    return Counter(guide for guide, _ in problems), Counter(guide for guide, _ in traces)
+
+
+def _share(mean: Mean | None) -> str:
+    if mean is None or not mean.n:
+        return "–"
+    return f"{100 * mean.value:.1f} [{100 * mean.low:.0f},{100 * mean.high:.0f}]"
+
+
+def _effect(effect: Effect, marked: bool) -> str:
+    if not effect.n:
+        return "–"
+    star = "*" if marked else ""
+    return f"{100 * effect.value:+.1f}{star} [{100 * effect.low:+.0f},{100 * effect.high:+.0f}]"
