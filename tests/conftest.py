@@ -1,6 +1,9 @@
 """What the tests of the core share: the pocket models behind a server, and seats to put them in."""
 
 import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -83,6 +86,20 @@ class Seat(Protocol):
         context: int | None = None,
         logprobs: int | None = None,
     ) -> Awaitable[Model]: ...
+
+
+@pytest.fixture(scope="session")
+def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Start the pocket models' server as if by hand: no command has to start its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("launched")))
+        patch.setattr(tempfile, "tempdir", None)  # to be looked up anew
+        words = [sys.executable, "-m", "collab", "launch", "model=pocket_plain"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as launch:
+            assert launch.stdout is not None
+            assert "is served at" in launch.stdout.readline()
+            yield
+            launch.kill()  # its server ends with it
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def blocks(page: Path) -> list[Block]:
     return [Block(*found) for found in BLOCK.findall(page.read_text(encoding="utf-8"))]
 
 
-LONG = {"runs.md"}
+LONG = {"runs.md", "endpoints.md", "twin-tests.md"}
 """Pages whose commands take long: the fast tests only look whether they can be run."""
 SHELL = [
     pytest.param(page, marks=[pytest.mark.long] if page.name in LONG else [], id=page.name)
@@ -63,6 +63,7 @@ def test_the_python_of_a_page_runs(page: Path) -> None:
             exec(compile(block.code, str(page), "exec"), {"__name__": "a_reader"})
 
 
+@pytest.mark.usefixtures("launched")
 @pytest.mark.parametrize("page", SHELL)
 def test_the_shell_commands_of_a_page_run_in_an_empty_folder(page: Path, tmp_path: Path) -> None:
     script = "\n".join(block.code for block in blocks(page) if block.language == "bash")

@@ -12,6 +12,8 @@ from collab.cli.session import decides
 from collab.errors import ConfigError
 from collab.plugins import open_doors
 
+pytestmark = pytest.mark.usefixtures("launched")
+
 REPO = Path(__file__).parents[1]
 POLICY = '''\
 """Write once, then answer."""

@@ -63,13 +63,13 @@ def call(*words: str) -> Said:
 
 
 @pytest.fixture(scope="session")
-def command() -> Command:
+def command(launched: None) -> Command:
     """Return how to call the command in this process."""
     return call
 
 
 @pytest.fixture(scope="session")
-def process() -> Command:
+def process(launched: None) -> Command:
     """Return how to call the command in a process of its own."""
 
     def start(*words: str, cwd: Path, **env: str) -> Said:
@@ -102,7 +102,7 @@ class Finished:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def finished(tmp_path_factory: pytest.TempPathFactory, launched: None) -> Finished:
     """Play recoverability on three questions."""
     runs = tmp_path_factory.mktemp("finished") / "runs"
     words = (*SMALL, "name=small", f"runs={runs}")
