@@ -99,7 +99,8 @@ class Episode:
 
 
 Watch = Callable[[Trajectory, str], None]
-"""Called with the trajectory and, while a unit is being written, with its text so far."""
+"""Called with the trajectory whenever it has grown and, where units are read piece by piece, with
+the text so far of the one that is being written."""
 
 
 async def play_case(
@@ -110,6 +111,7 @@ async def play_case(
     budget: int,
     replicate: int = 0,
     watch: Watch | None = None,
+    whole: bool = False,
 ) -> Episode:
     """Play one case to an answer, a stop or the end of its budget.
 
@@ -120,6 +122,7 @@ async def play_case(
         budget: The most tokens of opening and completion together.
         replicate: Which repetition of the whole run this is.
         watch: Reads along.
+        whole: Whether it is given whole units alone, which are then asked for as if nobody watched.
 
     Raises:
         PolicyError: The policy broke its contract.
@@ -127,7 +130,7 @@ async def play_case(
     """
     numbers = Numbers(case.id, case.draw)
     pen = Pen(team, case.question, case.opening, until, budget, numbers)
-    table = _Table(case, pen, replicate, watch)
+    table = _Table(case, pen, replicate, watch, whole)
     finish = await table.play()
     return Episode(case.id, table.trajectory, finish, pen.sampled, pen.stored, pen.costs)
 
@@ -135,10 +138,17 @@ async def play_case(
 class _Table:
     """One episode, or a branch of one, while it is played."""
 
-    def __init__(self, case: Case, pen: Pen, replicate: int, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        case: Case,
+        pen: Pen,
+        replicate: int,
+        watch: Watch | None = None,
+        whole: bool = False,
+    ) -> None:
         self.trajectory = case.begin
         self._case, self._pen = case, pen
-        self._replicate, self._watch = replicate, watch
+        self._replicate, self._watch, self._whole = replicate, watch, whole
         self._finish: Finish | None = None
         self._steps = self._forks = self._depth = 0
         self._memo = "null"
@@ -344,7 +354,7 @@ class _Table:
 
     def _reader(self) -> OnText | None:
         watch = self._watch
-        if watch is None:
+        if watch is None or self._whole:
             return None
         pieces: list[str] = []
 

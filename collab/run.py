@@ -42,10 +42,11 @@ from collab.model import Model
 from collab.policy import Policy
 from collab.scenario import Bank, Note, Scenario, Score, Verdict, finish_verdict, ranked
 from collab.team import Team
-from collab.trajectory import Question, Recording
+from collab.trajectory import Question, Recording, Trajectory
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
+Played = tuple[Episode, Score]
 FATAL = (
     *(Unreachable, Denied, LaunchError, StoreError, RunError, ConfigError),
     CapReached,
@@ -67,6 +68,14 @@ class Stages(Protocol):
         """Finish one step; one that an earlier start finished says nothing about the speed."""
         ...
 
+    def grew(self, case: Case, trajectory: Trajectory) -> None:
+        """Look at an episode under way."""
+        ...
+
+    def ended(self, case: Case, played: Played | None) -> None:
+        """Look at an episode that is over; None: it could not be played."""
+        ...
+
 
 class Unwatched:
     """Stages that nobody looks at."""
@@ -75,6 +84,12 @@ class Unwatched:
         """Ignore it."""
 
     def step(self, stage: str, *, stored: bool = False) -> None:
+        """Ignore it."""
+
+    def grew(self, case: Case, trajectory: Trajectory) -> None:
+        """Ignore it."""
+
+    def ended(self, case: Case, played: Played | None) -> None:
         """Ignore it."""
 
 
@@ -96,7 +111,12 @@ class Setup:
     """Compares answers with each other, where the grader is a model; None: the grader does."""
 
     async def play(
-        self, case: Case, *, team: Team | None = None, watch: Watch | None = None
+        self,
+        case: Case,
+        *,
+        team: Team | None = None,
+        watch: Watch | None = None,
+        whole: bool = False,
     ) -> Episode:
         """Play one case as this run does, by its own team or another one."""
         return await play_case(
@@ -106,6 +126,7 @@ class Setup:
             budget=self.budget,
             replicate=self.replicate,
             watch=watch,
+            whole=whole,
         )
 
 
@@ -138,9 +159,11 @@ async def run(setup: Setup, folder: RunFolder, stages: Stages) -> Result:
 
     async def play() -> None:
         async for case in cases.owed():
+            played = None
             with noting(case.id, failures):
-                episode, score = await _play_and_grade(setup, case)
+                played = episode, score = await _play_and_grade(setup, case, stages)
                 folder.add(episode, case, score)
+            stages.ended(case, played)
             stages.step(EPISODES)
 
     try:
@@ -270,8 +293,8 @@ async def _graded(setup: Setup, question: Question, solo: Recording) -> Recordin
     return replace(solo, correct=verdict.verdict == "correct", extracted=verdict.extracted)
 
 
-async def _play_and_grade(setup: Setup, case: Case) -> tuple[Episode, Score]:
-    episode = await setup.play(case)
+async def _play_and_grade(setup: Setup, case: Case, stages: Stages) -> Played:
+    episode = await setup.play(case, watch=lambda now, _: stages.grew(case, now), whole=True)
     return episode, await grade(setup.grader, case, episode, setup.team.closes, rules=setup.rules)
 
 

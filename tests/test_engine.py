@@ -634,6 +634,20 @@ async def test_whoever_watches_sees_every_event_and_the_text_as_it_comes(stage: 
     assert [count for count, text in seen if not text] == [1, 2]
 
 
+async def test_whoever_watches_whole_units_changes_nothing_of_what_is_sent(stage: Open) -> None:
+    seen: list[tuple[int, str]] = []
+
+    def watch(trajectory: Trajectory, text: str) -> None:
+        seen.append((len(trajectory.log), text))
+
+    async with stage() as here:
+        case = Case("case", QUESTION, Playing((Write("main"), Stop(""))))
+        team = Team({"main": here.model})
+        await play_case(case, team, until=Sentence(), budget=99, watch=watch, whole=True)
+        assert not any(asked.body.get("stream") for asked in here.server.generating)
+    assert seen == [(1, ""), (2, "")]
+
+
 async def test_a_tag_is_a_signal_that_only_its_author_reads(stage: Open) -> None:
     text = "We add.\n<done>\nThen we stop.</think>3"
     async with stage(text) as here:

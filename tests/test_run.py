@@ -22,7 +22,7 @@ from collab.grading.maths import MathsGrader, MathsSettings
 from collab.model import Model
 from collab.policy import Policy, View
 from collab.reasoner import Recorded
-from collab.run import Result, Setup, each, grade, run
+from collab.run import Result, Setup, Unwatched, each, grade, run
 from collab.sampling import Generation, Request, Sampling
 from collab.scenario import Bank, Plan, Scenario, ranked
 from collab.scenarios.collaboration import Collaboration
@@ -49,7 +49,7 @@ ANSWERS = {
 }
 
 
-class Counting:
+class Counting(Unwatched):
     """Stages that count."""
 
     def __init__(self) -> None:

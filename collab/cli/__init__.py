@@ -18,6 +18,7 @@ VERBS = {
     "regrade": "judge a run's stored answers again, beside the first verdicts",
     "fork": "go on from a unit of a played episode with another policy",
     "export": "write a run's episodes, units and costs as CSV or Parquet",
+    "watch": "watch one episode of a run grow, while the run goes on elsewhere",
     "view": "show a run or a sweep in the browser, live while it goes on",
     "doctor": "try what a model's endpoint does with thoughts that are not its own",
     "prune": "take out of the store what no run needs, and say first what that is",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
@@ -15,7 +15,7 @@ from collab.config import Built
 from collab.engine import Case, Episode
 from collab.errors import ConfigError
 from collab.report.starting import Starting
-from collab.report.trajectory import safe, shown
+from collab.report.trajectory import Growing, safe, shown
 from collab.run import Setup
 from collab.trajectory import Question, Trajectory
 
@@ -65,9 +65,11 @@ async def _watched(setup: Setup, question: Question, console: Console) -> Episod
         episode = await setup.play(case)
         console.print(shown(episode.trajectory))
         return episode
-    with Live(console=console, vertical_overflow="visible", refresh_per_second=12) as live:
+    with Live(console=console, refresh_per_second=12, transient=True) as live:
 
         def watch(trajectory: Trajectory, growing: str) -> None:
-            live.update(Group(shown(trajectory), Text(safe(growing))))
+            live.update(Growing(trajectory, growing))
 
-        return await setup.play(case, watch=watch)
+        episode = await setup.play(case, watch=watch)
+    console.print(shown(episode.trajectory))
+    return episode

@@ -101,16 +101,18 @@ class _Again:
 async def _regrade(again: _Again, console: Console) -> int:
     folder, config, about = again.folder, again.config, again.about
     questions = [*folder.questions().values()]
-    async with graders(config.grader, questions, config.runs) as rules:
-        with Live(console) as stages:
-            if again.judge is None:
-                made = await regrade(folder, rules, rules, again.closes, stages)
-                asked = ""
-            else:
-                async with seated(again.judge, again.places(console)) as (team, store):
-                    judge = judged(config.grader, rules, team)
-                    made = await regrade(folder, judge, rules, again.closes, stages)
-                asked = f", {store.sampled} generations sampled, {store.served} from the store"
+    async with (
+        graders(config.grader, questions, config.runs) as rules,
+        Live(console).watching() as stages,
+    ):
+        if again.judge is None:
+            made = await regrade(folder, rules, rules, again.closes, stages)
+            asked = ""
+        else:
+            async with seated(again.judge, again.places(console)) as (team, store):
+                judge = judged(config.grader, rules, team)
+                made = await regrade(folder, judge, rules, again.closes, stages)
+            asked = f", {store.sampled} generations sampled, {store.served} from the store"
     name = digest(about)
     folder.regrade(name, {**about, "at": now(), "command": again.command}, made.after)
     _tell(made, console)

@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from collab.errors import CollabError, ConfigError
 from collab.folder import RunFolder, Standing, digest
 from collab.ledger import Cost, Ledger
 from collab.model import Model
+from collab.peephole import Peephole
 from collab.questions.cohort import Cohort
 from collab.report.live import Live
 from collab.report.page import write_report
@@ -36,7 +37,7 @@ from collab.report.runs import Job
 from collab.report.starting import Starting
 from collab.report.tables import bills, print_whole, summary
 from collab.report.trajectory import safe
-from collab.run import Result, Unwatched, run
+from collab.run import Result, run
 from collab.store import Store
 from collab.team import Team
 
@@ -164,8 +165,10 @@ async def play(
             opened(built, run=path, tell=tell, ledger=ledger) as (setup, store),
         ):
             folder.ask(setup.questions)
-            with Live(console) if whole else nullcontext(Unwatched()) as stages:
-                result = await run(setup, folder, stages)
+            before_now = folder.scores().values() if console.is_terminal else ()
+            live = Live(console if whole else Console(quiet=True), Peephole(path), before_now)
+            async with live.watching(setup.team):
+                result = await run(setup, folder, live)
             told = notes(built.config.models, await store.versions())
             noted = [*result.notes, *cohort_of(built), *told, known(setup.team)]
             result = replace(result, notes=noted)

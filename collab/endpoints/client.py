@@ -87,6 +87,11 @@ class Endpoint:
         return self._gate.window.load
 
     @property
+    def crowded(self) -> int:
+        """How often the server said that it had too much to do."""
+        return self._gate.crowded
+
+    @property
     def full(self) -> bool:
         """Whether one more request would have to wait."""
         return self.load >= self._gate.window.size

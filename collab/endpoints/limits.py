@@ -95,6 +95,8 @@ class Gate:
         self.pace = Pace(limits.rate, limits.token_rate, clock, sleep)
         self.repeated = 0
         """Attempts after the first, of all requests."""
+        self.crowded = 0
+        """How often the server said that it had too much to do."""
         self._rng = rng or random.Random()
         self._clock = clock
         self._sleep = sleep
@@ -136,6 +138,7 @@ class Gate:
             found = await self._within(attempt, end)
         except Again as failure:
             if failure.crowded:
+                self.crowded += 1
                 self.window.crowded(mark)
             if failure.after:
                 self.pace.hush(failure.after)

@@ -52,6 +52,16 @@ class Replicas:
         """What is known of the servers."""
         return self._alive[0].profile
 
+    @property
+    def load(self) -> int:
+        """How many requests are under way here, or wait to be."""
+        return sum(one.load for one in self._alive)
+
+    @property
+    def crowded(self) -> int:
+        """How often one of the servers said that it had too much to do."""
+        return sum(one.crowded for one in self._alive)
+
     async def complete(
         self,
         request: Request,

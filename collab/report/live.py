@@ -1,116 +1,182 @@
-"""Progress while a run works: a bar a stage, with rate and time left; plain lines elsewhere."""
+"""A run as it goes on: stages, servers, the headline with its intervals, the latest hand-offs.
+
+To be looked at costs a run less than one part in fifty of its time: what is made again and again,
+the picture and the headline, is made only after a rest of a hundred times as long as it took.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
+from typing import Protocol, runtime_checkable
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.console import Console, Group
+from rich.live import Live as Screen
+from rich.table import Table
+from rich.text import Text
 
-QUIET = 5.0
-"""Seconds between two plain lines of one stage."""
+from collab.engine import Case
+from collab.ledger import Cost
+from collab.model import Model
+from collab.peephole import Peephole, Playing
+from collab.report.shape import headline
+from collab.report.stages import Bars
+from collab.report.trajectory import safe
+from collab.run import Played
+from collab.scenario import Score
+from collab.team import Team
+from collab.trajectory import Trajectory, Wrote
+
+OFTEN = 0.25
+"""Seconds that a picture stands at least."""
+REST = 120
+"""How many times as long as it took to make a thing, it stands."""
+LATEST = 4
+"""Hand-offs that are shown."""
+SPAN = 10.0
+"""Seconds over which tokens are counted."""
 
 
-@dataclass
-class _Stage:
-    """How far one stage is."""
-
-    name: str
-    task: TaskID
-    total: int = 0
-    open: bool = False
-    """Whether there may be more steps than are known."""
-    stored: int = 0
-    fresh: int = 0
-    began: float = field(default_factory=time.monotonic)
-    said: float = field(default_factory=time.monotonic)
-
-    @property
-    def done(self) -> int:
-        return self.stored + self.fresh
-
-    @property
-    def ended(self) -> bool:
-        return self.done == self.total and not self.open
-
-    @property
-    def count(self) -> str:
-        """Steps done and known."""
-        return f"{self.done}/{self.total}{'+' if self.open else ''}"
+@runtime_checkable
+class Loaded(Protocol):
+    """What a server, or several alike, say of themselves."""
 
     @property
-    def pace(self) -> str:
-        """Say how fast the steps of this start are made, and how long the rest takes."""
-        if not self.fresh:
-            return ""
-        rate = self.fresh / max(time.monotonic() - self.began, 1e-6)
-        if self.ended:
-            return f"{rate:,.1f}/s"
-        left = (self.total - self.done) / rate
-        return f"{rate:,.1f}/s, {left:,.0f} s left{' or more' if self.open else ''}"
+    def load(self) -> int:
+        """How many requests are under way, or wait to be."""
+        ...
+
+    @property
+    def crowded(self) -> int:
+        """How often it said that it had too much to do."""
+        ...
 
 
 class Live:
-    """Tells how far the stages of a run are."""
+    """Watches a run; on a terminal it shows it.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress = Progress(
-            TextColumn("{task.description:<22}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.fields[count]}", style="progress.download"),
-            TextColumn("{task.fields[pace]}", style="dim"),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._stages: dict[str, _Stage] = {}
+    Args:
+        console: Where; elsewhere than on a terminal, stages end in plain lines.
+        peephole: Through which others look at one episode.
+        scores: Those of earlier starts.
+    """
 
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
+    def __init__(
+        self, console: Console, peephole: Peephole | None = None, scores: Iterable[Score] = ()
     ) -> None:
-        self._progress.stop()
+        self._console, self._peephole = console, peephole
+        self._bars = Bars(console)
+        self._meters: list[Meter] = []
+        self._scores = list(scores)
+        self._headline = ""
+        self._playing: dict[str, Playing] = {}
+        self._handed: deque[str] = deque(maxlen=LATEST)
 
     def expect(self, stage: str, steps: int, *, more: bool = False) -> None:
         """Add to the steps that a stage has; `more` says that others may still come to light."""
-        if stage not in self._stages:
-            task = self._progress.add_task(stage, total=None, count="", pace="")
-            self._stages[stage] = _Stage(stage, task)
-        here = self._stages[stage]
-        here.total += steps
-        here.open = more
-        self._show(here)
+        self._bars.expect(stage, steps, more=more)
 
     def step(self, stage: str, *, stored: bool = False) -> None:
         """Finish one step; one that an earlier start finished says nothing about the speed."""
-        here = self._stages[stage]
-        if stored:
-            here.stored += 1
-        else:
-            here.fresh += 1
-        self._show(here)
+        self._bars.step(stage, stored=stored)
 
-    def _show(self, here: _Stage) -> None:
-        if self._console.is_terminal:
-            self._progress.update(
-                here.task,
-                completed=here.done,
-                total=None if here.open and not here.total else here.total,
-                count=here.count,
-                pace=here.pace,
-            )
-        elif here.total and (here.ended or (here.fresh and time.monotonic() - here.said > QUIET)):
-            here.said = time.monotonic()
-            aside = ", ".join(
-                filter(None, (here.pace, f"{here.stored} from before" if here.stored else ""))
-            )
-            self._console.print(f"{here.name}: {here.count}{f' ({aside})' if aside else ''}")
+    def grew(self, case: Case, trajectory: Trajectory) -> None:
+        """Look at an episode under way."""
+        self._playing[case.id] = Playing(case.id, case.question.messages, trajectory)
+        last, units = trajectory.log[-1], trajectory.units
+        if isinstance(last, Wrote) and len(units) > 1 and units[-1] is last.unit:
+            before, now = units[-2].author, units[-1].author
+            if before != now:
+                self._handed.append(f"{case.id}  {before} → {now}: {last.unit.why}")
+
+    def ended(self, case: Case, played: Played | None) -> None:
+        """Look at an episode that is over; None: it could not be played."""
+        playing = self._playing.pop(case.id, None)
+        if played:
+            self._scores.append(played[1])
+        if playing and self._peephole:
+            finish, verdict = (played[0].finish, played[1].verdict) if played else ("failed", "")
+            self._peephole.end(playing, finish, verdict)
+
+    @asynccontextmanager
+    async def watching(self, team: Team | None = None) -> AsyncIterator[Live]:
+        """Show the run for as long as it takes; what stays on the screen are its stages."""
+        seats = sorted(team.seats.items()) if team else ()
+        self._meters = [Meter(seat, one) for seat, one in seats if isinstance(one, Model)]
+        seen = self._console.is_terminal and not self._console.quiet
+        with Screen(console=self._console, auto_refresh=False) if seen else nullcontext() as screen:
+            works = [lambda: self._look(screen), *([self._count] if seen else [])]
+            tasks = [asyncio.create_task(_again(work)) for work in works]
+            try:
+                yield self
+            finally:
+                for task in tasks:
+                    task.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await task
+                if screen:
+                    screen.update(self._bars, refresh=True)
+
+    def __rich__(self) -> Group:
+        """Return all of it."""
+        servers = Table.grid(padding=(0, 2))
+        for meter in self._meters:
+            servers.add_row(Text(meter.seat, "bold"), *(Text(part, "dim") for part in meter.read()))
+        lines = [self._headline, *self._handed]
+        said = (
+            Text(safe(line), "dim" if n else "", no_wrap=True, overflow="ellipsis")
+            for n, line in enumerate(lines)
+        )
+        return Group(self._bars, servers, *said)
+
+    def _look(self, screen: Screen | None) -> None:
+        if self._peephole:
+            self._peephole.show(self._playing)
+        if screen:
+            screen.update(self, refresh=True)
+
+    def _count(self) -> None:
+        cells = headline(self._scores) if self._scores else {}
+        self._headline = "   ".join(f"{name} {cell}" for name, cell in cells.items())
+
+
+@dataclass
+class Meter:
+    """What the servers of one seat's model are doing."""
+
+    seat: str
+    model: Model
+    clock: Callable[[], float] = time.monotonic
+    _written: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def read(self) -> Iterator[str]:
+        """Yield what there is to say."""
+        endpoint, spent = self.model.endpoint, self.model.account.spent
+        if isinstance(endpoint, Loaded):
+            yield f"{endpoint.load} in flight"
+        yield f"{self._rate(spent):,.0f} tokens/s"
+        yield f"{100 * spent.cached / spent.prompt:.0f} % cached" if spent.prompt else "– cached"
+        yield f"${spent.money:,.2f}" if spent.money else f"{spent.completion:,} written"
+        if isinstance(endpoint, Loaded) and endpoint.crowded:
+            yield f"{endpoint.crowded} × too busy (429)"
+
+    def _rate(self, spent: Cost) -> float:
+        """Return the tokens written a second, lately."""
+        now = self.clock()
+        self._written.append((now, spent.completion))
+        while now - self._written[0][0] > SPAN:
+            self._written.popleft()
+        then, before = self._written[0]
+        return (spent.completion - before) / (now - then) if now > then else 0.0
+
+
+async def _again(work: Callable[[], None]) -> None:
+    """Do a piece of work for ever, at less than a hundredth of the time."""
+    while True:
+        began = time.thread_time()
+        work()
+        await asyncio.sleep(max(OFTEN, REST * (time.thread_time() - began)))

@@ -37,15 +37,20 @@ def told(episode: Episode, prices: Prices | None = None) -> Plain:
     branches, or a remark on what happened in between. `money` of a unit is what it costs at most:
     how much of its prompt a cache had is not in the log.
     """
-    teller = _Teller(prices or {})
-    teller.tell(episode.trajectory.log)
     return {
         "case": episode.case,
         "finish": episode.finish,
         "sampled": episode.sampled,
         "stored": episode.stored,
-        "blocks": teller.blocks,
+        "blocks": blocks(episode.trajectory.log, prices),
     }
+
+
+def blocks(log: Iterable[Event], prices: Prices | None = None) -> list[Plain]:
+    """Return the blocks of a log, of an episode that still goes on too."""
+    teller = _Teller(prices or {})
+    teller.tell(log)
+    return teller.blocks
 
 
 @dataclass

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.rule import Rule
+from rich.segment import Segment
 from rich.text import Text
 
+from collab.lines import Plain
+from collab.report.told import blocks
 from collab.trajectory import (
-    Asked,
-    Closed,
+    Chose,
     Edited,
-    Ended,
     Event,
+    Forked,
     Message,
     Rewound,
-    Seams,
-    Stopped,
     Trajectory,
-    Unit,
     Wrote,
 )
 
@@ -31,11 +32,8 @@ COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "red")
 
 
 def colours(trajectory: Trajectory) -> dict[str, str]:
-    """Give every author a colour, in the order of their first unit."""
-    authors = dict.fromkeys(
-        event.unit.author for event in trajectory.log if isinstance(event, Wrote)
-    )
-    return {author: COLOURS[i % len(COLOURS)] for i, author in enumerate(authors)}
+    """Give every author a colour, in the order of their first unit; those of branches come last."""
+    return _coloured(_authors(trajectory.log))
 
 
 def safe(text: str) -> str:
@@ -51,55 +49,124 @@ def safe(text: str) -> str:
 
 
 def shown(trajectory: Trajectory) -> RenderableType:
-    """Return the log of a trajectory, one block a hand-off."""
-    colour = colours(trajectory)
-    blocks: list[RenderableType] = []
-    before: tuple[str, str, str] | None = None
-    for event in trajectory.log:
-        if isinstance(event, Wrote):
-            unit = event.unit
-            turn = (unit.author, unit.phase, unit.kind)
-            if turn != before:
-                blocks.append(_heading(unit, colour[unit.author]))
-            before = turn
-            blocks.append(Text(safe(unit.text.rstrip("\n")), style=colour[unit.author]))
-        else:
-            blocks += _remark(event)
-    return Group(*blocks)
+    """Return a trajectory as it grew, a heading at each hand-off; what was struck is struck out."""
+    return Group(*_shown(blocks(trajectory.log), colours(trajectory)))
 
 
-def _heading(unit: Unit, colour: str) -> RenderableType:
-    said = [unit.author, unit.phase, unit.kind, f"{unit.tokens} tokens", *_read(unit.seams)]
-    about = " · ".join([*said, unit.why] if unit.why else said)
-    return Rule(Text(safe(about), style=f"bold {colour}"), align="left", style="dim")
+@dataclass(frozen=True, slots=True)
+class Growing:
+    """The end of a trajectory that still grows: as much of it as the screen holds."""
 
+    trajectory: Trajectory
+    text: str = ""
+    """Of the unit that is being written."""
+    above: str = ""
+    """A line that stays on top."""
 
-def _read(seams: Seams | None) -> Iterator[str]:
-    """Say how much of others' text its author read, where it was encoded anew."""
-    if seams and seams.runs:
-        changed = f", {seams.changed} seam tokens differ" if seams.changed else ""
-        yield f"read {seams.tokens} ({seams.foreign} encoded anew{changed})"
-
-
-def _remark(event: Event) -> Iterator[RenderableType]:
-    match event:
-        case Ended(seat):
-            said = f"{seat} ended its thinking"
-        case Edited(unit, text, why):
-            said = f"unit {unit} {'struck' if text is None else 'changed'}: {why}"
-        case Rewound(to, why):
-            said = f"rewound to unit {to}: {why}"
-        case Asked(seat, question, reply):
-            said = f"{seat} was asked: {question!r} and said: {reply!r}"
-        case Closed(seat, why):
-            said = f"thinking closed, {seat} answers: {why}"
-        case Stopped(why):
-            said = f"stopped: {why}"
-        case _:
-            return
-    yield Text(safe(said), style="dim italic")
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the last lines."""
+        most = max(console.height - 2, 1)
+        last = [_cut(block, most * options.max_width) for block in blocks(self.trajectory.log)]
+        grown = [*_shown(last[-most:], colours(self.trajectory))]
+        if self.text:
+            grown.append(Text(safe(self.text[-most * options.max_width :]), style="bold"))
+        yield Text(safe(self.above), style="bold", no_wrap=True, overflow="ellipsis")
+        free = options.update(height=None)
+        for line in console.render_lines(Group(*grown), free, pad=False)[-most:]:
+            yield from line
+            yield Segment.line()
 
 
 def asked(messages: Sequence[Message]) -> RenderableType:
     """Return the conversation that asks a question."""
     return Group(*(Text(f"{message.role}: {safe(message.content)}") for message in messages))
+
+
+def remark(block: Plain) -> str:
+    """Say in words what a block is that is no unit."""
+    why = f": {block['why']}" if block.get("why") else ""
+    if block["is"] == "asked":
+        return f"{block['author']} was asked: {block['question']!r} and said: {block['reply']!r}"
+    if block["is"] == "fork":
+        return f"{len(block['branches'])} branches from here{why}"
+    return f"{block['text']}{why}"
+
+
+def line(event: Event) -> str:
+    """Say in a line what happened."""
+    match event:
+        case Wrote(unit):
+            about = " · ".join(filter(None, (unit.author, unit.phase, unit.kind, unit.why)))
+            return f"{about}: {unit.text.strip()}"
+        case Edited(unit, text, why):
+            return f"unit {unit} {'struck' if text is None else f'changed to {text!r}'}: {why}"
+        case Rewound(to, why):
+            return f"back to unit {to}: {why}"
+        case Chose(branch, why):
+            return f"branch {branch + 1} goes on: {why}"
+        case _:
+            return remark(blocks([event])[0])
+
+
+def _authors(log: Sequence[Event]) -> Iterator[str]:
+    inner: list[Event] = []
+    for event in log:
+        if isinstance(event, Wrote):
+            yield event.unit.author
+        elif isinstance(event, Forked):
+            inner += [one for branch in event.branches for one in branch.log]
+    if inner:
+        yield from _authors(inner)
+
+
+def _coloured(authors: Iterator[str]) -> dict[str, str]:
+    return {name: COLOURS[n % len(COLOURS)] for n, name in enumerate(dict.fromkeys(authors))}
+
+
+def _shown(told: Sequence[Plain], colour: dict[str, str]) -> Iterator[RenderableType]:
+    before: tuple[str, ...] = ()
+    for block in told:
+        if block["is"] != "unit":
+            yield Text(safe(remark(block)), style="dim italic")
+            yield from _branches(block, colour)
+            continue
+        style = colour.get(block["author"], "default")
+        turn = (block["author"], block["phase"], block["kind"])
+        if turn != before:
+            yield _heading(block, style)
+        before = turn
+        yield _text(block, style)
+
+
+def _text(unit: Plain, style: str) -> Text:
+    text = safe(unit["text"].rstrip("\n"))
+    if "struck" not in unit:
+        return Text(text, style=style)
+    why = (f" [struck: {safe(unit['struck'])}]", "dim italic")
+    return Text.assemble((text, f"{style} strike dim"), why)
+
+
+def _branches(block: Plain, colour: dict[str, str]) -> Iterator[RenderableType]:
+    for number, branch in enumerate(block.get("branches", ()), 1):
+        yield Text(f"branch {number}: {safe(branch['finish'])}", style="dim italic")
+        yield Padding(Group(*_shown(branch["blocks"], colour)), (0, 0, 0, 4))
+
+
+def _heading(unit: Plain, colour: str) -> RenderableType:
+    said = [unit["author"], unit["phase"], unit["kind"], f"{unit['tokens']} tokens", *_read(unit)]
+    about = " · ".join([*said, unit["why"]] if unit["why"] else said)
+    return Rule(Text(safe(about), style=f"bold {colour}"), align="left", style="dim")
+
+
+def _read(unit: Plain) -> Iterator[str]:
+    """Say how much of others' text its author read, where it was encoded anew."""
+    tokens, foreign, changed = unit.get("read", (0, 0, 0))
+    if foreign:
+        differ = f", {changed} seam tokens differ" if changed else ""
+        yield f"read {tokens} ({foreign} encoded anew{differ})"
+
+
+def _cut(block: Plain, most: int) -> Plain:
+    """Leave the end of a text that no screen holds."""
+    text = block.get("text", "")
+    return {**block, "text": text[-most:]} if len(text) > most else block

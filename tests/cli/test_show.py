@@ -96,7 +96,7 @@ def test_an_episode_is_printed_with_the_reason_of_each_hand_off(
         "main · thinking · generated · 4 tokens · main goes on",
         "So 7.",
         "main was asked: 'Sure?'",
-        "rewound to unit 1: again",
+        "back to unit 1: again",
         "main ended its thinking",
         "thinking closed, main answers: main closed its thinking",
         "main · answer · generated · 1 tokens",

@@ -1,52 +1,134 @@
+from __future__ import annotations
+
+import asyncio
 import re
 from io import StringIO
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from collab.report.live import Live
+from collab.engine import Case, Episode, Label
+from collab.ledger import Cost
+from collab.peephole import Eye, Peephole
+from collab.report.live import Live, Meter
+from collab.scenario import Score
+from collab.team import Team
+from collab.trajectory import Message, Question, Trajectory, Unit, Wrote
+from policies.solo import Solo
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Seat
+
+NOWHERE = "http://127.0.0.1:9"
 
 
-def paceless(text: str) -> list[str]:
-    return [re.sub(r"[\d.,]+/s", "R/s", line) for line in text.splitlines()]
+def case_of(name: str) -> Case:
+    return Case(name, Question("q", (Message("user", "3 + 4?"),), "7"), Solo())
 
 
-def test_elsewhere_than_on_a_terminal_a_stage_ends_in_one_plain_line() -> None:
-    out = StringIO()
-    with Live(Console(file=out)) as live:
-        live.expect("solo draws of main", 3)
-        live.expect("episodes", 1, more=True)
-        for _ in range(3):
-            live.step("solo draws of main")
+def grown(*authors: str) -> Trajectory:
+    units = (Unit(author, "Hm. ", "generated", f"{author}\x1b[2J may") for author in authors)
+    return Trajectory.replay([Wrote(unit) for unit in units])
+
+
+def score_of(name: str, arm: str, correct: bool) -> Score:
+    labels: dict[str, Label] = {"arm": arm, "pair": name, "at": 0.2}
+    return Score(f"{name}/{arm}", name, "correct" if correct else "wrong", labels, tokens=9)
+
+
+def on_terminal() -> Console:
+    return Console(file=StringIO(), force_terminal=True, width=140, height=30)
+
+
+def text(console: Console) -> str:
+    assert isinstance(console.file, StringIO)
+    return re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", console.file.getvalue())
+
+
+async def test_a_picture_has_stages_servers_headline_and_hand_offs(seat: Seat) -> None:
+    console, model = on_terminal(), await seat(NOWHERE)
+    old = [score_of("a", "steer", correct=False), score_of("a", "none", correct=True)]
+    live = Live(console, scores=old)
+    model.account.spent = Cost(3, prompt=200, cached=150, completion=40, money=1.5)
+    async with live.watching(Team({"main": model})):
+        live.expect("episodes", 4)
+        live.grew(case_of("q1"), grown("main"))
+        live.grew(case_of("q1"), grown("main", "guide"))
+        live.grew(case_of("q1"), grown("main", "guide", "guide"))
+        await asyncio.sleep(0)
+    console.print(live)
+    said = text(console)
+    assert re.search(r"episodes .* 0/4", said)
+    assert re.search(r"main +0 in flight +0 tokens/s +75 % cached +\$1.50", said)
+    assert "steered 0 [0,79]   no steer 100 [21,100]" in said
+    assert said.count("q1  main → guide: guide\\x1b[2J may") == said.count("main → guide")
+
+
+async def test_what_stays_on_the_screen_are_the_stages(seat: Seat) -> None:
+    console = on_terminal()
+    live = Live(console)
+    async with live.watching(Team({"main": await seat(NOWHERE)})):
+        live.expect("episodes", 1)
+        live.grew(case_of("q1"), grown("main", "guide"))
         live.step("episodes")
-        live.expect("episodes", 0)
-    assert paceless(out.getvalue()) == ["solo draws of main: 3/3 (R/s)", "episodes: 1/1 (R/s)"]
+    last = text(console).rstrip().splitlines()[-1]
+    assert re.search(r"episodes .* 1/1", last)
 
 
-def test_a_stage_of_no_steps_says_nothing_elsewhere() -> None:
+async def test_elsewhere_than_on_a_terminal_there_are_plain_lines_alone(seat: Seat) -> None:
     out = StringIO()
-    with Live(Console(file=out)) as live:
-        live.expect("episodes", 0)
-    assert out.getvalue() == ""
-
-
-def test_steps_of_an_earlier_start_are_named_and_make_no_pace() -> None:
-    out = StringIO()
-    with Live(Console(file=out)) as live:
-        live.expect("episodes", 2)
-        live.step("episodes", stored=True)
-        live.step("episodes", stored=True)
-    assert out.getvalue() == "episodes: 2/2 (2 from before)\n"
-
-
-def test_on_a_terminal_each_stage_is_a_bar_with_its_count() -> None:
-    out = StringIO()
-    console = Console(file=out, force_terminal=True, width=120)
-    with Live(console) as live:
-        live.expect("solo draws of main", 2)
-        live.expect("episodes", 3, more=True)
-        live.step("solo draws of main")
-        live.step("solo draws of main")
+    live = Live(Console(file=out))
+    async with live.watching(Team({"main": await seat(NOWHERE)})):
+        live.expect("episodes", 1)
+        live.grew(case_of("q1"), grown("main", "guide"))
+        await asyncio.sleep(0)
         live.step("episodes")
-    last = re.sub(r"\x1b\[[\d;?]*\w", "", out.getvalue()).splitlines()[-2:]
-    assert re.search(r"solo draws of main .* 2/2 ", last[0])
-    assert re.search(r"episodes .* 1/3\+ .*s left or more", last[1])
+    assert re.fullmatch(r"episodes: 1/1 \(.*/s\)\n", out.getvalue())
+
+
+async def test_another_process_sees_an_episode_to_its_end(seat: Seat, tmp_path: Path) -> None:
+    eye = Eye(tmp_path)
+    live = Live(Console(file=StringIO()), Peephole(tmp_path))
+    eye.look()
+    live.grew(case_of("q1"), grown("main"))
+    async with live.watching(Team({"main": await seat(NOWHERE)})):
+        await asyncio.sleep(0)
+        seen = eye.look()
+        assert seen is not None
+        assert seen.trajectory == grown("main")
+        live.grew(case_of("q1"), grown("main", "guide"))
+        score = score_of("q1", "steer", correct=False)
+        live.ended(case_of("q1"), (Episode("q1", grown("main", "guide"), "answered"), score))
+    seen = eye.look()
+    assert seen is not None
+    assert (seen.trajectory, seen.finish, seen.verdict) == (
+        grown("main", "guide"),
+        "answered",
+        "wrong",
+    )
+
+
+async def test_an_episode_that_could_not_be_played_is_told_as_failed(tmp_path: Path) -> None:
+    eye = Eye(tmp_path)
+    live = Live(Console(file=StringIO()), Peephole(tmp_path))
+    eye.look()
+    live.grew(case_of("q1"), grown("main"))
+    async with live.watching(Team({})):
+        await asyncio.sleep(0)
+        live.ended(case_of("q1"), None)
+    seen = eye.look()
+    assert seen is not None
+    assert seen.finish == "failed"
+
+
+async def test_tokens_are_counted_over_the_last_seconds(seat: Seat) -> None:
+    now = 100.0
+    meter = Meter("main", await seat(NOWHERE), clock=lambda: now)
+    spent = meter.model.account
+    assert list(meter.read()) == ["0 in flight", "0 tokens/s", "– cached", "0 written"]
+    now, spent.spent = 102.0, Cost(completion=100, prompt=10)
+    assert list(meter.read())[1:] == ["50 tokens/s", "0 % cached", "100 written"]
+    now, spent.spent = 111.0, Cost(completion=190, prompt=10)
+    assert list(meter.read())[1] == "10 tokens/s"

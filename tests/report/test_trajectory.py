@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from collab.report.trajectory import asked, colours, safe, shown
+from collab.report.trajectory import Growing, asked, colours, safe, shown
 from collab.trajectory import (
+    Brought,
     Edited,
     Ended,
     Event,
+    Forked,
     Message,
     Rewound,
     Seams,
@@ -74,14 +76,45 @@ def test_what_was_struck_stays_with_a_remark() -> None:
         Rewound(0, "again"),
         Ended("a"),
     )
-    assert out.splitlines()[1:] == [
-        "One.",
+    assert [line for line in out.splitlines() if "─" not in line] == [
+        "One. [struck: wrong]",
         "unit 0 struck: wrong",
-        "Two.",
-        "unit 0 changed: German",
-        "rewound to unit 0: again",
+        "Two. [struck: German]",
+        "Zwei. [struck: again]",
+        "back to unit 0: again",
         "a ended its thinking",
     ]
+    struck = text(wrote("a", "One.\n"), Edited(0, None, "wrong"), terminal=True)
+    assert "\x1b[2;9;36mOne.\x1b[0m" in struck
+
+
+def test_branches_stand_beneath_their_fork() -> None:
+    fork = Forked((Brought((wrote("b", "Or so."),), "stopped"),), "unsure")
+    assert [line for line in text(wrote("a", "One."), fork).splitlines() if "─" not in line] == [
+        "One.",
+        "1 branches from here: unsure",
+        "branch 1: stopped",
+        "    Or so.".ljust(100),
+    ]
+
+
+def test_of_what_grows_the_end_is_seen_and_no_more_than_a_screen() -> None:
+    out = StringIO()
+    console = Console(file=out, width=40, height=8)
+    log = [wrote("a", f"unit {n}\n") for n in range(50)]
+    console.print(Growing(Trajectory.replay(log), "it \x1b[2J writes " * 9, above="case c"))
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 7
+    assert lines[0] == "case c"
+    assert lines[1] == "unit 49"
+    assert "\x1b" not in out.getvalue()
+
+
+def test_what_grows_at_great_length_takes_no_longer_than_its_end() -> None:
+    out = StringIO()
+    long = Trajectory.replay([wrote("a", "so " * 400_000)])
+    Console(file=out, width=40, height=8).print(Growing(long))
+    assert len(out.getvalue()) < 1000
 
 
 @given(st.text(alphabet=st.characters()))

@@ -1,0 +1,97 @@
+"""How far the stages of a run are: a bar each, with rate and time left; plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from rich.console import Console
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+QUIET = 5.0
+"""Seconds between two plain lines of one stage."""
+
+
+@dataclass
+class _Stage:
+    """How far one stage is."""
+
+    name: str
+    total: int = 0
+    open: bool = False
+    """Whether there may be more steps than are known."""
+    stored: int = 0
+    fresh: int = 0
+    began: float = field(default_factory=time.monotonic)
+    said: float = field(default_factory=time.monotonic)
+
+    @property
+    def done(self) -> int:
+        return self.stored + self.fresh
+
+    @property
+    def ended(self) -> bool:
+        return self.done == self.total and not self.open
+
+    @property
+    def count(self) -> str:
+        """Steps done and known."""
+        return f"{self.done}/{self.total}{'+' if self.open else ''}"
+
+    @property
+    def pace(self) -> str:
+        """Say how fast the steps of this start are made, and how long the rest takes."""
+        if not self.fresh:
+            return ""
+        rate = self.fresh / max(time.monotonic() - self.began, 1e-6)
+        if self.ended:
+            return f"{rate:,.1f}/s"
+        left = timedelta(seconds=round((self.total - self.done) / rate))
+        return f"{rate:,.1f}/s, {left} left{' or more' if self.open else ''}"
+
+
+class Bars:
+    """The stages of a run: a bar each on a terminal, elsewhere a plain line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._stages: dict[str, _Stage] = {}
+
+    def expect(self, stage: str, steps: int, *, more: bool = False) -> None:
+        """Add to the steps that a stage has; `more` says that others may still come to light."""
+        here = self._stages.setdefault(stage, _Stage(stage))
+        here.total += steps
+        here.open = more
+        self._say(here)
+
+    def step(self, stage: str, *, stored: bool = False) -> None:
+        """Finish one step; one that an earlier start finished says nothing about the speed."""
+        here = self._stages[stage]
+        if stored:
+            here.stored += 1
+        else:
+            here.fresh += 1
+        self._say(here)
+
+    def __rich__(self) -> Table:
+        """Return a bar a stage, with its count, its rate and the time that is left."""
+        bars = Table.grid(padding=(0, 1))
+        for column in ("", "", "progress.download", "dim"):
+            bars.add_column(style=column, no_wrap=True)
+        for here in self._stages.values():
+            waits = here.open and not here.total
+            bar = ProgressBar(here.total or 1, 0 if waits else here.done or here.ended, 30)
+            bars.add_row(f"{here.name:<22}", bar, here.count, here.pace)
+        return bars
+
+    def _say(self, here: _Stage) -> None:
+        if self._console.is_terminal or not here.total:
+            return
+        if here.ended or (here.fresh and time.monotonic() - here.said > QUIET):
+            here.said = time.monotonic()
+            aside = ", ".join(
+                filter(None, (here.pace, f"{here.stored} from before" if here.stored else ""))
+            )
+            self._console.print(f"{here.name}: {here.count}{f' ({aside})' if aside else ''}")
