@@ -162,11 +162,7 @@ class Model:
             prompt = self.dialect.prompt(messages, turn.trajectory, phase, turn.seat).prompt
         else:
             prompt = side_prompt(self, turn, inquiry)
-        if isinstance(prompt, OpenTurn):
-            return prompt.rendered or json.dumps(prompt.plain, ensure_ascii=False, indent=1)
-        if isinstance(prompt, str) or self.tokenizer is None:
-            return str(prompt)
-        return self.tokenizer.decode(prompt)
+        return legible(prompt, self.tokenizer)
 
     async def solo(
         self, question: Question, draws: range, budget: int
@@ -281,6 +277,15 @@ class Model:
         if ended and (not close or ids[-len(close) :] != close):  # it may be of special tokens too
             ids = self.tokenizer.without_end(ids)
         return self.tokenizer.decode(ids), ids
+
+
+def legible(prompt: Prompt, tokenizer: Tokenizer | None) -> str:
+    """Return a prompt as text: ids decoded, the turns of a conversation as JSON."""
+    if isinstance(prompt, OpenTurn):
+        return prompt.rendered or json.dumps(prompt.plain, ensure_ascii=False, indent=1)
+    if isinstance(prompt, str) or tokenizer is None:
+        return str(prompt)
+    return tokenizer.decode(prompt)
 
 
 def _check_whole(question: Question, request: Request, drawn: Generation) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from collab.cli.prompts import Prompts
 from collab.folder import RunFolder
 from collab.report.page import write_report
 from collab.report.runs import Job, jobs, told
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> int:
     found = jobs(words.folder)
     print_whole(console, told(found))
     for job in found:
-        page, *shards = write_report(job)
+        page, *shards = write_report(job, Prompts(job.folder))
         beside = f" ({len(shards)} shards beside it)" if shards else ""
         console.print(f"page: {page}{beside}", markup=False, highlight=False, soft_wrap=True)
     for path in _drawn(found, words.folder) if words.figures else ():

@@ -22,6 +22,7 @@ from rich.console import Console
 from collab.cli import sweep
 from collab.cli.compose import CONF, one_line
 from collab.cli.drift import notes
+from collab.cli.prompts import Prompts
 from collab.cli.session import decides, opened
 from collab.config import Built, build, read
 from collab.endpoints.owner import owning
@@ -175,7 +176,7 @@ async def play(
         standing = replace(standing, cases=result.cases, notes=result.notes)
         folder.stands(replace(standing, failures=result.failures))
         spent = folder.spent
-    write_report(Job(folder))
+    write_report(Job(folder), Prompts(folder))
     if whole and tables:
         console.print()
         print_whole(console, summary(standing.title, standing.by, result.scores, result.notes))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from collab.cli.prompts import Prompts
 from collab.report.served import viewer
 from collab.wire import serve
 
@@ -23,7 +24,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default: 0)")
     parser.add_argument("--no-browser", action="store_true", help="only say where it is")
     words = parser.parse_args(argv)
-    with serve(viewer(words.folder.resolve()), port=words.port) as url:
+    with serve(viewer(words.folder.resolve(), Prompts), port=words.port) as url:
         Console(soft_wrap=True).print(f"{url}/ (Ctrl-C ends it)", highlight=False)
         if not words.no_browser:
             webbrowser.open(url)

@@ -25,7 +25,7 @@ from collab.lines import Plain
 from collab.report.page import body, script, style
 from collab.report.runs import Job, jobs, swept
 from collab.report.shape import listed, plain_table, prices, results, title
-from collab.report.told import told
+from collab.report.told import Reads, told
 from collab.stats import paired_effect
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -51,13 +51,20 @@ DOCUMENT = """<!doctype html>
 """
 
 
-def viewer(path: Path) -> Starlette:
+Readers = Callable[[RunFolder], Reads]
+
+
+def viewer(path: Path, readers: Readers | None = None) -> Starlette:
     """Return the app that shows the runs at a path and below it.
+
+    Args:
+        path: A run's folder, or one with runs below it.
+        readers: Make of a run who knows its prompts.
 
     Raises:
         RunError: There is none.
     """
-    shown = Shown(path)
+    shown = Shown(path, readers)
     jobs(path)
     data: Mapping[str, Callable[[Request], object]] = {
         "/data": lambda _: shown.runs(),
@@ -132,6 +139,7 @@ class Shown:
     """The runs below a path, each read again when its files have changed."""
 
     path: Path
+    readers: Readers | None = None
     _kept: dict[Path, tuple[str, Job]] = field(default_factory=dict)
 
     def runs(self) -> Plain:
@@ -162,8 +170,9 @@ class Shown:
     def episode(self, asked: Request) -> Plain:
         """Return one trajectory."""
         job = self.job(asked)
-        episode, _ = job.folder.episode(asked.query_params["episode"])
-        return told(episode, prices(job))
+        episode, row = job.folder.episode(asked.query_params["episode"])
+        reads = self.readers(job.folder) if self.readers else None
+        return told(episode, prices(job), reads, row["question"])
 
     def find(self, asked: Request) -> list[int]:
         """Return the numbers of the episodes that hold a text, or in which a seat wrote."""

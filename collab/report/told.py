@@ -5,10 +5,13 @@ The log says what happened; a reader wants the text as it grew, with what came o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
 from collab.engine import Episode
+from collab.errors import CollabError
 from collab.lines import Plain
 from collab.trajectory import (
     Asked,
@@ -21,6 +24,7 @@ from collab.trajectory import (
     Rewound,
     Scored,
     Stopped,
+    Trajectory,
     Unit,
     Wrote,
 )
@@ -30,27 +34,69 @@ Prices = Mapping[str, Mapping[str, float | None]]
 MILLION = 1e6
 
 
-def told(episode: Episode, prices: Prices | None = None) -> Plain:
+class Reads(Protocol):
+    """Knows what a unit's author was sent."""
+
+    def __call__(self, question: str, unit: Unit, before: Trajectory) -> str:
+        """Return the prompt that a unit was written to.
+
+        Raises:
+            CollabError: It cannot be told for certain.
+        """
+        ...
+
+
+def told(
+    episode: Episode,
+    prices: Prices | None = None,
+    reads: Reads | None = None,
+    question: str = "",
+) -> Plain:
     """Return an episode as plain data: `case`, `finish`, `sampled`, `stored` and its `blocks`.
 
     A block is a unit (`is` = "unit"; `struck` says why it no longer stands), a fork with its
     branches, or a remark on what happened in between. `money` of a unit is what it costs at most:
-    how much of its prompt a cache had is not in the log.
+    how much of its prompt a cache had is not in the log. With `reads`, `prompt` of a unit is what
+    its author was sent: how many characters of what the same seat was last sent begin it, and the
+    rest. Where that is not certain, `unsure` says why.
+
+    Args:
+        episode: What was played.
+        prices: What each seat's tokens cost.
+        reads: Knows the prompts.
+        question: The id of the question.
     """
     return {
         "case": episode.case,
         "finish": episode.finish,
         "sampled": episode.sampled,
         "stored": episode.stored,
-        "blocks": blocks(episode.trajectory.log, prices),
+        "blocks": blocks(episode.trajectory.log, prices, reads, question),
     }
 
 
-def blocks(log: Iterable[Event], prices: Prices | None = None) -> list[Plain]:
+def blocks(
+    log: Iterable[Event],
+    prices: Prices | None = None,
+    reads: Reads | None = None,
+    question: str = "",
+) -> list[Plain]:
     """Return the blocks of a log, of an episode that still goes on too."""
-    teller = _Teller(prices or {})
+    teller = _Teller(prices or {}, partial(reads, question) if reads else None)
     teller.tell(log)
     return teller.blocks
+
+
+def prompts(told: Iterable[Plain], sent: dict[str, str] | None = None) -> Iterator[str]:
+    """Yield the prompt of each block that has one, in order; those of branches at their fork."""
+    sent = {} if sent is None else sent
+    for block in told:
+        if "prompt" in block:
+            shared, rest = block["prompt"]
+            sent[block["author"]] = sent.get(block["author"], "")[:shared] + rest
+            yield sent[block["author"]]
+        for branch in block.get("branches", ()):
+            yield from prompts(branch["blocks"], dict(sent))
 
 
 @dataclass
@@ -58,6 +104,11 @@ class _Teller:
     """Goes through a log and keeps which blocks still stand."""
 
     prices: Prices
+    reads: Callable[[Unit, Trajectory], str] | None = None
+    now: Trajectory = Trajectory()  # noqa: RUF009 - a frozen value
+    """What stands before the next event."""
+    sent: dict[str, str] = field(default_factory=dict)
+    """What each seat was last sent."""
     blocks: list[Plain] = field(default_factory=list)
     living: list[Plain] = field(default_factory=list)
     forked: Sequence[_Teller] = ()
@@ -85,6 +136,8 @@ class _Teller:
                     self._choose(branch, why)
                 case _:
                     self._aside(event)
+            if self.reads is not None:
+                self.now = self.now.add(event)
 
     def _unit(self, unit: Unit) -> None:
         read = unit.seams
@@ -103,9 +156,21 @@ class _Teller:
             block["read"] = [read.tokens, read.foreign, read.changed]
         if (money := self._money(unit)) is not None:
             block["money"] = money
+        if self.reads is not None and unit.kind == "generated" and unit.seams is not None:
+            block |= self._prompt(unit, self.reads)
         self.blocks.append(block)
         if unit.phase == "thinking":
             self.living.append(block)
+
+    def _prompt(self, unit: Unit, reads: Callable[[Unit, Trajectory], str]) -> Plain:
+        try:
+            prompt = reads(unit, self.now)
+        except CollabError as error:
+            return {"unsure": str(error)}
+        before = self.sent.get(unit.author, "")
+        self.sent[unit.author] = prompt
+        shared = _shared(before, prompt)
+        return {"prompt": [shared, prompt[shared:]]}
 
     def _money(self, unit: Unit) -> float | None:
         price = self.prices.get(unit.author, {})
@@ -141,7 +206,13 @@ class _Teller:
                 block["struck"] = why
 
     def _branch(self, log: Sequence[Event], empty: bool) -> _Teller:
-        branch = _Teller(self.prices, living=[] if empty else list(self.living))
+        branch = _Teller(
+            self.prices,
+            self.reads,
+            self.now.start(empty),
+            dict(self.sent),
+            living=[] if empty else list(self.living),
+        )
         branch.tell(log)
         return branch
 
@@ -171,3 +242,15 @@ class _Teller:
 
     def _remark(self, kind: str, text: str, why: str) -> None:
         self.blocks.append({"is": kind, "text": text, "why": why})
+
+
+def _shared(one: str, other: str) -> int:
+    """Count the characters with which two texts begin alike."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

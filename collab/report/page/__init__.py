@@ -18,25 +18,33 @@ from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 
+from collab.lines import Plain
 from collab.report.runs import Job
 from collab.report.shape import listed, prices, results
-from collab.report.told import told
+from collab.report.told import Reads, told
 
 SCRIPTS = ("dom.js", "source.js", "figure.js", "episode.js", "list.js", "app.js")
 BLOCK = 40
 """Episodes that are read at once."""
+DECODED = 10_000_000
+"""Tokens of prompts that take some seconds to decode; the prompts of more are shown when served."""
 LARGEST = 25 * 1024 * 1024
 """Characters of data that a file holds; more goes into shards beside it."""
 
 
-def write_report(job: Job, largest: int = LARGEST) -> list[Path]:
+def write_report(job: Job, reads: Reads | None = None, largest: int = LARGEST) -> list[Path]:
     """Write a run's `report.html`, and where it would be too large its shards beside it.
+
+    Args:
+        job: The run.
+        reads: Knows its prompts.
+        largest: Characters of data that one file holds.
 
     Raises:
         RunError: A file cannot be written, or the run's own are damaged.
     """
     run = listed(job)
-    blocks = [packed(block) for block in _blocks(job, run["episodes"]["case"])]
+    blocks = [packed(block) for block in _blocks(job, reads)]
     whole = sum(map(len, blocks)) <= largest
     data = {"run": run, "results": results(job), "size": BLOCK, "blocks": len(blocks)}
     shards = {} if whole else {f"report-{k}.js": block for k, block in enumerate(blocks)}
@@ -71,14 +79,21 @@ def packed(value: object) -> str:
     return b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
-def _blocks(job: Job, cases: Iterable[str]) -> Iterator[list[object]]:
+def _blocks(job: Job, reads: Reads | None) -> Iterator[list[Plain | None]]:
+    """Yield the episodes in blocks; prompts are in them where they are few enough to be decoded."""
+    read = sum(score.seams.tokens for score in job.scores if score.seams)
+    reads = reads if read < DECODED else None
     finished, costs = job.folder.finished(), prices(job)
-    each = iter(cases)
-    while names := list(islice(each, BLOCK)):
-        yield [
-            told(job.folder.at(finished[name])[0], costs) if name in finished else None
-            for name in names
-        ]
+
+    def one(case: str) -> Plain | None:
+        if case not in finished:
+            return None
+        episode, row = job.folder.at(finished[case])
+        return told(episode, costs, reads, row["question"])
+
+    cases = (score.case for score in job.scores)
+    while names := list(islice(cases, BLOCK)):
+        yield list(map(one, names))
 
 
 def _document(title: str, data: object, blocks: Iterable[str]) -> str:

@@ -18,23 +18,42 @@ function badge(seat, look) {
   return el("span", { class: `badge ${colour}` }, el("span", { "aria-hidden": "true" }, `${sign} `), seat);
 }
 
-function story(blocks, look) {
+/** `sent` holds, for each seat, how to get what it was last sent: prompts are told as what is new. */
+function story(blocks, look, sent = new Map()) {
   const nodes = [];
   let before = "";
   for (const block of blocks) {
     if (block.is !== "unit") {
       before = "";
-      nodes.push(aside(block, look));
+      nodes.push(aside(block, look, sent));
       continue;
     }
     const turn = [block.author, block.phase, block.kind, block.why].join("\0");
-    nodes.push(unit(block, look, turn !== before));
+    nodes.push(unit(block, look, turn !== before, prompt(block, sent)));
     before = turn;
   }
   return nodes;
 }
 
-function unit(block, look, fresh) {
+function prompt(block, sent) {
+  if (!block.prompt) return null;
+  const [shared, rest] = block.prompt;
+  const last = sent.get(block.author);
+  const read = () => (last ? last().slice(0, shared) : "") + rest;
+  sent.set(block.author, read);
+  return read;
+}
+
+/** The exact prompt, laid out when it is asked for. */
+function prompted(block, read) {
+  if (block.unsure) return el("span", { class: "fate" }, " ", plain(block.unsure));
+  if (!read) return null;
+  const node = el("details", { class: "prompt" }, el("summary", {}, "the exact prompt"));
+  node.addEventListener("toggle", () => node.children.length > 1 || node.append(stretch(read(), "pre", "text")));
+  return node;
+}
+
+function unit(block, look, fresh, read) {
   const { colour } = look(block.author);
   const classes = ["unit", colour, block.kind, block.phase, block.struck != null && "struck", fresh && "handoff"];
   const tag = block.struck != null ? "del" : "div";
@@ -49,11 +68,12 @@ function unit(block, look, fresh) {
     el("div", { class: "cost" }, costs,
       block.read && ` · read ${block.read[0].toLocaleString("en")}`,
       block.read?.[1] ? `, ${block.read[1].toLocaleString("en")} encoded anew` : null,
-      block.struck != null && el("span", { class: "fate" }, " struck: ", plain(block.struck))));
+      block.struck != null && el("span", { class: "fate" }, " struck: ", plain(block.struck))),
+    prompted(block, read));
 }
 
-function aside(block, look) {
-  if (block.is === "fork") return fork(block, look);
+function aside(block, look, sent) {
+  if (block.is === "fork") return fork(block, look, sent);
   if (block.is === "asked") return asked(block, look);
   return el("p", { class: `aside ${block.is}` }, plain(block.text),
     block.why && el("span", { class: "why" }, plain(` – ${block.why}`)));
@@ -67,14 +87,14 @@ function asked(block, look) {
     chances.length > 0 && el("p", { class: "cost" }, plain(chances.join(" · "))));
 }
 
-function fork(block, look) {
+function fork(block, look, sent) {
   return el("div", { class: "fork" },
     el("p", { class: "aside" }, `${block.branches.length} branches from here`,
       block.why && el("span", { class: "why" }, plain(` – ${block.why}`))),
     el("div", { class: "branches" }, block.branches.map((branch, n) =>
       el("details", { open: block.branches.length < 4 },
         el("summary", {}, `branch ${n + 1} · ${branch.finish}${branch.empty ? " · from the bare question" : ""}`),
-        story(branch.blocks, look)))));
+        story(branch.blocks, look, new Map(sent))))));
 }
 
 /** The head of an episode: what was asked, what came of it, and what it was played with. */
