@@ -102,6 +102,8 @@ class ModelConfig(Sampling):
     """Empty where the model has no tags: its turn ends its thinking, and holds its answer."""
     force_answer: str | None = None
     """What `Close` writes where the model has not closed its thinking; None: its close tag."""
+    double_bos: bool = False
+    """Whether prompts begin with a begin-of-sequence token more than the template writes."""
     context: int | None = Field(default=None, ge=2)
     limits: Limits = Limits()
     prices: Prices = Prices()
@@ -124,6 +126,15 @@ class ModelConfig(Sampling):
     def _first_address(self) -> Self:
         if self.replicas and self.base_url is None:
             raise ValueError("replicas are further addresses: set base_url to the first one")
+        return self
+
+    @model_validator(mode="after")
+    def _bos_in_raw_prompts(self) -> Self:
+        if self.double_bos and self.dialect not in ("ids", "text"):
+            raise ValueError(
+                f"double_bos=true with dialect {self.dialect!r}, in which the server writes the "
+                "prompt; it goes with ids and text"
+            )
         return self
 
     @property

@@ -87,6 +87,7 @@ def options() -> Iterator[tuple[str, str]]:
                         yield group, name
 
 
+VLLM = ("model@team.main=vllm", "team.main.id=a/b")
 OPTIONS = list(options())
 GROUPS = {"boundary": "until"}
 """Groups whose value has another name once it is built."""
@@ -179,6 +180,10 @@ def test_models_are_changed_in_place() -> None:
         (["scenario.points=[]"], r"^scenario\.points: .*at least 1"),
         ([*GUIDED, "scenario.lengths=[1.7]"], r"^scenario\.lengths\.0: .*\(given: 1\.7\)$"),
         (["policy.phrase='Wait. '"], "ends in a space"),
+        (
+            [*VLLM, "team.main.double_bos=true", "team.main.dialect=chat_cfm"],
+            r"double_bos=true with dialect 'chat_cfm'",
+        ),
         (["budget=much"], r"^budget: .*\(given: 'much'\)$"),
         (["budget=0"], r"^budget: "),
         (["name=a b"], "^name: "),

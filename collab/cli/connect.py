@@ -40,7 +40,8 @@ class Kit:
         if folder is None:
             return cls(config, None, None)
         template = Template.load(folder, config.template)
-        frame = Frame(template, config.think_open, config.think_close, config.force_answer)
+        tags = config.think_open, config.think_close, config.force_answer
+        frame = Frame(template, *tags, double_bos=config.double_bos)
         return cls(config, Tokenizer.load(folder), frame)
 
     @property

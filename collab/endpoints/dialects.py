@@ -87,8 +87,10 @@ class Frame:
         think_open: str = "<think>\n",
         think_close: str = "</think>",
         force_answer: str | None = None,
+        double_bos: bool = False,
     ) -> None:
         self.template = template
+        self.double_bos = double_bos
         self.think_open = think_open
         self.think_close = think_close
         self.force_answer = think_close if force_answer is None else force_answer
@@ -102,11 +104,20 @@ class Frame:
         Raises:
             ConfigError: The template closes the block again, or opens more than one.
         """
-        return self._heads(tuple(messages))
+        return self._bos() + self._heads(tuple(messages))
 
     def opens(self, messages: Sequence[Message]) -> bool:
         """Say whether the template's generation prompt opens the think block."""
         return self.template.render(messages).rstrip().endswith(self.think_open.strip())
+
+    def _bos(self) -> str:
+        """Return a begin-of-sequence token more, where it is asked for."""
+        if not self.double_bos:
+            return ""
+        bos = self.template.specials.get("bos_token")
+        if not bos:
+            raise ConfigError("double_bos needs a tokenizer with a bos_token; this one has none")
+        return bos
 
     def close(self, trajectory: Trajectory) -> str:
         """Return what stands between the thinking and the answer."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from collab.engine import Label
 from collab.published import published
+from collab.report.cells import CONTROLS
 from collab.report.measured import share_of
-from collab.report.tables import CONTROLS, rows_of
+from collab.report.tables import rows_of
 from collab.scenario import Score
 from collab.stats import Rate
 

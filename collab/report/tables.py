@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from itertools import chain
 from statistics import mean
@@ -14,18 +14,21 @@ from rich.text import Text
 
 from collab.engine import Label
 from collab.ledger import Cost
-from collab.report.measured import ALPHA, arm_of, effect_of, matched, share_of, significant
-from collab.report.trajectory import safe
+from collab.report.cells import (
+    cell,
+    effects_of,
+    mean_of,
+    new_table,
+    rate,
+    show,
+    twin_cells,
+)
+from collab.report.measured import ALPHA, arm_of, share_of, significant
+from collab.report.splits import splits
 from collab.scenario import Score
-from collab.stats import Effect, Mean, Rate, pass_at_k, wilson
+from collab.stats import Rate, pass_at_k, wilson
 from collab.trajectory import Seams
 
-CONTROLS = {
-    "none": "no steer",
-    "phrase": "phrase alone",
-    "placebo": "placebo",
-    "forced": "answer forced",
-}
 WIDEST = 1000
 """Characters that a table's line may have."""
 HOLDS = {
@@ -67,14 +70,14 @@ def overall(scores: Sequence[Score]) -> dict[str, str]:
     if not arm_of(scores, "steer"):
         return _plain_cells(scores, _draws(scores))
     raw = [score for score in scores if _kind(score) == "raw"] or scores
-    return _twin_cells(raw, _effects(raw, raw))
+    return twin_cells(raw, effects_of(raw, raw))
 
 
 def headlines(named: Mapping[str, Sequence[Score]]) -> Table:
     """Return a row for each of several verdicts on the same episodes."""
     cells = {name: overall(scores) for name, scores in named.items()}
     columns = dict.fromkeys(column for row in cells.values() for column in row)
-    table = _table("verdicts", *columns, title="% solved [95 % interval]")
+    table = new_table("verdicts", *columns, title="% solved [95 % interval]")
     for name, row in cells.items():
         table.add_row(name, *(row.get(column, "–") for column in columns))
     return table
@@ -83,10 +86,10 @@ def headlines(named: Mapping[str, Sequence[Score]]) -> Table:
 def _plain(by: str, scores: Sequence[Score]) -> Table:
     """Make the table of a run without arms: Pass@1 by group, and pass@k where there are k draws."""
     draws = _draws(scores)
-    table = _table(by, *_plain_cells(scores, draws), title="% solved [95 % interval]")
+    table = new_table(by, *_plain_cells(scores, draws), title="% solved [95 % interval]")
     rows = rows_of(by, scores)
     for name, group in rows:
-        table.add_row(_show(name), *_plain_cells(group, draws).values())
+        table.add_row(show(name), *_plain_cells(group, draws).values())
     if len(rows) > 1:
         table.add_row("macro", "", "", _macro(by, scores))
     return table
@@ -96,15 +99,15 @@ def _plain_cells(scores: Sequence[Score], draws: int) -> dict[str, str]:
     return {
         "n": str(len(scores)),
         "questions": str(len({score.question for score in scores})),
-        "solved %": _rate(scores),
+        "solved %": rate(scores),
         **({f"pass@{draws} %": _pass_at(scores, draws)} if draws > 1 else {}),
-        "tokens": _mean(score.tokens for score in scores),
+        "tokens": mean_of(score.tokens for score in scores),
     }
 
 
 def _macro(by: str, scores: Sequence[Score]) -> str:
     """Return the mean over the rows of a table, each of which weighs the same."""
-    return _cell(share_of(scores, strata=by)) if scores else "–"
+    return cell(share_of(scores, strata=by)) if scores else "–"
 
 
 def _draws(scores: Sequence[Score]) -> int:
@@ -129,7 +132,7 @@ def _twins(by: str, scores: Sequence[Score]) -> list[Table]:
     for kind in sorted(set(map(_kind, scores))):
         group = [score for score in scores if _kind(score) == kind]
         what = "" if kind == "raw" else f", steers: {kind}"
-        made += [_twin(by, group, what), _steers(by, group)]
+        made += [_twin(by, group, what), _steers(by, group), *splits(group)]
     return made
 
 
@@ -140,37 +143,20 @@ def _kind(score: Score) -> str:
 def _twin(by: str, scores: Sequence[Score], what: str) -> Table:
     """Make the table of one kind: a row a point or share, the matched controls beside."""
     rows = rows_of(by, scores)
-    effects = [_effects(group, scores) for _, group in rows]
+    effects = [effects_of(group, scores) for _, group in rows]
     counts = iter(significant([effect for row in effects for effect in row.values()]))
     marks = [{arm: "*" if next(counts) else "" for arm in row} for row in effects]
     starred = any(mark for row in marks for mark in row.values())
     star = f" (* p < {ALPHA:g} after Holm)" if starred else ""
     title = f"% solved [95 % interval], paired difference{star}{what}"
-    columns = [name.partition(" to ")[0] for name in _twin_cells(scores, effects[-1])]
-    table = _table(by, *columns, title=title)
+    columns = [name.partition(" to ")[0] for name in twin_cells(scores, effects[-1])]
+    table = new_table(by, *columns, title=title)
     for (name, group), found, mark in zip(rows, effects, marks, strict=True):
-        table.add_row(_show(name), *_twin_cells(group, found, mark).values())
+        table.add_row(show(name), *twin_cells(group, found, mark).values())
     if len(rows) > 1:
         averages = ([_macro(by, arm_of(scores, arm)), ""] for arm in effects[-1])
         table.add_row("macro", "", _macro(by, arm_of(scores, "steer")), *chain(*averages))
     return table
-
-
-def _effects(group: Sequence[Score], scores: Sequence[Score]) -> dict[str, Effect]:
-    """Compare a group with each control that the run has."""
-    return {arm: effect_of(matched(group, arm)) for arm in CONTROLS if arm_of(scores, arm)}
-
-
-def _twin_cells(
-    group: Sequence[Score], effects: Mapping[str, Effect], marks: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """Show a group's arms, with two columns for each control that the run has."""
-    steered = arm_of(group, "steer")
-    cells = {"n": str(len(steered)), "steered": _rate(steered)}
-    for arm, effect in effects.items():
-        cells[CONTROLS[arm]] = _rate(arm_of(group, arm))
-        cells[f"difference to {CONTROLS[arm]}"] = _effect(effect, (marks or {}).get(arm, ""))
-    return cells
 
 
 def _steers(by: str, scores: Sequence[Score]) -> Table:
@@ -178,13 +164,13 @@ def _steers(by: str, scores: Sequence[Score]) -> Table:
     held = [key for key in HOLDS if any(key in score.labels for score in scores)]
     rival = any(score.said_rival is not None for score in scores)
     columns = [HOLDS[key] for key in held] + (["said steer's answer"] if rival else [])
-    table = _table(by, "steer tokens", *columns, title="steered episodes that hold or give …")
+    table = new_table(by, "steer tokens", *columns, title="steered episodes that hold or give …")
     for name, group in rows_of(by, scores):
         steered = arm_of(group, "steer")
-        cells = [_mean(_number(score.labels.get("steer_tokens")) for score in steered)]
+        cells = [mean_of(_number(score.labels.get("steer_tokens")) for score in steered)]
         cells += [str(sum(bool(score.labels.get(key)) for score in steered)) for key in held]
         cells += [str(sum(bool(score.said_rival) for score in steered))] if rival else []
-        table.add_row(_show(name), *cells)
+        table.add_row(show(name), *cells)
     return table
 
 
@@ -194,34 +180,6 @@ def rows_of(by: str, scores: Sequence[Score]) -> list[tuple[Label, Sequence[Scor
     ordered = sorted(names, key=lambda name: (str(type(name)), _number(name), str(name)))
     groups = [(name, [s for s in scores if s.labels.get(by) == name]) for name in ordered]
     return [*groups, ("all", scores)] if len(groups) != 1 else [*groups]
-
-
-def _table(by: str, *columns: str, title: str) -> Table:
-    table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="dim")
-    table.add_column(by, no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
-def _rate(scores: Sequence[Score]) -> str:
-    return _cell(share_of(scores)) if scores else "–"
-
-
-def _cell(share: Rate | Mean) -> str:
-    return f"{100 * share.value:.0f} [{100 * share.low:.0f},{100 * share.high:.0f}]"
-
-
-def _effect(effect: Effect, mark: str = "") -> str:
-    if not effect.n:
-        return "–"
-    low, high = 100 * effect.low, 100 * effect.high
-    return f"{100 * effect.value:+.0f}{mark} [{low:+.0f},{high:+.0f}]"
-
-
-def _mean(values: Iterable[float]) -> str:
-    listed = list(values)
-    return f"{mean(listed):.0f}" if listed else "–"
 
 
 def _number(label: Label) -> float:
@@ -264,10 +222,6 @@ def _seams(scores: Sequence[Score]) -> str:
         f"{total.tokens:,} tokens read); {total.changed:,} tokens at seams are not those of one "
         "piece"
     )
-
-
-def _show(name: Label) -> Text:
-    return Text(safe(f"{name:g}" if isinstance(name, float) else str(name)))
 
 
 def bills(spent: Mapping[str, Cost]) -> list[str]:

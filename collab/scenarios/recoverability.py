@@ -49,6 +49,8 @@ from collab.settings import Settings
 from collab.trajectory import Question, Recording
 
 Point = Annotated[float, Field(ge=0, le=1)]
+ONE_CHUNK = 1e-9
+"""A share that keeps the first chunk, however many there are."""
 Control = Literal["none", "phrase", "placebo"]
 
 
@@ -275,7 +277,9 @@ class Recoverability(Settings):
 
     def _least(self, original: Solo) -> float:
         """Return the share of an original that stands before the steer at every point."""
-        return first_paragraph(original.solo).share if self.keep_first_paragraph else 0.0
+        if not self.keep_first_paragraph:
+            return 0.0
+        return first_paragraph(original.solo).share if self.cut == "sentence" else ONE_CHUNK
 
     def _other(self, bank: Bank, original: Solo) -> Recording | None:
         """Return another correct trajectory on the original's question, if there is one."""
@@ -292,7 +296,8 @@ class Recoverability(Settings):
         own, least = cut_at_share(original.solo, at, by=self.cut), self._least(original)
         point, name = at, f"{at:g}"
         if own.share < least:
-            own, point, name = cut_at_share(original.solo, least), least, "paragraph"
+            own, name = cut_at_share(original.solo, least, by=self.cut), "paragraph"
+            point = least
         steer, placebo = partner.solo, other
         if self.steer in STRETCHES:
             placebo = stretch(original, own, min(point + self.length, 1.0), self.cut)

@@ -179,3 +179,14 @@ def test_a_second_open_block_is_refused() -> None:
     twice = Template("Q{% if add_generation_prompt %}<think>A:<think>\n{% endif %}")
     with pytest.raises(ConfigError, match="opens 2 think blocks"):
         Frame(twice).head(ASKED)
+
+
+def test_a_second_begin_of_sequence_token_stands_before_the_templates_own() -> None:
+    source = "{{ bos_token }}{{ messages[0].content }}{% if add_generation_prompt %}A:{% endif %}"
+    template = Template(source, {"bos_token": "<s>"})
+    once, twice = Frame(template), Frame(template, double_bos=True)
+    asked = (Message("user", "Q?"),)
+    assert once.head(asked) == "<s>Q?A:<think>\n"
+    assert twice.head(asked) == "<s>" + once.head(asked)
+    with pytest.raises(ConfigError, match="needs a tokenizer with a bos_token"):
+        Frame(Template(source), double_bos=True).head(asked)

@@ -1,0 +1,130 @@
+"""What a twin test's cases have in common besides its rows: how they split, leak and cost.
+
+Source: paper Tables 2, 9, 14 and 16 (solve counts, leaks, guides); App. E.3 (answer forcing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from statistics import mean
+
+from rich.table import Table
+
+from collab.engine import Label
+from collab.report.cells import (
+    CONTROLS,
+    cell,
+    difference,
+    effects_of,
+    mean_of,
+    new_table,
+    rate,
+    twin_cells,
+)
+from collab.report.measured import arm_of, effect_of, matched, share_of
+from collab.report.trajectory import safe
+from collab.scenario import Score
+
+Told = Callable[[Label], str]
+SPLITS: dict[str, Told] = {
+    "solved": lambda value: f"solved {value} times alone",
+    "own_states_answer": lambda value: f"own opening states the answer: {_yes(value)}",
+    "guide": lambda value: f"guide {value}, problems of all guides",
+    "teacher": lambda value: f"{value} teacher, problems of all guides",
+}
+"""The labels by which a twin test's cases are told apart, and how their rows are called."""
+AMONG_ALL = frozenset({"guide", "teacher"})
+"""Labels of which only the problems that all guides share are compared."""
+LEVELS = {
+    "steer_holds_answer": "mentioned in the steer",
+    "steer_states_answer": "stated as a result",
+}
+
+
+def splits(scores: Sequence[Score]) -> list[Table]:
+    """Return the tables that stand below a twin test's own."""
+    made = [_groups(scores), _leaks(scores), _costs(scores)]
+    return [table for table in made if table is not None]
+
+
+def _groups(scores: Sequence[Score]) -> Table | None:
+    """Make the table of solve counts, of what the own opening says, of guides and of teachers."""
+    rows = list(_rows(scores))
+    if not rows:
+        return None
+    effects = effects_of(scores, scores)
+    columns = [name.partition(" to ")[0] for name in twin_cells(scores, effects)]
+    table = new_table("cases", *columns, title="% solved, the cases told apart")
+    for name, group in rows:
+        found = effects_of(group, scores)
+        table.add_row(safe(name), *twin_cells(group, found).values())
+    return table
+
+
+def _rows(scores: Sequence[Score]) -> Iterator[tuple[str, Sequence[Score]]]:
+    for label, told in SPLITS.items():
+        among = [one for one in scores if label not in AMONG_ALL or one.labels.get("by_all_guides")]
+        values = {one.labels[label] for one in arm_of(among, "steer") if label in one.labels}
+        if len(values) > 1:
+            for value in sorted(values, key=str):
+                yield told(value), [one for one in among if one.labels.get(label) == value]
+
+
+def _leaks(scores: Sequence[Score]) -> Table | None:
+    """Make the two-by-two table of guides' steers: does it give the answer away, is it solved?
+
+    The last column is what the paper reports: the share solved less the share that gives it away.
+    """
+    steered = [one for one in arm_of(scores, "steer") if "guide" in one.labels]
+    if not steered:
+        return None
+    columns = ["leaked", "solved", "leak-free", "solved ", "difference", "solved - leaked"]
+    table = new_table("answer", *columns, title="% solved where steers give the answer away or not")
+    pairs = matched(scores, "none")
+    for name, leaked in _levels(scores, steered):
+        held = [one for one, is_so in zip(steered, leaked, strict=True) if is_so]
+        free = [one for one, is_so in zip(steered, leaked, strict=True) if not is_so]
+        lift = effect_of([pair for pair in pairs if pair[0] in free])
+        less = 100 * (share_of(steered).value - mean(map(float, leaked)))
+        table.add_row(
+            name,
+            *(str(len(held)), rate(held), str(len(free)), rate(free)),
+            difference(lift),
+            f"{less:+.0f}",
+        )
+    return table
+
+
+def _levels(scores: Sequence[Score], steered: Sequence[Score]) -> Iterator[tuple[str, list[bool]]]:
+    """Yield each level of leaking, and which steers reach it."""
+    for label, name in LEVELS.items():
+        yield name, [bool(one.labels.get(label)) for one in steered]
+    forced = {one.labels["pair"]: one.correct for one in arm_of(scores, "forced")}
+    if forced:
+        yield "recovered by answer forcing", [forced.get(s.labels["pair"], False) for s in steered]
+
+
+def _costs(scores: Sequence[Score]) -> Table | None:
+    """Make the table of what collaborating costs, arm by arm."""
+    arms = {"steer": "steered", **CONTROLS}
+    found = {name: arm_of(scores, arm) for arm, name in arms.items()}
+    found = {name: group for name, group in found.items() if group}
+    if len(found) < 2:
+        return None
+    columns = ["solved", "tokens written", "read", "written a solved case"]
+    table = new_table("arm", *columns, title="cost of an episode")
+    for name, group in found.items():
+        written = sum(one.tokens for one in group)
+        right = sum(one.correct for one in group)
+        table.add_row(
+            name,
+            cell(share_of(group)),
+            mean_of(one.tokens for one in group),
+            mean_of(one.seams.tokens for one in group if one.seams and one.seams.tokens),
+            f"{written / right:.0f}" if right else "–",
+        )
+    return table
+
+
+def _yes(value: Label) -> str:
+    return "yes" if value else "no"
