@@ -84,7 +84,8 @@ def _leaks(scores: Sequence[Score]) -> Table | None:
     for name, leaked in _levels(scores, steered):
         held = [one for one, is_so in zip(steered, leaked, strict=True) if is_so]
         free = [one for one, is_so in zip(steered, leaked, strict=True) if not is_so]
-        lift = effect_of([pair for pair in pairs if pair[0] in free])
+        clean = {one.case for one in free}
+        lift = effect_of([pair for pair in pairs if pair[0].case in clean])
         less = 100 * (share_of(steered).value - mean(map(float, leaked)))
         table.add_row(
             name,
