@@ -1,13 +1,37 @@
 """The conformance kit finds what breaks the contract."""
 
 import random
-from typing import ClassVar
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import ConfigDict
 
-from collab import Close, Decision, Insert, Settings, Stop, View, Write, Writer
-from collab.testing import check_policy
+from collab import (
+    Case,
+    Close,
+    Decision,
+    Insert,
+    Policy,
+    Recording,
+    Settings,
+    Stop,
+    View,
+    Write,
+    Writer,
+)
+from collab.config import build
+from collab.endpoints.profile import Profile
+from collab.endpoints.scripted import ScriptedServer, attentive
+from collab.errors import ConfigError
+from collab.pocket.server import find
+from collab.scenario import Bank, ranked
+from collab.scenarios.collaboration import Collaboration
+from collab.testing import check_endpoint, check_policy, check_scenario
+from collab.testing.endpoint import check_profile
+from tests.conftest import Served
+from tests.test_config import CONF, config, overrides_for
 
 
 class Good(Settings):
@@ -91,3 +115,102 @@ def test_a_policy_that_never_ends_is_found() -> None:
 def test_a_thing_that_decides_nothing_is_no_policy() -> None:
     with pytest.raises(AssertionError, match="is no policy"):
         check_policy("solo")  # type: ignore[arg-type]  # what a caller without types may do
+
+
+SCENARIOS = sorted(path.stem for path in CONF.glob("scenario/*.yaml"))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario_in_the_box_keeps_its_contract(name: str) -> None:
+    built = build(config(*overrides_for("scenario", name)))
+    cases = check_scenario(built.scenario, built.policy)
+    assert len({case.id for case in cases}) == len(cases) > 0
+
+
+class Plain(Collaboration):
+    """A scenario to be broken."""
+
+    broken: str = ""
+
+    def most(self, questions: int) -> int:
+        return 1 if self.broken == "most" else super().most(questions)
+
+    async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case]:
+        questions = bank.questions if self.broken == "order" else ranked(bank.questions)
+        for n, question in enumerate([] if self.broken == "nothing" else questions):
+            case = Case(question.id, question, policy, labels=question.labels)
+            yield self._spoiled(case, n)
+        if self.broken == "refuses":
+            raise ConfigError("no case fits")
+
+    def _spoiled(self, case: Case, n: int) -> Case:
+        match self.broken:
+            case "ids":
+                return replace(case, id="one")
+            case "label":
+                return replace(case, labels={})
+            case "question":
+                return replace(case, question=replace(case.question, answer="0"))
+            case "luck":
+                return replace(case, labels={**case.labels, "luck": random.random()})
+            case "recording":
+                return replace(case, opening={"main": Recording("another", "So.", 1)})
+            case "policy":
+                return replace(case, policy=Undeclared())
+        return case
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("most", "makes 12 cases, but says 1 at most"),
+        ("order", "in another order it makes other cases"),
+        ("nothing", "makes no case of 12 questions"),
+        ("refuses", "it makes no cases: no case fits"),
+        ("ids", "two of its cases have one id"),
+        ("label", "lacks the label 'level'"),
+        ("question", "has a question that is not in the bank"),
+        ("luck", "asked again it makes another case"),
+        ("recording", r"plays recordings on \{'another'\}"),
+        ("policy", "cannot be played: seat 'helper' is not in the team"),
+    ],
+)
+def test_what_breaks_a_scenarios_contract_is_named(broken: str, said: str) -> None:
+    with pytest.raises(AssertionError, match=said):
+        check_scenario(Plain(broken=broken), Good())
+
+
+def test_a_thing_without_a_scenarios_methods_is_none() -> None:
+    with pytest.raises(AssertionError, match="is no scenario"):
+        check_scenario("solo", Good())  # type: ignore[arg-type]  # what a caller without types may do
+
+
+def examined(server: ScriptedServer, **more: Any) -> Profile:  # any: whatever is checked
+    return check_endpoint(f"{server.url}/beta", "scripted", dialect="deepseek_prefix", **more)
+
+
+async def test_an_endpoint_that_continues_thoughts_keeps_its_contract() -> None:
+    async with ScriptedServer(attentive, api="deepseek") as server:
+        profile = examined(server, must=["reply", "growth"])
+    assert "writer" in profile.seats
+    with pytest.raises(AssertionError, match="stop is limited: tried"):
+        check_profile(profile, ["stop"])
+    with pytest.raises(AssertionError, match=r"no such probe: \['speed'\]"):
+        check_profile(profile, ["speed"])
+
+
+async def test_an_endpoint_that_drops_what_it_is_to_continue_is_named() -> None:
+    async with ScriptedServer(attentive, api="deepseek", traits=["thinking_dropped"]) as server:
+        with pytest.raises(AssertionError, match=r"growth is broken: .*dropped"):
+            examined(server)
+
+
+def test_an_endpoint_that_is_not_there_is_named() -> None:
+    with pytest.raises(AssertionError, match="cannot be examined"):
+        check_endpoint("http://127.0.0.1:9/v1", "nobody", dialect="deepseek_prefix")
+
+
+@pytest.mark.long
+def test_the_reasoners_in_the_box_keep_an_endpoints_contract(pocket: Served) -> None:
+    profile = check_endpoint(pocket.url, "plain", checkpoint=find("plain"), must=["seed", "ids"])
+    assert profile.broken == ()

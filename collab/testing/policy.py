@@ -1,46 +1,26 @@
-"""The conformance kit: does a policy keep its contract? For the tests of anybody's plugin.
-
-    from collab.testing import check_policy
-
-    def test_my_policy_keeps_its_contract() -> None:
-        check_policy(MyPolicy(patience=3))
-
-It plays episodes with `Speaker`s, which need no server: a few milliseconds each.
-"""
+"""Does a policy keep its contract?"""
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import random
-import re
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from typing import ClassVar
 
 from pydantic import BaseModel, TypeAdapter
 
-from collab.boundary import Boundary, Sentence, Tag
+from collab.boundary import Sentence
 from collab.decision import Close, Decision, Insert, Write
 from collab.engine import Case, Episode, play_case
 from collab.errors import PolicyError
-from collab.ledger import Rates
 from collab.policy import Aside, Inquiry, Likelihood, Policy, Said, View, seats_of
-from collab.reasoner import Rated, Reply, Turn, Written
+from collab.reasoner import Turn
 from collab.team import Team
-from collab.trajectory import Event, Message, Question, Recording, Rewound, Trajectory, Unit
+from collab.testing.apart import run_apart
+from collab.testing.speaker import LINES, Speaker
+from collab.trajectory import Event, Message, Question, Recording, Rewound, Trajectory
 
-LINES = (
-    "We add 3 and 4.",
-    "Wait, that is not right.",
-    "So it is 7.",
-    "Hmm, let me check.",
-    "The answer is \\boxed{7}.",
-)
-ABILITIES = frozenset({"write", "answer", "advise", "logprobs", "score"})
 CLOSING = (0.0, 0.2, 1.0)
 """The chance that a speaker closes its thinking behind a line, on each table that is played."""
 BUDGET = 100
@@ -48,67 +28,6 @@ BUDGET = 100
 STEPS = 250
 """Decisions that it may take."""
 _LOG = TypeAdapter(tuple[Event, ...])
-
-
-@dataclass(frozen=True)
-class Speaker:
-    """A reasoner without a model: it writes lines by chance, the same in every rerun."""
-
-    lines: Sequence[str] = LINES
-    closes: float = 0.1
-    """The chance that it closes its thinking behind a line."""
-    can: frozenset[str] = ABILITIES
-    rates: Rates = Rates()  # noqa: RUF009 - a frozen value
-
-    def count(self, text: str) -> int:
-        """Count words."""
-        return len(text.split())
-
-    async def write(self, turn: Turn) -> Written:
-        """Write lines up to the boundary, the close or the end of the budget."""
-        rng = _rng(turn.seat, turn.trajectory)
-        if turn.phase == "answer":
-            answer = Unit(turn.seat, "The answer is 7.", "generated", turn.why, "answer", tokens=4)
-            return Written((answer,), "end")
-        text, room = "", turn.budget - turn.trajectory.tokens
-        while True:
-            text += " " * bool(text or turn.trajectory.units) + rng.choice(self.lines)
-            text += _called(turn.until) if rng.random() < 0.3 else ""
-            ends, cut = rng.random() < self.closes, _cut(turn.until, f"{text} ")
-            if self.count(text) >= room:
-                return Written((self._unit(turn, text, rng),), "length")
-            if cut is not None and (cut < len(text) or not ends):
-                return Written(tuple(self._cut(turn, text[:cut], rng)), "boundary")
-            if ends:
-                return Written((self._unit(turn, text, rng),), "end")
-
-    async def advise(self, turn: Turn, inquiry: Inquiry) -> Reply:
-        """Choose an option by chance, or say a line."""
-        rng = _rng(inquiry.text, turn.trajectory)
-        if not inquiry.options:
-            return Reply(Said(rng.choice(self.lines)), ())
-        chosen = rng.choice(inquiry.options)
-        return Reply(Said(chosen, {chosen: 1.0}), ())
-
-    async def score(self, turn: Turn, text: str) -> Rated:
-        """Find a text as likely as chance will have it."""
-        chance = -3 * _rng(text, turn.trajectory).random()
-        return Rated(Likelihood(chance, self.count(text)), ())
-
-    def _cut(self, turn: Turn, text: str, rng: random.Random) -> Iterable[Unit]:
-        if not isinstance(turn.until, Tag):
-            yield self._unit(turn, text, rng)
-            return
-        at = turn.until.begin(text, len(text))
-        if at:
-            yield self._unit(turn, text[:at], rng)
-        yield replace(self._unit(turn, text[at:], rng), kind="signal")
-
-    def _unit(self, turn: Turn, text: str, rng: random.Random) -> Unit:
-        tokens, entropy = self.count(text), 2 * rng.random()
-        return Unit(
-            turn.seat, text, "generated", turn.why, tokens=tokens, top20_entropy=entropy, logprob=-1
-        )
 
 
 def check_policy(
@@ -138,10 +57,7 @@ def check_policy(
     declared = {*seats_of(policy), *seats}
     before = repr(policy)
     tables = itertools.product(CLOSING, recordings)
-    with ThreadPoolExecutor(1) as apart:  # a notebook and an async test have a loop of their own
-        episodes = tuple(
-            apart.submit(asyncio.run, _play(policy, declared, *table)).result() for table in tables
-        )
+    episodes = tuple(run_apart(_play(policy, declared, *table)) for table in tables)
     if repr(policy) != before:
         raise AssertionError(f"an episode changed the policy from {before} to {policy!r}")
     return episodes
@@ -277,22 +193,3 @@ class _Chance:
     def _turn(self, seat: str) -> Turn:
         question = Question("q", ())
         return Turn(seat, question, self.trajectory, "answer", Sentence(), 0, lambda _: 0)
-
-
-def _rng(seat: str, trajectory: Trajectory) -> random.Random:
-    seed = f"{seat}\0{len(trajectory.log)}\0{trajectory.thinking}".encode()
-    return random.Random(blake2b(seed, digest_size=8).digest())
-
-
-def _called(until: Boundary) -> str:
-    if not isinstance(until, Tag):
-        return ""
-    return f"{until.opens}8{until.tag}" if until.opens else until.tag
-
-
-def _cut(until: Boundary, text: str) -> int | None:
-    """Cut at the boundary; its tokens are words."""
-    if until.limit is None:
-        return until.cut(text)
-    words = list(re.finditer(r"\S+", text))
-    return words[until.limit - 1].end() if len(words) >= until.limit else None

@@ -1,0 +1,173 @@
+"""Does a scenario keep its contract?"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from asyncio import Event
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+
+from collab.boundary import Answer
+from collab.engine import Case, play_case
+from collab.errors import CollabError
+from collab.policy import Policy, seats_of
+from collab.scenario import Bank, Scenario, ranked
+from collab.team import Team
+from collab.testing.apart import run_apart
+from collab.testing.speaker import LINES, Speaker
+from collab.trajectory import Message, Question, Recording
+
+COUNT = 12
+"""Questions that are made for it."""
+PLAYED = 6
+"""Cases that are played."""
+BUDGET = 1_000
+"""Tokens of an episode: more than the recordings have."""
+
+
+def check_scenario(
+    scenario: Scenario, policy: Policy, *, questions: Sequence[Question] = ()
+) -> tuple[Case, ...]:
+    """Have a scenario make cases of a bank that is made up, and look at them.
+
+    A scenario keeps its contract if it is frozen; if it makes the same cases again, also where the
+    questions come in another order and their draws are there one by one; if a case's id is its own;
+    if there are no more of them than it says; if each case bears the label of the table's rows, has
+    a question and recordings from the bank, and a policy that plays it to an end.
+
+    Args:
+        scenario: What is tried.
+        policy: The policy that its cases are played with.
+        questions: Questions to make cases of, where those that are made up do not fit.
+
+    Returns:
+        The cases.
+
+    Raises:
+        AssertionError: It broke the contract; the message says where.
+    """
+    if not isinstance(scenario, Scenario):
+        raise AssertionError(f"{scenario!r} is no scenario: it lacks one of its methods, or `by`")
+    if isinstance(scenario, BaseModel) and not scenario.model_config.get("frozen"):
+        raise AssertionError(f"{type(scenario).__name__} is not frozen: derive it from Settings")
+    asked = list(questions) or _questions()
+    before = repr(scenario)
+    cases = run_apart(_cases(scenario, policy, asked, late=False))
+    _check_same(cases, run_apart(_cases(scenario, policy, asked, late=False)), "asked again")
+    other_way = asked[::-1]
+    _check_same(
+        cases, run_apart(_cases(scenario, policy, other_way, late=True)), "in another order"
+    )
+    _check_each(scenario, cases, asked)
+    run_apart(_play(cases[:PLAYED]))
+    if repr(scenario) != before:
+        raise AssertionError(f"making cases changed the scenario from {before} to {scenario!r}")
+    return cases
+
+
+async def _cases(
+    scenario: Scenario, policy: Policy, questions: Sequence[Question], *, late: bool
+) -> tuple[Case, ...]:
+    """Return a scenario's cases, where their draws are there at once, or one by one from behind."""
+    solos = {seat: _solos(seat, count, questions) for seat, count in scenario.solos().items()}
+    waits = {question.id: Event() for question in questions} if late else {}
+    bank = Bank(questions, solos, waits)
+
+    async def fill() -> None:
+        for question in reversed(ranked(questions)):
+            await asyncio.sleep(0)
+            if late:
+                waits[question.id].set()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fill())
+            made = [one async for one in scenario.cases(bank, policy)]
+    except* CollabError as errors:
+        raise AssertionError(f"it makes no cases: {errors.exceptions[0]}") from errors
+    return tuple(one for one in made if isinstance(one, Case))
+
+
+def _check_same(cases: Sequence[Case], again: Sequence[Case], when: str) -> None:
+    if [case.id for case in cases] != [case.id for case in again]:
+        raise AssertionError(f"{when} it makes other cases, or in another order")
+    for case, other in zip(cases, again, strict=True):
+        if case != other:
+            raise AssertionError(f"{when} it makes another case of id {case.id!r}: {other!r}")
+
+
+def _check_each(scenario: Scenario, cases: Sequence[Case], questions: Sequence[Question]) -> None:
+    if not cases:
+        raise AssertionError(
+            f"it makes no case of {len(questions)} questions; give check_scenario others"
+        )
+    most, known = scenario.most(len(questions)), {one.id: one for one in questions}
+    if len(cases) > most:
+        raise AssertionError(f"it makes {len(cases)} cases, but says {most} at most")
+    if len({case.id for case in cases}) < len(cases):
+        raise AssertionError("two of its cases have one id")
+    for case in cases:
+        if case.question != known.get(case.question.id):
+            raise AssertionError(f"case {case.id!r} has a question that is not in the bank")
+        if scenario.by not in case.labels:
+            raise AssertionError(
+                f"case {case.id!r} lacks the label {scenario.by!r} of the table's rows "
+                f"(it has: {', '.join(case.labels)})"
+            )
+        if lost := {one.question for one in case.opening.values()} - known.keys():
+            raise AssertionError(f"case {case.id!r} plays recordings on {lost}, not in the bank")
+
+
+async def _play(cases: Sequence[Case]) -> None:
+    for case in cases:
+        seats = {*seats_of(case.policy), *case.opening}
+        team = Team({seat: Speaker() for seat in sorted(seats)})
+        try:
+            await play_case(case, team, until=Answer(), budget=BUDGET)
+        except CollabError as error:
+            raise AssertionError(f"case {case.id!r} cannot be played: {error}") from error
+
+
+def _questions() -> list[Question]:
+    levels = ("easy", "hard")
+    return [
+        Question(
+            f"question-{n}",
+            (Message("user", f"What is {n} + {n + 1}?"),),
+            str(2 * n + 1),
+            labels={"level": levels[n % 2]},
+        )
+        for n in range(COUNT)
+    ]
+
+
+def _solos(
+    seat: str, count: int, questions: Sequence[Question]
+) -> dict[str, tuple[Recording, ...]]:
+    """Make up solo draws: some questions are always solved, some never, some now and then."""
+    return {
+        question.id: tuple(_solo(seat, question, draw) for draw in range(count))
+        for question in questions
+    }
+
+
+def _solo(seat: str, question: Question, draw: int) -> Recording:
+    chance = random.Random(f"{seat}/{question.id}").choice((0.0, 0.5, 1.0))
+    rng = random.Random(f"{seat}/{question.id}/{draw}")
+    correct = rng.random() < chance
+    said = question.answer if correct and question.answer else f"{rng.randint(1000, 9999)}"
+    lines = [f"{rng.choice(LINES)} Step {n}." for n in range(rng.randint(4, 16))]
+    text = "\n\n".join(lines)
+    return Recording(
+        question=question.id,
+        text=text,
+        tokens=len(text.split()),
+        model=seat,
+        generation=f"{seat}/{question.id}/{draw}",
+        draw=draw,
+        answer=f"\\boxed{{{said}}}",
+        correct=correct,
+        extracted=said,
+    )
