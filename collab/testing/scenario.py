@@ -135,7 +135,7 @@ def _questions() -> list[Question]:
     return [
         Question(
             f"question-{n}",
-            (Message("user", f"What is {n} + {n + 1}?"),),
+            (Message("user", f"What is {n} + {n + 1}{', and nothing else' * (n % 2)}?"),),
             str(2 * n + 1),
             labels={"level": levels[n % 2]},
         )
