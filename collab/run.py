@@ -40,7 +40,16 @@ from collab.folder import RunFolder
 from collab.grading import Grader
 from collab.model import Model
 from collab.policy import Policy
-from collab.scenario import Bank, Note, Scenario, Score, Verdict, finish_verdict, ranked
+from collab.scenario import (
+    Bank,
+    Note,
+    Scenario,
+    Score,
+    Verdict,
+    finish_verdict,
+    parts_of,
+    ranked,
+)
 from collab.team import Team
 from collab.trajectory import Question, Recording, Trajectory
 
@@ -245,7 +254,8 @@ def empty_bank(setup: Setup) -> Bank:
         raise ConfigError(f"{len(twice)} question ids stand for two questions: {twice[0]!r}")
     solos: dict[str, dict[str, tuple[Recording, ...]]] = {s: {} for s in setup.scenario.solos()}
     waits = {question.id: asyncio.Event() for question in setup.questions}
-    return Bank(setup.questions, solos, waits, setup.rules or setup.grader)
+    models = {seat: m.can for seat, m in setup.team.seats.items() if isinstance(m, Model)}
+    return Bank(setup.questions, solos, waits, setup.rules or setup.grader, models)
 
 
 async def fill(bank: Bank, setup: Setup, stages: Stages, failures: dict[str, str]) -> None:
@@ -344,6 +354,7 @@ async def grade(
         labels=dict(case.labels),
         tokens=sum(unit.tokens for unit in episode.trajectory.generated),
         seams=episode.trajectory.seams,
+        parts=parts_of(episode),
     )
     settled: Verdict | None = finish_verdict(episode)
     if settled is not None or question.answer is None:

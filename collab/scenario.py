@@ -8,6 +8,7 @@ table.
 from __future__ import annotations
 
 from asyncio import Event
+from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -19,6 +20,7 @@ from collab.engine import Case, Episode, Label
 from collab.errors import ConfigError
 from collab.grading import Grader
 from collab.grading.leak import agrees, mentions, states
+from collab.ledger import Cost
 from collab.policy import Policy
 from collab.trajectory import Json, Question, Recording, Seams
 
@@ -44,6 +46,8 @@ class Bank:
     """Set once a question's draws are there or have failed; a full bank has none to wait for."""
     rules: Grader | None = None
     """Compares answers; without it, those that differ as text and number differ."""
+    models: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The seats that hold a model, and what each can do (`write`, `answer`, `advise`, …)."""
 
     async def ready(self) -> AsyncIterator[Question]:
         """Yield the questions, ranked by content, each as soon as all its draws are there.
@@ -101,6 +105,20 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What one seat did in an episode."""
+
+    tokens: int = 0
+    """Those it sampled of what stands in the end, thinking and answer (its own tokens)."""
+    units: int = 0
+    """Stretches of thinking that it sampled, branches' included."""
+    kept: int = 0
+    """Those of them that stand in the end."""
+    cost: Cost = Cost()  # noqa: RUF009 - a frozen value
+    """What all its draws cost when they were sampled, those for side questions among them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """One episode, judged."""
 
@@ -121,6 +139,8 @@ class Score:
     """What the writers sampled for it (their own tokens)."""
     seams: Seams | None = None
     """All prompts that its writers read, added up."""
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    """What each seat did for it."""
 
     @property
     def correct(self) -> bool:
@@ -190,6 +210,25 @@ def rank(*content: object) -> bytes:
 def ranked(questions: Iterable[Question]) -> list[Question]:
     """Order questions by content alone: the first n are the same in every run."""
     return sorted(questions, key=lambda question: rank(question.id))
+
+
+def parts_of(episode: Episode) -> dict[str, Part]:
+    """Say what each seat did in an episode."""
+    trajectory = episode.trajectory
+    written = Counter(one.author for one in trajectory.generated if one.phase == "thinking")
+    kept = Counter(one.author for one in trajectory.units if one.kind == "generated")
+    tokens: Counter[str] = Counter()
+    for unit in (*trajectory.units, *trajectory.reply):
+        tokens[unit.author] += unit.tokens if unit.kind == "generated" else 0
+    return {
+        seat: Part(
+            tokens=tokens[seat],
+            units=written[seat],
+            kept=kept[seat],
+            cost=Cost.of(episode.costs.get(seat, {}).values()),
+        )
+        for seat in dict.fromkeys((*episode.costs, *tokens))
+    }
 
 
 def finish_verdict(episode: Episode) -> Verdict | None:

@@ -99,6 +99,25 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """How far a mean lies from another one: 0.1 is a tenth more."""
+
+    value: float
+    low: float
+    high: float
+    clusters: int
+    p: float | None = None
+    """Two-sided, of no change; None where no test was made."""
+
+    def __str__(self) -> str:
+        if not self.clusters:
+            return "– (n=0)"
+        odds = "" if self.p is None else f", {_p(self.p)}"
+        low, high = 100 * self.low, 100 * self.high
+        return f"{100 * self.value:+.1f} % [{low:+.1f}, {high:+.1f}] (n={self.clusters}{odds})"
+
+
+@dataclass(frozen=True, slots=True)
 class Correlation:
     """How far two rankings agree, from -1 to 1."""
 
@@ -166,6 +185,65 @@ def paired_effect(treated: Sequence[bool], control: Sequence[bool], *clusters: C
     half = t_quantile(fewest - 1) * error
     low, high = max(-1.0, value - half), min(1.0, value + half)
     return Effect(value, low, high, n, fewest, _t_test(value / error, fewest - 1), "cluster t")
+
+
+Groups = Mapping[str, Sequence[float]]
+"""What each cluster (a question) came to, as often as it was tried."""
+
+
+def grouped_effect(treated: Groups, control: Groups) -> Effect:
+    """Compare what the same questions came to on two sides, each tried as often as it was.
+
+    The difference of the means of each question's mean, over the questions that both sides have:
+    values are from 0 to 1, and a side may have more of them than the other. The test is the paired
+    t test over questions. Where each side has one outcome a question it is `paired_effect`.
+    """
+    ones, others = _matched(treated, control)
+    if not ones:
+        return Effect(math.nan, -1.0, 1.0, 0, 0)
+    if all(len(of) == 1 and of[0] in (0, 1) for of in (*ones, *others)):
+        return paired_effect([bool(of[0]) for of in ones], [bool(of[0]) for of in others])
+    differences = [_average(one) - _average(other) for one, other in zip(ones, others, strict=True)]
+    n, value = len(differences), _average(differences)
+    error = _error([(d - value) / n for d in differences], [])
+    if not error:  # no two questions differ
+        one, other = (clustered_mean(list(map(_average, of))) for of in (ones, others))
+        return Effect(value, *_hybrid(one, other, correlation=0.0), n, n)
+    half = t_quantile(n - 1) * error
+    low, high = max(-1.0, value - half), min(1.0, value + half)
+    return Effect(value, low, high, n, n, _t_test(value / error, n - 1), "paired t")
+
+
+def grouped_change(treated: Groups, control: Groups) -> Change:
+    """Compare the sizes of two sides on the same questions, such as tokens or seconds.
+
+    The ratio of the means of each question's mean, less one. The interval is that of its logarithm
+    by linearisation, with t quantiles over questions.
+    """
+    ones, others = ([_average(of) for of in side] for side in _matched(treated, control))
+    n = len(ones)
+    above, below = (_average(side) if side else 0.0 for side in (ones, others))
+    if above <= 0 or below <= 0:
+        return Change(math.nan, -1.0, math.inf, 0)
+    value = above / below
+    error = _error([(a / above - b / below) / n for a, b in zip(ones, others, strict=True)], [])
+    if n < 2:
+        return Change(value - 1, -1.0, math.inf, n)
+    reach = math.exp(t_quantile(n - 1) * error)
+    p = _t_test(math.log(value) / error, n - 1) if error else None
+    return Change(value - 1, value / reach - 1, value * reach - 1, n, p)
+
+
+def _matched(
+    treated: Groups, control: Groups
+) -> tuple[list[Sequence[float]], list[Sequence[float]]]:
+    """Return the values of the clusters that both sides have."""
+    both = [name for name in treated if treated[name] and control.get(name)]
+    return [treated[name] for name in both], [control[name] for name in both]
+
+
+def _average(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
 
 
 def clustered_mean(

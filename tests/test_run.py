@@ -24,7 +24,7 @@ from collab.policy import Policy, View
 from collab.reasoner import Recorded
 from collab.run import Result, Setup, Unwatched, each, grade, run
 from collab.sampling import Generation, Request, Sampling
-from collab.scenario import Bank, Plan, Scenario, ranked
+from collab.scenario import Bank, Note, Plan, Scenario, ranked
 from collab.scenarios.collaboration import Collaboration
 from collab.scenarios.recoverability import Recoverability
 from collab.scenarios.solo import Solo
@@ -337,7 +337,7 @@ async def test_two_questions_with_one_id_are_refused_before_any_is_played(
 class Repeating(Collaboration):
     """Makes each case twice."""
 
-    async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case]:
+    async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case | Note]:
         async for made in super().cases(bank, policy):
             yield made
             yield made

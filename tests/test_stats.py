@@ -5,12 +5,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 
 from collab.stats import (
+    Groups,
     Mean,
     Rate,
     clustered_mean,
     difference,
+    grouped_change,
+    grouped_effect,
     holm,
     mcnemar,
     paired_effect,
@@ -352,3 +356,50 @@ def test_a_mean_of_repeated_draws_covers_95_percent_where_wilson_does_not() -> N
     assert covered / 600 == pytest.approx(0.95, abs=0.025)
     assert naive / 600 < 0.85
     assert isinstance(mean, Mean)
+
+
+def test_questions_tried_once_on_both_sides_are_compared_as_pairs() -> None:
+    treated, control = _pairs(20, 12, 2, 16)
+    ones = {f"{n}": [float(value)] for n, value in enumerate(treated)}
+    others = {f"{n}": [float(value)] for n, value in enumerate(control)}
+    assert grouped_effect(ones, others) == paired_effect(treated, control)
+
+
+def test_questions_tried_unequally_often_count_once_each() -> None:
+    treated: Groups = {"a": [1, 1, 0], "b": [1], "c": [0.5], "only here": [1.0]}
+    control: Groups = {"a": [0, 1, 0, 0], "b": [1], "c": [0], "only there": [1.0]}
+    differences = [2 / 3 - 1 / 4, 0.0, 0.5]
+    effect = grouped_effect(treated, control)
+    reference = ttest_1samp(differences, 0).confidence_interval(0.95)
+    assert (effect.n, effect.clusters) == (3, 3)
+    assert effect.value == pytest.approx(sum(differences) / 3)
+    assert (effect.low, effect.high) == pytest.approx((reference.low, min(reference.high, 1)))
+    assert effect.p == pytest.approx(ttest_1samp(differences, 0).pvalue)
+
+
+def test_questions_that_all_differ_alike_keep_a_wide_interval_and_no_test() -> None:
+    effect = grouped_effect({f"{n}": [1, 1] for n in range(5)}, {f"{n}": [1] for n in range(5)})
+    assert (effect.value, effect.p) == (0, None)
+    assert effect.low < -0.3
+    assert grouped_effect({}, {"a": [1]}).n == 0
+
+
+def test_a_change_is_a_ratio_of_means_with_an_interval_that_covers_it() -> None:
+    rng, covered, rounds = Random(1), 0, 400
+    for _ in range(rounds):
+        sizes = [rng.lognormvariate(4, 0.6) for _ in range(30)]
+        control = {f"{n}": [size * rng.lognormvariate(0, 0.2)] for n, size in enumerate(sizes)}
+        treated = {
+            f"{n}": [0.8 * size * rng.lognormvariate(0, 0.2)] for n, size in enumerate(sizes)
+        }
+        change = grouped_change(treated, control)
+        covered += change.low < -0.2 < change.high
+    assert 0.92 * rounds < covered < 0.98 * rounds
+    assert str(change).startswith(f"{100 * change.value:+.1f} % [")
+
+
+def test_a_change_of_nothing_is_unknown() -> None:
+    assert grouped_change({}, {}).clusters == 0
+    assert str(grouped_change({"a": [1]}, {"a": [0]})) == "– (n=0)"
+    one = grouped_change({"a": [2]}, {"a": [1]})
+    assert (one.value, one.low, one.high, one.p) == (1, -1, math.inf, None)

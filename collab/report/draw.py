@@ -84,6 +84,10 @@ def _panel(figure: Figure, axes: Axes) -> None:
 def _curve(series: Series, number: int, axes: Axes, names: Sequence[float | str] | None) -> None:
     colour, mark, dash = LOOKS[number % len(LOOKS)]
     points = series.points
+    if not series.marked:
+        xs, ys = [float(p.x) for p in points], [p.y for p in points]
+        axes.plot(xs, ys, label=series.name, color="0.6", linewidth=4, alpha=0.5, zorder=0)
+        return
     axes.errorbar(
         [names.index(p.x) if names else float(p.x) for p in points],
         [p.y for p in points],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from collab.engine import Label
 from collab.published import published
 from collab.report.cells import CONTROLS
+from collab.report.collaboration import Arm, currency, titles
 from collab.report.measured import share_of
 from collab.report.tables import rows_of
 from collab.scenario import Score
@@ -42,6 +43,8 @@ class Series:
     points: Sequence[Point]
     joined: bool = True
     """Whether a line leads through them."""
+    marked: bool = True
+    """Whether each has a mark and its interval; else the line stands alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,38 @@ def accuracy_against_cost(groups: Mapping[str, Sequence[Score]]) -> Figure:
         "% solved",
         [Series(point.name, [point], joined=False) for point in points],
     )
+
+
+def pareto(arms: Sequence[Arm]) -> Figure:
+    """Show what each arm of a collaboration solves at what cost, and which none other beats.
+
+    A seat alone has a second point, and a line to it, for the majority of its answers.
+    """
+    taken, unit = currency(arms)
+    told = [(arm, _spot(arm, taken, name)) for arm, name in zip(arms, titles(arms), strict=True)]
+    by: dict[str, list[Point]] = {}
+    for arm, point in told:
+        by.setdefault(arm.name, []).append(point)
+    series = [Series(name, points, joined=len(points) > 1) for name, points in by.items()]
+    best = Series("none is better and cheaper", _frontier([p for _, p in told]), marked=False)
+    return Figure(
+        "pareto", "Accuracy against cost", f"{unit} an episode", "% solved", [best, *series]
+    )
+
+
+def _spot(arm: Arm, taken: Callable[[Score], float], name: str) -> Point:
+    rate, x = arm.rate, float(f"{arm.size(taken):.4g}")
+    said = name if arm.votes > 1 else ""
+    return Point(x, 100 * rate.value, 100 * rate.low, 100 * rate.high, rate.n, said)
+
+
+def _frontier(points: Sequence[Point]) -> list[Point]:
+    """Return the points that no other one beats in both, from the cheapest on."""
+    best: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.x, -p.y)):
+        if not best or point.y > best[-1].y:
+            best.append(replace(point, low=point.y, high=point.y, name=""))
+    return best
 
 
 def arms_of(scores: Sequence[Score]) -> dict[str, Sequence[Score]]:

@@ -14,11 +14,13 @@ from rich.table import Table
 from collab.engine import Label
 from collab.lines import Plain
 from collab.published import published
+from collab.report import collaboration
 from collab.report.figure import (
     Figure,
     accuracy_against_cost,
     arms_of,
     checkpoint_panel,
+    pareto,
     recoverability_against_benchmark,
     recovery_by_point,
 )
@@ -26,6 +28,7 @@ from collab.report.runs import KINDS, Job
 from collab.report.tables import overall, remarks, tables
 from collab.report.told import Prices
 from collab.scenario import Score
+from collab.scenarios.collaboration import TOGETHER
 
 MEASURED = ("realised", "steer_realised", "steer_tokens", "pair")
 """Labels that say what came about, by which nobody chooses."""
@@ -108,6 +111,8 @@ def figures(job: Job) -> list[Figure]:
     """Return the figures of one run."""
     if not job.scores:
         return []
+    if any(score.labels.get("arm") == TOGETHER for score in job.scores):
+        return [pareto(collaboration.arms_of(job.scores))]
     by = job.folder.standing.by if job.folder.standing else "level"
     first = recovery_by_point(by, job.scores, known_model(job))
     cost = accuracy_against_cost(arms_of(job.scores))

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from collab.engine import Label
 from collab.ledger import Cost
+from collab.report import collaboration
 from collab.report.cells import (
     cell,
     effects_of,
@@ -26,6 +27,7 @@ from collab.report.cells import (
 from collab.report.measured import ALPHA, arm_of, share_of, significant
 from collab.report.splits import splits
 from collab.scenario import Score
+from collab.scenarios.collaboration import TOGETHER
 from collab.stats import Rate, pass_at_k, wilson
 from collab.trajectory import Seams
 
@@ -50,12 +52,16 @@ def summary(title: str, by: str, scores: Sequence[Score], notes: Sequence[str]) 
 
 def tables(by: str, scores: Sequence[Score]) -> Sequence[Table]:
     """Return a run's tables alone."""
+    if arm_of(scores, TOGETHER):
+        return collaboration.tables(by, scores)
     return _twins(by, scores) if arm_of(scores, "steer") else [_plain(by, scores)]
 
 
 def remarks(scores: Sequence[Score]) -> list[str]:
     """Say what the tables leave out: odd verdicts, and what seams did to the prompts."""
-    return [line for line in (_verdicts(scores), _seams(scores), _judged(scores)) if line]
+    told = (_verdicts(scores), _seams(scores), _judged(scores))
+    both = arm_of(scores, TOGETHER)
+    return [*filter(None, told), *(collaboration.remarks(scores) if both else ())]
 
 
 def print_whole(console: Console, shown: RenderableType) -> None:
@@ -67,6 +73,8 @@ def print_whole(console: Console, shown: RenderableType) -> None:
 
 def overall(scores: Sequence[Score]) -> dict[str, str]:
     """Return what a whole run comes to: a cell by column, rates in % with 95 % intervals."""
+    if arm_of(scores, TOGETHER):
+        return collaboration.overall(scores)
     if not arm_of(scores, "steer"):
         return _plain_cells(scores, _draws(scores))
     raw = [score for score in scores if _kind(score) == "raw"] or scores

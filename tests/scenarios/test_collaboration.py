@@ -1,22 +1,153 @@
 import asyncio
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
-from collab.scenario import Bank, Plan
+import pytest
+
+from collab.boundary import Answer
+from collab.draws import BANK
+from collab.endpoints.client import Endpoint
+from collab.endpoints.dialects import Frame, IdsDialect
+from collab.endpoints.scripted import TEMPLATE, ScriptedServer, Words
+from collab.endpoints.tokens import Tokenizer
+from collab.engine import Case
+from collab.errors import ConfigError
+from collab.folder import RunFolder
+from collab.grading.maths import MathsGrader
+from collab.ledger import Account, Rates
+from collab.model import Model
+from collab.policy import Policy
+from collab.report.collaboration import arms_of
+from collab.run import Setup, Unwatched, run
+from collab.sampling import Sampling
+from collab.scenario import Bank, Note, Plan
 from collab.scenarios.collaboration import Collaboration
+from collab.store import Store
+from collab.team import Team
+from collab.template import Template
 from collab.trajectory import Message, Question
 from policies.alternate import Alternate
+from policies.answer_by import AnswerBy
+from policies.fixed_ratio import FixedRatio
+from policies.random_switch import RandomSwitch
+from policies.self_handoff import SelfHandoff
+from policies.solo import Solo
+from policies.speculate import Speculate
 
 ASKED = [Question(name, (Message("user", name),), "1", labels={"level": "easy"}) for name in "ab"]
+WRITES = frozenset({"write", "answer", "advise"})
+PAIR = {"main": WRITES, "partner": WRITES}
+FULL = Collaboration(
+    alone=Solo(),
+    votes=3,
+    against={"random_switch": RandomSwitch(share=0.3), "self_handoff": SelfHandoff()},
+)
 
 
-def test_every_question_is_played_as_often_as_asked_with_fresh_draws() -> None:
-    scenario = Collaboration(samples=2)
-    plan = asyncio.run(Plan.of(scenario.cases(Bank(ASKED), Alternate())))
+def planned(
+    scenario: Collaboration, policy: Policy, models: dict[str, frozenset[str]] | None = None
+) -> Plan:
+    bank = Bank(ASKED, models=models or {})
+    return asyncio.run(Plan.of(scenario.cases(bank, policy)))
+
+
+def arm(plan: Plan, name: str) -> list[Case]:
+    return [case for case in plan.cases if case.labels["arm"] == name]
+
+
+def test_every_question_is_played_as_often_as_asked() -> None:
+    plan = planned(Collaboration(samples=2), Alternate())
     assert sorted(case.id for case in plan.cases) == ["a/0", "a/1", "b/0", "b/1"]
-    assert {case.draw for case in plan.cases} == {None}
     assert {case.policy for case in plan.cases} == {Alternate()}
-    assert scenario.most(2) == 4
+    assert plan.notes == []
 
 
 def test_it_needs_no_bank_and_sets_nothing_of_the_policy() -> None:
-    assert Collaboration().solos() == {}
-    assert Collaboration().factors() == {}
+    assert FULL.solos() == {}
+    assert FULL.factors() == {}
+
+
+def test_each_seat_alone_and_each_baseline_stand_beside_the_policy() -> None:
+    plan = planned(FULL, Alternate(), PAIR)
+    assert Counter(case.labels["arm"] for case in plan.cases) == {
+        "together": 2,
+        "main alone": 6,
+        "partner alone": 6,
+        "random_switch": 2,
+        "self_handoff": 2,
+    }
+    assert {case.policy for case in arm(plan, "partner alone")} == {Solo(main="partner")}
+    assert len({case.id for case in plan.cases}) == len(plan.cases) == FULL.most(2)
+
+
+def test_baselines_take_the_seats_that_the_policy_has() -> None:
+    plan = planned(FULL, Speculate(), {"main": WRITES, "drafter": WRITES})
+    switch = arm(plan, "random_switch")[0]
+    assert switch.policy == RandomSwitch(partner="drafter", share=0.3)
+    assert {case.labels["helper"] for case in plan.cases} == {"drafter"}
+
+
+def test_the_helper_may_be_chosen() -> None:
+    three = Alternate(seats=("main", "partner", "third"))
+    chosen = FULL.model_copy(update={"helper": "third"})
+    plan = planned(chosen, three, {**PAIR, "third": WRITES})
+    assert arm(plan, "random_switch")[0].policy == RandomSwitch(partner="third", share=0.3)
+    with pytest.raises(ConfigError, match="helper='thrid' is no seat with a model that writes"):
+        planned(chosen.model_copy(update={"helper": "thrid"}), three, PAIR)
+
+
+def test_a_baseline_that_the_team_cannot_play_is_left_out_with_a_note() -> None:
+    scenario = FULL.model_copy(
+        update={"against": {**FULL.against, "ratio": FixedRatio(), "other": Alternate()}}
+    )
+    plan = planned(scenario, AnswerBy(), {"main": WRITES, "partner": frozenset({"answer"})})
+    assert {case.labels["arm"] for case in plan.cases} == {"together", "main alone", "self_handoff"}
+    assert plan.notes == [
+        f"{name} left out: no model that writes in seat 'partner'"
+        for name in ("random_switch", "ratio", "other")
+    ]
+    assert all(isinstance(note, Note) for note in plan.notes)
+
+
+async def test_no_two_arms_share_a_draw_and_none_is_of_a_bank(
+    store: Store, letters: Tokenizer, spoken: Callable[[Tokenizer], Words], tmp_path: Path
+) -> None:
+    said = [f"We add. So it is {n}.</think>\n\n\\boxed{{{n}}}" for n in (1, 1, 2)]
+    scenario = FULL.model_copy(update={"samples": 2})
+    async with (
+        ScriptedServer({"": said}, tokenizer=spoken(letters)) as server,
+        Endpoint(server.url, "scripted", letters) as endpoint,
+        MathsGrader() as grader,
+    ):
+        model = Model(
+            identity="scripted@1",
+            endpoint=endpoint,
+            dialect=IdsDialect(Frame(Template(TEMPLATE)), letters),
+            tokenizer=letters,
+            store=store,
+            sampling=Sampling(),
+            account=Account(Rates(parameters=1.5)),
+        )
+        setup = Setup(
+            scenario=scenario,
+            policy=Alternate(),
+            questions=ASKED,
+            team=Team({"main": model, "partner": model}),
+            grader=grader,
+            until=Answer(),
+            budget=400,
+        )
+        with RunFolder.enter(tmp_path / "run", {}, {}) as folder:
+            result = await run(setup, folder, Unwatched())
+            draws = {
+                episode.case: {key for costs in episode.costs.values() for key in costs}
+                for episode, _ in folder.episodes()
+            }
+            drawn = [int(key.rpartition("-")[2]) for keys in draws.values() for key in keys]
+    assert len(result.scores) == scenario.most(2)
+    assert sum(map(len, draws.values())) == len(set().union(*draws.values()))
+    assert min(drawn) >= BANK
+    together = arms_of(result.scores)[0]
+    assert set(together.seats) == {"main", "partner"}
+    assert all(part.cost.flops > 0 for part in together.seats.values())

@@ -16,7 +16,8 @@ function drawn(figure) {
     viewBox: `0 0 ${BOX.width} ${BOX.height}`, role: "img", "aria-label": figure.alt,
   }, axes(figure, place), figure.series.map((series, n) => curve(series, n, place)));
   const legend = el("ul", { class: "legend" }, figure.series.map((series, n) => el("li", {},
-    svg("svg", { viewBox: "0 0 16 16", class: `series s${n % 6}`, "aria-hidden": "true" }, MARKS[n % 6](8, 8)),
+    svg("svg", { viewBox: "0 0 16 16", class: `series s${n % 6}`, "aria-hidden": "true" },
+      series.marked ? MARKS[n % 6](8, 8) : svg("path", { d: "M0 8h16", class: "frontier" })),
     series.name)));
   return el("figure", {}, el("figcaption", {}, figure.title), picture, legend, numbers(figure));
 }
@@ -61,6 +62,7 @@ function axes(figure, place) {
 }
 
 function curve(series, n, place) {
+  if (!series.marked) return svg("path", { d: through(series, place), class: "frontier" });
   const shift = (n - 1) * 3;
   const spots = series.points.map((point) => [place.x(point.x) + (series.joined ? shift : 0), point]);
   const path = spots.map(([x, point], k) => `${k ? "L" : "M"}${x} ${place.y(point.y)}`).join("");
@@ -73,8 +75,13 @@ function curve(series, n, place) {
     ]).flat());
 }
 
+/** A line through a series' points, without marks. */
+function through(series, place) {
+  return series.points.map((point, k) => `${k ? "L" : "M"}${place.x(point.x)} ${place.y(point.y)}`).join("");
+}
+
 function numbers(figure) {
-  const rows = figure.series.flatMap((series) => series.points.map((point) => [
+  const rows = figure.series.filter((series) => series.marked).flatMap((series) => series.points.map((point) => [
     series.name, typeof point.x === "number" ? String(Number(point.x.toPrecision(4))) : point.x,
     `${point.y.toFixed(0)} [${point.low.toFixed(0)},${point.high.toFixed(0)}]`, String(point.n)]));
   return el("details", {}, el("summary", {}, "its numbers"),

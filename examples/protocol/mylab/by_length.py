@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from collab import Case, Policy
-from collab.scenario import Bank
+from collab.scenario import Bank, Note
 from collab.scenarios.collaboration import Collaboration
 
 
@@ -17,8 +17,11 @@ class ByLength(Collaboration):
     words: int = 20
     """A question with more words is a long one."""
 
-    async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case]:
-        async for case in super().cases(bank, policy):
-            words = sum(len(message.content.split()) for message in case.question.messages)
-            length = "long" if words > self.words else "short"
-            yield replace(case, labels={**case.labels, "length": length})
+    async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case | Note]:
+        async for made in super().cases(bank, policy):
+            yield made if isinstance(made, Note) else self._labelled(made)
+
+    def _labelled(self, case: Case) -> Case:
+        words = sum(len(message.content.split()) for message in case.question.messages)
+        length = "long" if words > self.words else "short"
+        return replace(case, labels={**case.labels, "length": length})
