@@ -132,6 +132,24 @@ class Correlation:
         return f"{self.value:+.2f} [{self.low:+.2f}, {self.high:+.2f}] (n={self.n}, {_p(self.p)})"
 
 
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far two raters agree beyond chance: Cohen's kappa."""
+
+    value: float
+    """1: always; 0: as often as by chance; NaN where both gave one label to all."""
+    low: float
+    high: float
+    n: int
+    agreed: int
+    """How often they gave the same label."""
+
+    def __str__(self) -> str:
+        if math.isnan(self.value):
+            return f"– (n={self.n})"
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}] (n={self.n})"
+
+
 def wilson(k: float, n: float, z: float = Z) -> Interval:
     """Return the score interval of a share (Wilson 1927); (0, 1) without trials.
 
@@ -334,6 +352,34 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> Correlatio
     half = Z * math.sqrt((1 + inner * inner / 2) / (n - 3))
     low, high = (math.tanh(math.atanh(inner) + side) for side in (-half, half))
     return Correlation(value, min(low, value), max(high, value), n, p)
+
+
+def kappa(one: Sequence[Hashable], other: Sequence[Hashable]) -> Agreement:
+    """Return Cohen's kappa of two raters' labels for the same things.
+
+    The interval is that of Fleiss, Cohen and Everitt, Psychological Bulletin 72 (1969), 323-327;
+    (-1, 1) where the labels leave no spread to go by, as where all agree.
+
+    Raises:
+        ValueError: The lists have different lengths.
+    """
+    pairs = Counter(zip(one, other, strict=True))
+    n, agreed = pairs.total(), sum(count for (a, b), count in pairs.items() if a == b)
+    first, second = Counter(one), Counter(other)
+    chance = sum(first[label] * second[label] for label in first) / (n * n or 1)
+    if not n or chance == 1:
+        return Agreement(math.nan, -1.0, 1.0, n, agreed)
+    seen = agreed / n
+    value = (seen - chance) / (1 - chance)
+    spread = -((seen * chance - 2 * chance + seen) ** 2)
+    for (a, b), count in pairs.items():
+        if a == b:
+            weight = 1 - chance - (first[a] + second[a]) / n * (1 - seen)
+        else:
+            weight = (second[a] + first[b]) / n * (1 - seen)
+        spread += count / n * weight**2
+    half = Z * math.sqrt(spread / n) / (1 - chance) ** 2 if spread > 1e-12 else 2.0
+    return Agreement(value, max(value - half, -1.0), min(value + half, 1.0), n, agreed)
 
 
 def mcnemar(treated: Sequence[bool], control: Sequence[bool]) -> float:

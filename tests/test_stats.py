@@ -16,6 +16,7 @@ from collab.stats import (
     grouped_change,
     grouped_effect,
     holm,
+    kappa,
     mcnemar,
     paired_effect,
     pass_at_k,
@@ -403,3 +404,25 @@ def test_a_change_of_nothing_is_unknown() -> None:
     assert str(grouped_change({"a": [1]}, {"a": [0]})) == "– (n=0)"
     one = grouped_change({"a": [2]}, {"a": [1]})
     assert (one.value, one.low, one.high, one.p) == (1, -1, math.inf, None)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abcd")), min_size=2))
+def test_kappa_is_that_of_statsmodels(pairs: list[tuple[str, str]]) -> None:
+    from statsmodels.stats.inter_rater import cohens_kappa
+
+    table = np.zeros((4, 4))
+    for one, other in pairs:
+        table["abcd".index(one), "abcd".index(other)] += 1
+    found = kappa([one for one, _ in pairs], [other for _, other in pairs])
+    if len({label for pair in pairs for label in pair}) == 1:
+        assert math.isnan(found.value)
+        assert str(found) == f"– (n={len(pairs)})"
+        return
+    known = cohens_kappa(table)
+    assert found.value == pytest.approx(known.kappa)
+    assert found.agreed == np.trace(table)
+    if known.std_kappa > 1e-6:
+        assert found.low == pytest.approx(max(known.kappa_low, -1))
+        assert found.high == pytest.approx(min(known.kappa_upp, 1))
+    else:
+        assert (found.low, found.high) == (-1, 1)

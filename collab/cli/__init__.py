@@ -17,6 +17,7 @@ VERBS = {
     "repro": "make one of the paper's tables or figures of runs of your own, and judge its claims",
     "regrade": "judge a run's stored answers again, beside the first verdicts",
     "fork": "go on from a unit of a played episode with another policy",
+    "label": "say by hand what went wrong in failed episodes, and see if the rules agree",
     "export": "write a run's episodes, units and costs as CSV or Parquet",
     "watch": "watch one episode of a run grow, while the run goes on elsewhere",
     "view": "show a run or a sweep in the browser, live while it goes on",

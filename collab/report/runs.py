@@ -19,6 +19,7 @@ from collab.errors import RunError
 from collab.folder import RunFolder
 from collab.report.tables import overall, summary
 from collab.report.trajectory import safe
+from collab.report.wrong import went_wrong
 from collab.scenario import Score
 from collab.trajectory import Json
 
@@ -108,7 +109,10 @@ def told(found: Sequence[Job]) -> RenderableType:
     """Return a run's own tables, or those of many: one for each pair of scenario and policy."""
     if len(found) == 1:
         return _alone(found[0])
-    return Group(*swept(found))
+    wrong, notes = went_wrong(
+        [job.folder for job in found], [s for job in found for s in job.scores]
+    )
+    return Group(*swept(found), *wrong, *(Text(safe(f"  {line}"), style="dim") for line in notes))
 
 
 def swept(found: Sequence[Job]) -> list[Table]:
@@ -122,10 +126,17 @@ def _alone(job: Job) -> RenderableType:
     if standing is None:
         raise RunError(f"{str(job.folder.path)!r} was stopped before it began; start it again")
     shown = summary(standing.title, standing.by, job.scores, standing.notes)
+    wrong, notes = went_wrong([job.folder], job.scores)
     failures = [f"failed: {case}: {error}" for case, error in standing.failures.items()]
     why = f": {standing.stopped}" if standing.stopped else ""
     state = safe(f"{job.state}, {job.episodes} episodes{why}")
-    return Group(shown, *(Text(safe(line), style="red") for line in failures), Text(state))
+    return Group(
+        shown,
+        *wrong,
+        *(Text(safe(f"  {line}"), style="dim") for line in notes),
+        *(Text(safe(line), style="red") for line in failures),
+        Text(state),
+    )
 
 
 def _swept(kind: Sequence[str], found: Sequence[Job]) -> Table:

@@ -27,6 +27,7 @@ from collab.report.figure import (
 from collab.report.runs import KINDS, Job
 from collab.report.tables import overall, remarks, tables
 from collab.report.told import Prices
+from collab.report.wrong import went_wrong
 from collab.scenario import Score
 from collab.scenarios.collaboration import TOGETHER
 
@@ -60,11 +61,12 @@ def results(job: Job) -> Plain:
     """Return what a run came to: its headline, tables, figures and remarks."""
     scores, standing = job.scores, job.folder.standing
     by = standing.by if standing else "level"
+    wrong, said = went_wrong([job.folder], scores)
     return {
         "headline": headline(scores) if scores else {},
-        "tables": [plain_table(table) for table in tables(by, scores)] if scores else [],
+        "tables": [plain_table(one) for one in (*tables(by, scores), *wrong)] if scores else [],
         "figures": [plain_figure(one) for one in figures(job)],
-        "notes": [*remarks(scores), *(standing.notes if standing else ())],
+        "notes": [*remarks(scores), *said, *(standing.notes if standing else ())],
         "failures": dict(standing.failures) if standing else {},
     }
 
