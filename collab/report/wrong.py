@@ -9,8 +9,8 @@ from rich.table import Table
 from collab.failing import DEFINITIONS, Failing, failed, kind_of
 from collab.folder import RunFolder
 from collab.rating import NEEDED, Checked, checked, failings
+from collab.report.cells import CONTROLS
 from collab.report.measured import arm_of, clusters
-from collab.report.tables import CONTROLS
 from collab.scenario import Score
 from collab.stats import clustered_mean
 
