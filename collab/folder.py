@@ -47,6 +47,8 @@ class Standing:
     """The error of each case, or question of a bank, that could not be played."""
     stopped: str = ""
     """The error that ended the last start before its time."""
+    published: str = ""
+    """The system whose published claims stand beside; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

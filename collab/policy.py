@@ -16,6 +16,7 @@ from typing import (
     ClassVar,
     Literal,
     Protocol,
+    TypeVar,
     get_args,
     get_origin,
     overload,
@@ -23,6 +24,7 @@ from typing import (
 )
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from collab.decision import Decision
 from collab.errors import PolicyError
@@ -254,12 +256,42 @@ def needs_of(policy: Policy) -> frozenset[str]:
     return policy.needs.union(*(getattr(one, "needs", ()) for one in _settings(policy)))
 
 
+def reseated(policy: Policy, seats: Mapping[str, str]) -> Policy:
+    """Return a policy with other seats in the place of those that it names."""
+    return _reseated(policy, seats) if isinstance(policy, BaseModel) else policy
+
+
+Value = TypeVar("Value")
+
+
+def _reseated(value: Value, seats: Mapping[str, str]) -> Value:
+    if isinstance(value, tuple):
+        return type(value)(_reseated(item, seats) for item in value)
+    if not isinstance(value, BaseModel):
+        return value
+    changed: dict[str, object] = {}
+    for name, info in type(value).model_fields.items():
+        given = getattr(value, name)
+        if _role(info) is None:
+            changed[name] = _reseated(given, seats)
+        elif isinstance(given, str):
+            changed[name] = seats.get(given, given)
+        elif given is not None:
+            changed[name] = tuple(seats.get(seat, seat) for seat in given)
+    return value.model_copy(update=changed)
+
+
+def _role(info: FieldInfo) -> Role | None:
+    """Return what the seats that a field names do."""
+    role = next((item for item in info.metadata if isinstance(item, Role)), None)
+    return role or _role_inside(info.annotation)
+
+
 def _named(settings: BaseModel) -> dict[str, Role]:
     """Map the seats that a value's own fields name."""
     roles: dict[str, Role] = {}
     for name, info in type(settings).model_fields.items():
-        role = next((item for item in info.metadata if isinstance(item, Role)), None)
-        role = role or _role_inside(info.annotation)
+        role = _role(info)
         if role is None:
             continue
         value = getattr(settings, name)

@@ -7,6 +7,7 @@ affirms or doubts, 125 where it verifies; after 15 doubts a fixed sentence, 200 
 from pydantic import Field
 
 from collab import (
+    Boundary,
     Close,
     Decision,
     Insert,
@@ -28,6 +29,8 @@ class SpeculativeThinking(Settings):
     affirms: Says = Says(pattern=r"\b(yeah|yes|final answer|confident)\b")
     doubts: Says = Says(pattern=r"\b(wait|alternatively|hold on|another|hmm|but)\b")
     verifies: Says = Says(pattern=r"\b(verify|check|think again|recap)\b")
+    until: Boundary = Paragraph()
+    """Where a unit of `main` ends."""
     tokens: int = Field(default=20, ge=1)
     """Behind what affirms or doubts."""
     verify_tokens: int = Field(default=125, ge=1)
@@ -44,7 +47,7 @@ class SpeculativeThinking(Settings):
         if last and last.kind == "inserted":
             return self._helps(self.phrase_tokens, "looks for wrong steps")
         if last is None or last.author == self.helper:
-            return Write(self.main, Paragraph(), why="main has the pen")
+            return Write(self.main, self.until, why="main has the pen")
         if self._doubts(view) >= self.most_doubts:
             return Insert(self.helper, self.phrase, why=f"{self.most_doubts} doubts")
         if self.verifies.holds(view, view.units):
@@ -52,7 +55,7 @@ class SpeculativeThinking(Settings):
         for what, why in ((self.doubts, "main doubts"), (self.affirms, "main affirms")):
             if what.holds(view, view.units):
                 return self._helps(self.tokens, why)
-        return Write(self.main, Paragraph(), why="main has the pen")
+        return Write(self.main, self.until, why="main has the pen")
 
     def _helps(self, tokens: int, why: str) -> Decision:
         return Write(self.helper, Tokens(count=tokens), why=why)

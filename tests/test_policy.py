@@ -5,8 +5,11 @@ from pydantic import Field
 
 from collab.decision import Decision, Stop
 from collab.errors import PolicyError
-from collab.policy import Adviser, Policy, Role, View, Writer, seats_of
+from collab.policy import Adviser, Policy, Role, View, Writer, reseated, seats_of
 from collab.settings import Settings
+from policies.alternate import Alternate
+from policies.overseer import Overseer
+from policies.until import Until
 
 
 class Base(Settings):
@@ -66,3 +69,11 @@ def test_a_policy_that_is_no_settings_value_is_one_all_the_same() -> None:
     assert seats_of(plain) == {}
     assert isinstance(Everyone(), Policy)
     assert not isinstance(Settings(), Policy)
+
+
+def test_a_policy_is_put_on_other_seats_wherever_it_names_them() -> None:
+    policy = Until(policy=Alternate(seats=("main", "partner", "third")), answerer="partner")
+    moved = reseated(policy, {"main": "small", "partner": "big"})
+    assert moved == Until(policy=Alternate(seats=("small", "big", "third")), answerer="big")
+    assert reseated(Overseer(overseer=None), {"main": "x"}) == Overseer(main="x", overseer=None)
+    assert Alternate() == Alternate(seats=("main", "partner"))

@@ -4,6 +4,7 @@ from statistics import mean
 import pytest
 
 from collab.published import Published, published
+from collab.published.systems import Claim, Sense, claims, systems
 from collab.stats import Rate
 
 
@@ -55,3 +56,28 @@ def test_ours_is_compared_by_the_difference_at_the_published_n() -> None:
     assert effect.value == pytest.approx(0.13)
     assert effect.low < 0.13 < effect.high
     assert published(12)[0].compared(Rate(1, 2)) is None
+
+
+def test_every_system_that_is_played_has_claims_with_their_source() -> None:
+    assert set(systems()) >= {"SpecReason", "SplitReason", "RelayLLM", "s1", "CoThink"}
+    assert all(claim.printed and claim.source for name in systems() for claim in claims(name))
+    assert claims("nobody") == []
+
+
+@pytest.mark.parametrize(
+    ("sense", "low", "high", "verdict"),
+    [
+        ("more", 0.01, 0.2, "agrees"),
+        ("more", -0.1, 0.2, "undecided"),
+        ("more", -0.3, -0.1, "disagrees"),
+        ("less", -0.3, -0.1, "agrees"),
+        ("less", 0.1, 0.2, "disagrees"),
+        ("same", -0.04, 0.05, "agrees"),
+        ("same", -0.04, 0.06, "undecided"),
+        ("same", 0.06, 0.1, "disagrees"),
+    ],
+)
+def test_a_claim_is_met_where_the_whole_interval_lies_on_its_side(
+    sense: Sense, low: float, high: float, verdict: str
+) -> None:
+    assert Claim("x", "solved", "main alone", sense, "", "").met(low, high) == verdict

@@ -153,7 +153,8 @@ async def play(
     deciding = decides(built)
     path = place(built, deciding)
     start = {"command": command, "questions": built.questions.origin(built.config.runs)}
-    standing = Standing(_title(built), built.scenario.by)
+    published = getattr(built.scenario, "published", "")
+    standing = Standing(_title(built), built.scenario.by, published=published)
     with (
         RunFolder.enter(path, deciding, start, built.config.told()) as folder,
         _log_to(path),
@@ -179,7 +180,8 @@ async def play(
     write_report(Job(folder), Prompts(folder))
     if whole and tables:
         console.print()
-        print_whole(console, summary(standing.title, standing.by, result.scores, result.notes))
+        title, by = standing.title, standing.by
+        print_whole(console, summary(title, by, result.scores, result.notes, published))
         for line in bills(spent):
             console.print(f"  {safe(line)}", highlight=False, markup=False)
     _tell(result, store, path, console)

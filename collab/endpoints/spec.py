@@ -56,8 +56,8 @@ class PocketSpec(BaseModel):
     kind: Literal["pocket"] = "pocket"
     api: str = "vllm"
     """Whose API they are served in: one of those the scripted server speaks."""
-    scripted: Literal["weak", "strong"] | None = None
-    """A scripted coder to serve in their place."""
+    scripted: Literal["weak", "strong", "splitting", "relaying", "planning"] | None = None
+    """A script to serve in their place."""
     startup: float = Field(default=120.0, gt=0)
     """How long it may take to be ready (seconds)."""
 

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from collab.endpoints.scripted import Api, ScriptedServer
 from collab.errors import ConfigError
+from collab.pocket import callers
 from collab.pocket.programs import CODERS, coder
 from collab.wire import build_app, server_config
 
@@ -56,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--uds", type=Path, help="serve on this Unix socket instead")
     parser.add_argument("--api", default="vllm", choices=get_args(Api), help="whose API to speak")
     parser.add_argument(
-        "--scripted", choices=CODERS, help="serve a scripted coder, by the name 'scripted'"
+        "--scripted",
+        choices=(*CODERS, *callers.CALLERS),
+        help="serve a script in their place, by the name 'scripted'",
     )
     parser.add_argument("--api-key-env", help="the environment variable that holds the key to ask")
     parser.add_argument(
@@ -71,6 +74,8 @@ def _app(asked: argparse.Namespace) -> ASGIApp:
 
     key = _key(asked.api_key_env)
     if asked.scripted is not None:
+        if asked.scripted in callers.CALLERS:
+            return callers.server(asked.scripted, api=asked.api, key=key)
         return ScriptedServer(coder(asked.scripted), api=asked.api, key=key, keep=0)
     backend = Pocket(asked.models)
     if asked.api == "vllm":

@@ -12,13 +12,22 @@ from dataclasses import dataclass
 from statistics import mean
 
 from rich.table import Table
-from rich.text import Text
 
 from collab.ledger import Cost
-from collab.report.trajectory import safe
+from collab.published.systems import Claim, Meets, claims
+from collab.report.cells import cell, difference, new_table, show
 from collab.scenario import Part, Score
 from collab.scenarios.collaboration import ALONE, TOGETHER
-from collab.stats import Effect, Groups, Mean, Rate, clustered_mean, grouped_effect, holm
+from collab.stats import (
+    Effect,
+    Groups,
+    Mean,
+    Rate,
+    clustered_mean,
+    grouped_change,
+    grouped_effect,
+    holm,
+)
 
 NEAR = 0.05
 """How far two shares of the tokens may lie apart and still be called equal."""
@@ -87,6 +96,11 @@ def cost(score: Score) -> Cost:
 def flops(score: Score) -> float:
     """Return what an episode computed."""
     return cost(score).flops
+
+
+def seconds(score: Score) -> float:
+    """Return how long an episode's requests took, one after the other."""
+    return cost(score).seconds
 
 
 def sampled(score: Score) -> float:
@@ -169,12 +183,16 @@ def effects(arms: Sequence[Arm]) -> list[Effect | None]:
     return [None, *(grouped_effect(treated, arm.solved) for arm in arms[1:])]
 
 
-def tables(by: str, scores: Sequence[Score]) -> list[Table]:
-    """Make the tables of a run: its arms, what each seat did, and the groups of `by`."""
+def tables(by: str, scores: Sequence[Score], published: str = "") -> list[Table]:
+    """Make the tables of a run: its arms, what each seat did, and the groups of `by`.
+
+    Where the claims of a `published` system stand beside, they have a table of their own.
+    """
     arms = arms_of(scores)
     made = [_arms(arms), _seats(arms)]
-    groups = _groups(by, scores)
-    return [*made, _rows(by, groups, arms)] if len(groups) > 1 else made
+    if len(groups := _groups(by, scores)) > 1:
+        made.append(_rows(by, groups, arms))
+    return [*made, _claims(published, arms)] if published else made
 
 
 def remarks(scores: Sequence[Score]) -> list[str]:
@@ -196,8 +214,8 @@ def overall(scores: Sequence[Score]) -> dict[str, str]:
     others = zip(titles(arms)[1:], effects(arms)[1:], strict=True)
     return {
         "n": str(len(arms[0].scores)),
-        "solved %": _rate(arms[0].rate),
-        **{f"difference to {name}": _effect(effect) for name, effect in others if effect},
+        "solved %": cell(arms[0].rate),
+        **{f"difference to {name}": difference(effect) for name, effect in others if effect},
         "tokens": f"{arms[0].size(sampled):.0f}",
         **({f"{helper} %": _share(arms[0], helper)} if (helper := helper_of(arms)) else {}),
     }
@@ -209,19 +227,19 @@ def _arms(arms: Sequence[Arm]) -> Table:
     ps = iter(holm([effect.p for effect in compared if effect and effect.p is not None]))
     columns: dict[str, list[str]] = {
         "n": [str(len(arm.scores)) for arm in arms],
-        "solved %": [_rate(arm.rate) for arm in arms],
-        "difference": [_effect(effect) for effect in compared],
+        "solved %": [cell(arm.rate) for arm in arms],
+        "difference": [difference(effect) if effect else "" for effect in compared],
         "p": [_p(next(ps)) if e and e.p is not None else "" for e in compared],
         "tokens": [f"{arm.size(sampled):.0f}" for arm in arms],
         f"{helper} %": [_share(arm, helper) for arm in arms],
         "FLOPs": [f"{size:.2g}" if (size := arm.size(flops)) else "" for arm in arms],
         "$": [f"{size:.2g}" if (size := arm.size(lambda s: cost(s).money)) else "" for arm in arms],
-        "s": [f"{arm.size(lambda s: cost(s).seconds):.2g}" for arm in arms],
+        "s": [f"{arm.size(seconds):.2g}" for arm in arms],
     }
     kept = {head: cells for head, cells in columns.items() if any(cells)}
-    table = _table("", *kept, title="% solved [95 % interval], and what an episode takes")
+    table = new_table("", *kept, title="% solved [95 % interval], and what an episode takes")
     for name, *row in zip(titles(arms), *kept.values(), strict=True):
-        table.add_row(_show(name), *row)
+        table.add_row(show(name), *row)
     return table
 
 
@@ -234,10 +252,10 @@ def _seats(arms: Sequence[Arm]) -> Table:
             rows += ([arm.name, *row] for row in _did(arm))
     whole = [any(column) for column in zip(*(row[2:] for row in rows), strict=True)]
     kept = [head for head, any_ in zip(heads, whole, strict=True) if any_]
-    table = _table("", "seat", *kept, title="by author, an episode")
+    table = new_table("", "seat", *kept, title="by author, an episode")
     for name, seat, *cells in rows:
-        row = (cell for cell, any_ in zip(cells, whole, strict=True) if any_)
-        table.add_row(_show(name), _show(seat), *row)
+        row = (said for said, any_ in zip(cells, whole, strict=True) if any_)
+        table.add_row(show(name), show(seat), *row)
     return table
 
 
@@ -260,15 +278,40 @@ def _did(arm: Arm) -> Iterator[list[str]]:
 
 def _rows(by: str, groups: Mapping[str, Sequence[Score]], arms: Sequence[Arm]) -> Table:
     """Make the table of what each arm solves, a row a group of questions."""
-    table = _table(by, *titles(arms), title=f"% solved by {by}")
+    table = new_table(by, *titles(arms), title=f"% solved by {by}")
     for name, scores in groups.items():
         within = {score.question for score in scores}
         parts = [
             Arm(arm.name, [s for s in arm.scores if s.question in within], arm.votes)
             for arm in arms
         ]
-        table.add_row(_show(name), *(_rate(part.rate) if part.scores else "–" for part in parts))
+        table.add_row(show(name), *(cell(part.rate) if part.scores else "–" for part in parts))
     return table
+
+
+def _claims(system: str, arms: Sequence[Arm]) -> Table:
+    """Make the table of a system's claims: what is printed, what ours is, and whether it agrees."""
+    table = new_table("claim", title=f"the direction of what is published of {system}")
+    table.add_column("ours [95 % interval]", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("published", no_wrap=True)
+    for claim in claims(system):
+        other = next((arm for arm in arms[1:] if arm.name == claim.against), None)
+        said = f"{claim.measure}: {claim.sense} than {claim.against}"
+        ours, verdict = ("not played", "undecided") if other is None else met(claim, arms[0], other)
+        table.add_row(show(said.replace("same than", "same as")), ours, verdict, claim.printed)
+    return table
+
+
+def met(claim: Claim, together: Arm, other: Arm) -> tuple[str, Meets]:
+    """Return our difference or change with its interval, and what it says of a claim."""
+    if claim.measure == "solved":
+        effect = grouped_effect(together.solved, other.solved)
+        return f"{difference(effect)} points", claim.met(effect.low, effect.high)
+    of = sampled if claim.measure == "tokens" else seconds
+    change = grouped_change(together.sizes(of), other.sizes(of))
+    shown = f"{100 * change.value:+.0f} [{100 * change.low:+.0f},{100 * change.high:+.0f}] %"
+    return shown, claim.met(change.low, change.high)
 
 
 def _equal_costs(arms: Sequence[Arm]) -> Iterator[str]:
@@ -321,27 +364,5 @@ def _by_question(scores: Sequence[Score]) -> Mapping[str, list[Score]]:
     return asked
 
 
-def _rate(mean: Rate | Mean) -> str:
-    return f"{100 * mean.value:.0f} [{100 * mean.low:.0f},{100 * mean.high:.0f}]"
-
-
-def _effect(effect: Effect | None) -> str:
-    if effect is None or not effect.n:
-        return "" if effect is None else "–"
-    return f"{100 * effect.value:+.0f} [{100 * effect.low:+.0f},{100 * effect.high:+.0f}]"
-
-
 def _p(p: float) -> str:
     return "<.001" if p < 0.001 else f"{p:.3f}"[1:] if p < 1 else "1"
-
-
-def _show(name: str) -> Text:
-    return Text(safe(name))
-
-
-def _table(first: str, *columns: str, title: str) -> Table:
-    table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="dim")
-    table.add_column(first, no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table

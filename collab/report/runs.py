@@ -125,7 +125,7 @@ def _alone(job: Job) -> RenderableType:
     standing = job.folder.standing
     if standing is None:
         raise RunError(f"{str(job.folder.path)!r} was stopped before it began; start it again")
-    shown = summary(standing.title, standing.by, job.scores, standing.notes)
+    shown = summary(standing.title, standing.by, job.scores, standing.notes, standing.published)
     wrong, notes = went_wrong([job.folder], job.scores)
     failures = [f"failed: {case}: {error}" for case, error in standing.failures.items()]
     why = f": {standing.stopped}" if standing.stopped else ""

@@ -60,11 +60,12 @@ def listed(job: Job) -> Plain:
 def results(job: Job) -> Plain:
     """Return what a run came to: its headline, tables, figures and remarks."""
     scores, standing = job.scores, job.folder.standing
-    by = standing.by if standing else "level"
+    by, published = (standing.by, standing.published) if standing else ("level", "")
     wrong, said = went_wrong([job.folder], scores)
+    made = [*tables(by, scores, published), *wrong] if scores else []
     return {
         "headline": headline(scores) if scores else {},
-        "tables": [plain_table(one) for one in (*tables(by, scores), *wrong)] if scores else [],
+        "tables": [plain_table(one) for one in made],
         "figures": [plain_figure(one) for one in figures(job)],
         "notes": [*remarks(scores), *said, *(standing.notes if standing else ())],
         "failures": dict(standing.failures) if standing else {},

@@ -41,19 +41,21 @@ HOLDS = {
 }
 
 
-def summary(title: str, by: str, scores: Sequence[Score], notes: Sequence[str]) -> RenderableType:
-    """Return a run's tables with its notes."""
+def summary(
+    title: str, by: str, scores: Sequence[Score], notes: Sequence[str], published: str = ""
+) -> RenderableType:
+    """Return a run's tables with its notes; `published` names a system whose claims they answer."""
     return Group(
         Text(title, style="bold"),
-        *tables(by, scores),
+        *tables(by, scores, published),
         *(Text(f"  {line}", style="dim") for line in [*remarks(scores), *notes]),
     )
 
 
-def tables(by: str, scores: Sequence[Score]) -> Sequence[Table]:
+def tables(by: str, scores: Sequence[Score], published: str = "") -> Sequence[Table]:
     """Return a run's tables alone."""
     if arm_of(scores, TOGETHER):
-        return collaboration.tables(by, scores)
+        return collaboration.tables(by, scores, published)
     return _twins(by, scores) if arm_of(scores, "steer") else [_plain(by, scores)]
 
 

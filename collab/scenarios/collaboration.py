@@ -16,8 +16,9 @@ from pydantic import Field, InstanceOf, field_validator
 
 from collab.engine import Case
 from collab.errors import ConfigError
-from collab.policy import Policy, seats_of
-from collab.scenario import Bank, Note, with_factors
+from collab.policy import Policy, reseated, seats_of
+from collab.published.systems import systems
+from collab.scenario import Bank, Note
 from collab.settings import Settings
 
 TOGETHER = "together"
@@ -45,16 +46,28 @@ class Collaboration(Settings):
     samples: int = Field(default=1, ge=1)
     """Episodes a question, of the policy and of each that it is compared with."""
     alone: InstanceOf[Policy] | None = None
-    """How a seat thinks alone: its `main` is set to each seat; None: nobody is asked to."""
+    """How a seat thinks alone: its `main` stands for each seat; None: nobody is asked to."""
     votes: int = Field(default=8, ge=1)
     """Episodes a question of each seat alone: as many as a majority may have."""
     against: Mapping[str, InstanceOf[Policy]] = {}
-    """Other policies by name: their `main` and `partner` are set to `main` and `helper`."""
+    """Other policies by name: the seats `main` and `partner` in them stand for main and helper."""
+    published: str = ""
+    """A system of `collab.published.systems` whose claims the report answers."""
 
     @field_validator("against", mode="before")
     @classmethod
     def _none(cls, given: object) -> object:
         return {} if given is None else given
+
+    @field_validator("published")
+    @classmethod
+    def _known(cls, published: str) -> str:
+        if published and published not in systems():
+            raise ValueError(
+                f"of system {published!r} no claims are known; of these there are: "
+                f"{', '.join(systems())}"
+            )
+        return published
 
     def solos(self) -> Mapping[str, int]:
         """Ask for no bank."""
@@ -115,9 +128,10 @@ class Collaboration(Settings):
         if self.alone is not None:
             for seat in seats_of(policy):
                 if seat in _writers(bank):
-                    yield _Arm(f"{seat} {ALONE}", _seated(self.alone, seat, None), self.votes)
+                    yield _Arm(f"{seat} {ALONE}", reseated(self.alone, {"main": seat}), self.votes)
+        places = {"main": self.main, "partner": helper or "partner"}
         for name, other in self.against.items():
-            seated = _seated(other, self.main, helper)
+            seated = reseated(other, places)
             if lacking := seats_of(seated).keys() - set(_writers(bank)):
                 said = ", ".join(map(repr, sorted(lacking)))
                 notes.append(f"{name} left out: no model that writes in seat {said}")
@@ -127,10 +141,3 @@ class Collaboration(Settings):
 
 def _writers(bank: Bank) -> list[str]:
     return [seat for seat, can in bank.models.items() if "write" in can]
-
-
-def _seated(policy: Policy, main: str, partner: str | None) -> Policy:
-    """Return a baseline on the seats of this team."""
-    fields = getattr(type(policy), "model_fields", {})
-    wanted = {"main": main, "partner": partner}
-    return with_factors(policy, **{k: v for k, v in wanted.items() if v and k in fields})

@@ -21,7 +21,7 @@ from policies.propose_and_choose import ProposeAndChoose
 from policies.random_switch import RandomSwitch
 from policies.self_handoff import SelfHandoff
 from policies.solo import Solo
-from policies.speculate import Speculate
+from policies.speculate import Likely, Speculate
 from policies.speculative_thinking import SpeculativeThinking
 from policies.tool import UseTool
 from policies.until import Until
@@ -68,6 +68,7 @@ FORMS: list[Policy] = [
     ProposeAndChoose(voters=("a", "b")),
     Speculate(),
     Speculate(begins=2, ahead=False),
+    Speculate(likely=Likely(chance=0.3)),
     SpeculativeThinking(tokens=3, most_doubts=2),
     UseTool(),
     UseTool(until=Regex(pattern=r"\d+\."), asks=r"(\d+)\.", shows=" {}", calls=2),

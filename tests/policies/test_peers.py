@@ -1,13 +1,14 @@
 """The protocols of the field: what each one does at its turning points."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from pydantic import ValidationError
 
 from collab import (
     AfterUnits,
+    Choose,
     Close,
     Decision,
     Fork,
@@ -21,7 +22,7 @@ from collab import (
 )
 from collab.policy import Inquiry, Likelihood, Said
 from collab.testing import check_policy
-from collab.trajectory import Chose, Forked
+from collab.trajectory import Brought, Chose, Ended, Forked, Wrote
 from policies.aggregate import Aggregate
 from policies.budget_force import BudgetForce
 from policies.fork_join import ForkJoin
@@ -29,7 +30,7 @@ from policies.human import AtTheTable
 from policies.intervene import Intervene
 from policies.plan_then_solve import PlanThenSolve
 from policies.propose_and_choose import ProposeAndChoose
-from policies.speculate import Speculate
+from policies.speculate import Likely, Speculate
 from policies.speculative_thinking import SpeculativeThinking
 
 Look = Callable[..., View]
@@ -65,6 +66,39 @@ async def test_a_draft_stands_from_the_threshold_on(look: Look, score: str, stan
     ((begun,),) = aside.begun
     assert isinstance(begun, Write)
     assert begun.seat == "drafter"
+
+
+@dataclass
+class Finding(Saying):
+    """Finds any text as likely as it is told to."""
+
+    logprob: float = 0.0
+
+    async def score(self, seat: str, text: str) -> Likelihood:
+        assert (seat, text) == ("main", DRAFT[1])
+        return Likelihood(self.logprob, 4)
+
+
+@pytest.mark.parametrize(("logprob", "stands"), [(-1.0, True), (-4.0, False)])
+async def test_a_draft_made_apart_stands_where_main_finds_its_tokens_likely(
+    look: Look, logprob: float, stands: bool
+) -> None:
+    policy = Speculate(likely=Likely(chance=0.5))
+    fork = await policy.decide(look(("main", "Three and four.\n\n")))
+    assert isinstance(fork, Fork)
+    drafted = Forked((Brought((Wrote(Unit(*DRAFT, "generated")),), "stopped"),))
+    view = look(memo=fork.memo, aside=Finding("", logprob=logprob))
+    decision = await policy.decide(replace(view, trajectory=view.trajectory.add(drafted)))
+    assert isinstance(decision, Choose if stands else Write)
+    assert decision.memo is None
+
+
+async def test_a_drafter_that_closes_the_thinking_in_a_branch_closes_it(look: Look) -> None:
+    closed = Forked((Brought((Ended("drafter"),), "stopped"),))
+    view = look(("main", "So 7.\n\n"), memo="apart")
+    policy = Speculate(likely=Likely())
+    decision = await policy.decide(replace(view, trajectory=view.trajectory.add(closed)))
+    assert isinstance(decision, Choose)
 
 
 async def test_main_writes_a_rejected_step_and_the_drafter_the_next_one(look: Look) -> None:

@@ -193,3 +193,22 @@ def test_the_pareto_figure_leads_through_what_no_arm_beats() -> None:
     assert [p.name for p in by["main alone"].points] == ["", "majority of 3 × main"]
     assert by["main alone"].joined
     assert not by["together"].joined
+
+
+def test_published_claims_stand_beside_in_their_direction() -> None:
+    out = StringIO()
+    print_whole(Console(file=out), summary("t", "level", RUN, [], "CoThink"))
+    told = rows(out.getvalue())
+    effect = grouped_effect(arms_of(RUN)[0].solved, arms_of(RUN)[1].solved)
+    assert told["solved: same as main alone"][0] == (
+        f"{100 * effect.value:+.0f} [{100 * effect.low:+.0f},{100 * effect.high:+.0f}] points"
+    )
+    assert told["solved: same as main alone"][1:] == ["undecided", "within 0.42 %"]
+    assert told["tokens: less than main alone"][1] == "disagrees"
+    assert told["tokens: less than main alone"][0].startswith("+186 [")
+
+
+def test_a_claim_against_an_arm_that_was_not_played_is_undecided() -> None:
+    out = StringIO()
+    print_whole(Console(file=out), summary("t", "level", both("together", "1", 5, 5), [], "s1"))
+    assert rows(out.getvalue())["solved: more than main alone"][:2] == ["not played", "undecided"]

@@ -110,6 +110,20 @@ def test_a_baseline_that_the_team_cannot_play_is_left_out_with_a_note() -> None:
     assert all(isinstance(note, Note) for note in plan.notes)
 
 
+def test_the_names_main_and_partner_stand_for_its_seats_in_any_baseline() -> None:
+    scenario = FULL.model_copy(
+        update={"against": {"rewrite": Speculate(main="partner", drafter="main")}}
+    )
+    policy = Speculate(main="drafter", drafter="main")
+    plan = planned(scenario, policy, {"main": WRITES, "drafter": WRITES})
+    assert arm(plan, "rewrite")[0].policy == Speculate(main="drafter", drafter="main")
+
+
+def test_a_system_without_known_claims_is_refused() -> None:
+    with pytest.raises(ValueError, match="of system 'SpecReson' no claims are known; of these"):
+        Collaboration(published="SpecReson")
+
+
 async def test_no_two_arms_share_a_draw_and_none_is_of_a_bank(
     store: Store, letters: Tokenizer, spoken: Callable[[Tokenizer], Words], tmp_path: Path
 ) -> None:

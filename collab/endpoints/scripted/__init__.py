@@ -10,11 +10,12 @@ assert server.requests[0].body["stop"] == ["."]
 
 from collab.endpoints.scripted.apis import Api
 from collab.endpoints.scripted.faults import Failure
-from collab.endpoints.scripted.mind import TEMPLATE, Script, Words, attentive, recite
+from collab.endpoints.scripted.mind import EOS, TEMPLATE, Script, Words, attentive, recite
 from collab.endpoints.scripted.server import Received, ScriptedServer
 from collab.endpoints.scripted.traits import Trait
 
 __all__ = [
+    "EOS",
     "TEMPLATE",
     "Api",
     "Failure",
