@@ -56,6 +56,14 @@ class Completes(Protocol):
         """
         ...
 
+    async def ends(self, text: str) -> tuple[int, ...] | None:
+        """Return where the server's tokens end in a text (characters), None if it does not tell."""
+        ...
+
+
+class _Untold(Exception):
+    """A server does not tell its tokens."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -181,7 +189,7 @@ class Model:
         taken = await self.draw(request, draws)
         for one in taken:
             _check_whole(question, request, one.generation)
-        return [(self._recording(turn, prompt, drawn), drawn) for drawn in taken]
+        return [(await self._recording(turn, prompt, drawn), drawn) for drawn in taken]
 
     async def advise(self, turn: Turn, inquiry: Inquiry) -> Reply:
         """Answer a side question from the messages, the thinking so far and the question."""
@@ -195,22 +203,18 @@ class Model:
         """
         return await score(self, turn, text)
 
-    def _recording(self, turn: Turn, prompt: Prompt, drawn: Drawn) -> Recording:
+    async def _recording(self, turn: Turn, prompt: Prompt, drawn: Drawn) -> Recording:
         draft = Draft(self, turn, prompt)
         draft.add(drawn)
         written = draft.written()
         thinking, *rest = written.units or (Unit("", "", "generated"),)
         if not self.think_close and written.reached == "end":
             rest = [thinking]  # its answer is in it
-        ends = (
-            self.tokenizer.ends(thinking.ids)
-            if self.tokenizer and thinking.ids is not None
-            else None
-        )
+        ends = await self._ends(thinking)
         return Recording(
             question=turn.question.id,
             text=thinking.text,
-            tokens=thinking.tokens,
+            tokens=thinking.tokens if ends is None else len(ends),
             ids=thinking.ids,
             tokenizer=thinking.tokenizer,
             ends=ends,
@@ -221,6 +225,33 @@ class Model:
             closed=written.reached == "end" and not written.cut,
             kind="raw" if self.endpoint.profile.thinking_returned == "raw" else "summary",
         )
+
+    async def _ends(self, unit: Unit) -> tuple[int, ...] | None:
+        """Return where a unit's tokens end in its text, None where nobody can tell."""
+        if self.tokenizer is None:
+            return await self._told_ends(unit.text)
+        ids = self.tokenizer.encode(unit.text) if unit.ids is None else unit.ids
+        return self.tokenizer.ends(ids) if self.tokenizer.decode(ids) == unit.text else None
+
+    async def _told_ends(self, text: str) -> tuple[int, ...] | None:
+        """Return where the server's tokens end in a text, None if it does not tell.
+
+        What it tells is stored as a draw of no tokens is, so that a run that goes on without the
+        server cuts where it did before.
+        """
+        request = self.request(text, 0, greedy=True)
+
+        async def ask(_: range) -> list[Generation]:
+            ends = await self.endpoint.ends(text)
+            if ends is None:
+                raise _Untold
+            return [Generation(json.dumps(ends), None, "stop", prompt_tokens=len(ends))]
+
+        try:
+            (told,) = await self.store.draws(request, range(1), ask)
+        except _Untold:
+            return None
+        return tuple(json.loads(told.generation.text))
 
     def room(self, turn: Turn, prompt: Prompt) -> tuple[int, Literal["length", "context"]]:
         """Return how many tokens may still be written, and what sets this bound."""

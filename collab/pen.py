@@ -157,7 +157,7 @@ class Pen:
     def _play(self, recording: Recording, seat: str, until: Boundary, why: str) -> Written:
         unit = play(recording, self._played[seat], until, seat, why)
         self._played[seat] += len(unit.text)
-        if unit.ids is None:
+        if not unit.tokens:
             unit = replace(unit, tokens=self.team.count(unit.text, seat))
         return Written((unit,), "boundary")
 

@@ -39,7 +39,7 @@ def play(recording: Recording, played: int, until: Boundary, author: str, why: s
         why=why,
         ids=ids,
         tokenizer=recording.tokenizer if ids is not None else None,
-        tokens=len(ids) if ids is not None else 0,
+        tokens=last.tokens - first.tokens,
         generations=(recording.generation,) if recording.generation else (),
     )
 

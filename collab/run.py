@@ -185,7 +185,7 @@ async def run(setup: Setup, folder: RunFolder, stages: Stages) -> Result:
         raise first_of(errors) from None
     scores = folder.scores()
     in_order = [scores[case] for case in cases.ids if case in scores]
-    return Result(in_order, cases.notes, failures, len(cases.ids))
+    return Result(in_order, [*cases.notes, *cases.cut_by_characters], failures, len(cases.ids))
 
 
 @dataclass
@@ -197,6 +197,8 @@ class _Cases:
     stages: Stages
     ids: dict[str, None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    uncounted: set[str] = field(default_factory=set)
+    """The seats with recordings whose tokens nobody could count."""
     _queue: asyncio.Queue[Case | None] = field(default_factory=lambda: asyncio.Queue(AHEAD))
 
     async def look_ahead(self) -> None:
@@ -218,11 +220,22 @@ class _Cases:
         if case.id in self.ids:
             raise ConfigError(f"the scenario made two cases of id {case.id!r}")
         self.ids[case.id] = None
+        self.uncounted |= {seat for seat, one in case.opening.items() if one.ends is None}
         self.stages.expect(EPISODES, 1, more=True)
         if case.id in self.finished:
             self.stages.step(EPISODES, stored=True)
         else:
             await self._queue.put(case)
+
+    @property
+    def cut_by_characters(self) -> Iterator[str]:
+        """Say whose shares are of another measure than they should be."""
+        if self.uncounted:
+            yield (
+                f"shares of {' and '.join(sorted(self.uncounted))} are cut by characters, not by "
+                "tokens: there is no tokenizer here, and the server tells no tokens; set the "
+                "model's checkpoint"
+            )
 
     async def owed(self) -> AsyncIterator[Case]:
         """Yield cases to play; any number of players share them."""

@@ -369,6 +369,9 @@ class Going:
         said, self.ids = self.ids[: request.max_tokens], self.ids[request.max_tokens :]
         return [Generation("", said, "length", completion_tokens=len(said))]
 
+    async def ends(self, text: str) -> tuple[int, ...] | None:
+        return None
+
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 async def test_a_number_of_tokens_ends_no_unit_inside_a_character(

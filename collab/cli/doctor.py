@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Iterable
 from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from collab.config import ModelConfig, RunConfig
 from collab.endpoints.doctor import Doctor
 from collab.endpoints.launch import Launcher
 from collab.endpoints.profile import Finding, Profile, Verdict
+from collab.endpoints.replicas import difference
 from collab.report.tables import print_whole
 from collab.report.trajectory import safe
 
@@ -59,20 +61,18 @@ async def _examine(config: RunConfig, console: Console) -> int:
 
 
 async def _one(config: ModelConfig, runs: Path, launcher: Launcher, console: Console) -> Profile:
-    """Examine one model, showing each finding as it comes."""
+    """Examine one model at each of its addresses; they have one profile, or there is a finding."""
     kit = Kit.read(config, checkpoint(config))
-    limits = config.limits.model_copy(update={"retries": 1})
-    table = _table(kit, config)
-    endpoint = await connect(kit, kit.documented, launcher, limits)
-    async with endpoint:
-        tags = (config.think_open, config.think_close)
-        doctor = Doctor(endpoint, kit.tokenizer, kit.dialect, tags, lambda f: _add(table, f))
-        with Live(table, console=console) if console.is_terminal else nullcontext():
-            profile = await doctor.examine()
-    if not console.is_terminal:
-        print_whole(console, table)
+    profile = await _at(kit, None, launcher, console)
+    for replica in config.replicas:
+        other = await _at(kit, replica, launcher, console)
+        profile = profile.model_copy(
+            update={"findings": (*profile.findings, _compared(profile, other, replica))}
+        )
     place = kit.place(runs)
     profile.save(place)
+    if config.replicas:
+        print_whole(console, _table("replicas", profile.findings[-len(config.replicas) :]))
     console.print(f"seats: {', '.join(profile.seats)}; checked: {profile.checked}", style="bold")
     if profile.broken:
         console.print("a run with it stops before it begins (strict_prefill)", style="bold red")
@@ -80,16 +80,43 @@ async def _one(config: ModelConfig, runs: Path, launcher: Launcher, console: Con
     return profile
 
 
-def _table(kit: Kit, config: ModelConfig) -> Table:
-    where = config.base_url or config.uds or "launched"
+async def _at(kit: Kit, replica: str | None, launcher: Launcher, console: Console) -> Profile:
+    """Examine a model at one address, showing each finding as it comes."""
+    config = kit.config
+    limits = config.limits.model_copy(update={"retries": 1})
+    where = replica or config.base_url or config.uds or "launched"
     known = f"dialect {config.dialect}, so far {kit.documented.checked}"
-    title = safe(f"{kit.name} · {where} · {known}")
-    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    table = _table(f"{kit.name} · {where} · {known}")
+    endpoint = await connect(kit, kit.documented, launcher, limits, replica=replica)
+    async with endpoint:
+        tags = (config.think_open, config.think_close)
+        doctor = Doctor(endpoint, kit.tokenizer, kit.dialect, tags, lambda f: _add(table, f))
+        with Live(table, console=console) if console.is_terminal else nullcontext():
+            profile = await doctor.examine()
+    if not console.is_terminal:
+        print_whole(console, table)
+    return profile
+
+
+def _compared(first: Profile, other: Profile, replica: str) -> Finding:
+    """Say whether a server of the same model is like the first."""
+    alike = {"findings": (), "checked": first.checked}
+    found = difference(other.model_copy(update=alike), first.model_copy(update=alike))
+    odd = [f"{one.probe}: {one.came}" for one in other.broken]
+    came = "; ".join(filter(None, (*odd, found))) or "as the first"
+    verdict: Verdict = "ok" if came == "as the first" else "broken"
+    return Finding(probe="replica", tried=replica, came=came, verdict=verdict)
+
+
+def _table(title: str, findings: Iterable[Finding] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, title=safe(title), title_justify="left")
     for column in ("probe", "tried", "came back", "verdict"):
         table.add_column(column, overflow="fold")
+    for finding in findings:
+        _add(table, finding)
     return table
 
 
 def _add(table: Table, finding: Finding) -> None:
     verdict = Text(finding.verdict, style=STYLES[finding.verdict])
-    table.add_row(finding.probe, finding.tried, Text(safe(finding.came)), verdict)
+    table.add_row(finding.probe, Text(safe(finding.tried)), Text(safe(finding.came)), verdict)

@@ -219,6 +219,10 @@ class Unsent:
         """
         raise NotStored(f"{len(draws)} draws of {request.model} are not stored")
 
+    async def ends(self, text: str) -> tuple[int, ...] | None:
+        """Tell nothing."""
+        return None
+
 
 class Unrun:
     """Stands where a sandbox would: nothing is run."""

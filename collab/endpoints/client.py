@@ -12,9 +12,10 @@ import time
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Self
 
-from collab.endpoints import reply, sample
+from collab.endpoints import reply, sample, spelling
 from collab.endpoints.connection import Connection, address, key_from
 from collab.endpoints.form import Ask, Body, Completions, Form
 from collab.endpoints.limits import Again, Gate, Limits
@@ -74,6 +75,7 @@ class Endpoint:
         self._extra = dict(extra or {})
         self._gate = Gate(self.limits, rng=rng)
         self._called: str | None = None
+        self._tokenizes = True
 
     async def __aenter__(self) -> Self:
         return self
@@ -142,6 +144,30 @@ class Endpoint:
         """
         body = self._body(request, n, seed)
         return await self._gate.run(lambda: self._ask(request, body), self._size(request.prompt))
+
+    async def ends(self, text: str) -> tuple[int, ...] | None:
+        """Return where the server's tokens end in a text (characters), None if it does not tell.
+
+        Raises:
+            Unreachable: There was no answer in time.
+        """
+        if not self._tokenizes:
+            return None
+        place = f"{self.url.removesuffix('/v1')}/tokenize"
+        for body in spelling.asking(self.model, text):
+            told = await self._gate.run(partial(self._tokenized, place, body))
+            if told is not None and (found := spelling.ends_in(text, told)) is not None:
+                return found
+        logger.info("%s does not tell its tokens: texts are cut by characters", place)
+        self._tokenizes = False
+        return None
+
+    async def _tokenized(self, place: str, body: Body) -> spelling.Tokenized | None:
+        try:
+            said = await self._connection.post(place, body)
+            return reply.read(spelling.Tokenized, place, said)
+        except (BadReply, Denied, Rejected):  # most have no such route
+            return None
 
     async def models(self) -> list[reply.Served]:
         """List what is served, in one attempt.

@@ -41,7 +41,8 @@ class Replicas:
         for other in endpoints[1:]:
             if other.profile != first.profile:
                 raise ConfigError(
-                    f"{other.url} is no replica of {first.url}: {_difference(other, first)}; start "
+                    f"{other.url} is no replica of {first.url}: "
+                    f"{difference(other.profile, first.profile)}; start "
                     "both alike, or take it out of replicas"
                 )
         self._alive = list(endpoints)
@@ -88,6 +89,10 @@ class Replicas:
                 if on_text is not None or not self._leave_out(here, error):
                     raise
 
+    async def ends(self, text: str) -> tuple[int, ...] | None:
+        """Return where the servers' tokens end in a text (characters), None if nobody tells."""
+        return await self._alive[0].ends(text)
+
     def _home(self, marks: Sequence[int]) -> Endpoint:
         """Choose the server, and remember that the prompt is there."""
         free = [one for one in self._alive if not one.full] or self._alive
@@ -126,12 +131,11 @@ def prefixes(prompt: Prompt) -> list[int]:
     return marks
 
 
-def _difference(one: Endpoint, other: Endpoint) -> str:
-    theirs = dict(other.profile)
+def difference(one: Profile, other: Profile) -> str:
+    """Say in what the first is not as the other; empty where they are alike."""
+    theirs = dict(other)
     return "; ".join(
-        f"{name} is {value!r}, not {theirs[name]!r}"
-        for name, value in one.profile
-        if value != theirs[name]
+        f"{name} is {value!r}, not {theirs[name]!r}" for name, value in one if value != theirs[name]
     )
 
 

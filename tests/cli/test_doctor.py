@@ -141,3 +141,25 @@ def test_the_models_of_a_team_are_examined_once_each(command: Command, tmp_path:
 def test_a_model_by_itself_is_spelled_out(word: str, long: str) -> None:
     assert spelled_out(["model=vllm", word])[-1] == long
     assert spelled_out(["team=pair"]) == ["team=pair"]
+
+
+@pytest.mark.parametrize(
+    ("traits", "came"),
+    [
+        ((), "as the first"),
+        (("few_stops",), "max_stops is 4, not None"),
+        (("double_bos",), "start"),
+    ],
+)
+def test_every_replica_is_examined_and_must_be_as_the_first(
+    command: Command, scripted: Scripted, tmp_path: Path, traits: tuple[str, ...], came: str
+) -> None:
+    with scripted(attentive) as bench, scripted(attentive, traits=traits) as other:
+        replica = f"++team.main.replicas=['{other.url}/v1']"
+        words = [*bench.words, "team.main.dialect=text", replica, f"runs={tmp_path / 'runs'}"]
+        said = command("doctor", *words)
+        sent = len(other.server.generating)
+    assert sent > 10
+    assert verdicts(said.out)["replica"] == ("broken" if traits else "ok")
+    assert came in said.out.partition("replicas")[2]
+    assert said.status == bool(traits)

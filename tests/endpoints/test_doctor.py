@@ -177,6 +177,7 @@ NAMELESS_TRAPS: list[tuple[DialectName, Trait, str, str]] = [
     ("partial", "prefix_dropped", "reply", "thoughts are not continued"),
     ("none", "summary", "thinking", "a summary"),
     ("none", "n_refused", "choices", "refused"),
+    ("chat_cfm", "no_tokenize", "tokens", "cut by characters"),
 ]
 
 
@@ -188,7 +189,7 @@ async def test_a_context_that_is_not_told_is_named_unless_it_is_set(doctor: Prac
     assert (known.odd, known.profile.max_model_len) == ({}, 4096)
 
 
-MISSING: set[Trait] = {"no_chat", "no_completions", "no_tokenize"}
+MISSING: set[Trait] = {"no_chat", "no_completions"}
 """Routes that are not there: an error, and no finding."""
 
 

@@ -219,6 +219,9 @@ class Heard:
             request, draws, seed=seed, on_text=on_text, on_cut=on_cut
         )
 
+    async def ends(self, text: str) -> tuple[int, ...] | None:
+        return await self.endpoint.ends(text)
+
 
 class TakingTurns:
     """Foreign text, then a few tokens of the model's own, over and over."""

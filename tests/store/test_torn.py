@@ -43,6 +43,9 @@ class Canned:
         texts = [f"Draw {seed + nth}.</think>It is {seed + nth}." for nth in range(len(draws))]
         return [Generation(text, self._tokenizer.encode(text), "stop") for text in texts]
 
+    async def ends(self, text: str) -> tuple[int, ...] | None:
+        return None
+
 
 def play(folder: Path, tokenizer: Tokenizer, snapshot: Path | None = None) -> Result:
     """Play a run whose files and store are in a folder; copy them as a kill would leave them."""

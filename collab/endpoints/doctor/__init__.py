@@ -46,6 +46,7 @@ DRAWING: tuple[tuple[str, str, Look], ...] = (
     ("logprobs", "the five likeliest tokens", drawing.likeliest),
     ("usage", "the tokens counted", drawing.usage),
     ("thinking", "the thinking billed and returned", drawing.billed),
+    ("tokens", "where the tokens of a text end", drawing.tokens),
 )
 """Probes of draws: a run can live with what they find, and does."""
 

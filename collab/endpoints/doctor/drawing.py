@@ -138,6 +138,16 @@ async def usage(probe: Probe) -> Seen:
     return Seen("ok", f"{counted} tokens for two choices")
 
 
+async def tokens(probe: Probe) -> Seen:
+    """Ask where tokens end: shares of a thought are measured in them."""
+    if probe.tokenizer is not None:
+        return Seen("ok", "known here: the tokenizer is at hand")
+    ends = await probe.endpoint.ends(BEGIN)
+    if ends is None:
+        return Seen("limited", "not told, and no tokenizer here: shares are cut by characters")
+    return Seen("ok", f"the server tells: {len(ends)} in {quoted(BEGIN)}")
+
+
 async def billed(probe: Probe) -> Seen:
     """Compare the thinking that is billed with the thinking that comes back."""
     dialect = probe.dialect
