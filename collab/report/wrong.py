@@ -9,7 +9,7 @@ from rich.table import Table
 from collab.failing import DEFINITIONS, Failing, failed, kind_of
 from collab.folder import RunFolder
 from collab.rating import NEEDED, Checked, checked, failings
-from collab.report.cells import CONTROLS
+from collab.report.cells import CONTROLS, cell, new_table
 from collab.report.measured import arm_of, clusters
 from collab.scenario import Score
 from collab.stats import clustered_mean
@@ -58,11 +58,9 @@ def _table(told: Sequence[tuple[Score, Failing]], by_hand: Checked) -> Table:
     scores = [score for score, _ in told]
     arms = {name: arm_of(scores, arm) for arm, name in ({"steer": "steered"} | CONTROLS).items()}
     arms = {name: group for name, group in arms.items() if group}
+    heads = [f"{name} (n={len(group)})" for name, group in arms.items()]
     title = "what went wrong, by rule: % of the failed episodes [95 % interval]"
-    table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="dim")
-    table.add_column("", no_wrap=True)
-    for head in (*(f"{name} (n={len(group)})" for name, group in arms.items()), "kappa"):
-        table.add_column(head, justify="right", no_wrap=True)
+    table = new_table("", *heads, "kappa", title=title)
     for label in (name for name in DEFINITIONS if name in said.values()):
         cells = [_share(group, said, label) for group in arms.values()]
         table.add_row(label, *cells, str(by_hand.agreement(label)).partition(" (")[0])
@@ -71,5 +69,4 @@ def _table(told: Sequence[tuple[Score, Failing]], by_hand: Checked) -> Table:
 
 def _share(group: Sequence[Score], said: Mapping[int, Failing], label: Failing) -> str:
     values = [float(said[id(score)] == label) for score in group]
-    share = clustered_mean(values, *clusters(group))
-    return f"{100 * share.value:.0f} [{100 * share.low:.0f},{100 * share.high:.0f}]"
+    return cell(clustered_mean(values, *clusters(group)))
