@@ -183,7 +183,8 @@ def paired_effect(treated: Sequence[bool], control: Sequence[bool], *clusters: C
     One list (the question), or a second (the trace that steered it). Where no name comes twice: the
     paired score interval (method 10 of Newcombe, Statistics in Medicine 17 (1998), 2635-2650) and
     McNemar's exact test. Where one does: a cluster-robust standard error with t quantiles of
-    clusters - 1 degrees of freedom, and its t test.
+    clusters - 1 degrees of freedom, and its t test; but where one side is at 0 or 100 %, or no two
+    clusters differ, the paired score interval of as many pairs as there are clusters.
 
     Raises:
         ValueError: The lists have different lengths.
@@ -197,11 +198,13 @@ def paired_effect(treated: Sequence[bool], control: Sequence[bool], *clusters: C
         low, high = _paired_interval(pairs)
         return Effect(value, low, high, n, n, mcnemar(treated, control), "exact McNemar")
     error = _error([(d - value) / n for d in differences], clusters)
-    if not error:  # no two clusters differ: as if each were one pair
+    if not error or any(len(set(map(bool, side))) == 1 for side in (treated, control)):
         low, high = _paired_interval(pairs, weight=fewest / n)
+    else:
+        half = t_quantile(fewest - 1) * error
+        low, high = max(-1.0, value - half), min(1.0, value + half)
+    if not error:
         return Effect(value, low, high, n, fewest)
-    half = t_quantile(fewest - 1) * error
-    low, high = max(-1.0, value - half), min(1.0, value + half)
     return Effect(value, low, high, n, fewest, _t_test(value / error, fewest - 1), "cluster t")
 
 
@@ -380,6 +383,19 @@ def kappa(one: Sequence[Hashable], other: Sequence[Hashable]) -> Agreement:
         spread += count / n * weight**2
     half = Z * math.sqrt(spread / n) / (1 - chance) ** 2 if spread > 1e-12 else 2.0
     return Agreement(value, max(value - half, -1.0), min(value + half, 1.0), n, agreed)
+
+
+def two_sample_t(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Return the two-sided p of Student's t test, for which every value is independent.
+
+    None where there are too few values, or all are alike.
+    """
+    from scipy.stats import ttest_ind
+
+    if min(len(one), len(other)) < 2 or len({*one, *other}) < 2:
+        return None
+    p = float(ttest_ind([float(v) for v in one], [float(v) for v in other]).pvalue)
+    return None if math.isnan(p) else p
 
 
 def mcnemar(treated: Sequence[bool], control: Sequence[bool]) -> float:

@@ -115,6 +115,16 @@ def test_clusters_that_do_not_differ_leave_the_doubt_of_so_few_pairs(clusters: s
     assert (effect.low, effect.high) == (alone.low, alone.high)
 
 
+def test_a_side_at_100_percent_leaves_the_doubt_of_so_few_clusters() -> None:
+    treated, control = [False] * 120, [True] * 119 + [False]
+    effect = paired_effect(treated, control, [index // 8 for index in range(120)])
+    assert effect.value == pytest.approx(-119 / 120)
+    assert effect.clusters == 15
+    assert effect.high > -0.8  # the t interval would end at -0.97
+    assert effect.p is not None
+    assert effect.p < 0.001
+
+
 def test_lists_of_different_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="shorter"):
         paired_effect([True], [], ["a"])
@@ -288,10 +298,12 @@ def test_the_error_of_two_ways_of_clustering_is_that_of_statsmodels() -> None:
     cells = [(q, d) for q in range(12) for d in range(9) if rng.random() < 0.7]
     hard = {("q", n): rng.random() for n in range(12)} | {("d", n): rng.random() for n in range(9)}
     gains = [hard["q", q] + hard["d", d] > 1 for q, d in cells]
-    fitted = regression.OLS(np.array(gains, float), np.ones(len(cells))).fit(
+    before = [(q + d) % 7 == 0 for q, d in cells]
+    changes = np.array(gains, float) - np.array(before, float)
+    fitted = regression.OLS(changes, np.ones(len(cells))).fit(
         cov_type="cluster", cov_kwds={"groups": np.array(cells)}
     )
-    effect = paired_effect(gains, [False] * len(cells), *zip(*cells, strict=True))
+    effect = paired_effect(gains, before, *zip(*cells, strict=True))
     error = (effect.high - effect.value) / t_quantile(8)
     assert error == pytest.approx(float(fitted.bse[0]))
 

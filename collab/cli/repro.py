@@ -8,42 +8,27 @@ reasoners; with --models the paper's questions, budget and sizes.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import io
 import re
-import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from collab.cli import doctor
-from collab.cli.cohort import bench_of
-from collab.cli.compose import CONF, composed
-from collab.cli.run import place, play
-from collab.cli.session import decides
-from collab.config import Built
+from collab.cli.player import Player, shipped
 from collab.endpoints.owner import owning
 from collab.errors import ConfigError
-from collab.folder import RunFolder
-from collab.questions.cohort import Cohort
+from collab.report.checkpoints import MEASURES, Checkpoint, differences_table, panels, shares_table
 from collab.report.claims import CLAIMS, Claim, claims_of
-from collab.report.evidence import Evidence, Trial
-from collab.report.paper import FIGURES, RUNS, TABLES, Run, runs_of
+from collab.report.evidence import Evidence
+from collab.report.figure import Figure
+from collab.report.paper import FIGURES, RUNS, TABLES, runs_of
 from collab.report.paper_tables import NOTE, paper_tables, recovery_figure
-from collab.report.runs import Job
 from collab.report.tables import print_whole
 from collab.report.trajectory import safe
 
-SCRIPTED = "scripted_"
-SHIPPED = ("pocket_", SCRIPTED)
-"""What the names of models begin with that are small by nature."""
+CHECKPOINTS = "checkpoints"
 COLOURS = {"true": "green", "false": "red", "undecided": "yellow"}
 
 
@@ -99,17 +84,83 @@ def main(argv: list[str]) -> int:
         print_whole(console, _listing())
         return 0
     overrides = [word for word in words.wanted if "=" in word]
-    wanted = Wanted.read([word for word in words.wanted if "=" not in word])
+    asked = [word for word in words.wanted if "=" not in word]
     models = [name for name in (words.models or "").split(",") if name]
-    player = _Player(console, models, overrides, words.config_dir)
+    series = [_read_series(one) for one in words.series]
+    models += [model for _, of in series for model in of]
+    player = Player(console, models, overrides, words.config_dir)
+    if asked == [CHECKPOINTS]:
+        _checkpoints(player, series or [STAND_INS])
+    elif series:
+        raise ConfigError(f"--series goes with collab repro {CHECKPOINTS}, not with {asked}")
+    else:
+        _shown(player, Wanted.read(asked))
+    return 1 if player.failures else 0
+
+
+def _shown(player: Player, wanted: Wanted) -> None:
+    """Make a table or figure, and judge its claims."""
     with owning():
         evidence = {run: list(player.trials(run)) for run in wanted.runs}
-    console.print()
-    _tell(wanted, evidence, console)
+    player.console.print()
+    _tell(wanted, evidence, player.console)
     if wanted.kind == "figure":
-        for path in _drawn(evidence[FIGURES[wanted.number]], player.runs):
-            console.print(f"figure: {path}", markup=False, highlight=False, soft_wrap=True)
-    return 1 if player.failures else 0
+        _draw(
+            player, [recovery_figure(evidence[FIGURES[wanted.number]])], f"figure-{wanted.number}"
+        )
+
+
+SeriesOf = tuple[str, Sequence[str]]
+"""A name, and the models (`NAME` or `NAME@REVISION`) that are its checkpoints, in order."""
+STAND_INS: SeriesOf = ("stand-ins", shipped("solo"))
+"""The shipped reasoners, which are four models and no series: to see the pipeline work."""
+
+
+def _read_series(said: str) -> SeriesOf:
+    """Read `NAME=MODEL@REVISION,…`.
+
+    Raises:
+        ConfigError: It is no series.
+    """
+    name, _, models = said.partition("=")
+    of = [model for model in models.split(",") if model]
+    if not name or not of:
+        raise ConfigError(
+            f"--series {said!r} is no series: give NAME=MODEL,… or NAME=MODEL@REVISION,…, such as "
+            "am=vllm@step_100,vllm@step_200"
+        )
+    return name, of
+
+
+def _checkpoints(player: Player, series: Sequence[SeriesOf]) -> None:
+    """Play each checkpoint through all three runs; print and draw what came of it."""
+    with owning():
+        found = [
+            Checkpoint(name, model, {run: player.trial(run, model) for run, _ in MEASURES.values()})
+            for name, of in series
+            for model in of
+        ]
+    player.console.print()
+    for table in (shares_table(found), differences_table(found)):
+        print_whole(player.console, table)
+        player.console.print()
+    if series == [STAND_INS]:
+        player.console.print(
+            "The shipped reasoners stand in for checkpoints: four models, of which no one was "
+            "trained from another. Give your own with --series.",
+            style="dim",
+            soft_wrap=True,
+        )
+    _draw(player, panels(found), CHECKPOINTS)
+
+
+def _draw(player: Player, figures: Sequence[Figure], name: str) -> None:
+    """Write figures side by side into the runs' folder, and say where."""
+    from collab.report.draw import draw_panels
+
+    alt = "; ".join(figure.alt for figure in figures)
+    for path in draw_panels(figures, player.runs / "figures" / name, alt):
+        player.console.print(f"figure: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,8 +168,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "wanted",
         nargs="*",
-        metavar="TABLE|FIGURE|KEY=VALUE",
-        help="6, table 6 or figure 4; KEY=VALUE changes the config of all its runs",
+        metavar="TABLE|FIGURE|checkpoints|KEY=VALUE",
+        help="6, table 6, figure 4, or checkpoints (figures 5 to 7); KEY=VALUE changes the config "
+        "of all its runs",
+    )
+    parser.add_argument(
+        "--series",
+        action="append",
+        default=[],
+        metavar="NAME=MODEL@REVISION,…",
+        help="with `checkpoints`: the checkpoints of one training run, in order (repeatable)",
     )
     parser.add_argument("--list", action="store_true", help="what there is, and the runs it needs")
     parser.add_argument(
@@ -136,99 +195,6 @@ def _parser() -> argparse.ArgumentParser:
         help="a folder with conf files of your own (repeatable)",
     )
     return parser
-
-
-@dataclass
-class _Player:
-    """Plays runs, model by model, and reads what they came to."""
-
-    console: Console
-    models: Sequence[str]
-    """What was asked for; empty: those of the experiment's file."""
-    overrides: Sequence[str]
-    config_dirs: Sequence[str]
-    runs: Path = Path("runs")
-    failures: int = 0
-
-    def trials(self, run: str) -> Iterator[Trial]:
-        """Play a run with each of its models, and yield what each came to."""
-        cohort: list[str] = []
-        if RUNS[run].bench is not None:
-            found = self._cohort(RUNS[run])
-            if found is None:
-                return
-            cohort = [found]
-        for model in self._models(RUNS[run]):
-            yield Trial.of(self._job(RUNS[run], model, *cohort))
-
-    def _models(self, run: Run) -> list[str]:
-        """Return whom a run is played with."""
-        return list(self.models) or shipped(run.experiment)
-
-    def _cohort(self, run: Run) -> str | None:
-        """Freeze the questions that the run's models solve alike; None where there are none."""
-        assert run.bench is not None
-        benches = [bench_of(self._job(RUNS[run.bench], model)) for model in self._models(run)]
-        try:
-            cohort = Cohort.of(benches, *run.solved)
-        except ConfigError as error:
-            self.console.print(f"left out: {run.experiment}: {safe(str(error))}", markup=False)
-            return None
-        named = f"{run.bench}-{run.solved[0]}-{run.solved[1]}-{cohort.digest}.json"
-        path = self.runs / "cohorts" / named
-        cohort.write(path)
-        return f"questions.cohort='{path}'"
-
-    def _job(self, run: Run, model: str, *more: str) -> Job:
-        """Play one model's part, or what of it is owed."""
-        words = [f"experiment={run.experiment}", f"model@team.main={model}"]
-        words += [*(run.full if self._is_full else ()), *more, *self.overrides]
-        built = composed(words, self.config_dirs)
-        self.runs = built.config.runs
-        job = _there(built)
-        if job is None:
-            self.console.print(Text(safe(f"{run.experiment}: {model}"), style="bold"))
-            if model.startswith(SCRIPTED):
-                _examine([*words], self.config_dirs)
-            command = shlex.join(["collab", "run", *words])
-            self.failures += asyncio.run(play(built, command, self.console, tables=False))
-            job = _there(built) or Job(RunFolder(place(built, decides(built))))
-        return job
-
-    @property
-    def _is_full(self) -> bool:
-        """Whether a model was named that is not one of the shipped."""
-        return any(not model.startswith(SHIPPED) for model in self.models)
-
-
-def _examine(words: Sequence[str], config_dirs: Sequence[str]) -> None:
-    """Look at the scripted coders' endpoint first, as a run demands of any that takes text.
-
-    Raises:
-        ConfigError: Something is broken there.
-    """
-    said = io.StringIO()
-    folders = [word for folder in config_dirs for word in ("-cd", folder)]
-    with redirect_stdout(said):
-        status = doctor.main([*words, *folders])
-    if status:
-        raise ConfigError(f"the scripted endpoint is broken: {said.getvalue()}")
-
-
-def _there(built: Built) -> Job | None:
-    """Return a run that is finished already."""
-    path = place(built, decides(built))
-    if not (path / "manifest.json").exists():
-        return None
-    job = Job(RunFolder(path))
-    return job if job.state == "finished" else None
-
-
-def shipped(experiment: str) -> list[str]:
-    """Return the models that an experiment's file sweeps over."""
-    text = (files(CONF) / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8")
-    params = yaml.safe_load(text)["hydra"]["sweeper"]["params"]
-    return str(params["model@team.main"]).split(",")
 
 
 def _tell(wanted: Wanted, evidence: Evidence, console: Console) -> None:
@@ -254,12 +220,6 @@ def told(claim: Claim, evidence: Evidence, console: Console) -> None:
     console.print(Text(safe(f"          ours: {found.said}")), soft_wrap=True)
 
 
-def _drawn(trials: Sequence[Trial], runs: Path) -> list[Path]:
-    from collab.report.draw import draw
-
-    return draw(recovery_figure(trials), runs / "figures")
-
-
 def _listing() -> Table:
     """List the tables and figures with their runs and claims."""
     table = Table(box=None, pad_edge=False)
@@ -270,4 +230,5 @@ def _listing() -> Table:
         wanted = Wanted.read([name])
         claims = str(sum(name in claim.shown for claim in CLAIMS))
         table.add_row(name.removeprefix("table "), ", ".join(wanted.runs), claims)
+    table.add_row(CHECKPOINTS, ", ".join(run for run, _ in MEASURES.values()), "0")
     return table

@@ -72,8 +72,8 @@ def _table(view: View, evidence: Evidence) -> Table:
             if trial.model == model
         }
         ours = [cells.get((part.run, part.measure), {}).get(level) for part, level, _ in columns]
-        beside = [_effect(effect, next(marks))] if effect else []
-        table.add_row(Text(safe(model)), *map(_share, ours), *beside)
+        beside = [effect_cell(effect, next(marks))] if effect else []
+        table.add_row(Text(safe(model)), *map(share_cell, ours), *beside)
         if _is_printed(view, evidence, model):
             _add_printed(table, view, model, columns, ours)
     return table
@@ -83,9 +83,14 @@ def _empty(view: View, heads: Sequence[str]) -> Table:
     subset = ", ".join(dict.fromkeys(part.subset for part in view.parts if part.subset))
     scope = " · ".join(filter(None, (view.domain, subset)))
     title = f"Table {view.table} ({view.section}), ours: {view.title} ({scope}); % [95 % interval]"
+    return headed(title, *heads)
+
+
+def headed(title: str, *heads: str) -> Table:
+    """Return an empty table."""
     table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
-    for head in heads:
-        table.add_column(head, justify="left" if head == "model" else "right", no_wrap=True)
+    for nth, head in enumerate(heads):
+        table.add_column(head, justify="right" if nth else "left", no_wrap=True)
     return table
 
 
@@ -145,7 +150,7 @@ def _add_printed(
     ]
     marks = iter(significant([effect for effect in compared if effect]))
     table.add_row("  in print", *(f"{one.value:g}" if one else "" for one in printed))
-    cells = [_effect(effect, next(marks)) if effect else "" for effect in compared]
+    cells = [effect_cell(effect, next(marks)) if effect else "" for effect in compared]
     table.add_row("  ours - print", *cells)
 
 
@@ -189,13 +194,15 @@ def _counted(trial: Trial) -> tuple[Counter[str], Counter[str]]:
     return Counter(guide for guide, _ in problems), Counter(guide for guide, _ in traces)
 
 
-def _share(mean: Mean | None) -> str:
+def share_cell(mean: Mean | None) -> str:
+    """Write a share in per cent with its interval."""
     if mean is None or not mean.n:
         return "–"
     return f"{100 * mean.value:.1f} [{100 * mean.low:.0f},{100 * mean.high:.0f}]"
 
 
-def _effect(effect: Effect, marked: bool) -> str:
+def effect_cell(effect: Effect, marked: bool) -> str:
+    """Write a difference in points with its interval, and a star where it is none of chance."""
     if not effect.n:
         return "–"
     star = "*" if marked else ""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from collab.cli.compose import config_of
-from collab.cli.repro import shipped
+from collab.cli.player import shipped
 from collab.report.claims import CLAIMS
 from collab.report.paper import FIGURES, RUNS, TABLES
 
@@ -19,7 +19,7 @@ def test_the_list_names_each_table_with_its_runs(command: Command) -> None:
     assert re.search(r"^6 +solo, recoverability_shared +\d+ *$", said.out, re.MULTILINE)
     assert re.search(r"^figure 4 +solo, recoverability_shared", said.out, re.MULTILINE)
     rows = said.out.splitlines()[1:]
-    assert len(rows) == len(TABLES) + len(FIGURES)
+    assert len(rows) == len(TABLES) + len(FIGURES) + 1
 
 
 @pytest.mark.parametrize("wanted", [["3"], ["figure", "9"], ["table"], []])
@@ -58,6 +58,30 @@ def test_a_table_is_played_once_and_told(command: Command, tmp_path: Path) -> No
     assert again.out.startswith("\nTable 4 (App. C), ours")
     assert again.out.split("Table 4")[1] == first.out.split("Table 4")[1]
     assert "no claim from table 4" in again.out
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["checkpoints", "--series", "am"], "NAME=MODEL@REVISION"),
+        (["6", "--series", "am=vllm@step_1"], "goes with collab repro checkpoints"),
+    ],
+)
+def test_a_series_that_says_nothing_is_refused(
+    command: Command, words: list[str], error: str
+) -> None:
+    assert error in command("repro", *words).error
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_checkpoints_go_through_all_three_runs(command: Command, tmp_path: Path) -> None:
+    series = ["--series", "one=pocket_plain,pocket_restating", "--series", "two=pocket_checking"]
+    said = command("repro", "checkpoints", *series, "questions.count=4", f"runs={tmp_path}")
+    assert said.status == 0, said.err
+    assert "one pocket_plain - two pocket_checking" in said.out
+    assert "t test, p (as in the paper)" in said.out
+    assert (tmp_path / "figures" / "checkpoints.png").exists()
 
 
 def test_models_that_are_not_there_are_refused(command: Command, tmp_path: Path) -> None:

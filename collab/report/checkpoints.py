@@ -1,0 +1,122 @@
+"""Series of checkpoints: what each solves alone, recovers from and is guided to (figures 5 to 7).
+
+Beside the two-sample t test, by which the paper marks its differences and which takes every episode
+for independent, stands the test that knows which cases share a question or a distractor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+from rich.table import Table
+from rich.text import Text
+
+from collab.report.evidence import Trial
+from collab.report.figure import Figure, Point, Series
+from collab.report.measured import share_of, significant
+from collab.report.paper_tables import effect_cell, headed, share_cell
+from collab.report.trajectory import safe
+from collab.scenario import Score
+from collab.stats import Mean, difference, two_sample_t
+
+MEASURES = {
+    "benchmark": ("solo", "solo"),
+    "recoverability": ("recoverability", "steer"),
+    "guidability": ("guidability", "steer"),
+}
+"""The run and the arm that each measure is of."""
+BY = {"benchmark": "level", "recoverability": "at", "guidability": "length"}
+"""The label over whose values a measure is averaged."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint of a series, with its part in each run."""
+
+    series: str
+    name: str
+    trials: Mapping[str, Trial]
+
+    def scores(self, measure: str) -> list[Score]:
+        """Return the scores that a measure is of."""
+        run, arm = MEASURES[measure]
+        return self.trials[run].arm(arm)
+
+    def share(self, measure: str) -> Mean:
+        """Return a measure: the mean over its columns."""
+        return share_of(self.scores(measure), BY[measure])
+
+
+def panels(checkpoints: Sequence[Checkpoint]) -> list[Figure]:
+    """Show each measure by step, and recoverability against the benchmark."""
+    made = [_panel(measure, checkpoints) for measure in MEASURES]
+    against = [
+        Series(name, [_point(100 * c.share("benchmark").value, c, "recoverability") for c in of])
+        for name, of in _series(checkpoints).items()
+    ]
+    x = "% solved alone"
+    return [*made, Figure("against", "Recoverability against benchmark", x, "% solved", against)]
+
+
+def shares_table(checkpoints: Sequence[Checkpoint]) -> Table:
+    """List what each checkpoint comes to."""
+    table = headed("Checkpoints, ours; % [95 % interval]", "series", "checkpoint", *MEASURES)
+    for one in checkpoints:
+        cells = [share_cell(one.share(measure)) for measure in MEASURES]
+        table.add_row(Text(safe(one.series)), Text(safe(one.name)), *cells)
+    return table
+
+
+def differences_table(checkpoints: Sequence[Checkpoint]) -> Table:
+    """Compare the series step by step, or the checkpoints of a single one with the one before."""
+    heads = ("difference", "clusters, p", "t test, p (as in the paper)")
+    table = headed("Differences; * p < 0.05 after Holm's correction", "compared", "measure", *heads)
+    rows = [
+        (one, other, measure)
+        for one, other in _compared(checkpoints)
+        for measure in MEASURES
+        if one.scores(measure) and other.scores(measure)
+    ]
+    effects = [difference(one.share(m), other.share(m)) for one, other, m in rows]
+    for (one, other, measure), effect, star in zip(
+        rows, effects, significant(effects), strict=True
+    ):
+        plain = two_sample_t(_outcomes(one, measure), _outcomes(other, measure))
+        said = f"{one.series} {one.name} - {other.series} {other.name}"
+        ps = (f"{p:.3f}" if p is not None else "–" for p in (effect.p, plain))
+        table.add_row(Text(safe(said)), measure, effect_cell(effect, star), *ps)
+    return table
+
+
+def _compared(checkpoints: Sequence[Checkpoint]) -> Iterator[tuple[Checkpoint, Checkpoint]]:
+    series = list(_series(checkpoints).values())
+    if len(series) == 1:
+        yield from ((later, before) for before, later in pairwise(series[0]))
+    for one, other in combinations(series, 2):
+        yield from zip(one, other, strict=False)
+
+
+def _series(checkpoints: Sequence[Checkpoint]) -> dict[str, list[Checkpoint]]:
+    found: dict[str, list[Checkpoint]] = {}
+    for one in checkpoints:
+        found.setdefault(one.series, []).append(one)
+    return found
+
+
+def _panel(measure: str, checkpoints: Sequence[Checkpoint]) -> Figure:
+    series = [
+        Series(name, [_point(one.name, one, measure) for one in of if one.scores(measure)])
+        for name, of in _series(checkpoints).items()
+    ]
+    return Figure(measure, measure.capitalize(), "checkpoint", "% solved", series)
+
+
+def _point(x: float | str, one: Checkpoint, measure: str) -> Point:
+    mean = one.share(measure)
+    return Point(x, 100 * mean.value, 100 * mean.low, 100 * mean.high, mean.n, one.name)
+
+
+def _outcomes(one: Checkpoint, measure: str) -> list[bool]:
+    return [score.correct for score in one.scores(measure)]
