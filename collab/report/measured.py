@@ -5,7 +5,8 @@ Cases of one question go together, and so do those that one trace steered: both 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from collab.scenario import Score
 from collab.stats import Effect, Mean, clustered_mean, holm, paired_effect
@@ -19,15 +20,31 @@ def arm_of(scores: Iterable[Score], arm: str) -> list[Score]:
     return [score for score in scores if score.labels.get("arm") == arm]
 
 
-def share_of(scores: Sequence[Score], strata: str | None = None) -> Mean:
+def share_of(
+    scores: Sequence[Score],
+    strata: str | None = None,
+    standard: Mapping[Hashable, float] | None = None,
+) -> Mean:
     """Return the share that is solved.
 
     Args:
         scores: Of one arm.
         strata: The label whose groups weigh the same (the macro average); None: every case does.
+        standard: What the groups weigh instead: models whose questions differ are compared as if
+            they had the same.
     """
     groups = [score.labels.get(strata) for score in scores] if strata else None
-    return clustered_mean([float(s.correct) for s in scores], *clusters(scores), strata=groups)
+    solved = [float(score.correct) for score in scores]
+    return clustered_mean(solved, *clusters(scores), strata=groups, standard=standard)
+
+
+def common_standard(groups: Iterable[Sequence[Score]]) -> dict[Hashable, float]:
+    """Count the cases of each solve count that all groups have; empty where there is none."""
+    counts = [Counter(score.labels.get("solved") for score in scores) for scores in groups]
+    if not counts:
+        return {}
+    everywhere = set.intersection(*map(set, counts))
+    return {count: float(sum(one[count] for one in counts)) for count in everywhere}
 
 
 Pairs = Sequence[tuple[Score, Score]]

@@ -7,7 +7,8 @@ under ours for the same model alone, with the test of the difference at the prin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +16,14 @@ from rich.text import Text
 from collab.published import Published, published
 from collab.report.evidence import MEAN, Evidence, Trial
 from collab.report.figure import Figure, Point, Series
-from collab.report.measured import ALPHA, effect_of, matched, significant
+from collab.report.measured import (
+    ALPHA,
+    common_standard,
+    effect_of,
+    matched,
+    share_of,
+    significant,
+)
 from collab.report.paper import COUNTED, COUNTED_RUN, Part, View, views
 from collab.report.trajectory import safe
 from collab.stats import Effect, Mean
@@ -60,7 +68,9 @@ def recovery_figure(trials: Sequence[Trial]) -> Figure:
 def _table(view: View, evidence: Evidence) -> Table:
     """Make a view: a row a model, and under one that the paper has the printed numbers."""
     columns = _columns(view, evidence)
-    table = _empty(view, ["model", *(head for _, _, head in columns), *_control_heads(view)])
+    extra = _Extra.of(view, evidence)
+    heads = [*(head for _, _, head in columns), *extra.heads, *_control_heads(view)]
+    table = _empty(view, ["model", *heads])
     rows = list(_rows(view, evidence))
     effects = [_control_effect(view, evidence, model) for model in rows]
     marks = iter(significant([effect for effect in effects if effect]))
@@ -73,10 +83,46 @@ def _table(view: View, evidence: Evidence) -> Table:
         }
         ours = [cells.get((part.run, part.measure), {}).get(level) for part, level, _ in columns]
         beside = [effect_cell(effect, next(marks))] if effect else []
-        table.add_row(Text(safe(model)), *map(share_cell, ours), *beside)
+        shown = map(share_cell, [*ours, *extra.cells(model)])
+        table.add_row(Text(safe(model)), *shown, *beside)
         if _is_printed(view, evidence, model):
             _add_printed(table, view, model, columns, ours)
     return table
+
+
+@dataclass(frozen=True)
+class _Extra:
+    """Columns that the paper lacks: every case alike, and models at the same solve counts."""
+
+    part: Part
+    trials: Mapping[str, Trial]
+    standard: Mapping[Hashable, float]
+    """How many cases there are of each solve count that all models have; empty: no such column."""
+
+    @classmethod
+    def of(cls, view: View, evidence: Evidence) -> _Extra:
+        part = view.parts[0]
+        trials = {t.model: t for t in evidence.get(part.run, ()) if part.pick(t)}
+        if len(view.parts) > 1:
+            return cls(part, {}, {})
+        own = part.subset == "individual" and part.by == "at"
+        return cls(part, trials, common_standard(map(part.pick, trials.values())) if own else {})
+
+    @property
+    def heads(self) -> list[str]:
+        """Name the columns."""
+        heads = ["all cases alike"] if self.trials else []
+        return [*heads, "at equal solve counts"] if self.standard else heads
+
+    def cells(self, model: str) -> list[Mean | None]:
+        """Return a model's numbers."""
+        if not self.trials:
+            return []
+        picked = self.part.pick(self.trials[model])
+        cells: list[Mean | None] = [share_of(picked)]
+        if self.standard:
+            cells.append(share_of(picked, "solved", self.standard))
+        return cells
 
 
 def _empty(view: View, heads: Sequence[str]) -> Table:

@@ -57,7 +57,7 @@ def test_each_measure_is_a_panel_with_a_curve_a_series() -> None:
         ("step_2", 30),
     ]
     assert [p.x for p in guided.series[0].points] == ["step_1"]  # nothing was guided at step_2
-    assert [(round(p.x), round(p.y)) for p in against.series[1].points] == [(50, 90), (80, 95)]
+    assert [(p.x, round(p.y)) for p in against.series[1].points] == [(50.0, 90), (80.0, 95)]
     assert benchmark.title == "Benchmark"
 
 

@@ -115,7 +115,8 @@ def test_what_a_table_shows_is_what_the_paper_prints_there(view: object) -> None
 def test_recovery_by_point_has_its_mean_and_its_control() -> None:
     shown = text(6, recoverability_shared=[trial(recovering((0.5, 1.0, 1.0)))])
     cells = row(shown, "m")
-    assert [cell.split(" ")[0] for cell in cells] == ["50.0", "100.0", "100.0", "83.3", "-16.7*"]
+    rates = ["50.0", "100.0", "100.0", "83.3", "83.3", "-16.7*"]
+    assert [cell.split(" ")[0] for cell in cells] == rates
     assert "Table 6 (App. D), ours" in shown
     assert "in print" not in shown
 
@@ -128,6 +129,18 @@ def test_printed_numbers_stand_under_the_same_model_with_the_test_of_the_differe
     difference = row(shown, "ours - print")
     assert difference[0].startswith("+46.0* [")
     assert len(difference) == 3  # the mean's n is not printed, so it is not tested
+
+
+def test_models_with_questions_of_their_own_are_compared_at_equal_solve_counts() -> None:
+    hard = recovering((0.2,) * 3, solved=1, originals=90) + recovering((0.8,) * 3, originals=10)
+    easy = recovering((0.2,) * 3, solved=1, originals=10) + recovering((0.8,) * 3, originals=90)
+    rare = recovering((0.5,) * 3, solved=4, originals=50)
+    shown = text(8, recoverability=[trial(hard), trial([*easy, *rare], "n")])
+    assert "at equal solve counts" in shown
+    one, other = row(shown, "m"), row(shown, "n")
+    assert one[-2].startswith("50.0")  # as many hard ones as easy ones, over both models
+    assert other[-2].startswith("50.0")
+    assert one[-3].startswith("26.0")
 
 
 def test_solve_counts_are_columns_of_eighths() -> None:
