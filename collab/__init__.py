@@ -1,5 +1,7 @@
 """collab: several reasoning models think together on one shared trajectory."""
 
+from typing import TYPE_CHECKING
+
 from collab.boundary import (
     Answer,
     Boundary,
@@ -45,6 +47,9 @@ from collab.policy import Adviser, Policy, View, Writer
 from collab.settings import Settings
 from collab.trajectory import Message, Outcome, Question, Recording, Trajectory, Unit
 
+if TYPE_CHECKING:
+    from collab.report.notebook import Run
+
 __all__ = [
     "Adviser",
     "AfterMoney",
@@ -79,6 +84,7 @@ __all__ = [
     "Regex",
     "Repeats",
     "Rewind",
+    "Run",
     "Says",
     "Sentence",
     "Settings",
@@ -94,3 +100,12 @@ __all__ = [
     "Write",
     "Writer",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load what shows a run when it is asked for: whoever plays one does without."""
+    if name == "Run":
+        from collab.report.notebook import Run
+
+        return Run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,12 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import groupby, takewhile
-from typing import Annotated, Literal, assert_never
+from typing import TYPE_CHECKING, Annotated, Literal, assert_never
 
 from pydantic import Field
 from typing_extensions import TypeAliasType
 
 from collab.errors import PolicyError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 Json = TypeAliasType(
     "Json", "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -445,6 +448,18 @@ class Trajectory:
     def closed(self) -> Closed | None:
         """The event that closed the thinking, where it is closed."""
         return next((event for event in self.log if isinstance(event, Closed)), None)
+
+    def __rich__(self) -> RenderableType:
+        """Show it in colour on a terminal, as `rich` does."""
+        from collab.report.trajectory import shown  # whoever shows it has loaded what shows
+
+        return shown(self)
+
+    def _repr_html_(self) -> str:
+        """Show it in colour in a notebook."""
+        from collab.report.notebook import html
+
+        return html(self)
 
     @property
     def spans(self) -> tuple[Span, ...]:

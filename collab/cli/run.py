@@ -36,9 +36,10 @@ from collab.report.live import Live
 from collab.report.page import write_report
 from collab.report.runs import Job
 from collab.report.starting import Starting
-from collab.report.tables import bills, print_whole, summary
+from collab.report.tables import astray, bills, print_whole, summary
 from collab.report.trajectory import safe
 from collab.run import Result, run
+from collab.scenario import Score
 from collab.store import Store
 from collab.team import Team
 
@@ -184,6 +185,7 @@ async def play(
         print_whole(console, summary(title, by, result.scores, result.notes, published))
         for line in bills(spent):
             console.print(f"  {safe(line)}", highlight=False, markup=False)
+        _point(result.scores, path, console)
     _tell(result, store, path, console)
     return len(result.failures)
 
@@ -245,6 +247,16 @@ def _title(built: Built) -> str:
     return f"{type(built.scenario).__name__} · {team}"
 
 
+def _point(scores: Sequence[Score], path: Path, console: Console) -> None:
+    """Say where to look next: at all of it, and at a case where a steer led astray."""
+    lines = [f"see it: collab view {path} (or open {path / 'report.html'})"]
+    if lost := astray(scores):
+        more = f"{len(lost)} cases were" if len(lost) > 1 else "1 case was"
+        lines.append(f"{more} led astray, such as: collab show {path} {shlex.quote(lost[0])}")
+    for line in lines:
+        console.print(safe(line), highlight=False, markup=False)
+
+
 def _tell(result: Result, store: Store, path: Path, console: Console) -> None:
     for case, error in list(result.failures.items())[:3]:
         console.print(safe(f"failed: {case}: {error}"), style="red", markup=False)
@@ -259,6 +271,14 @@ def _tell(result: Result, store: Store, path: Path, console: Console) -> None:
     )
 
 
+class _Safe(logging.Formatter):
+    """Writes out what would act on a terminal; what follows a line break is no line of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return safe(super().format(record)).replace("\n", "\n    ")
+
+
 class _Log(logging.FileHandler):
     """A file whose loss stops nothing: a full disk is told of by what cannot do without it."""
 
@@ -270,7 +290,7 @@ class _Log(logging.FileHandler):
 def _log_to(path: Path) -> Iterator[None]:
     """Send collab's log to a run's own file for a while."""
     handler = _Log(path / "run.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(_Safe("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logger = logging.getLogger("collab")
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)

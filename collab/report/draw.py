@@ -24,6 +24,8 @@ LOOKS = (
     ("#7A6A00", "v", (0, (6, 2))),
     ("#444B57", "P", (0, (1, 2))),
 )
+MOST_TICKS = 8
+"""Points that have a tick each."""
 SUFFIXES = (".png", ".svg")
 
 
@@ -57,6 +59,7 @@ def draw_panels(panels: Sequence[Figure], where: Path, alt: str) -> list[Path]:
     axes = canvas.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for at, panel in zip(axes, panels, strict=True):
         _panel(panel, at)
+        at.label_outer(remove_inner_ticks=False)
     where.parent.mkdir(parents=True, exist_ok=True)
     written = [where.with_name(where.name + suffix) for suffix in SUFFIXES]
     for path in written:
@@ -66,30 +69,38 @@ def draw_panels(panels: Sequence[Figure], where: Path, alt: str) -> list[Path]:
 
 
 def _panel(figure: Figure, axes: Axes) -> None:
-    names = list(dict.fromkeys(p.x for one in figure.series for p in one.points))
-    named = any(isinstance(name, str) for name in names)
+    xs = list(dict.fromkeys(p.x for one in figure.series for p in one.points))
+    named = any(isinstance(x, str) for x in xs)
+    places = {x: float(n) if named else float(x) for n, x in enumerate(xs)}
+    wide = max(places.values(), default=0) - min(places.values(), default=0)
+    curves = [one for one in figure.series if one.joined and one.marked]
     for number, series in enumerate(figure.series):
-        _curve(series, number, axes, names if named else None)
-    if named:
-        axes.set_xticks(range(len(names)), [str(name) for name in names])
+        aside = (number - (len(curves) - 1) / 2) * 0.006 * wide if series in curves else 0.0
+        _curve(series, number, axes, [places[p.x] + aside for p in series.points])
+    if named or (curves and len(xs) <= MOST_TICKS):
+        axes.set_xticks(list(places.values()), [x if isinstance(x, str) else f"{x:g}" for x in xs])
     axes.set_title(figure.title, loc="left", fontsize=11, parse_math=False)
     axes.set_xlabel(figure.x)
     axes.set_ylabel(figure.y)
     axes.set_ylim(-2, 102)
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
+    legend = axes.legend(frameon=False, fontsize=9)
+    if not curves:  # points that stand for themselves may be anywhere
+        legend.set_loc("center left")
+        legend.set_bbox_to_anchor((1, 0.5))
 
 
-def _curve(series: Series, number: int, axes: Axes, names: Sequence[float | str] | None) -> None:
-    colour, mark, dash = LOOKS[number % len(LOOKS)]
+def _curve(series: Series, number: int, axes: Axes, xs: Sequence[float]) -> None:
+    colour, _, dash = LOOKS[number % len(LOOKS)]
+    mark = LOOKS[(number + number // len(LOOKS)) % len(LOOKS)][1]
     points = series.points
     if not series.marked:
-        xs, ys = [float(p.x) for p in points], [p.y for p in points]
+        ys = [p.y for p in points]
         axes.plot(xs, ys, label=series.name, color="0.6", linewidth=4, alpha=0.5, zorder=0)
         return
     axes.errorbar(
-        [names.index(p.x) if names else float(p.x) for p in points],
+        xs,
         [p.y for p in points],
         yerr=[[max(p.y - p.low, 0) for p in points], [max(p.high - p.y, 0) for p in points]],
         label=series.name.replace("$", r"\$"),

@@ -7,7 +7,7 @@ an apostrophe, and half a surrogate pair becomes a question mark.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -111,7 +111,7 @@ class ParquetTable:
 
     def add(self, row: Cells) -> None:
         """Keep one until there is a batch of them."""
-        self._rows.append({name: _readable(cell) for name, cell in row.items()})
+        self._rows.append({name: readable(cell) for name, cell in row.items()})
         if len(self._rows) == BATCH:
             self._flush()
 
@@ -133,8 +133,6 @@ def export(folder: RunFolder, to: Path, form: Form) -> Iterator[int]:
         RunError: The folder holds no run, or a file cannot be written.
     """
     _ = folder.manifest
-    scores = folder.scores()
-    labels = _labels(scores.values())
     make = CsvTable if form == "csv" else ParquetTable
     with written(to), ExitStack() as stack:
         to.mkdir(parents=True, exist_ok=True)
@@ -144,16 +142,28 @@ def export(folder: RunFolder, to: Path, form: Form) -> Iterator[int]:
             stack.callback(made.close)
             return made
 
-        episodes = table("episodes", {**EPISODES, **labels})
-        units, costs = table("units", UNITS), table("costs", COSTS)
-        for done, (episode, row) in enumerate(folder.episodes(), 1):
-            score = scores[episode.case]
-            episodes.add(_episode(episode, score, str(row["policy"]), labels))
-            for unit in _units(episode):
-                units.add(unit)
-            for cost in _costs(episode):
-                costs.add(cost)
-            yield done
+        yield from fill(folder, table)
+
+
+def fill(folder: RunFolder, table: Callable[[str, Columns], Table]) -> Iterator[int]:
+    """Fill `episodes`, `units` and `costs`, and yield how many episodes are done after each.
+
+    Args:
+        folder: The run.
+        table: Makes a table of a name and columns.
+    """
+    scores = folder.scores()
+    labels = _labels(scores.values())
+    episodes = table("episodes", {**EPISODES, **labels})
+    units, costs = table("units", UNITS), table("costs", COSTS)
+    for done, (episode, row) in enumerate(folder.episodes(), 1):
+        score = scores[episode.case]
+        episodes.add(_episode(episode, score, str(row["policy"]), labels))
+        for unit in _units(episode):
+            units.add(unit)
+        for cost in _costs(episode):
+            costs.add(cost)
+        yield done
 
 
 def _labels(scores: Iterable[Score]) -> dict[str, type]:
@@ -210,5 +220,6 @@ def _harmless(cell: Json) -> Json:
     return cell
 
 
-def _readable(cell: Json) -> Json:
+def readable(cell: Json) -> Json:
+    """Return text that any file takes: half a surrogate pair becomes a question mark."""
     return cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else cell

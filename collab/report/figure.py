@@ -21,6 +21,11 @@ FACTORS = {
     "level": "level of the questions",
 }
 
+TITLES = {
+    "at": "Recovery by insertion point",
+    "length": "Solved by the share of the guide's thought",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -78,13 +83,15 @@ def recovery_by_point(by: str, scores: Sequence[Score], model: str = "") -> Figu
     """
     arms = {arm: name for arm, name in ARMS.items() if _of(scores, arm)} or {"": "solved"}
     groups = [(name, group) for name, group in rows_of(by, scores) if name != "all"]
+    groups.sort(key=lambda one: one[0] if isinstance(one[0], float | int) else 0)
     series = [
         Series(said, [_point(name, hits) for name, group in groups if (hits := _of(group, arm))])
         for arm, said in arms.items()
     ]
     if printed := _printed(by, model):
         series.append(Series(f"published, {model}", printed))
-    return Figure(f"solved-by-{by}", "Solved", FACTORS.get(by, by), "% solved", series)
+    title = TITLES.get(by, f"Solved by {by}")
+    return Figure(f"solved-by-{by}", title, FACTORS.get(by, by), "% solved", series)
 
 
 def accuracy_against_cost(groups: Mapping[str, Sequence[Score]]) -> Figure:

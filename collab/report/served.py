@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -22,10 +23,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from collab.errors import CollabError, RunError
 from collab.folder import RunFolder
 from collab.lines import Plain
+from collab.peephole import Eye
 from collab.report.page import body, script, style
 from collab.report.runs import Job, jobs, swept
 from collab.report.shape import listed, plain_table, prices, results, title
-from collab.report.told import Reads, told
+from collab.report.told import Reads, blocks, told
 from collab.stats import paired_effect
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -74,6 +76,7 @@ def viewer(path: Path, readers: Readers | None = None) -> Starlette:
         "/data/episode": shown.episode,
         "/data/find": shown.find,
         "/data/diff": shown.diff,
+        "/data/growing": shown.growing,
     }
     return Starlette(
         routes=[
@@ -140,6 +143,9 @@ class Shown:
 
     path: Path
     readers: Readers | None = None
+    _eyes: dict[Path, Eye] = field(default_factory=dict)
+    _looking: Lock = field(default_factory=Lock)
+    """One look at a time: an eye remembers how far it has read."""
     _kept: dict[Path, tuple[str, Job]] = field(default_factory=dict)
 
     def runs(self) -> Plain:
@@ -196,6 +202,20 @@ class Shown:
             "flipped": [
                 {"case": a.case, "verdict": a.verdict, "other": b.verdict} for a, b in flipped
             ],
+        }
+
+    def growing(self, asked: Request) -> Plain:
+        """Return an episode under way as far as it has come; nothing where there is none."""
+        path = self.job(asked).folder.path
+        with self._looking:
+            seen = self._eyes.setdefault(path, Eye(path)).look()
+        if seen is None:
+            return {}
+        return {
+            "case": seen.case,
+            "messages": [[message.role, message.content] for message in seen.messages],
+            "ended": " · ".join(filter(None, (seen.finish, seen.verdict))),
+            "blocks": blocks(seen.trajectory.log),
         }
 
     def _jobs(self) -> Iterator[tuple[str, Job]]:

@@ -26,6 +26,8 @@ class _Stage:
     fresh: int = 0
     began: float = field(default_factory=time.monotonic)
     said: float = field(default_factory=time.monotonic)
+    last: float = field(default_factory=time.monotonic)
+    """When the last step was finished."""
 
     @property
     def done(self) -> int:
@@ -45,7 +47,8 @@ class _Stage:
         """Say how fast the steps of this start are made, and how long the rest takes."""
         if not self.fresh:
             return ""
-        rate = self.fresh / max(time.monotonic() - self.began, 1e-6)
+        until = self.last if self.ended else time.monotonic()
+        rate = self.fresh / max(until - self.began, 1e-6)
         if self.ended:
             return f"{rate:,.1f}/s"
         left = timedelta(seconds=round((self.total - self.done) / rate))
@@ -73,6 +76,7 @@ class Bars:
             here.stored += 1
         else:
             here.fresh += 1
+        here.last = time.monotonic()
         self._say(here)
 
     def __rich__(self) -> Table:

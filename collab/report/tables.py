@@ -66,6 +66,16 @@ def remarks(scores: Sequence[Score]) -> list[str]:
     return [*filter(None, told), *(collaboration.remarks(scores) if both else ())]
 
 
+def astray(scores: Sequence[Score]) -> list[str]:
+    """Return the steered cases that are not solved, and are without the steer."""
+    solved = {score.labels.get("pair"): score.correct for score in arm_of(scores, "none")}
+    return [
+        score.case
+        for score in arm_of(scores, "steer")
+        if not score.correct and solved.get(score.labels.get("pair"))
+    ]
+
+
 def print_whole(console: Console, shown: RenderableType) -> None:
     """Print tables at their full width: a narrow terminal breaks the lines, no number is cut."""
     free = console.options.update(max_width=WIDEST)

@@ -123,6 +123,9 @@ def test_a_server_that_answers_html_is_one_line(
     assert "no reply of the API" in said
     assert "<html>" in said
     assert "\x1b" not in said
+    (log,) = tmp_path.glob("runs/*/*/run.log")
+    assert "\\x1b[31mWelcome" in log.read_text()
+    assert "\x1b" not in log.read_text()
 
 
 def test_a_server_that_answers_html_to_the_first_prompt_is_one_line(

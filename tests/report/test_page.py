@@ -9,9 +9,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from collab.errors import RunError
 from collab.folder import RunFolder
 from collab.report.page import write_report
 from collab.report.runs import Job
+from collab.trajectory import Trajectory, Unit
 
 Opened = Callable[..., Page]
 
@@ -69,6 +71,29 @@ def test_an_episode_shows_struck_units_side_questions_and_branches(
     expect(article.locator(".asked")).to_contain_text("quite sure")
     expect(article.locator(".fork")).to_contain_text("another way")
     expect(article.locator(".cost").first).to_contain_text("9 tokens")
+    assert (
+        article.locator("del").evaluate("node => getComputedStyle(node).whiteSpace") == "pre-wrap"
+    )
+
+
+def test_the_exact_prompt_is_shown_when_it_is_asked_for(
+    hostile: RunFolder, opened: Opened, tmp_path: Path
+) -> None:
+    def reads(question: str, unit: Unit, before: Trajectory) -> str:
+        if unit.phase == "answer":
+            raise RunError("the template is another one")
+        return f"<b>{question}</b>\n{before.thinking[:40]}"
+
+    here = tmp_path / "run"
+    shutil.copytree(hostile.path, here)
+    (page,) = write_report(Job(RunFolder(here)), reads)
+    shown = opened(f"{page.as_uri()}#episode=q0/steer")
+    expect(shown.locator(".prompt pre")).to_have_count(0)
+    shown.locator(".prompt summary").nth(1).click()
+    expect(shown.locator(".prompt pre")).to_have_text(
+        "<b>q0</b>\nStart with 0. Ducks have 3 legs. <script"
+    )
+    expect(shown.locator("article")).to_contain_text("the template is another one")
 
 
 def test_hostile_text_stands_as_text(report: str, opened: Opened) -> None:

@@ -11,7 +11,10 @@ from playwright.sync_api import Page, expect
 
 from collab.errors import RunError
 from collab.folder import RunFolder
+from collab.holder import held
+from collab.peephole import Peephole, Playing
 from collab.report.served import viewer
+from collab.trajectory import Message
 from collab.wire import serve
 
 
@@ -100,3 +103,25 @@ def test_what_a_run_adds_comes_up_by_itself(
         expect(page.locator("#count")).to_have_text("10 of 10 episodes")
         (here / "scores.jsonl").write_text(whole)
         expect(page.locator("#count")).to_have_text("60 of 60 episodes", timeout=20_000)
+        page.close()
+
+
+def test_an_episode_under_way_is_seen_growing(
+    hostile: RunFolder, tmp_path: Path, opened: Callable[..., Page]
+) -> None:
+    here = tmp_path / "going"
+    copytree(hostile.path, here)
+    hole = Peephole(here)
+    grown = hostile.episode("q1/steer")[0].trajectory
+    asked = (Message("user", "3 + 4?"),)
+    with held(here, "collab run"), serve(viewer(here)) as url:
+        assert got(f"{url}/data/growing", params={"run": "going"}).json() == {}
+        page = opened(f"{url}/")
+        with page.expect_response("**/data/growing*"):
+            page.locator("#growing summary").click(timeout=20_000)
+        hole.show({"new/case": Playing("new/case", asked, grown)})
+        expect(page.locator("#grown")).to_contain_text("new/case", timeout=20_000)
+        expect(page.locator("#grown del")).to_have_text("This is a slip. ")
+        hole.end(Playing("new/case", asked, grown), "answered", "wrong")
+        expect(page.locator("#grown")).to_contain_text("answered · wrong", timeout=20_000)
+        page.close()

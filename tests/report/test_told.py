@@ -1,5 +1,6 @@
 from collab.engine import Episode
-from collab.report.told import told
+from collab.errors import RunError
+from collab.report.told import prompts, told
 from collab.trajectory import (
     Brought,
     Chose,
@@ -60,3 +61,33 @@ def test_a_unit_says_what_it_costs_at_most() -> None:
     log = (wrote("a"), wrote("b", "free"), Stopped("enough"))
     episode = told(Episode("c", Trajectory.replay(log), "stopped"), prices)
     assert [one.get("money") for one in episode["blocks"]] == [0.0012, None, None]
+
+
+def test_a_prompt_is_told_as_what_is_new_since_the_seat_was_last_sent_one() -> None:
+    def reads(question: str, unit: Unit, before: Trajectory) -> str:
+        if unit.text == "lost":
+            raise RunError("the template is another one")
+        return f"{question} as {unit.author}: {before.thinking}"
+
+    def read(author: str, text: str) -> Wrote:
+        return Wrote(Unit(author, text, "generated", seams=Seams(9)))
+
+    branch = Brought((read("a", "four"), read("a", "five")), "stopped")
+    log: list[Event] = [read("a", "one "), read("b", "two "), Rewound(1, "no")]
+    log += [read("a", "three "), Forked((branch,)), read("a", "lost"), read("b", "six")]
+    made = told(Episode("c", Trajectory.replay(log), "stopped"), None, reads, "q")["blocks"]
+    assert [one["prompt"] for one in made if "prompt" in one] == [
+        [0, "q as a: "],
+        [0, "q as b: one "],
+        [8, "one "],
+        [12, "three lost"],
+    ]
+    assert list(prompts(made)) == [
+        "q as a: ",
+        "q as b: one ",
+        "q as a: one ",
+        "q as a: one three ",
+        "q as a: one three four",
+        "q as b: one three lost",
+    ]
+    assert [one["unsure"] for one in made if "unsure" in one] == ["the template is another one"]

@@ -233,6 +233,29 @@ async function follow() {
   }
 }
 
+/** Show an episode of a run that goes on, for as long as somebody has opened it. */
+async function grow() {
+  const node = find("growing");
+  let seen = "";
+  for (;;) {
+    await new Promise((done) => setTimeout(done, 700));
+    node.hidden = page.runs.find((one) => one.id === page.run.id)?.state !== "running";
+    if (node.hidden || !node.open) continue;
+    const now = await source.growing(page.run.id).catch(() => ({}));
+    const key = `${now.case}\0${now.blocks?.length}\0${now.ended}`;
+    if (!now.case || key === seen) continue;
+    seen = key;
+    const place = find("grown");
+    const below = place.scrollHeight - place.scrollTop - place.clientHeight < 40;
+    place.replaceChildren(
+      el("p", { class: "aside id" }, plain(now.case)),
+      ...now.messages.map(([role, text]) => el("div", { class: "message" }, el("span", { class: "role" }, role), stretch(text))),
+      ...story(now.blocks, page.look),
+      ...(now.ended ? [el("p", { class: "aside" }, plain(now.ended))] : []));
+    if (below) place.scrollTop = place.scrollHeight;
+  }
+}
+
 function sweep() {
   const several = page.runs.length > 1;
   find("sweep").hidden = !several;
@@ -262,7 +285,7 @@ async function start() {
   sweep();
   addEventListener("hashchange", () => update().catch(failed));
   document.documentElement.dataset.ready = "yes";
-  if (source.live) follow();
+  if (source.live) { follow(); grow(); }
 }
 
 function failed(error) {

@@ -8,6 +8,7 @@ const MARKS = [
   (x, y) => svg("path", { d: `M${x} ${y + 5.5}l5 -9h-10z` }),
   (x, y) => svg("path", { d: `M${x - 5} ${y}h10M${x} ${y - 5}v10`, class: "cross" }),
 ];
+const mark = (n, x, y) => MARKS[(n + Math.floor(n / MARKS.length)) % MARKS.length](x, y);
 const BOX = { width: 560, height: 300, left: 46, right: 14, top: 12, bottom: 44 };
 
 function drawn(figure) {
@@ -17,7 +18,7 @@ function drawn(figure) {
   }, axes(figure, place), figure.series.map((series, n) => curve(series, n, place)));
   const legend = el("ul", { class: "legend" }, figure.series.map((series, n) => el("li", {},
     svg("svg", { viewBox: "0 0 16 16", class: `series s${n % 6}`, "aria-hidden": "true" },
-      series.marked ? MARKS[n % 6](8, 8) : svg("path", { d: "M0 8h16", class: "frontier" })),
+      series.marked ? mark(n, 8, 8) : svg("path", { d: "M0 8h16", class: "frontier" })),
     series.name)));
   return el("figure", {}, el("figcaption", {}, figure.title), picture, legend, numbers(figure));
 }
@@ -45,7 +46,12 @@ function ticks(xs) {
   const own = [...new Set(xs)].sort((a, b) => a - b);
   if (own.length <= 7 && own.every((x) => Math.abs(x * 100 - Math.round(x * 100)) < 1e-9)) return own;
   const [low, high] = [own[0], own.at(-1)];
-  return [0, 1, 2, 3, 4].map((n) => Number((low + ((high - low) * n) / 4).toPrecision(3)));
+  const rough = (high - low) / 4 || Math.abs(high) || 1;
+  const scale = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((one) => one * scale).find((one) => one >= rough);
+  const round = [];
+  for (let k = Math.ceil(low / step); k * step <= high; k++) round.push(Number((k * step).toPrecision(6)));
+  return round.length ? round : own;
 }
 
 function axes(figure, place) {
@@ -70,7 +76,7 @@ function curve(series, n, place) {
     series.joined && svg("path", { d: path, class: "line" }),
     spots.map(([x, point]) => [
       svg("line", { x1: x, x2: x, y1: place.y(point.low), y2: place.y(point.high), class: "whisker" }),
-      MARKS[n % 6](x, place.y(point.y)),
+      mark(n, x, place.y(point.y)),
       point.name && series.joined && svg("text", { x: x + 8, y: place.y(point.y) - 6, class: "tick" }, point.name),
     ]).flat());
 }

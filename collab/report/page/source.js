@@ -116,6 +116,10 @@ class ServedSource {
     return new Set(await this.json(`data/find?${new URLSearchParams({ run, text, seat })}`));
   }
 
+  growing(run) {
+    return this.json(`data/growing?${new URLSearchParams({ run })}`);
+  }
+
   diff(one, other) {
     return this.json(`data/diff?${new URLSearchParams({ one, other })}`);
   }

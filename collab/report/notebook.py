@@ -1,0 +1,161 @@
+"""A run in a notebook: tidy frames, and trajectories that show themselves in colour.
+
+from collab import Run
+
+run = Run.open("runs/demo/recoverability-distractor-…")
+run.episodes()
+run.trajectory("middle-…/steer")
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html import escape
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from collab.errors import ConfigError
+from collab.folder import RunFolder
+from collab.lines import Plain
+from collab.report.export import Cells, Columns, fill, readable
+from collab.report.told import blocks
+from collab.report.trajectory import remark, safe
+from collab.trajectory import Trajectory
+
+Library = Literal["polars", "pandas"]
+KINDS = {str: "string", int: "Int64", float: "Float64", bool: "boolean"}
+"""What pandas calls columns that may lack a value."""
+COLOURS = ("#0b62a6", "#a8430a", "#1a6e4a", "#8a2a78", "#6b5800", "#444b57")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was played. Open it with `Run.open`."""
+
+    folder: RunFolder
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open a run's folder, be it finished or not.
+
+        Raises:
+            RunError: It is none.
+        """
+        folder = RunFolder(Path(path))
+        _ = folder.manifest
+        return cls(folder)
+
+    def episodes(self, library: Library | None = None) -> Any:  # any: a frame of either library
+        """Return a row an episode: its case, question, verdict, tokens and labels.
+
+        Args:
+            library: Whose frame; None: polars where it is installed, else pandas.
+
+        Raises:
+            ConfigError: Neither is installed.
+        """
+        return self._frame("episodes", library)
+
+    def units(self, library: Library | None = None) -> Any:  # any: likewise
+        """Return a row a living unit: its author, kind, reason, tokens and text."""
+        return self._frame("units", library)
+
+    def costs(self, library: Library | None = None) -> Any:  # any: likewise
+        """Return a row a draw of a seat: what it cost when it was sampled."""
+        return self._frame("costs", library)
+
+    def trajectory(self, case: str) -> Trajectory:
+        """Return the thinking of a case, which a notebook shows in colour.
+
+        Raises:
+            RunError: There is no such episode.
+        """
+        return self.folder.episode(case)[0].trajectory
+
+    def _frame(self, name: str, library: Library | None) -> Any:  # any: a frame of either library
+        kept: dict[str, _Rows] = {}
+
+        def table(name: str, columns: Columns) -> _Rows:
+            kept[name] = _Rows(columns)
+            return kept[name]
+
+        for _ in fill(self.folder, table):
+            pass
+        return kept[name].frame(_library(library))
+
+
+@dataclass
+class _Rows:
+    """A table in memory."""
+
+    columns: Columns
+    rows: list[Cells] = field(default_factory=list)
+
+    def add(self, row: Cells) -> None:
+        self.rows.append({name: readable(cell) for name, cell in row.items()})
+
+    def close(self) -> None:
+        """Leave it as it is."""
+
+    def frame(self, library: Library) -> Any:  # any: a frame of either library
+        if library == "polars":
+            import polars
+
+            return polars.DataFrame(self.rows, schema=dict(self.columns))
+        import pandas
+
+        cells = {name: [row[name] for row in self.rows] for name in self.columns}
+        kinds = {name: KINDS[kind] for name, kind in self.columns.items()}
+        return pandas.DataFrame(cells).astype(kinds)
+
+
+def _library(wanted: Library | None) -> Library:
+    for name in (wanted,) if wanted else get_args(Library):
+        if find_spec(name):
+            found: Library = name
+            return found
+    raise ConfigError(f"frames need {wanted or 'polars or pandas'}: pip install 'collab[notebook]'")
+
+
+def html(trajectory: Trajectory) -> str:
+    """Return a trajectory for a notebook: a colour an author; all text is escaped."""
+    told = blocks(trajectory.log)
+    colours = _colours(told, {})
+    return (
+        "<div style='max-width:48rem'>" + "".join(_block(one, colours) for one in told) + "</div>"
+    )
+
+
+def _block(block: Plain, colours: dict[str, str]) -> str:
+    if block["is"] != "unit":
+        inner = "".join(
+            f"<div style='margin-left:2em'>{''.join(_block(one, colours) for one in of['blocks'])}"
+            "</div>"
+            for of in block.get("branches", ())
+        )
+        return f"<p style='opacity:.75;font-style:italic'>{_text(remark(block))}</p>{inner}"
+    colour = colours[block["author"]]
+    about = " · ".join(filter(None, (block["phase"], block["kind"], block["why"])))
+    fate = f" · struck: {block['struck']}" if "struck" in block else ""
+    line = ";text-decoration:line-through;opacity:.6" if "struck" in block else ""
+    return (
+        f"<div style='border-left:4px solid {colour};padding:.2em .7em;margin:.4em 0'>"
+        f"<b style='color:{colour}'>{_text(block['author'])}</b> "
+        f"<small>{_text(about + fate)} · {block['tokens']} tokens</small>"
+        f"<div style='white-space:pre-wrap;unicode-bidi:isolate{line}'>"
+        f"{_text(block['text'].strip())}</div></div>"
+    )
+
+
+def _colours(told: list[Plain], found: dict[str, str]) -> dict[str, str]:
+    for block in told:
+        if block["is"] == "unit":
+            found.setdefault(block["author"], COLOURS[len(found) % len(COLOURS)])
+        for branch in block.get("branches", ()):
+            _colours(branch["blocks"], found)
+    return found
+
+
+def _text(text: str) -> str:
+    return escape(safe(text))
