@@ -26,13 +26,15 @@ from policies.guide import Guide
 Play = Callable[..., Awaitable[Any]]  # any: what conftest says a run comes to
 FILE = Path(__file__).parents[3] / "shared/data/traces/prefix_continuation_accuracy.jsonl"
 PHRASE = "Wait. Let me think.\n"
+WORDS = 3
+"""How much of each sentence is kept: what comes out depends on which one it is alone."""
 POINTS = (0.0, 0.2, 0.4, 0.6, 0.8)
 needs_curves = pytest.mark.skipif(not FILE.exists(), reason=f"needs {FILE}")
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A real trace, and how often its prefixes were brought to a right answer."""
+    """A real trace in brief, and how often its prefixes were brought to a right answer."""
 
     question: Question
     text: str
@@ -57,9 +59,9 @@ def curves(right: bool, most: int) -> list[Curve]:
         text, begins = "", []
         for chunk in row["chunks"]:
             begins.append(len(text))
-            text += chunk["text"].strip().replace("<", "(") + " "
+            text += " ".join(chunk["text"].replace("<", "(").split()[:WORDS]) + ".\n"
         asked = Question(f"q{nth}", (Message("user", f"Problem {nth}: solve it."),), str(nth))
-        made.append(Curve(asked, text[:-1], begins, [c["accuracy"] for c in row["chunks"]]))
+        made.append(Curve(asked, text, begins, [c["accuracy"] for c in row["chunks"]]))
     return made
 
 
@@ -92,7 +94,7 @@ def within(scores: Sequence[Score], expected: float) -> None:
 @needs_curves
 @pytest.mark.parametrize(
     ("most", "samples", "points"),
-    [(4, 4, (0.0, 0.4, 0.8)), pytest.param(18, 8, POINTS, marks=pytest.mark.long)],
+    [(3, 4, (0.0, 0.6)), pytest.param(18, 8, POINTS, marks=pytest.mark.long)],
 )
 async def test_recovery_at_each_point_is_what_was_published(
     play: Play, most: int, samples: int, points: tuple[float, ...]
@@ -101,7 +103,11 @@ async def test_recovery_at_each_point_is_what_was_published(
     scenario = Recoverability(samples=samples, points=points, controls=("none",))
     asked = [curve.question for curve in known.values()]
     done = await play(
-        scenario, Distractor(phrase=PHRASE), asked, {"main": reasoner(known.values())}, ["distractor"]
+        scenario,
+        Distractor(phrase=PHRASE),
+        asked,
+        {"main": reasoner(known.values())},
+        ["distractor"],
     )
     assert not done.result.failures
     for point in points:
@@ -116,8 +122,10 @@ async def test_recovery_at_each_point_is_what_was_published(
 
 @needs_curves
 async def test_wrong_traces_guide_as_badly_as_was_published(play: Play) -> None:
-    known = {curve.question.id: curve for curve in curves(False, 6)}
-    scenario = Guidability(samples=4, traces="wrong", correct_traces_per_guide=4, lengths=(0.2, 0.8))
+    known = {curve.question.id: curve for curve in curves(False, 4)}
+    scenario = Guidability(
+        samples=4, traces="wrong", correct_traces_per_guide=4, lengths=(0.2, 0.8)
+    )
     go_on = reasoner(known.values())
 
     def main(prompt: str) -> list[str]:
@@ -126,7 +134,7 @@ async def test_wrong_traces_guide_as_badly_as_was_published(play: Play) -> None:
     asked = [curve.question for curve in known.values()]
     done = await play(scenario, Guide(), asked, {"main": main, "guide": go_on})
     assert not done.result.failures
-    for length in scenario.lengths:
+    for length in lengths:
         here = [score for score in done.result.scores if score.labels["length"] == length]
         steered = arm_of(here, "steer")
         within(steered, mean(known[score.question].at(length) for score in steered))

@@ -1,25 +1,26 @@
 """Real traces go through truncation and stitching: nothing of them is lost or changed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from collab.boundary import Length, Share, cut_at_share, part, sentence_ends
+from collab.boundary import Answer, Length, Share, cut_at_share, part, sentence_ends
 from collab.endpoints.scripted import ScriptedServer
 from collab.endpoints.tokens import Tokenizer
 from collab.engine import Case, play_case
+from collab.model import Model
 from collab.playback import play
 from collab.pocket.server import find
 from collab.reasoner import Recorded
 from collab.team import Team
 from collab.trajectory import Message, Question, Recording
 from policies.distractor import Distractor
-from tests.conftest import Seat  # type: ignore[import-not-found]
 
+Seat = Callable[..., Awaitable[Model]]
 FOLDER = Path(__file__).parents[3] / "shared/data/traces"
 SOURCES = (
     "mip_overthinking",
@@ -31,7 +32,7 @@ SOURCES = (
 )
 SHARES = (0.2, 0.4, 0.6, 0.8)
 pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason=f"needs {FOLDER}")
-STEP = 16
+STEP = 100
 """Every how manieth trace the fast test takes."""
 
 
@@ -69,7 +70,7 @@ def is_cut_at_the_nearest_sentence_end(trace: Recording, share: float) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("step", [STEP, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [STEP, pytest.param(3, marks=pytest.mark.long)])
 def test_a_real_trace_is_cut_at_the_nearest_sentence_end(source: str, step: int) -> None:
     for trace in traces(source, step):
         for share in SHARES:
@@ -79,10 +80,10 @@ def test_a_real_trace_is_cut_at_the_nearest_sentence_end(source: str, step: int)
 @pytest.mark.parametrize("source", SOURCES)
 def test_played_in_parts_a_real_trace_is_byte_for_byte_itself(source: str) -> None:
     for trace in traces(source, STEP):
-        for by in ("sentence", "chunk"):
+        for until in (Length(tokens=800), Length(tokens=800, by="chunk")):
             played = ""
             while len(played) < len(trace.text):
-                played += play(trace, len(played), Length(tokens=200, by=by), "main", "").text
+                played += play(trace, len(played), until, "main", "").text
             assert played.encode() == trace.text.encode()
         chunks = [cut_at_share(trace, share, by="chunk") for share in (0, *SHARES, 1)]
         parts = [part(trace, early, late) for early, late in pairwise(chunks)]
@@ -91,7 +92,7 @@ def test_played_in_parts_a_real_trace_is_byte_for_byte_itself(source: str) -> No
 
 async def test_the_model_reads_the_stitched_traces_byte_for_byte(seat: Seat) -> None:
     """Own opening, phrase and steer stand in the prompt as they stand in their sources."""
-    originals, steers = traces("skythought", 60), traces("mip_overthinking", 60)
+    originals, steers = traces("skythought", 160), traces("mip_overthinking", 120)
     async with ScriptedServer("So it goes.\n</think>\\boxed{1}", context=100_000) as server:
         team = Team({"main": await seat(server.url, text=True), "distractor": Recorded()})
         for nth, (own, steer) in enumerate(zip(originals, steers, strict=False)):
@@ -102,7 +103,7 @@ async def test_the_model_reads_the_stitched_traces_byte_for_byte(seat: Seat) -> 
                 policy,
                 {"main": own, "distractor": steer},
             )
-            await play_case(case, team, until=Share(of=1.0), budget=90_000)
+            await play_case(case, team, until=Answer(), budget=90_000)
             sent = server.requests[-1].body["prompt"].rpartition("<think>\n")[2]
             begin = own.text[: cut_at_share(own, 0.4).chars]
             middle = ("" if begin.endswith("\n") else "\n") + policy.phrase
