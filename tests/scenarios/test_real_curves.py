@@ -123,8 +123,9 @@ async def test_recovery_at_each_point_is_what_was_published(
 @needs_curves
 async def test_wrong_traces_guide_as_badly_as_was_published(play: Play) -> None:
     known = {curve.question.id: curve for curve in curves(False, 4)}
+    lengths = (0.2, 0.8)
     scenario = Guidability(
-        samples=4, traces="wrong", correct_traces_per_guide=4, lengths=(0.2, 0.8)
+        samples=4, traces="wrong", correct_traces_per_guide=4, lengths=lengths, controls=("none",)
     )
     go_on = reasoner(known.values())
 
