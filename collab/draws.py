@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from hashlib import blake2b
 
-from pydantic_core import to_json
-
-from collab.sampling import OpenTurn, Request
+from collab.sampling import Request
 from collab.trajectory import Json
 
 BANK = 2**20
@@ -28,7 +26,12 @@ def digest_of(request: Request) -> str:
         cut["scored"] = request.scored
     if request.run:
         cut["run"] = request.run
-    return _hash(_source(request) | cut).hex()
+    return _hash(request, cut).hex()
+
+
+def prompt_of(request: Request) -> tuple[bytes, int, str]:
+    """Name a request by its prompt and how it is drawn from, wherever the text is cut."""
+    return _hash(request), request.scored, request.run
 
 
 def key_of(digest: str, draw: int) -> str:
@@ -43,7 +46,7 @@ def seed_of(request: Request, draw: int) -> int:
     text is cut (max_tokens, stop) does not change it: a longer text begins as the shorter one did.
     Nor does the run that has it.
     """
-    return _number(_source(request)) % 2**31 + draw
+    return _number(_hash(request)) % 2**31 + draw
 
 
 def fresh_draw(case_id: str, nth: int) -> int:
@@ -51,32 +54,27 @@ def fresh_draw(case_id: str, nth: int) -> int:
 
     It is free of order and never a bank draw: nothing selected by its outcome is evidence again.
     """
-    return BANK + _number([case_id, nth]) % 2**30
+    return BANK + _number(_digest(_dumps([case_id, nth]))) % 2**30
 
 
-def _source(request: Request) -> dict[str, Json]:
-    prompt = request.prompt
-    return {
+def _hash(request: Request, cut: dict[str, Json] | None = None) -> bytes:
+    source: dict[str, Json] = {
         "model": request.model,
-        "prompt": prompt.plain if isinstance(prompt, OpenTurn) else prompt,
+        "prompt": None,
         "sampling": request.sampling.model_dump(),
         "replicate": request.replicate,
     }
+    text = _dumps(source | (cut or {}))
+    return _digest(text.replace(b'"prompt":null', b'"prompt":' + request.spelled))
 
 
-def _number(value: Json) -> int:
-    return int.from_bytes(_hash(value)[:8], "big")
+def _number(digest: bytes) -> int:
+    return int.from_bytes(digest[:8], "big")
 
 
-def _hash(value: Json) -> bytes:
-    ids = value.get("prompt") if isinstance(value, dict) else None
-    if isinstance(value, dict) and isinstance(ids, tuple):
-        text = _dumps(value | {"prompt": None}).encode()
-        text = text.replace(b'"prompt":null', b'"prompt":' + to_json(ids))  # the same, but fast
-    else:
-        text = _dumps(value).encode()
+def _digest(text: bytes) -> bytes:
     return blake2b(text, digest_size=16).digest()
 
 
-def _dumps(value: Json) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+def _dumps(value: Json) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
-from collab.draws import digest_of, fresh_draw
+from collab.draws import fresh_draw, prompt_of
 from collab.sampling import Request
 
 
@@ -18,15 +17,15 @@ class Numbers:
     def __init__(self, case: str, first: int | None = None) -> None:
         """Begin to count; `first` is the draw to take of a prompt's first request, if given."""
         self._case, self._first = case, first
-        self._asked: Counter[str] = Counter()
-        self._ahead: Counter[str] = Counter()
+        self._asked: Counter[tuple[bytes, int, str]] = Counter()
+        self._ahead: Counter[tuple[bytes, int, str]] = Counter()
 
     def __call__(self, request: Request) -> int:
         """Name the draw to take of a request."""
-        digest = digest_of(replace(request, max_tokens=1, stop=(), logprobs=None))
-        nth = self._asked[digest]
-        self._asked[digest] += 1
-        self._ahead[digest] += 1
+        prompt = prompt_of(request)
+        nth = self._asked[prompt]
+        self._asked[prompt] += 1
+        self._ahead[prompt] += 1
         if self._first is not None and nth == 0:
             return self._first
         return fresh_draw(self._case, nth)

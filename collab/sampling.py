@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 
 from collab.trajectory import Json, Message
 
@@ -69,7 +72,7 @@ class Sampling(BaseModel):
     repetition_penalty: float = Field(default=1.0, gt=0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """What decides a draw, the draw's own number apart: one prompt and how to go on from it."""
 
@@ -88,6 +91,14 @@ class Request:
     and what is drawn after them is not used."""
     run: str = ""
     """The one run that has its draws, where nobody can tell which model it is that writes."""
+
+    @cached_property
+    def spelled(self) -> bytes:
+        """The prompt as JSON, made once: its draws are named after it, and so are their seeds."""
+        if isinstance(self.prompt, tuple):
+            return to_json(self.prompt)  # as json writes it, but fast
+        plain = self.prompt.plain if isinstance(self.prompt, OpenTurn) else self.prompt
+        return json.dumps(plain, separators=(",", ":"), allow_nan=False).encode()
 
 
 @dataclass(frozen=True, slots=True)

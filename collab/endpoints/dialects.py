@@ -8,6 +8,7 @@ far. `IdsDialect` sends token ids, where a model's own tokens go back exactly as
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -46,6 +47,36 @@ class _Part:
     """Whose own ids they are; None where they were encoded here."""
     foreign: bool = False
     """Whether they are a run of others' text."""
+
+
+class _Runs:
+    """Encodes runs of others' text, each as one piece: one that has grown is encoded at its end.
+
+    A thread may encode one while the loop encodes another.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._known: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+
+    def encode(self, texts: Sequence[str]) -> tuple[int, ...]:
+        """Return the ids of all the texts in a row."""
+        whole = "".join(texts)
+        ids = self._known.pop(whole, None)
+        if ids is None:
+            ids = self._grown(whole, texts)
+        self._known[whole] = ids
+        if len(self._known) > RUNS:
+            self._known.popitem(last=False)
+        return ids
+
+    def _grown(self, whole: str, texts: Sequence[str]) -> tuple[int, ...]:
+        end = len(whole)
+        for text in reversed(texts):
+            end -= len(text)
+            if (ids := self._known.get(whole[:end])) is not None:
+                return self._tokenizer.grow(whole[:end], ids, whole[end:])
+        return self._tokenizer.encode(whole)
 
 
 class Dialect(Protocol):
@@ -183,6 +214,7 @@ class IdsDialect:
         self.tokenizer = tokenizer
         self.close_ids = tokenizer.encode(frame.think_close)
         self._encode = lru_cache(RUNS)(tokenizer.encode)
+        self._runs = _Runs(tokenizer)
         self._seam = lru_cache(JOINTS)(tokenizer.seam)
 
     def prompt(
@@ -204,8 +236,8 @@ class IdsDialect:
         for author, run in groupby(visible(units, seat), key=self._author):
             if author is not None:
                 yield _Part(tuple(chain.from_iterable(unit.ids or () for unit in run)), author)
-            elif text := text_of(run):
-                yield _Part(self._encode(text), foreign=True)
+            elif any(texts := [unit.text for unit in run]):
+                yield _Part(self._runs.encode(texts), foreign=True)
 
     def _author(self, unit: Unit) -> str | None:
         """Return whose ids a unit has, None where they are none of this tokenizer."""

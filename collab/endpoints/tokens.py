@@ -10,6 +10,7 @@ in a model's or a stranger's text alike; a server that is sent the same string d
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ from tokenizers.decoders import DecodeStream
 
 from collab.errors import ConfigError
 
+WINDOW, BEHIND = 1_000, 300
+"""Characters of a text's end among which encoding begins anew, and how many must stand behind."""
+_WORD = re.compile(r"(?<=\w)(?= [^\W\d_])")
+"""Where a word begins behind another: tokenizers part them there."""
 SEAM = 16
 """How many tokens on each side of a seam are looked at: no pre-token is as long."""
 
@@ -57,6 +62,36 @@ class Tokenizer:
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the ids of `text`, encoded as one piece and with nothing added."""
         return tuple(self.raw.encode(text, add_special_tokens=False).ids)
+
+    def grow(self, text: str, ids: tuple[int, ...], more: str) -> tuple[int, ...]:
+        """Return `encode(text + more)` at the cost of its end alone; `ids` is `encode(text)`.
+
+        Pre-tokenizers read from left to right, so a word that begins some way before the seam
+        begins there in the longer text too. Where no clean cut is found, all is encoded.
+        """
+        cut = self._clean_cut(text, ids)
+        if cut is None:
+            return self.encode(text + more)
+        at, kept = cut
+        return ids[:kept] + self.encode(text[at:] + more)
+
+    def _clean_cut(self, text: str, ids: tuple[int, ...]) -> tuple[int, int] | None:
+        """Find a place where encoding may begin anew: where it lies in `text`, and in `ids`.
+
+        Encoded from a little before it and from it on, the end of `text` must have the same tokens,
+        those of `ids`, and they must begin a pre-token.
+        """
+        words = [found.start() for found in _WORD.finditer(text, max(len(text) - WINDOW, 0))]
+        words = [at for at in words if at <= len(text) - BEHIND]
+        if len(words) < 2:
+            return None
+        before, at = words[0], words[-1]
+        tail = self.raw.encode(text[at:], add_special_tokens=False).ids
+        window = self.raw.encode(text[before:], add_special_tokens=False)
+        first, kept = len(window.ids) - len(tail), len(ids) - len(tail)
+        same = kept > 0 and list(ids[kept:]) == tail == window.ids[first:]
+        parted = first > 0 and window.word_ids[first - 1] != window.word_ids[first]
+        return (at, kept) if same and parted else None
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids`, special tokens written out."""

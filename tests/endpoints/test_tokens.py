@@ -1,19 +1,22 @@
 import json
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RawTokenizer
 
 import collab
 from collab import template as templates
+from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import ConfigError
 from collab.template import Template
-from collab.trajectory import Message
+from collab.trajectory import Message, Trajectory, Unit, Wrote
 
 ASKED = (Message("system", "Be brief."), Message("user", "1+1?"))
 POCKET = Path(collab.__file__).parent / "pocket" / "models" / "plain"
@@ -50,6 +53,19 @@ def byte_fallback() -> RawTokenizer:
 def saved(raw: RawTokenizer, folder: Path) -> Tokenizer:
     raw.save(str(folder / "tokenizer.json"))
     return Tokenizer.load(folder)
+
+
+def as_qwen() -> RawTokenizer:
+    """Words with a space or a mark before them, digits one by one, line breaks in one piece."""
+    raw = byte_level()
+    pattern = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    parts = pre_tokenizers.Split(Regex(pattern), "isolated")
+    into_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    raw.pre_tokenizer = pre_tokenizers.Sequence([parts, into_bytes])
+    return raw
 
 
 @pytest.fixture(scope="module")
@@ -240,3 +256,59 @@ def test_variables_reach_the_template_and_its_hash() -> None:
     assert off.hash != on.hash
     assert len(off.hash) == 12
     assert templates.PINNED_DAY.year == 2026
+
+
+SPLITS = (" So", " we add", " x", "ing", "\n\n", "\n", " ", "  ", " \n ", "3", "12345", ".", "'s")
+TAGS = (" é日", " Wait", "<think>", "</thi", "nk>", "<|end|>", " the answer is", "(", ").\n")
+PIECES = st.sampled_from((*SPLITS, *TAGS))
+KINDS = {"bytes": byte_level, "pieces": byte_fallback, "qwen": as_qwen}
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
+    made = {name: saved(make(), tmp_path_factory.mktemp(name)) for name, make in KINDS.items()}
+    return made | {"pocket": Tokenizer.load(POCKET)}
+
+
+@given(
+    text=st.lists(PIECES, min_size=90, max_size=140).map("".join),
+    more=st.lists(PIECES, max_size=5).map("".join),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_text_that_grows_has_the_tokens_of_the_whole(
+    kinds: dict[str, Tokenizer], text: str, more: str
+) -> None:
+    for name, known in kinds.items():
+        assert known.grow(text, known.encode(text), more) == known.encode(text + more), name
+
+
+@dataclass
+class Counting:
+    """Counts the characters that a tokenizer is given to encode."""
+
+    raw: RawTokenizer
+    given: int = 0
+
+    def encode(self, text: str, **how: bool) -> object:
+        self.given += len(text)
+        return self.raw.encode(text, **how)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.raw, name)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "qwen", "pocket"])
+def test_of_a_run_that_grows_the_end_alone_is_encoded(
+    kinds: dict[str, Tokenizer], kind: str
+) -> None:
+    known, units = kinds[kind], [f" So we add {n} and see what that is.\n\n" for n in range(300)]
+    counting = Counting(known.raw)
+    raw = cast("RawTokenizer", counting)  # it passes on all that it lacks
+    dialect = IdsDialect(Frame(Template("Q")), replace(known, raw=raw))
+    trajectory = Trajectory()
+    for text in units:
+        trajectory = trajectory.add(Wrote(Unit("guide", text, "inserted")))
+        laid = dialect.prompt(ASKED, trajectory, "thinking", "main")
+    assert laid.prompt == known.encode("Q<think>\n") + known.encode("".join(units))
+    whole = sum(len("".join(units[:n])) for n in range(300))
+    assert counting.given < whole / 2
