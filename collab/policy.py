@@ -245,7 +245,7 @@ def seats_of(policy: object) -> dict[str, Role]:
         PolicyError: One seat is named as both; a writer may also be asked, so name it a writer.
     """
     roles: dict[str, Role] = {}
-    for settings in _settings(policy):
+    for settings in settings_in(policy):
         for seat, role in _named(settings).items():
             roles[seat] = roles.get(seat, role) if role.name == "adviser" else role
     return roles
@@ -253,7 +253,7 @@ def seats_of(policy: object) -> dict[str, Role]:
 
 def needs_of(policy: Policy) -> frozenset[str]:
     """Return what a policy, and whatever is among its settings, needs of every writer."""
-    return policy.needs.union(*(getattr(one, "needs", ()) for one in _settings(policy)))
+    return policy.needs.union(*(getattr(one, "needs", ()) for one in settings_in(policy)))
 
 
 def reseated(policy: Policy, seats: Mapping[str, str]) -> Policy:
@@ -301,15 +301,15 @@ def _named(settings: BaseModel) -> dict[str, Role]:
     return roles
 
 
-def _settings(value: object) -> Iterator[BaseModel]:
+def settings_in(value: object) -> Iterator[BaseModel]:
     """Yield a value and the values among its settings, as far as they are pydantic models."""
     if isinstance(value, BaseModel):
         yield value
         for name in type(value).model_fields:
-            yield from _settings(getattr(value, name))
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _settings(item)
+            yield from settings_in(getattr(value, name))
+    elif isinstance(value, tuple | Mapping):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from settings_in(item)
 
 
 def _distinct(options: tuple[str, ...]) -> tuple[str, ...]:

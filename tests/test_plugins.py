@@ -82,6 +82,8 @@ def test_a_policy_in_a_strangers_folder_runs_from_anywhere(tmp_path: Path) -> No
         str(folder),
         "policy=mylab_brief",
         "scenario=collaboration",
+        "~scenario.against",
+        "scenario.alone=null",
         "team=solo",
         "boundary=sentence",
         "questions.count=1",

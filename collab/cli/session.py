@@ -29,7 +29,7 @@ from collab.grading import Graders
 from collab.human import Human
 from collab.ledger import Account, Ledger, Rates
 from collab.model import Completes, Model, OnCut
-from collab.policy import Policy, needs_of, seats_of
+from collab.policy import Policy, needs_of, seats_of, settings_in
 from collab.questions.cohort import Cohort
 from collab.reasoner import OnText, Reasoner, Recorded, Turn
 from collab.run import Setup, first_of
@@ -50,10 +50,9 @@ def decides(built: Built) -> dict[str, object]:
     """
     models = {seat: hashes(model) for seat, model in built.config.models.items()}
     questions = built.questions.load(built.config.prompt, built.config.runs)
-    code = {
-        name: _source(value)
-        for name, value in (("policy", built.policy), ("scenario", built.scenario))
-    }
+    values = (built.policy, built.scenario)
+    found = [one for value in values for one in (value, *settings_in(value))]
+    code = {type(one).__module__: _source(one) for one in found}
     cohort = getattr(built.questions, "cohort", None)
     return {
         **built.config.decides(),
@@ -113,9 +112,14 @@ async def opened(
     places = Places(run, lambda: run_of(built), tell, sends)
     async with (
         graders(config.grader, questions, config.runs) as rules,
-        seated(config, places, built.policy, ledger) as (team, store),
+        seated(config, places, built.policy, ledger, _baselines(built)) as (team, store),
     ):
         yield _setup(built, questions, team, rules), store
+
+
+def _baselines(built: Built) -> list[Policy]:
+    """Return the policies that the scenario plays beside."""
+    return [one for one in settings_in(built.scenario) if isinstance(one, Policy)]
 
 
 @dataclass(frozen=True)
@@ -139,8 +143,11 @@ async def seated(
     places: Places,
     policy: Policy | None = None,
     ledger: Ledger | None = None,
+    baselines: Sequence[Policy] = (),
 ) -> AsyncIterator[tuple[Team, Store]]:
     """Open the store, start and check the servers, and seat the team.
+
+    What `baselines` need besides is had where it can be.
 
     Raises:
         CollabError: One of them is not to be had, or cannot do what the policy needs.
@@ -151,7 +158,10 @@ async def seated(
         launcher = await stack.enter_async_context(Launcher(logs, tell=places.tell))
         await stack.enter_async_context(_watched(launcher))
         sent = launcher if places.sends else None
-        seating = _Seating(config, places.own, policy, store, stack, sent, ledger or Ledger())
+        played = (policy, *baselines) if policy else ()
+        logprobs = any("logprobs" in needs_of(one) for one in played)
+        ledger = ledger or Ledger()
+        seating = _Seating(config, places.own, policy, logprobs, store, stack, sent, ledger)
         yield await seating.team(), store
 
 
@@ -252,6 +262,8 @@ class _Seating:
     config: RunConfig
     own: Callable[[], str]
     policy: Policy | None
+    logprobs: bool
+    """Whether each write asks for log-probabilities, where its endpoint has them."""
     store: Store
     stack: AsyncExitStack
     launcher: Launcher | None
@@ -301,7 +313,7 @@ class _Seating:
             think_close=config.think_close,
             context=config.context or endpoint.profile.max_model_len,
             replicate=self.config.replicate,
-            logprobs=20 if self.policy and "logprobs" in needs_of(self.policy) else None,
+            logprobs=20 if self.logprobs and endpoint.profile.logprobs else None,
             run="" if is_known(config) else self.own(),
             account=account,
         )

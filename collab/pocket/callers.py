@@ -96,9 +96,10 @@ class _Problem:
             result = right + draw.choice((-10, -1, 1, 10)) if wrong else right
             lines.append(f"{called}{value} {sign} {number} is {result}.\n")
             value = result
+        if not thinking.rstrip().endswith(f"{CONCLUSION} {value}."):
+            lines.append(f"{CONCLUSION} {value}.\n")
         begun = "" if not thinking.strip() or thinking.endswith("\n") else "\n"
-        thought = f"{begun}{''.join(lines)}{CONCLUSION} {value}.\n"
-        return f"{thought}</think>\n\nThe answer is \\boxed{{{value}}}."
+        return f"{begun}{''.join(lines)}</think>\n\nThe answer is \\boxed{{{value}}}."
 
 
 class Spoken(Words):

@@ -189,7 +189,7 @@ def tables(by: str, scores: Sequence[Score], published: str = "") -> list[Table]
     Where the claims of a `published` system stand beside, they have a table of their own.
     """
     arms = arms_of(scores)
-    made = [_arms(arms), _seats(arms)]
+    made = [_arms(arms), *([_seats(arms)] if any(arm.seats for arm in arms) else [])]
     if len(groups := _groups(by, scores)) > 1:
         made.append(_rows(by, groups, arms))
     return [*made, _claims(published, arms)] if published else made

@@ -16,7 +16,7 @@ from pydantic import Field, InstanceOf, field_validator
 
 from collab.engine import Case
 from collab.errors import ConfigError
-from collab.policy import Policy, reseated, seats_of
+from collab.policy import Policy, needs_of, reseated, seats_of
 from collab.published.systems import systems
 from collab.scenario import Bank, Note
 from collab.settings import Settings
@@ -132,11 +132,19 @@ class Collaboration(Settings):
         places = {"main": self.main, "partner": helper or "partner"}
         for name, other in self.against.items():
             seated = reseated(other, places)
-            if lacking := seats_of(seated).keys() - set(_writers(bank)):
-                said = ", ".join(map(repr, sorted(lacking)))
-                notes.append(f"{name} left out: no model that writes in seat {said}")
+            if why := _missing(seated, bank):
+                notes.append(f"{name} left out: {why}")
             else:
                 yield _Arm(name, seated, self.samples)
+
+
+def _missing(policy: Policy, bank: Bank) -> str:
+    """Say what keeps a team from playing a baseline; nothing if it can."""
+    seats = seats_of(policy)
+    if lacking := sorted(seats.keys() - set(_writers(bank))):
+        return f"no model that writes in seat {', '.join(map(repr, lacking))}"
+    unable = sorted({need for seat in seats for need in needs_of(policy) - bank.models[seat]})
+    return f"not all of its seats give {', '.join(unable)}" if unable else ""
 
 
 def _writers(bank: Bank) -> list[str]:

@@ -19,7 +19,8 @@ Command = Callable[..., Any]  # any: what conftest says a command comes to
 Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench
 THOUGHTS = ["It is three.\nAnd four.\n", "So it is 7. </think>The answer is \\boxed{7}."]
 PAIR = (
-    *("scenario=collaboration", "policy=alternate", "boundary=tokens", "boundary.count=9"),
+    *("scenario=collaboration", "~scenario.against", "scenario.alone=null"),
+    *("policy=alternate", "boundary=tokens", "boundary.count=9"),
     *("questions=pocket", "questions.count=1", "questions.levels=[easy]", "budget=60"),
 )
 

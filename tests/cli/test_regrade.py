@@ -29,8 +29,8 @@ def test_new_verdicts_stand_beside_the_old_ones(
     said = command("regrade", str(kept.folder), "grader=paper")
     assert (said.status, said.err) == (0, "")
     lines = said.out.splitlines()
-    assert next(line for line in lines if line.startswith("at the run")).split()[5] == "100"
-    assert next(line for line in lines if line.startswith("now")).split()[3] == "50"
+    assert next(line for line in lines if line.startswith("at the run")).split()[4] == "100"
+    assert next(line for line in lines if line.startswith("now")).split()[2] == "50"
     assert "1 verdicts changed: 1 correct → wrong" in lines
     assert "  three/1: correct → wrong (given '3')" in lines
     assert "done: 2 episodes judged, " in said.out

@@ -129,7 +129,8 @@ def test_a_policy_in_a_folder_of_ones_own_is_found_by_jobs_elsewhere(
     (mine / "policy" / "own_solo.yaml").write_text("_target_: own_solo.Own\nmain: main\n")
     with scripted(SCRIPT) as bench:
         command = [*words(bench, tmp_path)[:2], "-cd", str(mine), "policy=own_solo", "team=solo"]
-        more = ["scenario=collaboration", "replicate=0,1", "budget=400", "name=swept"]
+        more = ["scenario=collaboration", "~scenario.against", "scenario.alone=null"]
+        more += ["replicate=0,1", "budget=400", "name=swept"]
         questions = ["questions=jsonl", f"questions.path={tmp_path / 'questions.jsonl'}"]
         status, out, err = ended(
             tmp_path / "runs", *command, *more, *questions, *bench.words, PARALLEL

@@ -36,6 +36,8 @@ def test_it_goes_on_from_whatever_sums_another_wrote() -> None:
     assert all(draft.startswith(f"\n{first}") for draft in begun)
     over = f"{problem.steps[-1].sum}.\n"
     assert caller("relaying")(asked(problem, over))[0].startswith("So the answer is")
+    said = f"{over}So the answer is {problem.answer}.\n"
+    assert caller("relaying")(asked(problem, said))[0].startswith("</think>")
     answer = caller("relaying")(asked(problem, f"{over}</think>"))[0]
     assert answer == f"\n\nThe answer is \\boxed{{{problem.answer}}}."
 

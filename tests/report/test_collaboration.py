@@ -177,6 +177,12 @@ def test_a_sweep_has_the_policys_rate_and_its_differences() -> None:
     assert cells["difference to random_switch"].startswith("+33 [")
 
 
+def test_a_run_of_which_nobody_noted_who_did_what_has_its_rates() -> None:
+    shown = text([score("q", "together", 0, True, {}), score("q", "main alone", 0, False, {})])
+    assert rows(shown)["together"][:3] == ["1", "100 [21,100]", "0"]
+    assert "by author" not in shown
+
+
 def test_the_policy_by_itself_has_no_difference() -> None:
     shown = text(both("together", "10", 5, 5))
     assert "difference" not in shown

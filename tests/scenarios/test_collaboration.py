@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from collab.boundary import Answer
+from collab.condition import Unsure
 from collab.draws import BANK
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect
@@ -30,6 +31,7 @@ from collab.trajectory import Message, Question
 from policies.alternate import Alternate
 from policies.answer_by import AnswerBy
 from policies.fixed_ratio import FixedRatio
+from policies.offload import Offload
 from policies.random_switch import RandomSwitch
 from policies.self_handoff import SelfHandoff
 from policies.solo import Solo
@@ -108,6 +110,15 @@ def test_a_baseline_that_the_team_cannot_play_is_left_out_with_a_note() -> None:
         for name in ("random_switch", "ratio", "other")
     ]
     assert all(isinstance(note, Note) for note in plan.notes)
+
+
+def test_a_baseline_that_needs_what_a_seat_lacks_is_left_out() -> None:
+    unsure = Offload(helper="partner", when=Unsure())
+    scenario = FULL.model_copy(update={"against": {"unsure": unsure}})
+    plan = planned(scenario, Alternate(), PAIR)
+    assert plan.notes == ["unsure left out: not all of its seats give logprobs"]
+    able = dict.fromkeys(PAIR, WRITES | {"logprobs"})
+    assert len(arm(planned(scenario, Alternate(), able), "unsure")) == 2
 
 
 def test_the_names_main_and_partner_stand_for_its_seats_in_any_baseline() -> None:
