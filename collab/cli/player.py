@@ -20,7 +20,6 @@ from collab.cli.cohort import bench_of
 from collab.cli.compose import CONF, composed
 from collab.cli.run import place, play
 from collab.cli.session import decides
-from collab.config import Built
 from collab.errors import ConfigError
 from collab.folder import RunFolder
 from collab.questions.cohort import Cohort
@@ -29,8 +28,8 @@ from collab.report.paper import RUNS, Run
 from collab.report.runs import Job
 from collab.report.trajectory import safe
 
-SCRIPTED = "scripted_"
-SHIPPED = ("pocket_", SCRIPTED)
+POCKET, SCRIPTED = "pocket_", "scripted_"
+SHIPPED = (POCKET, SCRIPTED)
 """What the names of models begin with that are small by nature."""
 
 
@@ -58,13 +57,18 @@ class Player:
             yield Trial.of(self._job(RUNS[run], model, *cohort))
 
     def models_of(self, run: Run) -> list[str]:
-        """Return whom a run is played with."""
-        return list(self.models) or shipped(run.experiment)
+        """Return whom a run is played with: of the shipped, those that were made for it."""
+        if not self.models:
+            return shipped(run.experiment)
+        small = SCRIPTED if run.is_code else POCKET
+        return [m for m in self.models if m.startswith(small) or not m.startswith(SHIPPED)]
 
     def _cohort(self, run: Run) -> str | None:
         """Freeze the questions that the run's models solve alike; None where there are none."""
         assert run.bench is not None
         benches = [bench_of(self._job(RUNS[run.bench], model)) for model in self.models_of(run)]
+        if not benches:
+            return None
         try:
             cohort = Cohort.of(benches, *run.solved)
         except ConfigError as error:
@@ -87,15 +91,15 @@ class Player:
         words += [*(run.full if self._is_full else ()), *more, *self.overrides]
         built = composed(words, self.config_dirs)
         self.runs = built.config.runs
-        job = _there(built)
-        if job is None:
-            self.console.print(Text(safe(f"{run.experiment}: {model}"), style="bold"))
-            if model.startswith(SCRIPTED):
-                _examine([*words], self.config_dirs)
-            command = shlex.join(["collab", "run", *words])
-            self.failures += asyncio.run(play(built, command, self.console, tables=False))
-            job = _there(built) or Job(RunFolder(place(built, decides(built))))
-        return job
+        job = Job(RunFolder(place(built, decides(built))))
+        if (job.folder.path / "manifest.json").exists() and job.state == "finished":
+            return job
+        self.console.print(Text(safe(f"{run.experiment}: {model}"), style="bold"))
+        if model.startswith(SCRIPTED):
+            _examine(words, self.config_dirs)
+        command = shlex.join(["collab", "run", *words])
+        self.failures += asyncio.run(play(built, command, self.console, tables=False))
+        return Job(job.folder)
 
     @property
     def _is_full(self) -> bool:
@@ -115,15 +119,6 @@ def _examine(words: Sequence[str], config_dirs: Sequence[str]) -> None:
         status = doctor.main([*words, *folders])
     if status:
         raise ConfigError(f"the scripted endpoint is broken: {said.getvalue()}")
-
-
-def _there(built: Built) -> Job | None:
-    """Return a run that is finished already."""
-    path = place(built, decides(built))
-    if not (path / "manifest.json").exists():
-        return None
-    job = Job(RunFolder(path))
-    return job if job.state == "finished" else None
 
 
 def shipped(experiment: str) -> list[str]:

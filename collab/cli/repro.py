@@ -105,9 +105,8 @@ def _shown(player: Player, wanted: Wanted) -> None:
     player.console.print()
     _tell(wanted, evidence, player.console)
     if wanted.kind == "figure":
-        _draw(
-            player, [recovery_figure(evidence[FIGURES[wanted.number]])], f"figure-{wanted.number}"
-        )
+        figure = recovery_figure(evidence[FIGURES[wanted.number]])
+        _draw(player, [figure], figure.key)
 
 
 SeriesOf = tuple[str, Sequence[str]]

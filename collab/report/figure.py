@@ -88,7 +88,7 @@ def recovery_by_point(by: str, scores: Sequence[Score], model: str = "") -> Figu
         Series(said, [_point(name, hits) for name, group in groups if (hits := _of(group, arm))])
         for arm, said in arms.items()
     ]
-    if printed := _printed(by, model):
+    if printed := printed_points(by, model):
         series.append(Series(f"published, {model}", printed))
     title = TITLES.get(by, f"Solved by {by}")
     return Figure(f"solved-by-{by}", title, FACTORS.get(by, by), "% solved", series)
@@ -192,7 +192,7 @@ def _point(x: Label, scores: Sequence[Score], name: str = "") -> Point:
     return Point(place, 100 * rate.value, 100 * rate.low, 100 * rate.high, rate.n, name)
 
 
-def _printed(by: str, model: str) -> list[Point]:
+def printed_points(by: str, model: str) -> list[Point]:
     """Return the paper's numbers of a model on the questions that all models solve, or fail."""
     measure = {"at": (6, "recoverability"), "length": (15, "guidability")}.get(by)
     if measure is None or not model:

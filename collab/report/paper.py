@@ -24,6 +24,11 @@ class Run:
     solved: tuple[int, int] = (0, 0)
     """How often each model solves those questions, at least and at most."""
 
+    @property
+    def is_code(self) -> bool:
+        """Whether programs are asked for."""
+        return CODE[0] in self.full
+
 
 MATHS = ("questions=maths", "budget=32768")
 CODE = ("questions=code", "budget=32768")

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from collab.published import Published, published
 from collab.report.evidence import MEAN, Evidence, Trial
-from collab.report.figure import Figure, Point, Series
+from collab.report.figure import Figure, Point, Series, printed_points
 from collab.report.measured import (
     ALPHA,
     common_standard,
@@ -61,6 +61,8 @@ def recovery_figure(trials: Sequence[Trial]) -> Figure:
             for level, m in cells.items()
         ]
         series.append(Series(trial.model, points))
+        if trial.printed:
+            series.append(Series(f"published, {trial.model}", printed_points("at", trial.model)))
     x = "insertion point (share of the original thought)"
     return Figure("figure-4", "Recoverability by insertion point (ours)", x, "% solved", series)
 

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from collab.cli.compose import config_of
-from collab.cli.player import shipped
+from collab.cli.player import Player, shipped
+from collab.questions.cohort import Cohort
 from collab.report.claims import CLAIMS
 from collab.report.paper import FIGURES, RUNS, TABLES
 
@@ -82,6 +84,26 @@ def test_checkpoints_go_through_all_three_runs(command: Command, tmp_path: Path)
     assert "one pocket_plain - two pocket_checking" in said.out
     assert "t test, p (as in the paper)" in said.out
     assert (tmp_path / "figures" / "checkpoints.png").exists()
+
+
+def test_shared_questions_are_frozen_and_what_no_case_came_of_is_said(
+    command: Command, tmp_path: Path
+) -> None:
+    words = ["repro", "figure", "4", "--models", "pocket_restating", f"runs={tmp_path}"]
+    said = command(*words, "questions.count=1", "questions.levels=[easy]")
+    assert said.status == 0, said.err
+    (frozen,) = (tmp_path / "cohorts").glob("solo-8-8-*.json")
+    assert Cohort.read(frozen).models == ("pocket/restating",)
+    (manifest,) = tmp_path.glob("recoverability/*/manifest.json")
+    assert Cohort.read(frozen).digest in manifest.read_text()
+    assert "nothing was run, or no case came of it: recoverability_shared" in said.out
+    assert (tmp_path / "figures" / "figure-4.png").exists()
+
+
+def test_shipped_models_play_what_they_were_made_for() -> None:
+    player = Player(Console(), ["pocket_plain", "scripted_weak", "qwen3_1_7b"], [], [])
+    assert player.models_of(RUNS["solo"]) == ["pocket_plain", "qwen3_1_7b"]
+    assert player.models_of(RUNS["code_guidability"]) == ["scripted_weak", "qwen3_1_7b"]
 
 
 def test_models_that_are_not_there_are_refused(command: Command, tmp_path: Path) -> None:

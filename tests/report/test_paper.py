@@ -183,6 +183,12 @@ def test_figure_4_has_a_curve_a_model() -> None:
     ]
 
 
+def test_printed_points_stand_beside_the_same_model_alone() -> None:
+    own = trial(recovering((0.5, 0.8, 1.0)), "Qwen3-1.7B", printed=True)
+    figure = recovery_figure([own, trial(recovering((1, 1, 1)), "n")])
+    assert [one.name for one in figure.series] == ["Qwen3-1.7B", "published, Qwen3-1.7B", "n"]
+
+
 Evidence = dict[str, list[Trial]]
 
 
