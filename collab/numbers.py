@@ -30,6 +30,10 @@ class Numbers:
             return self._first
         return fresh_draw(self._case, nth)
 
+    def aside(self, name: str) -> Numbers:
+        """Return numbers for one side question of the episode."""
+        return Numbers(f"{self._case}/{name}")
+
     def ahead(self) -> Numbers:
         """Return numbers that go on from here, for what may never be used."""
         numbers = Numbers(self._case, self._first)

@@ -89,7 +89,7 @@ def test_a_command_that_is_only_shown_is_one_that_exists(command: str) -> None:
     elif program == "collab":
         assert words[0] in VERBS
     else:
-        assert program in ("vllm", "pip", "python", "apt-get")
+        assert program in ("vllm", "pip", "python", "apt-get", "lm_eval", "inspect")
 
 
 @pytest.mark.parametrize(
