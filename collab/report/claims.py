@@ -153,11 +153,11 @@ CLAIMS = (
         judging.more_given_more_solved,
     ),
     Claim(
-        "ours; §3.2, finding 2",
+        "§3.2, finding 2",
         "maths, shared questions",
-        "Guided episodes solve more than fresh unguided draws of the same questions. (The paper "
-        "has no such control.)",
-        "none",
+        "Guided episodes solve more than fresh unguided draws of the same questions. (Ours: the "
+        "paper has no such control.)",
+        "no number",
         ("table 1", "table 15"),
         ("guidability_shared",),
         judging.guides_help,
