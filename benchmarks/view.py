@@ -5,13 +5,17 @@
 Writes such a run, serves it by `collab view` as a user would, and opens it in headless Chromium:
 from asking for the page to the first episodes in its list (the server has read nothing before,
 and the run has never been looked at), the same once more, and from a choice to the list that it
-leaves. Each figure stands beside what the machine takes to read the run's scores as plain JSON. The
-last line is one JSON object.
+leaves. Each figure stands beside what the machine takes to read the run's scores as plain JSON.
+
+Then the live view of a driver at full load: the share of its CPU time that goes into watching it,
+drawn on a terminal, with one episode shown to another process besides. The last line is one JSON
+object.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import re
 import shutil
@@ -20,22 +24,40 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from itertools import product
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Page, expect, sync_playwright
+from rich.console import Console
+from rich.live import Live as Screen
 
-from collab.engine import Case, Episode, Label
+from collab.boundary import Tokens
+from collab.endpoints.client import Endpoint
+from collab.endpoints.dialects import Frame, IdsDialect
+from collab.endpoints.limits import Limits
+from collab.engine import Case, Episode, Label, play_case
 from collab.folder import RunFolder, Standing
+from collab.model import Model
+from collab.peephole import Eye, Peephole
+from collab.pocket.server import find
+from collab.report.live import Live
+from collab.run import Played, each
+from collab.sampling import Sampling
 from collab.scenario import Score, Verdict
+from collab.store import Store
+from collab.team import Team
+from collab.template import Template
 from collab.trajectory import Closed, Ended, Event, Message, Question, Trajectory, Unit, Wrote
 from policies.solo import Solo
 
 POINTS = (0.0, 0.2, 0.4, 0.6, 0.8)
 ARMS = ("steer", "none")
 ROUNDS = 5
+WATCHED = 400
+"""Episodes of the driver that is watched."""
 DECIDES = {
     "scenario": {"_target_": "collab.scenarios.recoverability.Recoverability"},
     "policy": {"_target_": "policies.distractor.Distractor"},
@@ -138,6 +160,70 @@ def plain_read(path: Path) -> float:
     return time.perf_counter() - began
 
 
+class Timed(Live):
+    """A live view that counts what it costs (seconds of the CPU)."""
+
+    cost = 0.0
+
+    def grew(self, case: Case, trajectory: Trajectory) -> None:
+        """Look at an episode under way."""
+        began = time.thread_time()
+        super().grew(case, trajectory)
+        self.cost += time.thread_time() - began
+
+    def ended(self, case: Case, played: Played | None) -> None:
+        """Look at an episode that is over."""
+        began = time.thread_time()
+        super().ended(case, played)
+        self.cost += time.thread_time() - began
+
+    def _look(self, screen: Screen | None) -> None:
+        began = time.thread_time()
+        super()._look(screen)
+        self.cost += time.thread_time() - began
+
+    def _count(self) -> None:
+        began = time.thread_time()
+        super()._count()
+        self.cost += time.thread_time() - began
+
+
+async def live_share(path: Path) -> float:
+    """Return the share of the driver's CPU time that its live view takes, at full load."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from benchmarks import driver
+
+    known, folder = driver.tokenizer(), find("plain")
+    live = Timed(
+        Console(file=StringIO(), force_terminal=True, width=120, height=40), Peephole(path)
+    )
+    with driver.server(0) as url:
+        async with (
+            Store.open(path / "store.sqlite") as store,
+            Endpoint(url, "bench", known, limits=Limits()) as endpoint,
+        ):
+            dialect = IdsDialect(Frame(Template.load(folder)), known)
+            model = Model("bench@1", endpoint, dialect, known, store, Sampling())
+            team, question = Team({"main": model}), Question("q", (Message("user", "3 + 4?"),))
+
+            async def one(case: Case) -> None:
+                def watch(now: Trajectory, _: str) -> None:
+                    live.grew(case, now)
+
+                episode = await play_case(
+                    case, team, until=Tokens(count=9), budget=10**6, watch=watch, whole=True
+                )
+                live.ended(case, (episode, Score(case.id, "q", "correct", {}, tokens=960)))
+
+            cases = [driver.opened(n, question, 300, driver.UNITS) for n in range(WATCHED)]
+            await each(cases[:2], one, 2)
+            live.cost, began = 0.0, time.process_time()
+            async with live.watching(team):
+                Eye(path).look()
+                await each(cases[2:], one, driver.CONCURRENCY)
+            return live.cost / (time.process_time() - began)
+
+
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--episodes", type=int, default=20_000)
@@ -166,6 +252,7 @@ def main() -> None:
         with viewed(path) as url:
             later = paint(page, url)
         browser.close()
+        share = asyncio.run(live_share(Path(scratch)))
     told = {
         "episodes": episodes,
         "first_paint_s": round(first, 2),
@@ -174,6 +261,7 @@ def main() -> None:
         "filter_ms": round(median(times), 1),
         "search_s": round(search, 2),
         "plain_read_s": round(plain, 2),
+        "live_share": round(share, 4),
     }
     print(json.dumps(told))
 

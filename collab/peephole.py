@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -30,9 +31,8 @@ _EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[Event])
 _MESSAGES: TypeAdapter[tuple[Message, ...]] = TypeAdapter(tuple[Message, ...])
 
 
-@dataclass(frozen=True, slots=True)
-class Playing:
-    """An episode under way."""
+class Playing(NamedTuple):
+    """An episode under way; one is made for every event of a run, so it is made quickly."""
 
     case: str
     messages: tuple[Message, ...]

@@ -1,7 +1,7 @@
 """A run as it goes on: stages, servers, the headline with its intervals, the latest hand-offs.
 
 To be looked at costs a run less than one part in fifty of its time: what is made again and again,
-the picture and the headline, is made only after a rest of a hundred times as long as it took.
+the picture and the headline, is made only after a rest of many times as long as it took.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from collab.trajectory import Trajectory, Wrote
 
 OFTEN = 0.25
 """Seconds that a picture stands at least."""
-REST = 120
+REST = 200
 """How many times as long as it took to make a thing, it stands."""
 LATEST = 4
 """Hand-offs that are shown."""
@@ -175,8 +175,8 @@ class Meter:
 
 
 async def _again(work: Callable[[], None]) -> None:
-    """Do a piece of work for ever, at less than a hundredth of the time."""
+    """Do a piece of work for ever, in a small share of the time."""
     while True:
-        began = time.thread_time()
+        began = time.perf_counter()
         work()
-        await asyncio.sleep(max(OFTEN, REST * (time.thread_time() - began)))
+        await asyncio.sleep(max(OFTEN, REST * (time.perf_counter() - began)))

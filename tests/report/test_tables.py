@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from collab.engine import Label
-from collab.report.tables import overall, print_whole, summary
+from collab.report.tables import astray, overall, print_whole, summary
 from collab.scenario import Score, Verdict
 from collab.stats import Rate, paired_effect
 from collab.trajectory import Seams
@@ -235,3 +235,9 @@ def test_a_usual_recoverability_table_fits_80_columns() -> None:
     outcomes = [(n % 2 == 0, n % 7 != 0, n % 9 != 0) for n in range(200)]
     scores = [s for at in (0.0, 0.2, 0.4, 0.6, 0.8) for s in twin(outcomes, at)]
     assert max(map(len, text(summary("t", "at", scores, [])).splitlines())) <= 80
+
+
+def test_led_astray_is_what_is_solved_without_the_steer_alone() -> None:
+    outcomes = [(False, True, True), (True, True, True), (False, False, True), (True, False, True)]
+    assert astray(twin(outcomes)) == ["0/0.2/steer"]
+    assert astray([score(0, "solo", right=False)]) == []
