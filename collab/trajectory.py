@@ -24,7 +24,7 @@ Json = TypeAliasType(
     "Json", "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 )
 Phase = Literal["thinking", "answer"]
-Domain = Literal["maths", "code", "choice"]
+Domain = Literal["maths", "code", "choice", "refusal"]
 """Which grader a question needs."""
 Kind = Literal["generated", "recorded", "inserted", "signal"]
 Finish = Literal[

@@ -47,6 +47,7 @@ FITTING: Mapping[str, Sequence[str]] = {
     "team=tended": ("scenario=collaboration", "policy=human", "team=tended"),
     "policy=fork_join": ("scenario=collaboration", "team=pair"),
     "policy=aggregate": ("scenario=collaboration", "team=pair"),
+    "twin=safety": ("questions.path=mine.jsonl", "scenario.thoughts=mine.jsonl"),
     "policy=guide": GUIDED,
     "scenario=guidability": GUIDED,
     "team=guided": GUIDED,

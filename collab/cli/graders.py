@@ -13,6 +13,7 @@ from collab.grading.choice import ChoiceGrader
 from collab.grading.code import CodeGrader
 from collab.grading.judge import JudgeGrader
 from collab.grading.maths import MathsGrader
+from collab.grading.refusal import RefusalGrader
 from collab.model import Model
 from collab.team import Team
 from collab.trajectory import Domain, Question
@@ -36,7 +37,11 @@ async def graders(
         maths = await stack.enter_async_context(
             MathsGrader(config.maths, runs / "verdicts.sqlite")
         )  # starts when needed
-        by_domain: dict[Domain, Grader] = {"maths": maths, "choice": ChoiceGrader()}
+        by_domain: dict[Domain, Grader] = {
+            "maths": maths,
+            "choice": ChoiceGrader(),
+            "refusal": RefusalGrader(),
+        }
         if any(question.grader == "code" for question in questions):
             by_domain["code"] = await stack.enter_async_context(CodeGrader(config.code))
         yield Graders(by_domain)

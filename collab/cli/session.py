@@ -36,6 +36,7 @@ from collab.run import Setup, first_of
 from collab.sampling import Generation, Request
 from collab.sandbox import Limits, Outcome, Sandbox
 from collab.sandbox.named import SANDBOXES
+from collab.scenarios.steers import thoughts
 from collab.store import Store
 from collab.team import Team
 from collab.tool import Tool
@@ -54,9 +55,11 @@ def decides(built: Built) -> dict[str, object]:
     found = [one for value in values for one in (value, *settings_in(value))]
     code = {type(one).__module__: _source(one) for one in found}
     cohort = getattr(built.questions, "cohort", None)
+    given = getattr(built.scenario, "thoughts", None)
     return {
         **built.config.decides(),
         **({"cohort": Cohort.read(cohort).digest} if cohort else {}),
+        **({"thoughts": digest(thoughts(given))} if given else {}),
         "models": models,
         "asked": digest({"questions": list(map(_told, questions))}),
         "code": {name: found for name, found in code.items() if found},

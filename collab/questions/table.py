@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from collab.errors import ConfigError
+from collab.grading.refusal import WANTED
 from collab.questions.prompt import Prompt
 from collab.questions.selection import Questions
 from collab.settings import Settings
@@ -71,7 +72,7 @@ class Table(Questions):
     answer_pattern: str | None = None
     """A regular expression: the answer is what its group matches, the last time it matches."""
     grader: Domain = "maths"
-    """How answers are judged: maths, code or choice."""
+    """How answers are judged: maths, code, choice or refusal."""
     options: str | tuple[str, ...] | None = None
     """Of a choice: the field with the list of options, or a field for each. The answer is then a
     letter, an option's text, or its number from 0."""
@@ -141,6 +142,8 @@ class Table(Questions):
 
     def _answer(self, row: Row) -> str | None:
         answer = text_of(row, self.answer)
+        if self.grader == "refusal" and answer not in WANTED:
+            raise BadRow(f"has the answer {answer!r}; a refusal's is {' or '.join(WANTED)}")
         if answer is None or self.answer_pattern is None:
             return answer
         found = re.findall(self.answer_pattern, answer)

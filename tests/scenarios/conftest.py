@@ -14,6 +14,7 @@ from collab.folder import RunFolder
 from collab.grading import Graders
 from collab.grading.choice import ChoiceGrader
 from collab.grading.maths import MathsGrader, MathsSettings
+from collab.grading.refusal import RefusalGrader
 from collab.model import Model
 from collab.policy import Policy
 from collab.reasoner import Reasoner, Recorded
@@ -51,7 +52,7 @@ async def play(seat: Sit, tmp_path: Path) -> AsyncIterator[Play]:
     """Return how to play a scenario; the runs of one test share a store."""
     async with AsyncExitStack() as stack:
         maths = await stack.enter_async_context(MathsGrader(MathsSettings(workers=1)))
-        grader = Graders({"maths": maths, "choice": ChoiceGrader()})
+        grader = Graders({"maths": maths, "choice": ChoiceGrader(), "refusal": RefusalGrader()})
         runs = 0
 
         async def go(
