@@ -51,6 +51,7 @@ FITTING: Mapping[str, Sequence[str]] = {
     "policy=guide": GUIDED,
     "scenario=guidability": GUIDED,
     "team=guided": GUIDED,
+    "team=guided_by_two": GUIDED,
     "team=helped": HELPED,
     "team=overseen": OVERSEEN,
     "team=drafted": DRAFTED,
