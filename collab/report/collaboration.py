@@ -232,7 +232,7 @@ def _arms(arms: Sequence[Arm]) -> Table:
         "p": [_p(next(ps)) if e and e.p is not None else "" for e in compared],
         "tokens": [f"{arm.size(sampled):.0f}" for arm in arms],
         f"{helper} %": [_share(arm, helper) for arm in arms],
-        "FLOPs": [f"{size:.2g}" if (size := arm.size(flops)) else "" for arm in arms],
+        "FLOPs": [f"{arm.size(flops):.2g}" for arm in arms] if currency(arms)[1] == "FLOPs" else [],
         "$": [f"{size:.2g}" if (size := arm.size(lambda s: cost(s).money)) else "" for arm in arms],
         "s": [f"{arm.size(seconds):.2g}" for arm in arms],
     }

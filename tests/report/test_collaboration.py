@@ -158,6 +158,15 @@ def test_money_stands_where_there_are_prices_and_tokens_where_no_size_is_known()
     assert rows(shown)["together"][:5] == ["1", "100 [21,100]", "20", "0", "0.5"]
 
 
+def test_flops_are_not_told_where_one_author_is_of_unknown_size() -> None:
+    did = {"main": Part(9, 1, 1, took(9, size=0)), "helper": Part(9, 1, 1, took(9))}
+    alone_ = score("q", "main alone", 0, True, {"main": did["main"]})
+    shown = text([score("q", "together", 0, True, did), alone_])
+    arms, seats = shown.split("by author")
+    assert "FLOPs" not in arms
+    assert "FLOPs" in seats
+
+
 def test_several_levels_have_a_row_each() -> None:
     hard = [
         score("r", arm, 0, arm == "together", {"main": Part(9, 1, 1, took(9))}, level="hard")
