@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from collab.engine import Label
@@ -12,9 +13,11 @@ from collab.report.collaboration import Arm, currency, titles
 from collab.report.measured import share_of
 from collab.report.tables import rows_of
 from collab.scenario import Score
+from collab.scenarios.collaboration import TOGETHER
 from collab.stats import Rate
 
-ARMS = {"steer": "steered", **CONTROLS}
+PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
+ARMS = {"steer": "steered", TOGETHER: TOGETHER, **CONTROLS}
 FACTORS = {
     "at": "insertion point (share of the original thought)",
     "length": "share of the guide's thought that is given",
@@ -116,19 +119,27 @@ def pareto(arms: Sequence[Arm]) -> Figure:
     A seat alone has a second point, and a line to it, for the majority of its answers.
     """
     taken, unit = currency(arms)
-    told = [(arm, _spot(arm, taken, name)) for arm, name in zip(arms, titles(arms), strict=True)]
+    sizes = [arm.size(taken) for arm in arms]
+    scale, prefix = _scale(max(sizes))
+    named = zip(arms, sizes, titles(arms), strict=True)
+    told = [(arm, _spot(arm, float(f"{size / scale:.4g}"), name)) for arm, size, name in named]
     by: dict[str, list[Point]] = {}
     for arm, point in told:
         by.setdefault(arm.name, []).append(point)
     series = [Series(name, points, joined=len(points) > 1) for name, points in by.items()]
     best = Series("none is better and cheaper", _frontier([p for _, p in told]), marked=False)
-    return Figure(
-        "pareto", "Accuracy against cost", f"{unit} an episode", "% solved", [best, *series]
-    )
+    x = f"{prefix}{unit} an episode"
+    return Figure("pareto", "Accuracy against cost", x, "% solved", [best, *series])
 
 
-def _spot(arm: Arm, taken: Callable[[Score], float], name: str) -> Point:
-    rate, x = arm.rate, float(f"{arm.size(taken):.4g}")
+def _scale(size: float) -> tuple[float, str]:
+    """Return a power of 1000 by which a size is readable, and its prefix."""
+    thousands = min(max(int(math.log10(size or 1) // 3), 0), len(PREFIXES) - 1)
+    return 1000.0**thousands, PREFIXES[thousands]
+
+
+def _spot(arm: Arm, x: float, name: str) -> Point:
+    rate = arm.rate
     said = name if arm.votes > 1 else ""
     return Point(x, 100 * rate.value, 100 * rate.low, 100 * rate.high, rate.n, said)
 

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from collab.ledger import Cost
 from collab.report.collaboration import arms_of, majorities
+from collab.report.figure import arms_of as figure_arms
 from collab.report.figure import pareto
 from collab.report.tables import overall, print_whole, summary
 from collab.scenario import Part, Score, Verdict
@@ -198,11 +199,16 @@ def test_the_policy_by_itself_has_no_difference() -> None:
     assert rows(shown)["together"][0] == "2"
 
 
+def test_beside_other_runs_a_collaboration_stands_for_its_policy_alone() -> None:
+    assert {name: len(of) for name, of in figure_arms(RUN).items()} == {"together": 3}
+
+
 def test_the_pareto_figure_leads_through_what_no_arm_beats() -> None:
     figure = pareto(arms_of(RUN))
     frontier, *series = figure.series
     assert not frontier.marked
-    assert [(p.x, round(p.y)) for p in frontier.points] == [(2.8e10, 33), (8e10, 67), (2e11, 89)]
+    assert [(p.x, round(p.y)) for p in frontier.points] == [(28, 33), (80, 67), (200, 89)]
+    assert figure.x == "GFLOPs an episode"
     by = {one.name: one for one in series}
     assert list(by) == ["together", "main alone", "helper alone", "random_switch"]
     assert [p.name for p in by["main alone"].points] == ["", "majority of 3 × main"]

@@ -44,8 +44,9 @@ function placed(figure) {
 
 function ticks(xs) {
   const own = [...new Set(xs)].sort((a, b) => a - b);
-  if (own.length <= 7 && own.every((x) => Math.abs(x * 100 - Math.round(x * 100)) < 1e-9)) return own;
   const [low, high] = [own[0], own.at(-1)];
+  const apart = own.every((x, n) => !n || x - own[n - 1] > (high - low) / 12);
+  if (apart && own.length <= 7 && own.every((x) => Math.abs(x * 100 - Math.round(x * 100)) < 1e-9)) return own;
   const rough = (high - low) / 4 || Math.abs(high) || 1;
   const scale = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((one) => one * scale).find((one) => one >= rough);
@@ -77,8 +78,14 @@ function curve(series, n, place) {
     spots.map(([x, point]) => [
       svg("line", { x1: x, x2: x, y1: place.y(point.low), y2: place.y(point.high), class: "whisker" }),
       mark(n, x, place.y(point.y)),
-      point.name && series.joined && svg("text", { x: x + 8, y: place.y(point.y) - 6, class: "tick" }, point.name),
+      point.name && series.joined && label(point.name, x, place.y(point.y) - 6),
     ]).flat());
+}
+
+/** A point's name, on the side of it where there is room. */
+function label(name, x, y) {
+  const end = x > BOX.width / 2;
+  return svg("text", { x: end ? x - 8 : x + 8, y, class: end ? "tick end" : "tick" }, name);
 }
 
 /** A line through a series' points, without marks. */
