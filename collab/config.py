@@ -43,12 +43,15 @@ from collab.sandbox import Limits as ProgramLimits
 from collab.sandbox.named import SandboxName
 from collab.scenario import Scenario, with_factors
 from collab.settings import Settings
+from collab.traces import Bank
 
 Target = dict[str, Any]  # any: the settings of a class that only instantiation knows
 ADDRESS = frozenset({"base_url", "uds", "api_key_env", "launch", "limits", "replicas", "served"})
 """What of a model's settings is where it is, not what it is."""
 TOLD = frozenset({"about", "checked"})
 """What of a model's settings is told of it, and decides nothing."""
+BANK = frozenset({"bank"})
+"""What is noted apart, with the hash of its traces."""
 HIDDEN = "***"
 SECRET = re.compile(r"(key|token|secret|password)$", re.IGNORECASE)
 PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*@")
@@ -112,6 +115,8 @@ class ModelConfig(Sampling):
     """Request fields that the server does not take; they are left out."""
     extra: dict[str, Any] = Field(default_factory=dict)  # any: JSON, sent as it stands
     """Request fields that the server wants besides."""
+    bank: Bank | None = None
+    """Recorded traces in place of solo draws (`collab import`)."""
     about: About = About()
     checked: Checked = "documented"
     """How all this is known."""
@@ -149,6 +154,8 @@ class RecordingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["recording"]
+    bank: Bank | None = None
+    """Recorded traces that are its solo draws (`collab import`)."""
 
 
 class HumanConfig(BaseModel):
@@ -219,6 +226,15 @@ class RunConfig(Settings):
     strict_prefill: bool = True
 
     @property
+    def banks(self) -> dict[str, Bank]:
+        """The recorded traces that stand in for solo draws, by seat."""
+        return {
+            seat: one.bank
+            for seat, one in self.team.items()
+            if isinstance(one, ModelConfig | RecordingConfig) and one.bank is not None
+        }
+
+    @property
     def models(self) -> dict[str, ModelConfig]:
         """The models by seat."""
         return {seat: one for seat, one in self.team.items() if isinstance(one, ModelConfig)}
@@ -236,8 +252,8 @@ class RunConfig(Settings):
         )
         plain["grader"] = self.grader.decides()
         plain["team"] = {
-            seat: {key: value for key, value in model.items() if key not in ADDRESS | TOLD}
-            for seat, model in plain["team"].items()
+            seat: {key: value for key, value in one.items() if key not in ADDRESS | TOLD | BANK}
+            for seat, one in plain["team"].items()
         }
         return plain
 
@@ -399,13 +415,19 @@ def _check_seats(built: Built) -> None:
                 f"seat {seat!r} is a recording, and this scenario hands out none; "
                 f"set model@team.{seat}=…"
             )
+    banks = built.config.banks
     for seat in solos:
-        if not isinstance(team.get(seat), ModelConfig):
+        if not isinstance(team.get(seat), ModelConfig) and seat not in banks:
             raise ConfigError(
                 f"the scenario needs solo draws of seat {seat!r}, which has no model "
                 f"(seats with one: {', '.join(s for s, m in team.items() if m.kind == 'model')}); "
-                f"set model@team.{seat}=…"
+                f"set model@team.{seat}=…, or give it recorded traces: +team.{seat}.bank.name=…"
             )
+    if idle := sorted(banks.keys() - solos.keys()):
+        raise ConfigError(
+            f"team.{idle[0]}.bank would have no effect: the scenario asks for no solo draws of "
+            f"that seat (it asks for those of: {', '.join(solos) or 'none'})"
+        )
 
 
 def _as_played(built: Built) -> Policy:

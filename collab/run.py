@@ -51,6 +51,7 @@ from collab.scenario import (
     ranked,
 )
 from collab.team import Team
+from collab.traces import Traces, in_tokens
 from collab.trajectory import Question, Recording, Trajectory
 
 log = logging.getLogger(__name__)
@@ -118,6 +119,8 @@ class Setup:
     """Episodes under way at once."""
     rules: Grader | None = None
     """Compares answers with each other, where the grader is a model; None: the grader does."""
+    recorded: Mapping[str, Traces] = field(default_factory=dict)
+    """The seats that play recorded traces in place of solo draws of their own."""
 
     async def play(
         self,
@@ -288,7 +291,9 @@ async def fill(bank: Bank, setup: Setup, stages: Stages, failures: dict[str, str
 
     async def draw(question: Question, seat: str, count: int) -> None:
         with noting(f"{question.id}/{seat}", failures):
-            bank.solos[seat][question.id] = await _solo(setup, seat, question, count)
+            solos = await _solo(setup, seat, question, count)
+            if solos:
+                bank.solos[seat][question.id] = solos
         stages.step(_solos(seat))
 
     await each(ranked(bank.questions), one, setup.concurrency)
@@ -300,19 +305,35 @@ def _solos(seat: str) -> str:
 
 async def _solo(setup: Setup, seat: str, question: Question, count: int) -> tuple[Recording, ...]:
     model = setup.team[seat]
+    if seat in setup.recorded:
+        recorded = await asyncio.to_thread(_recorded, setup, seat, question, count)
+        return tuple([await graded(setup.grader, setup.team.closes, question, r) for r in recorded])
     if not isinstance(model, Model):
         raise ConfigError(
             f"seat {seat!r} needs solo draws, so it needs a model: set model@team.{seat}"
         )
     taken = await model.solo(question, range(count), setup.budget)
-    return tuple([await _graded(setup, question, recording) for recording, _ in taken])
+    closes = setup.team.closes
+    return tuple([await graded(setup.grader, closes, question, solo) for solo, _ in taken])
 
 
-async def _graded(setup: Setup, question: Question, solo: Recording) -> Recording:
+def _recorded(setup: Setup, seat: str, question: Question, count: int) -> list[Recording]:
+    """Return a seat's recorded traces on a question, in the tokens of who reads them."""
+    model, team = setup.team[seat], setup.team
+    recordings = setup.recorded[seat].recordings.get(question.id, ())[:count]
+    if isinstance(model, Model) and model.tokenizer is not None:
+        return [in_tokens(one, model.tokenizer) for one in recordings]
+    return [replace(one, tokens=one.tokens or team.count(one.text, seat)) for one in recordings]
+
+
+async def graded(
+    grader: Grader, closes: Iterable[str], question: Question, solo: Recording
+) -> Recording:
+    """Judge a solo trajectory; where nobody knows the answer, what a recording says stays."""
     if question.answer is None or not solo.closed:
-        return replace(solo, correct=False)
-    answer = after_close(solo.answer, setup.team.closes)
-    verdict = await setup.grader.grade(question, answer)
+        return replace(solo, correct=bool(solo.correct) and solo.closed)
+    answer = after_close(solo.answer, closes)
+    verdict = await grader.grade(question, answer)
     return replace(solo, correct=verdict.verdict == "correct", extracted=verdict.extracted)
 
 

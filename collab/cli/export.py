@@ -1,4 +1,4 @@
-"""`collab export RUN`: a run's episodes, units and costs as tidy tables, in CSV or Parquet."""
+"""`collab export RUN`: a run as tidy tables (CSV, Parquet), or as a log that Inspect opens."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from rich.progress import track
 
 from collab.folder import RunFolder
 from collab.report.export import export
+from collab.report.inspect_log import export_log
 
 
 def main(argv: list[str]) -> int:
     """Write the tables and say where they are."""
     parser = argparse.ArgumentParser(prog="collab export", description=__doc__)
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("--form", choices=("csv", "parquet"), default="csv", help="default: csv")
+    forms = ("csv", "parquet", "inspect")
+    parser.add_argument("--form", choices=forms, default="csv", help="default: csv")
     parser.add_argument("--to", type=Path, help="a folder (default: export/ in the run's)")
     parser.add_argument(
         "--verdicts", default="", metavar="NAME", help="those that `collab regrade` made"
@@ -24,7 +26,8 @@ def main(argv: list[str]) -> int:
     words = parser.parse_args(argv)
     to = words.to or words.run / "export"
     console = Console()
-    steps = export(RunFolder(words.run, words.verdicts), to, words.form)
+    folder = RunFolder(words.run, words.verdicts)
+    steps = export_log(folder, to) if words.form == "inspect" else export(folder, to, words.form)
     quiet = not console.is_terminal
     shown = track(steps, "episodes", console=console, transient=True, disable=quiet)
     done = max(shown, default=0)

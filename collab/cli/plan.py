@@ -66,6 +66,9 @@ async def _solos(setup: Setup, console: Console) -> _Count:
     """Count the solo draws, seat by seat."""
     total = _Count()
     for seat, count in setup.scenario.solos().items():
+        if seat in setup.recorded:
+            console.print(setup.recorded[seat].told(seat, setup.questions, count), markup=False)
+            continue
         model = setup.team[seat]
         assert isinstance(model, Model)
         here = _Count()

@@ -38,7 +38,7 @@ from collab.report.runs import Job
 from collab.report.starting import Starting
 from collab.report.tables import astray, bills, print_whole, summary
 from collab.report.trajectory import safe
-from collab.run import Result, run
+from collab.run import Result, Setup, run
 from collab.scenario import Score
 from collab.store import Store
 from collab.team import Team
@@ -173,7 +173,7 @@ async def play(
             async with live.watching(setup.team):
                 result = await run(setup, folder, live)
             told = notes(built.config.models, await store.versions())
-            noted = [*result.notes, *cohort_of(built), *told, known(setup.team)]
+            noted = [*result.notes, *cohort_of(built), *recorded(setup), *told, known(setup.team)]
             result = replace(result, notes=noted)
         standing = replace(standing, cases=result.cases, notes=result.notes)
         folder.stands(replace(standing, failures=result.failures))
@@ -222,6 +222,13 @@ def place(built: Built, deciding: dict[str, object]) -> Path:
     config = built.config
     scenario, policy = type(built.scenario).__name__.lower(), type(built.policy).__name__.lower()
     return config.runs / config.name / f"{scenario}-{policy}-{digest(deciding)}"
+
+
+def recorded(setup: Setup) -> Iterator[str]:
+    """Say which seats played recorded traces."""
+    wanted = setup.scenario.solos()
+    for seat, traces in setup.recorded.items():
+        yield traces.told(seat, setup.questions, wanted[seat])
 
 
 def known(team: Team) -> str:

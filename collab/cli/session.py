@@ -40,6 +40,7 @@ from collab.scenarios.steers import thoughts
 from collab.store import Store
 from collab.team import Team
 from collab.tool import Tool
+from collab.traces import Traces, hash_of
 from collab.trajectory import Question
 
 
@@ -51,6 +52,10 @@ def decides(built: Built) -> dict[str, object]:
     """
     models = {seat: hashes(model) for seat, model in built.config.models.items()}
     questions = built.questions.load(built.config.prompt, built.config.runs)
+    banks = {
+        seat: {**bank.model_dump(mode="json"), "traces": hash_of(built.config.runs, bank.name)}
+        for seat, bank in built.config.banks.items()
+    }
     values = (built.policy, built.scenario)
     found = [one for value in values for one in (value, *settings_in(value))]
     code = {type(one).__module__: _source(one) for one in found}
@@ -63,6 +68,7 @@ def decides(built: Built) -> dict[str, object]:
         "models": models,
         "asked": digest({"questions": list(map(_told, questions))}),
         "code": {name: found for name, found in code.items() if found},
+        **({"banks": banks} if banks else {}),
     }
 
 
@@ -193,6 +199,7 @@ def _setup(built: Built, questions: list[Question], team: Team, rules: Graders) 
         budget=config.budget,
         replicate=config.replicate,
         concurrency=config.concurrency,
+        recorded={seat: Traces.load(config.runs, bank) for seat, bank in config.banks.items()},
     )
 
 

@@ -157,7 +157,7 @@ class Table(Questions):
         if isinstance(self.options, tuple):
             options = tuple(text_of(row, field) or "" for field in self.options)
         else:
-            found = _value(row, self.options or "options")
+            found = value_of(row, self.options or "options")
             options = tuple(map(str, found)) if isinstance(found, list | tuple) else ()
         if not 2 <= len(options) <= len(ascii_uppercase):
             raise BadRow(f"has {len(options)} options; set questions.options to a list of 2 to 26")
@@ -193,19 +193,25 @@ def text_of(row: Row, field: str) -> str | None:
         BadRow: There is no such field, or it holds no text.
     """
     if "{" not in field:
-        return _text(_value(row, field), field)
+        return _text(value_of(row, field), field)
     parts: list[str] = []
     for literal, name, _, _ in Formatter().parse(field):
-        parts += [literal, (_text(_value(row, name), name, "\n") or "") if name is not None else ""]
+        inner = None if name is None else _text(value_of(row, name), name, "\n")
+        parts += [literal, inner or ""]
     return "".join(parts)
 
 
-def _value(row: Row, field: str) -> Any:  # any: JSON
+def value_of(row: Row, field: str) -> Any:  # any: JSON
+    """Return what stands in a field of a row, which may lie inside another one.
+
+    Raises:
+        BadRow: There is no such field.
+    """
     if field in row:
         return row[field]
     head, dot, rest = field.partition(".")
     if dot and isinstance(row.get(head), Mapping):
-        return _value(row[head], rest)
+        return value_of(row[head], rest)
     raise BadRow(
         f"has no field {field!r} (it has: {', '.join(sorted(map(str, row)))}); "
         "set questions.question, questions.answer … to the fields' names"

@@ -6,6 +6,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from collab.engine import Case
+from collab.errors import ConfigError
 from collab.policy import Policy
 from collab.scenario import Bank
 from collab.settings import Settings
@@ -36,6 +37,11 @@ class Solo(Settings):
         """Make one case a draw of the bank: the store has it, nothing is sampled again."""
         async for question in bank.ready():
             for solo in bank.of(self.main, question):
+                if solo.generation is None:
+                    raise ConfigError(
+                        f"scenario solo reports a model's own draws; seat {self.main!r} has "
+                        "recorded traces, of which collab import has told already"
+                    )
                 yield Case(
                     id=f"{question.id}/solo/{solo.draw}",
                     question=question,

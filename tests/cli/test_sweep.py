@@ -24,7 +24,7 @@ SCRIPT = {
         f"It asks {name}.\n\nHm, {name}. Is it so? It is. I am sure.\n</think>\\boxed{{{answer}}}",
         f"So {name} it is.\n\nLet me see. Yes. I am sure. It is so.\n</think>\\boxed{{{answer}}}",
     ]
-    for name, answer in (("one", 1), ("two", 2), ("three", 3))
+    for name, answer in (("one", "A"), ("two", "B"), ("three", "C"))
 }
 POINTS = "scenario.points=[0.0],[0.2],[0.4],[0.6],[0.8]"
 LENGTHS = "scenario.length=0.2,0.4"
@@ -33,14 +33,15 @@ PARALLEL = "hydra/launcher=processes"
 
 
 def words(bench: Any, tmp_path: Path, *more: str) -> list[str]:
-    """Return a sweep over recoverability on three scripted questions."""
+    """Return a sweep over recoverability on three scripted questions, judged in a moment."""
     questions = tmp_path / "questions.jsonl"
-    rows = ({"question": name, "answer": text[0][-2]} for name, text in SCRIPT.items())
+    options = {"options": ["x", "y", "z"]}
+    rows = ({"question": name, "answer": text[0][-2], **options} for name, text in SCRIPT.items())
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
     fixed = ["twin=recoverability_small", "scenario.samples=2", "budget=400", "name=swept"]
-    asked = ["questions=jsonl", f"questions.path={questions}", "concurrency=4"]
-    light = ["grader.maths.workers=1", "team.main.revision=v1"]
-    return ["run", "-m", *fixed, *asked, *light, *bench.words, *more]
+    asked = ["questions=jsonl", f"questions.path={questions}", "questions.grader=choice"]
+    seat = [*bench.words, "team.main.revision=v1", "concurrency=4"]
+    return ["run", "-m", *fixed, *asked, *seat, *more]
 
 
 def start(cwd: Path, *command: str) -> subprocess.Popen[str]:
@@ -97,8 +98,9 @@ def test_jobs_side_by_side_sample_what_they_share_once_and_end_in_one_table(
     scripted: Scripted, tmp_path: Path
 ) -> None:
     with scripted(SCRIPT) as bench:
-        command = words(bench, tmp_path, "scenario.points=[0.0],[0.4],[0.8]", "scenario.length=0.4")
-        status, out, err = ended(tmp_path / "swept", *command, PARALLEL)
+        cells = ["scenario.points=[0.0],[0.4],[0.8]", "scenario.length=0.4", "scenario.controls=[]"]
+        command = words(bench, tmp_path, *cells, PARALLEL)
+        status, out, err = ended(tmp_path / "swept", *command)
         assert set(sampled(bench.server).values()) == {1}, "each draw once, whoever needs it"
     assert status == 1
     assert "insertion point 0.8 + steer length 0.4 is more than 1" in err

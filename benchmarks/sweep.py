@@ -1,0 +1,91 @@
+"""What the jobs of a sweep sample side by side, beside what they need together and each alone.
+
+    python benchmarks/sweep.py [--url postgresql://…]
+
+Recoverability on a shipped reasoner at five insertion points, by two lengths of the steer, with and
+without the original's first paragraph: 20 jobs by joblib, 8 at once, of which 2 are refused. What
+they sampled is what the runs have paid for; what they need together is what the store holds, and
+what each needs alone is what the store gave it. `sweep_tokens_ratio` is 1 where nothing is sampled
+twice; `alone_tokens_ratio` is what sharing saves. The last line is one JSON object. The url names a
+PostgreSQL database without tables; else the store is SQLite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import sqlalchemy as sa
+
+from collab.database import Database
+from collab.database.tables import generations, needs
+from collab.folder import RunFolder
+from collab.pocket.server import Pocket
+from collab.wire import build_app, serve
+
+CELLS = 18
+WORDS = (
+    *("run", "-m", "twin=recoverability_small", "name=swept", "budget=300"),
+    *("questions.levels=[easy]", "questions.count=4", "scenario.samples=2"),
+    *("scenario.points=[0.0],[0.2],[0.4],[0.6],[0.8]", "scenario.length=0.2,0.4"),
+    *("scenario.keep_first_paragraph=false,true", "team.main.launch=null"),
+    *("hydra/launcher=processes", "hydra.launcher.n_jobs=8", "grader.maths.workers=1"),
+)
+
+
+def sweep(folder: Path, where: str) -> None:
+    """Play all jobs; the refused ones make the status 1."""
+    with serve(build_app(Pocket())) as url:
+        words = [*WORDS, f"+team.main.base_url={url}", f"store.url={where}"]
+        done = subprocess.run([sys.executable, "-m", "collab", *words], cwd=folder, check=False)
+    assert done.returncode == 1, f"the sweep ended with {done.returncode}"
+
+
+async def tokens(where: str) -> tuple[int, int]:
+    """Return the tokens that a store holds, and those that it gave to runs, each counted alone."""
+    database = Database(where)
+    total = sa.func.sum(generations.c.tokens)
+    given = sa.join(needs, generations, needs.c.key == generations.c.key)
+
+    def work(connection: sa.Connection) -> tuple[int, int]:
+        statements = sa.select(total), sa.select(total).select_from(given)
+        held, alone = (int(connection.execute(one).scalar_one()) for one in statements)
+        return held, alone
+
+    try:
+        await database.prepare(time.time())
+        return await database.read(work)
+    finally:
+        await database.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--url", help="an empty PostgreSQL database")
+    url = parser.parse_args().url
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        where = url or str(folder / "store.sqlite")
+        sweep(folder, where)
+        runs = [RunFolder(path.parent) for path in folder.glob("runs/swept/*/scores.jsonl")]
+        assert len(runs) == CELLS, f"{len(runs)} jobs were played, not {CELLS}"
+        sampled = sum(cost.completion for run in runs for cost in run.spent.values())
+        held, given = asyncio.run(tokens(where))
+    print(f"{sampled:,} tokens sampled, {held:,} in the store, {given:,} given to jobs")
+    found = {
+        "sweep_tokens_ratio": round(sampled / held, 4),
+        "alone_tokens_ratio": round(given / held, 2),
+        "sweep_tokens": sampled,
+        "jobs": len(runs),
+    }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

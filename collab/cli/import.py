@@ -1,0 +1,298 @@
+"""`collab import NAME SOURCE`: take over solo traces that were sampled elsewhere.
+
+SOURCE is a file (jsonl, json, csv, parquet), or a dataset of the Hugging Face hub (owner/name with
+--files). Its rows may be traces, lists of them, replies of a server or of a batch, or vLLM outputs.
+They are judged as a run would, and kept in runs/banks/NAME/ with their model and sampling.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from collab.cli.compose import add_config_arguments, composed
+from collab.cli.graders import graders
+from collab.config import Built
+from collab.errors import ConfigError
+from collab.holder import held, now
+from collab.lines import Plain, line_of
+from collab.questions import Hub, Jsonl, Prompt
+from collab.questions.dumps import USUAL, Told, fields_of, read, unrolled
+from collab.questions.files import Rows, rows_of
+from collab.questions.table import BadRow, Row
+from collab.report.live import Live
+from collab.report.tables import print_whole
+from collab.report.trajectory import safe
+from collab.run import each, graded, noting
+from collab.traces import NAME, Trace, keep, write
+from collab.trajectory import Question, Recording
+
+SHOWN = 3
+
+
+def main(argv: list[str]) -> int:
+    """Import, and say what came out."""
+    parser = argparse.ArgumentParser(
+        prog="collab import",
+        description=__doc__,
+        epilog=f"What is read of a row: {', '.join(USUAL)}; usual names of fields are found. "
+        "example: collab import mine traces.jsonl --field answer=gold --field model=meta.model",
+    )
+    parser.add_argument("name", help="what the traces are called from now on")
+    parser.add_argument("source", help="a file, or owner/name of a dataset on the hub")
+    add_config_arguments(parser)
+    add = parser.add_argument
+    add("--files", action="append", metavar="PATTERN", help="files of the dataset, such as data/*")
+    add("--revision", help="a commit, branch or tag of the dataset")
+    add("--field", action="append", default=[], metavar="WHAT=FIELD", help="where WHAT stands")
+    add("--model", help="whose traces they are, where no field says so")
+    add("--requests", type=Path, help="of a batch: the file with its requests (by custom_id)")
+    add(
+        "--tags",
+        nargs=2,
+        default=("<think>", "</think>"),
+        metavar=("OPEN", "CLOSE"),
+        help="what encloses the thinking, where thinking and reply are one text",
+    )
+    words = parser.parse_intermixed_args(argv)
+    built = composed(words.overrides, words.config_dir)
+    return asyncio.run(_import(_Source(words, built.config.runs), built, Console(soft_wrap=True)))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the traces are, and how they are read."""
+
+    words: argparse.Namespace
+    runs: Path
+
+    @property
+    def given(self) -> dict[str, str]:
+        """The fields that were named.
+
+        Raises:
+            ConfigError: One is of nothing that is read.
+        """
+        pairs = [word.partition("=") for word in self.words.field]
+        if strange := [key for key, _, name in pairs if key not in USUAL or not name]:
+            raise ConfigError(f"--field {strange[0]}=…: what is read is {', '.join(USUAL)}")
+        return {key: name for key, _, name in pairs}
+
+    def rows(self) -> Rows:
+        """Yield the rows of the source."""
+        path, files = Path(self.words.source), self.words.files
+        if path.is_file():
+            return rows_of(path, path.name)
+        if not files:
+            raise ConfigError(
+                f"{self.words.source!r} is no file here; of a dataset or a folder say --files too"
+            )
+        hub = Hub(repo=self.words.source, files=tuple(files), revision=self.words.revision)
+        return hub.rows(self.runs)
+
+    def told(self) -> Iterator[tuple[str, Told | BadRow]]:
+        """Yield the traces with the places where they stand."""
+        fields: dict[str, str] = {}
+        requests = self._requests()
+        for place, row in self.rows():
+            try:
+                if isinstance(row, BadRow):
+                    raise row
+                for one in unrolled(self._asked(row, requests), self.given.get("text")):
+                    fields = fields or fields_of(one, self.given)
+                    yield place, read(one, fields, tuple(self.words.tags), self.words.model)
+            except BadRow as error:
+                yield place, error
+
+    def _requests(self) -> Mapping[str, Row]:
+        if self.words.requests is None:
+            return {}
+        rows = rows_of(self.words.requests, self.words.requests.name)
+        return {str(row.get("custom_id")): row for _, row in rows if not isinstance(row, BadRow)}
+
+    def _asked(self, row: Row, requests: Mapping[str, Row]) -> Row:
+        """Return a row of a batch with what was asked."""
+        asked = requests.get(str(row.get("custom_id")), {}).get("body")
+        return {**asked, **row} if isinstance(asked, Mapping) else row
+
+    def origin(self) -> Plain:
+        """Say where the traces come from."""
+        return {"source": self.words.source, "files": self.words.files, "fields": self.given}
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a source holds."""
+
+    traces: Sequence[Trace]
+    questions: Mapping[str, Question]
+    left: Sequence[str]
+    """Why rows were left out, each with its place."""
+
+
+async def _import(source: _Source, built: Built, console: Console) -> int:
+    name, runs = source.words.name, built.config.runs
+    if not re.fullmatch(NAME, name):
+        raise ConfigError(f"{name!r} is no name for a bank: letters, digits, - _ . alone")
+    folder = runs / "banks" / name
+    with held(folder, "collab import"):
+        found = _found(source, built, folder)
+        traces = await _judged(found, built, source.words.tags[1], console)
+        keep(folder, traces, {**source.origin(), "at": now(), "left out": len(found.left)})
+    _tell(traces, console)
+    for line in found.left[:SHOWN]:
+        console.print(safe(f"left out: {line}"), markup=False, highlight=False)
+    if len(found.left) > SHOWN:
+        console.print(f"… and {len(found.left) - SHOWN:,} more left out")
+    asked = "" if _has_set(source) else f"questions=jsonl questions.path={folder}/questions.jsonl "
+    by = min(trace.recording.model for trace in traces)
+    console.print(
+        f"done: {len(traces)} traces in {folder}; play them with\n  collab run … {asked}"
+        f"+team.main.bank.name={name} '+team.main.bank.model=\"{by}\"'",
+        markup=False,
+        highlight=False,
+    )
+    return 0
+
+
+def _has_set(source: _Source) -> bool:
+    return any(word.startswith("questions=") for word in source.words.overrides)
+
+
+def _found(source: _Source, built: Built, folder: Path) -> _Found:
+    """Read the source, and find the question of each trace.
+
+    Raises:
+        ConfigError: There is no trace in it.
+    """
+    told: list[Told] = []
+    left: list[str] = []
+    places: list[str] = []
+    for place, one in source.told():
+        if isinstance(one, BadRow):
+            left.append(f"{place} {one}")
+        else:
+            told.append(one)
+            places.append(place)
+    if not told:
+        why = "; ".join(left[:SHOWN]) or "it is empty"
+        raise ConfigError(f"{source.words.source!r} holds no trace: {why}")
+    if _has_set(source):
+        asked = built.questions.load(Prompt(user="{question}"), built.config.runs)
+    else:
+        asked = _own(told, folder / "questions.jsonl")
+    texts = {question.messages[-1].content: question for question in asked}
+    numbers: Counter[tuple[str, str]] = Counter()
+    traces: list[Trace] = []
+    for place, one in zip(places, told, strict=True):
+        question = _match(one.question, texts)
+        if question is None:
+            left.append(f"{place} is about no question of the set: {one.question[:60]!r}")
+            continue
+        traces.append(_trace(one, question, numbers[one.model, question.id]))
+        numbers[one.model, question.id] += 1
+    if not traces:
+        raise ConfigError(f"none of {len(told)} traces is on a question of the set: {left[-1]}")
+    return _Found(traces, {question.id: question for question in asked}, left)
+
+
+def _own(told: Sequence[Told], file: Path) -> list[Question]:
+    """Write down the questions that traces bring with them, and read them as a run does.
+
+    Raises:
+        ConfigError: One comes with two known answers.
+    """
+    answers: dict[str, str | None] = {}
+    for one in told:
+        known = answers.setdefault(one.question, one.answer)
+        if known is None:
+            answers[one.question] = one.answer
+        elif one.answer not in (None, known):
+            raise ConfigError(f"{one.question!r} comes with two answers: {known!r}, {one.answer!r}")
+    rows = ({"question": text, "answer": answer} for text, answer in answers.items())
+    write(file, map(line_of, rows))
+    return Jsonl(path=file, name=file.parent.name).load(Prompt())
+
+
+def _match(text: str, texts: Mapping[str, Question]) -> Question | None:
+    """Return the question that a text is, or that stands in it: a prompt says more around it."""
+    if text in texts:
+        return texts[text]
+    inside = [known for known in texts if known.strip() in text]
+    return texts[max(inside, key=len)] if inside else None
+
+
+def _trace(told: Told, question: Question, number: int) -> Trace:
+    recording = Recording(
+        question=question.id,
+        text=told.thinking,
+        tokens=told.tokens,
+        model=told.model,
+        draw=number,
+        answer=told.reply,
+        closed=told.closed,
+        correct=told.claimed,
+    )
+    return Trace(recording, told.sampling, told.claimed)
+
+
+async def _judged(found: _Found, built: Built, close: str, console: Console) -> list[Trace]:
+    """Judge the traces as a run would."""
+    config, questions = built.config, [*found.questions.values()]
+    done: dict[int, Trace] = {}
+    failures: dict[str, str] = {}
+    async with (
+        graders(config.grader, questions, config.runs) as rules,
+        Live(console).watching() as stages,
+    ):
+        stages.expect("traces", len(found.traces))
+
+        async def one(numbered: tuple[int, Trace]) -> None:
+            number, trace = numbered
+            question = found.questions[trace.recording.question]
+            done[number] = trace
+            with noting(question.id, failures):
+                recording = await graded(rules, (close,), question, trace.recording)
+                done[number] = replace(trace, recording=recording)
+            stages.step("traces")
+
+        await each(enumerate(found.traces), one, config.concurrency)
+    for question, error in islice(failures.items(), SHOWN):
+        console.print(safe(f"not judged: {question}: {error}"), style="red", markup=False)
+    return [done[number] for number in sorted(done)]
+
+
+def _tell(traces: Sequence[Trace], console: Console) -> None:
+    """Print a row for each model."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    for column in ("traces", "questions", "closed", "correct", "its file says", "they agree on"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for model, count in Counter(trace.recording.model for trace in traces).most_common():
+        of = [trace for trace in traces if trace.recording.model == model]
+        claimed = [trace for trace in of if trace.claimed is not None]
+        agreed = sum(trace.claimed == trace.recording.correct for trace in claimed)
+        cells = (
+            count,
+            len({trace.recording.question for trace in of}),
+            sum(trace.recording.closed for trace in of),
+            sum(bool(trace.recording.correct) for trace in of),
+            f"{sum(map(_claims, claimed))} of {len(claimed)}" if claimed else "–",
+            f"{agreed} of {len(claimed)}" if claimed else "–",
+        )
+        table.add_row(Text(safe(model)), *map(str, cells))
+    print_whole(console, table)
+
+
+def _claims(trace: Trace) -> bool:
+    return bool(trace.claimed)
