@@ -7,7 +7,7 @@ import io
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -66,7 +66,8 @@ class Player:
     def _cohort(self, run: Run) -> str | None:
         """Freeze the questions that the run's models solve alike; None where there are none."""
         assert run.bench is not None
-        benches = [bench_of(self._job(RUNS[run.bench], model)) for model in self.models_of(run)]
+        peers = replace(run, experiment=run.peers or run.experiment)
+        benches = [bench_of(self._job(RUNS[run.bench], model)) for model in self.models_of(peers)]
         if not benches:
             return None
         try:

@@ -81,7 +81,7 @@ class Launcher:
         async with self._starting():
             self.check()
             if name not in self._servers:
-                found = await self._running(name)
+                found = await self._running(name, spec)
                 self._servers[name] = found or await self._launch(name, spec, serves)
             return self._servers[name]
 
@@ -136,12 +136,17 @@ class Launcher:
             self._folder = found or self._owned.enter_context(folder(by_hand=self._by_hand))
         return self._folder
 
-    async def _running(self, name: str) -> Server | None:
-        """Look for a server that was started before, and still answers."""
+    async def _running(self, name: str, spec: Spec) -> Server | None:
+        """Look for a server that was started before, and still answers.
+
+        A pocket server answers as long as it lives; not every API that it speaks can be asked.
+        """
         places = [self._place] if self._by_hand else [self._place, *open_folders()]
         for place in places:
             server = Server.noted(place / f"{name}.json")
-            if server is not None and await self._answers(server, lambda: None):
+            if server is not None and (
+                isinstance(spec, PocketSpec) or await self._answers(server, lambda: None)
+            ):
                 return server
         return None
 

@@ -23,6 +23,8 @@ class Run:
     """The run of solo draws that says which questions all models solve alike."""
     solved: tuple[int, int] = (0, 0)
     """How often each model solves those questions, at least and at most."""
+    peers: str = ""
+    """The experiment whose models these are, where it is another: its questions are then shared."""
 
     @property
     def is_code(self) -> bool:

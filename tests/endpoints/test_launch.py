@@ -244,6 +244,15 @@ async def test_the_jobs_of_a_command_share_a_server_and_it_outlives_each_of_them
     assert outer() is None
 
 
+async def test_a_server_whose_api_has_no_health_page_is_shared_too() -> None:
+    spec = PocketSpec(api="deepseek", scripted="weak")
+    with owning():
+        async with Launcher() as here:
+            first = await here.start(spec, WHAT)
+        async with asyncio.timeout(60), Launcher() as there:
+            assert (await there.start(spec, WHAT)).url == first.url
+
+
 async def test_a_server_that_died_is_started_again_for_the_next_job(
     python: str, exchange: Exchange
 ) -> None:
