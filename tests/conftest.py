@@ -1,9 +1,6 @@
 """What the tests of the core share: the pocket models behind a server, and seats to put them in."""
 
 import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -17,6 +14,7 @@ from tokenizers import Tokenizer as RawTokenizer
 
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect, TextDialect
+from collab.endpoints.owner import owning
 from collab.endpoints.scripted import TEMPLATE, Words
 from collab.endpoints.tokens import Tokenizer
 from collab.model import Model
@@ -89,17 +87,10 @@ class Seat(Protocol):
 
 
 @pytest.fixture(scope="session")
-def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Start the pocket models' server as if by hand: no command has to start its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("launched")))
-        patch.setattr(tempfile, "tempdir", None)  # to be looked up anew
-        words = [sys.executable, "-m", "collab", "launch", "model=pocket_plain"]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as launch:
-            assert launch.stdout is not None
-            assert "is served at" in launch.stdout.readline()
-            yield
-            launch.kill()  # its server ends with it
+def launched() -> Iterator[None]:
+    """Own the servers of all commands that tests play: the first starts what the others use."""
+    with owning():
+        yield
 
 
 @pytest.fixture(scope="session")

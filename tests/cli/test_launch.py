@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from collab.endpoints.owner import OWNER
 from tests.cli.conftest import Command
 
 ENVIRONMENT = {"PYTHONUNBUFFERED": "1"}
@@ -19,6 +20,7 @@ ENVIRONMENT = {"PYTHONUNBUFFERED": "1"}
 def test_a_server_runs_by_hand_until_ctrl_c_and_runs_use_it(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     env = os.environ | ENVIRONMENT | {"TMPDIR": str(tmp_path / "tmp")}
+    env.pop(OWNER, None)  # as a shell's command, not a part of these tests
     words = [sys.executable, "-m", "collab"]
     with subprocess.Popen(
         [*words, "launch", "model=pocket_plain"],

@@ -63,7 +63,8 @@ def test_the_same_settings_under_another_name_reuse_every_generation(
 def _tables(out: str) -> list[str]:
     lines = out.splitlines()
     first = next(n for n, line in enumerate(lines) if "Recoverability ·" in line)
-    return [line for line in lines[first:-1] if " has sampled: " not in line]
+    last = next(n for n, line in enumerate(lines) if line.startswith("see it: "))
+    return [line for line in lines[first:last] if " has sampled: " not in line]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_a_cap_ends_a_run_and_a_higher_one_lets_it_go_on(command: Command, tmp_p
     runs = tmp_path / "runs"
     words = ["scenario=solo", "policy=solo", "team=solo", "questions.count=4", "budget=90"]
     words += ["questions.levels=[easy]", f"runs={runs}", "name=capped", "concurrency=1"]
-    priced = ["+team.main.prices.completion=2.0", "+team.main.parameters=0.0005"]
+    priced = ["+team.main.prices.completion=2.0", "team.main.parameters=0.0005"]
     stopped = command("run", *words, *priced, "caps.tokens=60")
     assert stopped.status == 1
     assert "caps.tokens=60 is reached" in stopped.error
