@@ -52,7 +52,7 @@ UNITS = 16
 """Units an episode writes, in the comparison."""
 CONCURRENCY = 64
 ROUNDS = 5
-PROMPTS = {300: 512, 16_000: 128}
+PROMPTS = {300: 1_024, 16_000: 256}
 """Tokens of a prompt, and how many units a round measures."""
 CROWDS = (10, 2_000)
 LATENCY = 0.05
@@ -157,7 +157,7 @@ class Units(Settings):
 
 
 async def drive(url: str, prompt: int, episodes: int, units: int, crowd: int) -> float:
-    """Return the CPU seconds a unit that collab takes."""
+    """Return the CPU seconds a unit that collab takes, its connections made before."""
     known, folder = tokenizer(), find("plain")
     with TemporaryDirectory() as where:
         async with (
@@ -174,15 +174,17 @@ async def drive(url: str, prompt: int, episodes: int, units: int, crowd: int) ->
             )
             team, question = Team({"main": model}), Question("q", (Message("user", "3 + 4?"),))
             cases = [opened(n, question, prompt, units) for n in range(episodes)]
+            warm = [opened(-n, question, 300, 1) for n in range(1, min(crowd, episodes) + 1)]
 
             async def one(case: Case) -> None:
                 episode = await play_case(case, team, until=Tokens(count=9), budget=10**6)
-                assert episode.sampled == units
+                assert isinstance(case.policy, Units)
+                assert episode.sampled == case.policy.count
 
-            await each(cases[:2], one, 2)
+            await each(warm, one, crowd)
             began = time.process_time()
-            await each(cases[2:], one, crowd)
-            return (time.process_time() - began) / (len(cases[2:]) * units)
+            await each(cases, one, crowd)
+            return (time.process_time() - began) / (episodes * units)
 
 
 def opened(number: int, question: Question, prompt: int, units: int) -> Case:
@@ -268,7 +270,7 @@ async def bare(url: str, prompt: int, count: int) -> float:
 
 
 async def collab(url: str, prompt: int, count: int) -> float:
-    return await drive(url, prompt, count // UNITS + 2, UNITS, CONCURRENCY)
+    return await drive(url, prompt, count // UNITS, UNITS, CONCURRENCY)
 
 
 WAYS = {
@@ -299,7 +301,7 @@ def flatness() -> float:
     cost = {}
     for crowd in CROWDS:
         with server(crowd / 2_000) as url:
-            cost[crowd] = measured(drive(url, 300, max(CROWDS) + 2, 2, crowd))
+            cost[crowd] = measured(drive(url, 300, max(CROWDS), 2, crowd))
         print(f"{crowd:6} episodes at once     {1e3 * cost[crowd]:6.2f} ms a unit")
     few, many = CROWDS
     return cost[many] / cost[few]

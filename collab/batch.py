@@ -17,10 +17,19 @@ log = logging.getLogger(__name__)
 
 
 class Batch(Generic[Job, Result]):
-    """Does in one go all that came in while the last go was under way."""
+    """Does in one go all that came in while the last go was under way.
 
-    def __init__(self, work: Callable[[Sequence[Job]], Awaitable[Result]]) -> None:
-        self._work = work
+    Args:
+        work: Does some jobs.
+        linger: Says how long a go waits for more of them (seconds).
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Sequence[Job]], Awaitable[Result]],
+        linger: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._work, self._linger = work, linger
         self._queue: list[tuple[Job, asyncio.Future[Result]]] = []
         self._going: asyncio.Task[None] | None = None
         self._closed = False
@@ -52,6 +61,8 @@ class Batch(Generic[Job, Result]):
             self._going = asyncio.create_task(self._go())
 
     async def _go(self) -> None:
+        if (pause := self._linger()) and not self._closed:
+            await asyncio.sleep(pause)
         group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
         try:
             result = await self._work([job for job, _ in group])

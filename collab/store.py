@@ -24,6 +24,8 @@ from collab.sampling import Drawn, Generation, Request
 
 Sample = Callable[[range], Awaitable[list[Generation]]]
 Pause = Callable[[float], Awaitable[None]]
+CROWD, LULL = 16, 0.01
+"""Draws under way from which on a transaction waits so long for others to share it (seconds)."""
 log = logging.getLogger(__name__)
 
 
@@ -50,8 +52,8 @@ class Store:
         self._clock = clock
         self._pause = pause
         self._flights: dict[str, _Flight] = {}
-        self._look_up: Batch[Iterable[str], State] = Batch(self._read)
-        self._change: Batch[Change, State] = Batch(self._commit)
+        self._look_up: Batch[Iterable[str], State] = Batch(self._read, self._lull)
+        self._change: Batch[Change, State] = Batch(self._commit, self._lull)
 
     @classmethod
     @asynccontextmanager
@@ -138,6 +140,10 @@ class Store:
             return {}
         self.served += 1
         return {draw: Drawn(draw, generation, fresh=False)}
+
+    def _lull(self) -> float:
+        """Return how long to wait for others before a transaction: in a crowd they come soon."""
+        return LULL if len(self._flights) >= CROWD else 0.0
 
     async def _read(self, groups: Sequence[Iterable[str]]) -> State:
         return await self._database.look_up(groups, self._clock())

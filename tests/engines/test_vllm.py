@@ -304,16 +304,20 @@ async def test_the_doctor_finds_it_sound(server: Server, name: DialectName) -> N
     assert profile.max_stops == 4
 
 
-async def test_what_it_shortens_without_a_word_is_noticed(bench: Bench, bank: Bank) -> None:
+async def test_more_than_fits_is_refused_or_told_to_be_cut_where_the_context_is_full(
+    server: Server, bank: Bank
+) -> None:
     question, _ = bank.recordings[0]
-    prompt = laid(question, Trajectory())
-    bench.vllm.profile = bench.vllm.profile.model_copy(update={"max_model_len": None})
-    request = Request(NAME, prompt * 8, Sampling(temperature=1), 10 * CONTEXT)
-    try:
-        (drawn,) = await bench.vllm.complete(request, range(1), seed=0)
-    except ContextFull:
-        return
-    assert drawn.finish in ("stop", "context")
+    prompt, endless = laid(question, Trajectory()), {"ignore_eos": True}
+    request = Request(NAME, prompt, GREEDY, 10 * CONTEXT)
+    key = server.api_key
+    async with Endpoint(server.url, NAME, TOKENIZER, api_key=key, extra=endless) as endpoint:
+        try:
+            (drawn,) = await endpoint.complete(request, range(1), seed=0)
+        except ContextFull:
+            return
+    assert drawn.finish == "context"
+    assert drawn.prompt_tokens + drawn.completion_tokens == CONTEXT
 
 
 async def test_both_dialects_lay_one_prompt_where_there_is_no_foreign_seam(
