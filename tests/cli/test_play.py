@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from collab.endpoints.scripted import recite
+
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench
 THOUGHT = "It is 3 and 4.\nSo 7.\n</think>The answer is \\boxed{7}."
@@ -55,6 +57,22 @@ def test_two_models_take_turns(command: Command, tmp_path: Path) -> None:
     assert "unit 1 of 1 in turn 1" in said.out
     assert "partner · thinking · generated" in said.out
     assert (said.status == 0) == said.out.splitlines()[-1].startswith("answered")
+
+
+def test_a_tool_computes_what_the_thinking_asks_for_and_a_plan_runs_nothing(
+    command: Command, scripted: Scripted, tmp_path: Path
+) -> None:
+    thought = "So <code>3 * 4</code>\n<output>\n12\n</output>\nIt is 12.</think>The answer is 12."
+    words = ("policy=tool", "+model@team.tool=python", "team.tool.sandbox=unsafe_subprocess")
+    with scripted(recite(thought)) as bench:
+        more = [*bench.words, *words, f"runs={tmp_path / 'runs'}"]
+        said = command("play", *more, "question=3 * 4?")
+        planned = command("plan", *more, "scenario=collaboration", "questions.count=1")
+    assert (said.status, said.err) == (0, "")
+    assert "tool was asked: '3 * 4' and said: '12'" in said.out
+    assert "call 1: '3 * 4'" in said.out
+    assert "The answer is 12." in said.out
+    assert (planned.status, planned.err) == (0, "")
 
 
 def test_without_a_question_the_first_of_the_set_is_played(
