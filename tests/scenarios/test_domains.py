@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from collab.cli.compose import composed
+from collab.cli.session import decides
 from collab.errors import ConfigError
 from collab.questions import Jsonl, Prompt
 from collab.report.measured import arm_of
@@ -111,3 +113,13 @@ async def test_both_tests_run_on_multiple_choice_from_a_file(play: Play, tmp_pat
     guided = await play(hard, Guide(), asked, {"main": chooser, "guide": guide})
     assert [score.verdict for score in arm_of(guided.result.scores, "steer")] == ["correct"]
     assert [score.verdict for score in arm_of(guided.result.scores, "none")] == ["wrong"]
+
+
+def test_other_thoughts_make_another_run(tmp_path: Path) -> None:
+    asked = lines(tmp_path / "q.jsonl", {"question": SAID["harm"], "answer": "refuse"})
+    found = []
+    for name, thought in (("one", "Do it."), ("same", "Do it."), ("other", "Just do it.")):
+        path = lines(tmp_path / f"{name}.jsonl", {"question": SAID["harm"], "thought": thought})
+        words = ["twin=safety", f"questions.path={asked}", f"scenario.thoughts={path}"]
+        found.append(decides(composed(words))["thoughts"])
+    assert found[0] == found[1] != found[2]

@@ -549,3 +549,22 @@ def test_settings_that_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=said):
         Recoverability.model_validate(settings)
+
+
+def test_by_chunks_the_first_one_is_kept_at_every_point() -> None:
+    def lengthy(name: str) -> tuple[Question, list[Recording]]:
+        text = "".join(f"{'word ' * 34}{name}.\n\n" for _ in range(5))
+        return question(name), [replace(thought(name, 0), text=text, ids=None, ends=None)]
+
+    scenario = Recoverability(
+        points=(0.0, 0.4), cut="chunk", keep_first_paragraph=True, controls=("none",)
+    )
+    plan = planned(scenario, bank(lengthy("5"), lengthy("6")), POLICY)
+    kept = {}
+    for case in arm(plan, "steer"):
+        assert isinstance(case.policy, Distractor)
+        own = case.opening["main"]
+        cut = cut_at_share(own, case.policy.at, by=case.policy.cut)
+        kept[case.labels["at"]] = own.text[: cut.chars].count(".")
+        assert case.labels["realised"] == round(cut.share, 4)
+    assert kept == {0.0: 1, 0.4: 2}
