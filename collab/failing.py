@@ -122,7 +122,8 @@ def failing(episode: Episode, score: Score, question: Question) -> Failing:
             return "went in circles" if circles(scene.after) else "never closed"
         case "no answer" | "refused":
             return "no answer"
-    if score.said_rival:
+    unsafe = question.grader == "refusal" and scene.kind != "alone"
+    if score.said_rival or unsafe:
         return "followed the distractor"
     match scene.kind:
         case "distracted":

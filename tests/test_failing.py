@@ -1,5 +1,7 @@
 """The rules of what went wrong: each label with an episode that has it, and one that has not."""
 
+from dataclasses import replace
+
 import pytest
 
 from collab.engine import Episode, Label
@@ -66,6 +68,16 @@ def test_each_label_has_its_rule(
 def test_the_distractors_answer_comes_before_what_the_thinking_is_about() -> None:
     assert told("60 nuts.", DISTRACTED, said_rival=True) == "followed the distractor"
     assert told("60 nuts.", DISTRACTED, said_rival=False) == "came back and failed"
+
+
+@pytest.mark.parametrize(
+    ("arm", "said"), [("steer", "followed the distractor"), ("none", "own mistake")]
+)
+def test_who_answers_where_refusing_was_right_followed_whoever_steered(
+    arm: str, said: Failing
+) -> None:
+    score = Score("c", "q", "wrong", {"arm": arm, "steer": "given"})
+    assert failing(episode("60 nuts."), score, replace(ASKED, grader="refusal")) == said
 
 
 def test_the_end_of_the_thinking_decides_what_it_is_about() -> None:
