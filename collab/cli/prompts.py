@@ -12,12 +12,12 @@ from functools import cached_property
 from pydantic import TypeAdapter, ValidationError
 
 from collab.cli.connect import Kit
-from collab.cli.weights import checkpoint, hashes
+from collab.cli.weights import checkpoint
 from collab.config import ModelConfig, SeatConfig
 from collab.endpoints.dialects import Dialect
 from collab.endpoints.placement import Placed, Placement
 from collab.endpoints.tokens import Tokenizer
-from collab.errors import RunError
+from collab.errors import CollabError, RunError
 from collab.folder import RunFolder
 from collab.lines import Plain
 from collab.model import legible
@@ -35,7 +35,7 @@ class Prompts:
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        self._readers: dict[str, Reader] = {}
+        self._readers: dict[str, Reader | CollabError] = {}
 
     def __call__(self, question: str, unit: Unit, before: Trajectory) -> str:
         """Return the prompt that a unit's author was sent, as text.
@@ -49,9 +49,10 @@ class Prompts:
             CollabError: It cannot be told for certain.
         """
         seat = unit.author
-        if seat not in self._readers:
-            self._readers[seat] = self._reader(seat)
-        dialect, tokenizer = self._readers[seat]
+        reader = self._known(seat)
+        if isinstance(reader, CollabError):
+            raise reader
+        dialect, tokenizer = reader
         messages = self._questions[question].messages
         laid = dialect.prompt(messages, before, unit.phase, seat)
         if laid.seams != unit.seams:
@@ -70,25 +71,35 @@ class Prompts:
     def _manifest(self) -> Plain:
         return self._folder.manifest
 
+    def _known(self, seat: str) -> Reader | CollabError:
+        """Return how a seat's model is spoken to, or why that is not known; found out once."""
+        if seat not in self._readers:
+            try:
+                self._readers[seat] = self._reader(seat)
+            except CollabError as error:
+                self._readers[seat] = error
+        return self._readers[seat]
+
     def _reader(self, seat: str) -> Reader:
-        """Return how a seat's model is spoken to, checked against what the run noted."""
-        config = self._manifest["config"]
         try:
+            config = self._manifest["config"]
             model = _TEAM.validate_python(config["team"])[seat]
             placement = _PLACEMENT.validate_python(config["placement"])
+            noted = self._manifest["decides"]["models"][seat]
         except (KeyError, ValidationError) as error:
-            raise RunError(
-                f"the manifest does not say how seat {seat!r} was asked: {error}"
-            ) from None
+            said = f"the manifest does not say how seat {seat!r} was asked: {error}"
+            raise RunError(said) from None
         if not isinstance(model, ModelConfig):
             raise RunError(f"seat {seat!r} is no model, and reads no prompt")
-        folder = checkpoint(model)
-        noted, now = self._manifest["decides"]["models"][seat], hashes(model)
-        if changed := [key for key in noted if key != "identity" and noted[key] != now.get(key)]:
+        kit = Kit.read(model, checkpoint(model))
+        now = {
+            "tokenizer": kit.tokenizer and kit.tokenizer.fingerprint,
+            "template": kit.frame and kit.frame.template.hash,
+        }
+        if changed := [key for key, found in now.items() if found != noted.get(key)]:
             raise RunError(
                 f"the {' and '.join(changed)} of {model.checkpoint!r} are not those that the run "
                 f"used, so the prompt of seat {seat!r} is not to be had for certain"
             )
-        kit = Kit.read(model, folder)
         runs = self._folder.path.resolve().parents[str(config["name"]).count("/") + 1]
         return Placed(kit.dialect(kit.profile(runs)), placement), kit.tokenizer
