@@ -174,14 +174,14 @@ class _Table:
 
     async def ask(self, seat: str, inquiry: Inquiry) -> Reply:
         """Ask a seat on the side."""
-        turn = self._pen.aside(seat, self.trajectory, inquiry)
+        turn = self._pen.aside(seat, self.trajectory)
         reply = await self._pen.team[seat].advise(turn, inquiry)
         self._pen.bill(seat, reply.drawn)
         return reply
 
     async def score(self, seat: str, text: str) -> Rated:
         """Have a seat say how likely it finds a text."""
-        turn = self._pen.aside(seat, self.trajectory, text)
+        turn = self._pen.aside(seat, self.trajectory)
         rated = await self._pen.team[seat].score(turn, text)
         self._pen.bill(seat, rated.drawn)
         return rated

@@ -7,7 +7,7 @@ counted here, and so is what is asked on the side.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Coroutine, Hashable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 
 from collab.boundary import Answer, Boundary, Length, Share
@@ -52,7 +52,7 @@ class Pen:
         self._question, self._numbers = question, numbers
         self._prefetch = Prefetch()
         self._played: Counter[str] = Counter()
-        self._asked: Counter[Hashable] = Counter()
+        self._asked: Counter[str] = Counter()
 
     def branch(self, name: str) -> Pen:
         """Return the pen of a branch: recordings stand where they stand, draws are its own."""
@@ -81,15 +81,14 @@ class Pen:
         """Let a seat answer."""
         return await self._take(self._turn(decision, trajectory, self._numbers, on_text), ahead)
 
-    def aside(self, seat: str, trajectory: Trajectory, what: Hashable) -> Turn:
+    def aside(self, seat: str, trajectory: Trajectory) -> Turn:
         """Return the turn in which a seat is asked on the side.
 
         Its draws have numbers of their own: seats that are asked at once draw the same, whichever
         of them comes first.
         """
-        asked = (seat, trajectory.thinking, what)
-        numbers = self._numbers.aside(f"{seat}/aside {self._asked[asked]}")
-        self._asked[asked] += 1
+        numbers = self._numbers.aside(f"{seat}/aside {self._asked[seat]}")
+        self._asked[seat] += 1
         return self._turn(Write(seat), trajectory, numbers, None)
 
     def bill(self, seat: str, drawn: Sequence[Drawn]) -> None:
