@@ -231,6 +231,8 @@ def main() -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         sys.exit("chromium is not installed (apt-get install chromium)")
+    with TemporaryDirectory() as scratch:
+        share = asyncio.run(live_share(Path(scratch)))  # before Playwright's own loop runs
     with TemporaryDirectory() as scratch, sync_playwright() as playwright:
         path = Path(scratch) / "runs" / "bench" / "recoverability-distractor-1"
         write_run(path, episodes)
@@ -252,7 +254,6 @@ def main() -> None:
         with viewed(path) as url:
             later = paint(page, url)
         browser.close()
-        share = asyncio.run(live_share(Path(scratch)))
     told = {
         "episodes": episodes,
         "first_paint_s": round(first, 2),
