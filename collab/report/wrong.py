@@ -20,7 +20,8 @@ def went_wrong(
 ) -> tuple[list[Table], list[str]]:
     """Return the table of what went wrong in some runs, and what is to be said of it.
 
-    There is no table before enough episodes were labelled by hand.
+    There is no table before enough episodes were labelled by hand; how many are missing is said
+    where there are as many, or somebody has begun.
 
     Args:
         folders: The runs.
@@ -31,6 +32,8 @@ def went_wrong(
         return [], []
     by_hand = checked(folders)
     if not by_hand.enough:
+        if not by_hand.n and steered < NEEDED:
+            return [], []
         return [], [
             f"what went wrong in the {steered:,} steered episodes that failed: not told before "
             f"{NEEDED} of them are labelled by hand (now {by_hand.n}): collab label RUN"

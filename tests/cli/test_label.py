@@ -77,13 +77,15 @@ def test_a_run_without_failures_is_one_line(command: Command, tmp_path: Path) ->
 def test_a_report_tells_what_went_wrong_once_enough_is_labelled(
     label: Command, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = command("report", str(tmp_path))
-    assert (
-        "what went wrong in the 4 steered episodes that failed: not told before 100" in before.out
-    )
+    assert "what went wrong" not in command("report", str(tmp_path)).out
+    label("5\n")
+    begun = command("report", str(tmp_path)).out
+    assert "in the 4 steered episodes that failed: not told before 100" in begun
     for module in (rating, wrong):
         monkeypatch.setattr(module, "NEEDED", 4)
-    label("5\n5\n7\n7\n")
+    begun = command("report", str(tmp_path)).out
+    assert "not told before 4 of them are labelled by hand (now 1)" in begun
+    label("5\n7\n7\n")
     label("5\n5\n", "--rater", "ben")
     told = command("report", str(tmp_path)).out
     assert "steered (n=4)  no steer (n=1)" in told

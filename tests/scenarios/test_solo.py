@@ -11,7 +11,7 @@ ASKED = Question("q", (Message("user", "q?"),), "1", labels={"level": "easy"})
 
 def solos(*outcomes: bool) -> tuple[Recording, ...]:
     return tuple(
-        Recording("q", "Hm.", 2, draw=draw, correct=correct)
+        Recording("q", "Hm.", 2, generation=f"g{draw}", draw=draw, correct=correct)
         for draw, correct in enumerate(outcomes)
     )
 

@@ -202,8 +202,11 @@ class Sweep:
     def _ended(self, out: Path) -> Ended:
         *lines, last = out.read_text().splitlines()
         begin = next(number for number, line in enumerate(lines) if " · main " in line)
+        end = next(number for number, line in enumerate(lines) if line.startswith("see it: "))
         path = self.folder / last.rpartition(", ")[2]
-        tables = [line for line in lines[begin:] if " has sampled: " not in line]  # with its time
+        tables = [
+            line for line in lines[begin:end] if " has sampled: " not in line
+        ]  # with its time
         return Ended(RunFolder(path).scores(), tables)
 
 
