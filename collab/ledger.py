@@ -40,8 +40,8 @@ class Cost:
     """Tokens that a server says it had in its cache."""
     completion: int = 0
     """Tokens written, wherever they went."""
-    seconds: float = field(default=0.0, compare=False)
-    """From each request to its last token, one request after the other; no two times are alike."""
+    seconds: float = 0.0
+    """From each request to its last token, one request after the other."""
     money: float = 0.0
     """US dollars."""
     flops: float = 0.0

@@ -114,8 +114,9 @@ class Part:
     """Stretches of thinking that it sampled, branches' included."""
     kept: int = 0
     """Those of them that stand in the end."""
-    cost: Cost = Cost()  # noqa: RUF009 - a frozen value
-    """What all its draws cost when they were sampled, those for side questions among them."""
+    cost: Cost = field(default=Cost(), compare=False)
+    """What all its draws cost when they were sampled, those for side questions among them. Two
+    parts are alike whatever they cost: time and cache are the server's."""
 
 
 @dataclass(frozen=True, slots=True)
