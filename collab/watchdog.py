@@ -44,7 +44,11 @@ class Watched(Awaitable[Result], Generic[Result]):
                 result: Result = end.value
                 return result
             finally:
-                _WATCHDOG.end(step)
+                while not step.over:
+                    try:
+                        _WATCHDOG.end(step)
+                    except Stuck:
+                        pass  # too late for the code that it was meant for
             try:
                 value, error = (yield waits), None
             except BaseException as thrown:
@@ -59,13 +63,15 @@ class _Step:
     patience: float
     deadline: float
     barked: bool = False
+    over: bool = False
 
 
 class _Watchdog:
     """One thread that looks on; it sleeps while nothing is overdue."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # an error that is raised while it is held leaves it free
+        self._changed = threading.Condition(self._lock)
         self._steps: set[_Step] = set()
         self._wakes = math.inf
         self._thread: threading.Thread | None = None
@@ -82,10 +88,18 @@ class _Watchdog:
         return step
 
     def end(self, step: _Step) -> None:
-        with self._changed:
+        """Let go of a step. Raises what was on its way to the step's code and came too late.
+
+        Taking that back instead would leave CPython 3.11 looking for it at every call: under a
+        tracer (a debugger, coverage) it would never go on.
+        """
+        with self._lock:
             self._steps.discard(step)
-            if step.barked:  # what has not been raised yet is taken back
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(step.thread), None)
+            step.over = True
+        if step.barked:
+            _raise(step.thread)  # in place of what is on its way, or again
+            while True:
+                pass
 
     def _look_on(self) -> None:
         with self._changed:
@@ -100,8 +114,12 @@ class _Watchdog:
     def _bark(self, step: _Step, now: float) -> None:
         """Raise where the code is; again, if it was swallowed there."""
         step.barked, step.deadline = True, now + step.patience
-        thread, error = ctypes.c_ulong(step.thread), ctypes.py_object(Stuck)
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error)
+        _raise(step.thread)
+
+
+def _raise(thread: int) -> None:
+    """Raise in a thread, at its next call or jump back."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Stuck))
 
 
 _WATCHDOG = _Watchdog()

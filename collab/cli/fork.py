@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
         prog="collab fork",
         description=__doc__,
         epilog="example: collab fork runs/demo/recoverability-… 1f2e/0/none --at 3 "
-        "policy=force_answer --samples 8",
+        "policy=budget_force --samples 8",
     )
     parser.add_argument("run", type=Path, help="the run's folder")
     parser.add_argument("episode", help="the case's id, or a part that only it has")
