@@ -48,7 +48,7 @@ class Watched(Awaitable[Result], Generic[Result]):
                     try:
                         _WATCHDOG.end(step)
                     except Stuck:
-                        pass  # too late for the code that it was meant for
+                        continue  # too late for the code that it was meant for
             try:
                 value, error = (yield waits), None
             except BaseException as thrown:
