@@ -1,6 +1,8 @@
 """What the tests of the core share: the pocket models behind a server, and seats to put them in."""
 
+import os
 import signal
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -26,6 +28,9 @@ from collab.wire import Job, Piece, build_app, serve
 
 # a job that a shell runs in the background ignores Ctrl-C, and so would what the tests start
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# every process that a test starts would compile its imports anew, for longer than it runs
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 settings.register_profile("collab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("collab")  # a busy machine makes no property false
 

@@ -1,5 +1,6 @@
 import json
 import math
+import socket
 from collections.abc import AsyncIterator
 
 import httpx2
@@ -7,7 +8,7 @@ import openai
 import pytest
 
 from collab.endpoints.scripted import ScriptedServer, recite
-from collab.wire import ChatTemplate, WireError
+from collab.wire import ChatTemplate, WireError, listen
 
 THOUGHT = "First we add. Then we double.\n\nSo it is 12.</think>\n\nThe answer is 12."
 QUESTION = {"role": "user", "content": "How much?"}
@@ -21,7 +22,7 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 @pytest.fixture
 async def client(server: ScriptedServer) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=server.url) as client:
+    async with httpx2.AsyncClient(base_url=server.url, verify=False) as client:
         yield client
 
 
@@ -271,7 +272,7 @@ async def test_a_body_that_is_no_json_is_refused(client: httpx2.AsyncClient) -> 
 async def test_only_the_key_opens_the_door_and_health_has_none() -> None:
     async with (
         ScriptedServer("x", key="sesame") as server,
-        httpx2.AsyncClient(base_url=server.url) as client,
+        httpx2.AsyncClient(base_url=server.url, verify=False) as client,
     ):
         shut = await client.get("/v1/models")
         headers = {"authorization": "Bearer sesame"}
@@ -286,12 +287,19 @@ async def test_only_the_key_opens_the_door_and_health_has_none() -> None:
 async def test_the_work_stops_when_the_client_goes_away(stream: bool) -> None:
     async with (
         ScriptedServer("x", latency=3600) as server,
-        httpx2.AsyncClient(base_url=server.url) as client,
+        httpx2.AsyncClient(base_url=server.url, verify=False) as client,
     ):
         body = {"prompt": "a", "stream": stream}
         with pytest.raises(httpx2.ReadTimeout):
             await client.post("/v1/completions", json=body, timeout=0.2)
         await server.until(lambda s: s.aborted == 1)
+
+
+def test_a_body_goes_out_before_its_head_is_acknowledged() -> None:
+    with listen("127.0.0.1", 0) as port, socket.create_connection(port.getsockname()):
+        served, _ = port.accept()
+        with served:
+            assert served.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_template_that_refuses_a_chat_is_an_error_of_the_request() -> None:

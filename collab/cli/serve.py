@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import socket
 
 import uvicorn
 from rich.console import Console
@@ -16,7 +15,7 @@ from collab.engine import Case, Episode
 from collab.report.starting import Starting
 from collab.trajectory import Question
 from collab.wire.collaboration import build_collaboration
-from collab.wire.serving import server_config
+from collab.wire.serving import listen, server_config
 
 
 def main(argv: list[str]) -> int:
@@ -43,7 +42,7 @@ async def _serve(built: Built, name: str, host: str, port: int) -> None:
         async def play(question: Question) -> Episode:
             return await setup.play(Case(question.id, question, setup.policy))
 
-        with socket.create_server((host, port)) as listening:
+        with listen(host, port) as listening:
             where = f"http://{host}:{listening.getsockname()[1]}/v1"
             console.print(f"serving {name!r} at {where} (Ctrl-C ends it)", highlight=False)
             server = uvicorn.Server(server_config(build_collaboration(name, play)))

@@ -15,6 +15,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -25,6 +26,8 @@ from collab.errors import ConfigError
 from collab.trajectory import Json
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from httpx2 import AsyncClient, Headers, Timeout
     from openai import AsyncOpenAI
 
@@ -132,9 +135,13 @@ class Connection:
         size = self.size + 2  # models and health beside the requests
         pool = httpx2.Limits(max_connections=size, max_keepalive_connections=size)
         local = self.uds is not None or is_loopback(self.url)
-        way = httpx2.AsyncHTTPTransport(uds=self.uds, limits=pool) if self.uds else None
+        verify = _trusted(trust_env=not local)
+        way = None
+        if self.uds is not None:
+            way = httpx2.AsyncHTTPTransport(uds=self.uds, limits=pool, verify=verify)
         return DefaultAioHttpClient(
             transport=way,
+            verify=verify,
             limits=pool,
             timeout=_timeout(),
             follow_redirects=False,
@@ -215,6 +222,14 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         for line in whole:
             yield line
     yield rest
+
+
+@cache
+def _trusted(trust_env: bool) -> SSLContext:
+    """Read whose certificates count: it takes 0.1 s, so all connections share it."""
+    from httpx2 import create_ssl_context
+
+    return create_ssl_context(trust_env=trust_env)
 
 
 def _timeout() -> Timeout:

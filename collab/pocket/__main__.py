@@ -20,7 +20,7 @@ from collab.endpoints.scripted import Api, ScriptedServer
 from collab.errors import ConfigError
 from collab.pocket import callers
 from collab.pocket.programs import CODERS, coder
-from collab.wire import build_app, server_config
+from collab.wire import build_app, listen, server_config
 
 BETA = "/beta"
 """Where DeepSeek's API takes a begun turn."""
@@ -94,7 +94,7 @@ def _key(variable: str | None) -> str | None:
 
 def _listen(asked: argparse.Namespace) -> socket.socket:
     if asked.uds is None:
-        return socket.create_server((asked.host, asked.port), backlog=1024)
+        return listen(asked.host, asked.port)
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(asked.uds))
     asked.uds.chmod(0o600)

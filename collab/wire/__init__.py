@@ -6,7 +6,7 @@ fake, a served collaboration. A client that goes away stops its work, streaming 
 
 from collab.wire.app import build_app
 from collab.wire.backend import Backend, Card, Chat, Defaults, Job, Piece, TokenLogprob, WireError
-from collab.wire.serving import serve, server_config
+from collab.wire.serving import listen, serve, server_config
 from collab.wire.template import ChatTemplate
 from collab.wire.transcript import Transcript
 
@@ -22,6 +22,7 @@ __all__ = [
     "Transcript",
     "WireError",
     "build_app",
+    "listen",
     "serve",
     "server_config",
 ]
