@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+WORKERS ?= 3
 PYTEST ?= $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
@@ -15,7 +15,7 @@ demo: $(VENV)/.demo  ## both tests on the reasoners in the box: no GPU, no key, 
 	$(BIN)/collab run experiment=demo
 
 test: $(VENV)/.dev  ## the tests
-	$(PYTEST) -n $(WORKERS) -m "not long and not engine" $(PYTEST_ARGS)
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not long and not engine" $(PYTEST_ARGS)
 
 check-long: $(VENV)/.long  ## the long checks, whole
 	$(BIN)/python tests/engines/install.py || true

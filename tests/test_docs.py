@@ -30,7 +30,15 @@ def blocks(page: Path) -> list[Block]:
     return [Block(*found) for found in BLOCK.findall(page.read_text(encoding="utf-8"))]
 
 
-LONG = {"runs.md", "endpoints.md", "twin-tests.md"}
+LONG = {
+    "endpoints.md",
+    "paper.md",
+    "policies.md",
+    "questions.md",
+    "runs.md",
+    "store.md",
+    "twin-tests.md",
+}
 """Pages whose commands take long: the fast tests only look whether they can be run."""
 SHELL = [
     pytest.param(page, marks=[pytest.mark.long] if page.name in LONG else [], id=page.name)

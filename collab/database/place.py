@@ -15,7 +15,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from collab.database.pool import Local, Remote
 from collab.errors import StoreError
@@ -117,6 +116,8 @@ def passing(error: BaseException | None) -> bool:
 def pool_of(url: URL) -> Local | Remote:
     """Return the connections for a URL; make the folder of a file."""
     if url.get_backend_name() != "sqlite":
+        from sqlalchemy.ext.asyncio import create_async_engine  # slow to import
+
         return Remote(create_async_engine(url, pool_pre_ping=True))
     if "uri" not in url.query:
         _check_folder(Path(url.database or ""))
