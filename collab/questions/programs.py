@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from collab.pocket.programs import Level, tasks
 from collab.questions.prompt import Prompt
 from collab.questions.selection import RUNS, Questions
 from collab.trajectory import Checks, Json, Question
@@ -16,7 +15,9 @@ from collab.trajectory import Checks, Json, Question
 class Programs(Questions):
     """Functions of a few steps on a number, each with its tests."""
 
-    levels: Annotated[tuple[Level, ...], Field(min_length=1)] = ("middle",)
+    levels: Annotated[tuple[Literal["easy", "middle", "hard"], ...], Field(min_length=1)] = (
+        "middle",
+    )
     """Of easy, middle and hard: 2, 4 and 8 steps."""
     count: int = Field(default=50, ge=1, le=150)
     """Tasks a level."""
@@ -25,6 +26,8 @@ class Programs(Questions):
 
     def every(self, prompt: Prompt, runs: Path) -> list[Question]:
         """Make the tasks."""
+        from collab.pocket.programs import tasks
+
         return [
             Question(
                 id=f"{level}-{self.seed}-{nth}",
