@@ -59,18 +59,23 @@ class FakeHub:
         if self.down:
             return Response(status_code=503)
         if commit not in self.commits:
-            return JSONResponse({"error": "no"}, 404, {"X-Error-Code": "RevisionNotFound"})
+            return self.strange()
         files = [{"rfilename": name} for name in self.commits[commit]]
         return JSONResponse({"id": "me/sums", "sha": commit, "siblings": files})
 
     def tree(self, request: Request) -> Response:
-        files = self.commits[self.commit(request)]
+        commit = self.commit(request)
+        if commit not in self.commits:
+            return self.strange()
         kinds = {"type": "file"}
         rows = [
             {"path": p, "size": len(d), "oid": sha1(d).hexdigest(), **kinds}
-            for p, d in files.items()
+            for p, d in self.commits[commit].items()
         ]
         return JSONResponse(rows)
+
+    def strange(self) -> Response:
+        return JSONResponse({"error": "no"}, 404, {"X-Error-Code": "RevisionNotFound"})
 
     def file(self, request: Request) -> Response:
         commit = self.commit(request)
