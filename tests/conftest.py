@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the pocket models are small: threads only wait
+os.environ["PYTHONDONTWRITEBYTECODE"] = ""  # many commands are started: compiled once, not by each
+
 import pytest
 from hypothesis import HealthCheck, settings
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
