@@ -208,6 +208,8 @@ def test_models_are_changed_in_place() -> None:
         (["boundary._target_=policies.solo.Solo"], "is no Boundary"),
         (["questions._target_=policies.solo.Solo"], "is no QuestionSet"),
         (["~policy._target_"], "policy names no class"),
+        (["boundary"], "cannot read 'boundary'; a setting is key=value"),
+        (["store.url=sqlite:///x?a=b"], """: "store.url='sqlite:///x\\?a=b'\"$"""),
         (["policy.main={_target_:subprocess.Popen,args:[true]}"], "is no Settings or Policy"),
     ],
 )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from hydra import compose, initialize_config_module
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from collab.config import Built, RunConfig, build, read
@@ -68,6 +68,10 @@ def spelled_out(words: Sequence[str]) -> list[str]:
 
 def one_line(error: BaseException) -> str:
     """Press one of Hydra's errors into a line: what it could not do, and what it could."""
+    if isinstance(error, OverrideParseException):
+        key, is_set, value = error.override.partition("=")
+        fix = f"""a value with signs goes in quotes of its own: "{key}='{value}'\""""
+        return f"cannot read {error.override!r}; {fix if is_set else 'a setting is key=value'}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     kept: list[str] = []
     for line in lines:

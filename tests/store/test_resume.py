@@ -110,7 +110,7 @@ class Bench:
     def start(self, folder: Path, where: str, cell: str, questions: int) -> tuple[int, Path]:
         """Start one job; return its pid, and where its output goes."""
         name = f"job{next(self._names)}"
-        address = (f"+team.main.base_url={self.url}", f"store.url={where}")
+        address = (f"+team.main.base_url={self.url}", f"store.url='{where}'")
         words = [*WORDS, *address, cell, f"questions.count={questions}"]
         (folder / name).with_suffix(".err").touch()  # it may be killed before it has one
         return self._tell("start", words, str(folder), name) or 0, folder / name
@@ -241,6 +241,7 @@ def play_and_kill(sweep: Sweep, kills: int, interrupt: bool = False) -> None:
     for instant in sorted(random.Random(kills).sample(range(steps - 1), kills)):
         mark = len(asked.keys)
         statuses = [status for status, _ in sweep.stop(instant)]
+        assert set(statuses) <= {-signal.SIGKILL, 0}
         killed += statuses.count(-signal.SIGKILL)
         leg = asked.keys[mark:]
         assert len(set(leg)) == len(leg)
