@@ -19,7 +19,7 @@ test: $(VENV)/.dev  ## the tests
 
 check-long: $(VENV)/.long  ## the long checks, whole
 	$(BIN)/python tests/engines/install.py || true
-	$(PYTEST) -m "long or not engine" -rs $(PYTEST_ARGS)
+	$(PYTEST) -m "long or not engine" --hypothesis-profile=long -rs $(PYTEST_ARGS)
 
 test-engines: $(VENV)/.dev  ## a real vLLM server on the CPU, in an environment of its own
 	$(BIN)/python tests/engines/install.py || true

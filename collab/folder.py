@@ -14,6 +14,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -334,6 +335,7 @@ def _circumstances() -> Plain:
     }
 
 
+@cache
 def _version(name: str) -> str | None:
     try:
         return version(name)

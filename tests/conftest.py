@@ -34,8 +34,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # every process that a test starts would compile its imports anew, for longer than it runs
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-settings.register_profile("collab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("collab")  # a busy machine makes no property false
+CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
+settings.register_profile("collab", CALM, max_examples=30)
+settings.register_profile("long", CALM, max_examples=200)  # `make check-long`
+settings.load_profile("collab")
 
 CORPUS = "So we add 3 and 4. Then we stop.\n\nIs it 7? Wait. The answer is 7.</s>\n"
 

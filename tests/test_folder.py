@@ -107,7 +107,6 @@ def shuffled(value: object) -> object:
             return value
 
 
-@settings(max_examples=30)
 @given(st.dictionaries(st.text(), JSON))
 def test_the_digest_does_not_depend_on_the_order_of_keys(decides: dict[str, object]) -> None:
     other = shuffled(decides)
@@ -115,7 +114,6 @@ def test_the_digest_does_not_depend_on_the_order_of_keys(decides: dict[str, obje
     assert digest(other) == digest(decides)
 
 
-@settings(max_examples=30)
 @given(st.dictionaries(st.text(), JSON), st.text(), st.integers())
 def test_the_digest_changes_with_any_value(
     decides: dict[str, object], key: str, value: int
@@ -155,7 +153,6 @@ def test_a_question_comes_back_as_it_was(tmp_path: Path) -> None:
     assert RunFolder(tmp_path).questions() == {"q": ASKED, "r": odd}
 
 
-@settings(max_examples=40)
 @given(st.data())
 def test_cut_at_any_byte_a_run_ends_with_the_same_scores(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -32,7 +32,7 @@ SOURCES = (
 )
 SHARES = (0.2, 0.4, 0.6, 0.8)
 pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason=f"needs {FOLDER}")
-STEP = 100
+STEP = 200
 """Every how manieth trace the fast test takes."""
 
 
