@@ -32,7 +32,6 @@ def main(argv: Sequence[str]) -> int:
     As soon as requests are answered, one line of JSON on stdout says where: `url`, `uds`, `pid`.
     """
     asked = _parser().parse_args(argv)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app = _app(asked)
         with _listen(asked) as listening:

@@ -93,6 +93,13 @@ def test_a_process_says_where_it_is_and_stops_with_its_parent(checkpoint: Path) 
         assert child.wait() == 0
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_a_process_computes_in_one_thread(checkpoint: Path) -> None:
+    with process(str(checkpoint)) as child:
+        ready(child)
+        assert len(list(Path(f"/proc/{child.pid}/task").iterdir())) == 1
+
+
 def test_a_process_serves_on_a_unix_socket_and_removes_it(checkpoint: Path, tmp_path: Path) -> None:
     uds = tmp_path / "s"
     with process(str(checkpoint), "--uds", str(uds), "--stop-with-parent") as child:
