@@ -6,7 +6,9 @@ import random
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 
+from collab.pocket import tokenizer
 from collab.pocket.family import draw, problems
 from collab.pocket.measure import Thought
 from collab.pocket.train import COURSES, MODELS, SHIPPED
@@ -21,6 +23,11 @@ FILES = (
     "tokenizer_config.json",
 )
 WEAK = ("plain", "restating", "checking")
+
+
+@pytest.fixture(scope="module")
+def built() -> Tokenizer:
+    return tokenizer.build()
 
 
 def card(name: str) -> Any:
@@ -87,12 +94,12 @@ def test_training_sequences_are_half_as_long_again_as_the_longest_steered_one(na
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_batches_really_hold_sequences_half_as_long_again_as_steered_ones(name: str) -> None:
+def test_batches_really_hold_sequences_half_as_long_again_as_steered_ones(
+    name: str, built: Tokenizer
+) -> None:
     lessons = pytest.importorskip("collab.pocket.lessons", reason="needs tokenizers")
-    from collab.pocket import tokenizer
-
     course = COURSES[name]
-    taught = lessons.Lessons(tokenizer.build(), course.styles, course.levels, course.started_over)
+    taught = lessons.Lessons(built, course.styles, course.levels, course.started_over)
     long = range(7, 80, 8)
     rows = [row for step in long for row in taught.batch("0", step)]
     longest = max(max(row.places) + 1 for row in rows)
@@ -108,17 +115,15 @@ def test_examples_in_one_row_start_at_place_0_and_have_owners_of_their_own() -> 
     assert second.taught == [True] * 4 + [False] * 4
 
 
-def test_pieces_encode_as_the_tokenizer_does() -> None:
+def test_pieces_encode_as_the_tokenizer_does(built: Tokenizer) -> None:
     lessons = pytest.importorskip("collab.pocket.lessons", reason="needs tokenizers")
-    from collab.pocket import tokenizer
-
-    tokens, rng = tokenizer.build(), random.Random(5)
-    taught = lessons.Lessons(tokens, SHIPPED, {"middle": 1.0})
+    rng = random.Random(5)
+    taught = lessons.Lessons(built, SHIPPED, {"middle": 1.0})
     for request in tokenizer.REQUESTS * 20:
         problem, said = taught.text(rng, times=2)
         text = tokenizer.prompt(problem.text + request, tokenizer.SYSTEM)
         text += "".join(sentence.text for sentence in said) + tokenizer.closing(problem.answer)
-        assert taught.encode(text) == tokens.encode(text).ids
+        assert taught.encode(text) == built.encode(text).ids
 
 
 def test_a_thought_is_correct_only_if_it_is_closed_and_boxed() -> None:
