@@ -74,7 +74,8 @@ def main(argv: list[str]) -> int:
         sweep.hand_on(folders)
         try:
             hydra.main(config_path=f"pkg://{CONF}", config_name="config", version_base="1.3")(job)()
-        except JobFailed:
+        except JobFailed as failed:
+            sweep.tell_why(failed)
             _failed[os.getpid()] += 1
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(one_line(error)) from None
@@ -130,11 +131,13 @@ def job(composed: DictConfig) -> None:
         built = build(read(composed))
         command = shlex.join(["collab", "run", *HydraConfig.get().overrides.task])
         failures = asyncio.run(play(built, command, Console(soft_wrap=True), whole=here))
+        why = f"{failures} cases failed"
     except CollabError as error:
-        print(f"error: {safe(str(error))}", file=sys.stderr)
+        why = safe(str(error))
+        print(f"error: {why}", file=sys.stderr)
         failures = 1
     if failures and not here:
-        raise JobFailed(f"{failures} cases failed")
+        raise JobFailed(why)
     if failures:
         _failed[os.getpid()] += 1
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from collab.report.trajectory import safe
 
 _elsewhere: list[Path] = []
 """The folders of sweeps that this process handed to others."""
+_printed: list[Path] = []
+"""The folders where the jobs of such sweeps print, if that is not here."""
 
 
 class Sweeps(Callback):
@@ -35,6 +38,8 @@ class Sweeps(Callback):
         """Note the folder of a sweep that is handed to other processes."""
         if not config.hydra.launcher._target_.endswith(".BasicLauncher"):
             _elsewhere.append(Path(config.runs) / config.name)
+            if "submitit_folder" in config.hydra.launcher:
+                _printed.append(Path(config.hydra.launcher.submitit_folder).parent)
 
 
 def hand_on(folders: list[str]) -> None:
@@ -52,8 +57,15 @@ def begin_elsewhere() -> None:
     print(f"#{job.num} {safe(job.override_dirname)}", flush=True)
 
 
+def tell_why(failed: Exception) -> None:
+    """Say why the first job failed of a sweep whose jobs print elsewhere."""
+    if _printed:
+        print(f"error: {failed}; what each job said is in {_printed[-1]}", file=sys.stderr)
+
+
 def tell(console: Console) -> None:
     """Print the table of the sweeps that ran elsewhere."""
+    _printed.clear()
     while _elsewhere:
         folder = _elsewhere.pop()
         try:
