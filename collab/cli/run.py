@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import shlex
@@ -173,6 +174,7 @@ async def play(
             folder.ask(setup.questions)
             before_now = folder.scores().values() if console.is_terminal else ()
             live = Live(console if whole else Console(quiet=True), Peephole(path), before_now)
+            gc.freeze()  # looking through all that was imported would hold the loop for 20 ms
             async with live.watching(setup.team):
                 result = await run(setup, folder, live)
             told = notes(built.config.models, await store.versions())
