@@ -64,8 +64,6 @@ class Mean:
     """Values."""
     clusters: int
     """Clusters, of the way that has the fewest."""
-    trials: float
-    """As many independent trials would be as sure."""
 
     def __str__(self) -> str:
         if not self.n:
@@ -168,13 +166,17 @@ def difference(treated: Rate | Mean, control: Rate | Mean) -> Effect:
     """Compare two shares that are not matched, by a hybrid of their intervals.
 
     Method 10 of Newcombe, Statistics in Medicine 17 (1998), 873-890, on whatever intervals the
-    shares have. The test is the score test of two proportions, at their effective trials.
+    shares have. The test takes the error that the interval amounts to on the side of zero (Zou and
+    Donner, Statistics in Medicine 27 (2008), 1693-1702): p is below 0.05 just where the interval
+    leaves zero out.
     """
-    one, other = _trials(treated), _trials(control)
     low, high = _hybrid(treated, control, correlation=0.0)
-    n = treated.n + control.n
-    value = treated.value - control.value
-    return Effect(value, low, high, n, n, _score_test(one, other), "score test")
+    n, value = treated.n + control.n, treated.value - control.value
+    if not treated.n or not control.n:
+        return Effect(value, low, high, n, n)
+    reach = value - low if value > 0 else high - value
+    p = 2 * NormalDist().cdf(-Z * abs(value) / reach) if reach else 1.0
+    return Effect(value, low, high, n, n, p, "of the interval")
 
 
 def paired_effect(treated: Sequence[bool], control: Sequence[bool], *clusters: Clusters) -> Effect:
@@ -184,7 +186,7 @@ def paired_effect(treated: Sequence[bool], control: Sequence[bool], *clusters: C
     paired score interval (method 10 of Newcombe, Statistics in Medicine 17 (1998), 2635-2650) and
     McNemar's exact test. Where one does: a cluster-robust standard error with t quantiles of
     clusters - 1 degrees of freedom, and its t test; but where one side is at 0 or 100 %, or no two
-    clusters differ, the paired score interval of as many pairs as there are clusters.
+    clusters differ, the interval and the test of as many pairs as there are clusters.
 
     Raises:
         ValueError: The lists have different lengths.
@@ -200,11 +202,10 @@ def paired_effect(treated: Sequence[bool], control: Sequence[bool], *clusters: C
     error = _error([(d - value) / n for d in differences], clusters)
     if not error or any(len(set(map(bool, side))) == 1 for side in (treated, control)):
         low, high = _paired_interval(pairs, weight=fewest / n)
-    else:
-        half = t_quantile(fewest - 1) * error
-        low, high = max(-1.0, value - half), min(1.0, value + half)
-    if not error:
-        return Effect(value, low, high, n, fewest)
+        p = mcnemar(treated, control, weight=fewest / n)
+        return Effect(value, low, high, n, fewest, p, "exact McNemar")
+    half = t_quantile(fewest - 1) * error
+    low, high = max(-1.0, value - half), min(1.0, value + half)
     return Effect(value, low, high, n, fewest, _t_test(value / error, fewest - 1), "cluster t")
 
 
@@ -291,7 +292,7 @@ def clustered_mean(
         ValueError: The lists have different lengths, or a stratum of the standard has no value.
     """
     if not values:
-        return Mean(math.nan, 0.0, 1.0, 0, 0, 0.0)
+        return Mean(math.nan, 0.0, 1.0, 0, 0)
     strata = strata or [None] * len(values)
     weights = _weights(strata, standard)
     sums: defaultdict[Hashable, float] = defaultdict(float)
@@ -301,7 +302,7 @@ def clustered_mean(
     value = math.fsum(weight * v for weight, v in zip(weights, values, strict=True))
     fewest = _fewest(clusters, len(values))
     if fewest == len(values) and len(sums) == 1:
-        return Mean(value, *wilson(value * fewest, fewest), fewest, fewest, float(fewest))
+        return Mean(value, *wilson(value * fewest, fewest), fewest, fewest)
     residuals = [
         weight * (v - sums[stratum] / sizes[stratum])
         for v, weight, stratum in zip(values, weights, strata, strict=True)
@@ -309,7 +310,7 @@ def clustered_mean(
     error = _error(residuals, clusters)
     trials = min(value * (1 - value) / error**2, len(values)) if error else float(fewest)
     low, high = wilson(value * trials, trials, t_quantile(max(fewest - 1, 1)) if error else Z)
-    return Mean(value, low, high, len(values), fewest, trials)
+    return Mean(value, low, high, len(values), fewest)
 
 
 def _weights(strata: Clusters, standard: Mapping[Hashable, float] | None) -> list[float]:
@@ -398,14 +399,20 @@ def two_sample_t(one: Sequence[float], other: Sequence[float]) -> float | None:
     return None if math.isnan(p) else p
 
 
-def mcnemar(treated: Sequence[bool], control: Sequence[bool]) -> float:
-    """Return the exact two-sided p that the discordant pairs fall to both sides alike."""
-    from scipy.special import bdtr
+def mcnemar(treated: Sequence[bool], control: Sequence[bool], weight: float = 1.0) -> float:
+    """Return the exact two-sided p that the discordant pairs fall to both sides alike.
+
+    `weight` is how much of a pair each of them counts for; a part of one goes into the binomial
+    sum as the incomplete beta function has it.
+    """
+    from scipy.special import betainc
 
     pairs = list(zip(treated, control, strict=True))
-    gained = sum(one and not other for one, other in pairs)
-    lost = sum(other and not one for one, other in pairs)
-    return min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
+    gained = weight * sum(one and not other for one, other in pairs)
+    lost = weight * sum(other and not one for one, other in pairs)
+    if gained == lost:
+        return 1.0
+    return min(1.0, 2 * float(betainc(max(gained, lost), min(gained, lost) + 1, 0.5)))
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
@@ -433,24 +440,6 @@ def _t_test(ratio: float, freedom: int) -> float:
     from scipy.special import stdtr
 
     return 2 * float(stdtr(freedom, -abs(ratio)))
-
-
-def _score_test(one: tuple[float, float], other: tuple[float, float]) -> float | None:
-    """Return the two-sided p of equal shares, each side of (successes, trials)."""
-    if not one[1] or not other[1]:
-        return None
-    pooled = (one[0] + other[0]) / (one[1] + other[1])
-    error = math.sqrt(pooled * (1 - pooled) * (1 / one[1] + 1 / other[1]))
-    if not error:
-        return 1.0
-    return 2 * NormalDist().cdf(-abs(one[0] / one[1] - other[0] / other[1]) / error)
-
-
-def _trials(share: Rate | Mean) -> tuple[float, float]:
-    """Return a share's successes and trials, effective ones where cases go together."""
-    if isinstance(share, Rate):
-        return share.k, share.n
-    return share.value * share.trials if share.n else 0.0, share.trials
 
 
 def _fewest(clusters: Sequence[Clusters], n: int) -> int:
@@ -495,7 +484,7 @@ def _paired_interval(pairs: Iterable[tuple[bool, bool]], weight: float = 1.0) ->
 
 def _share(k: float, n: float) -> Mean:
     low, high = wilson(k, n)
-    return Mean(k / n if n else math.nan, low, high, round(n), round(n), n)
+    return Mean(k / n if n else math.nan, low, high, round(n), round(n))
 
 
 def _hybrid(one: Rate | Mean, other: Rate | Mean, correlation: float) -> Interval:

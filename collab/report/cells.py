@@ -66,6 +66,13 @@ def difference(effect: Effect, mark: str = "") -> str:
     return f"{100 * effect.value:+.0f}{mark} [{low:+.0f},{high:+.0f}]"
 
 
+def odds(p: float | None) -> str:
+    """Say a p value to three places."""
+    if p is None:
+        return "–"
+    return "<.001" if p < 0.001 else f"{p:.3f}"[1:] if p < 1 else "1"
+
+
 def mean_of(values: Iterable[float]) -> str:
     """Say the mean of some numbers."""
     listed = list(values)

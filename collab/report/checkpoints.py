@@ -13,6 +13,7 @@ from itertools import combinations, pairwise
 from rich.table import Table
 from rich.text import Text
 
+from collab.report.cells import odds
 from collab.report.evidence import Trial
 from collab.report.figure import Figure, Point, Series
 from collab.report.measured import share_of, significant
@@ -85,7 +86,7 @@ def differences_table(checkpoints: Sequence[Checkpoint]) -> Table:
     ):
         plain = two_sample_t(_outcomes(one, measure), _outcomes(other, measure))
         said = f"{one.series} {one.name} - {other.series} {other.name}"
-        ps = (f"{p:.3f}" if p is not None else "–" for p in (effect.p, plain))
+        ps = map(odds, (effect.p, plain))
         table.add_row(Text(safe(said)), measure, effect_cell(effect, star), *ps)
     return table
 

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from collab.ledger import Cost
 from collab.published.systems import Claim, Meets, claims
-from collab.report.cells import cell, difference, new_table, show
+from collab.report.cells import cell, difference, new_table, odds, show
 from collab.scenario import Part, Score
 from collab.scenarios.collaboration import ALONE, TOGETHER
 from collab.stats import (
@@ -229,7 +229,7 @@ def _arms(arms: Sequence[Arm]) -> Table:
         "n": [str(len(arm.scores)) for arm in arms],
         "solved %": [cell(arm.rate) for arm in arms],
         "difference": [difference(effect) if effect else "" for effect in compared],
-        "p": [_p(next(ps)) if e and e.p is not None else "" for e in compared],
+        "p": [odds(next(ps)) if e and e.p is not None else "" for e in compared],
         "tokens": [f"{arm.size(sampled):.0f}" for arm in arms],
         f"{helper} %": [_share(arm, helper) for arm in arms],
         "FLOPs": [f"{arm.size(flops):.2g}" for arm in arms] if currency(arms)[1] == "FLOPs" else [],
@@ -362,7 +362,3 @@ def _by_question(scores: Sequence[Score]) -> Mapping[str, list[Score]]:
     for score in scores:
         asked[score.question].append(score)
     return asked
-
-
-def _p(p: float) -> str:
-    return "<.001" if p < 0.001 else f"{p:.3f}"[1:] if p < 1 else "1"
