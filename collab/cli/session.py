@@ -348,7 +348,11 @@ class _Seating:
             return
         needed = needs_of(self.policy) | {"write"}
         if missing := needed - reasoner.can:
+            silent = "write" in missing and isinstance(reasoner, Model)
+            why = f": dialect {reasoner.dialect.name!r} continues no thought" if silent else ""
+            or_else = ", or a policy that lets it answer (answer_by) or advise" if silent else ""
             raise ConfigError(
                 f"seat {seat!r} must be able to {', '.join(sorted(missing))}, which its endpoint "
-                f"cannot (it can: {', '.join(sorted(reasoner.can))}); give the seat another model"
+                f"cannot (it can: {', '.join(sorted(reasoner.can))}){why}; give the seat another "
+                f"model{or_else}"
             )

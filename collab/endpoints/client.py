@@ -38,7 +38,7 @@ class Endpoint:
         base_url: Where the API lives; `/v1` is added where the address has no path.
         model: The name it is served under.
         tokenizer: Decodes the ids that come back; needed for token-id prompts.
-        form: How its API is spoken to; a doctor tries others.
+        form: How its API is spoken to.
         api_key_env: The environment variable that holds the key.
         api_key: The key of a server that this process started itself.
         uds: The Unix socket to connect to; `base_url` then only names the host.
@@ -136,14 +136,22 @@ class Endpoint:
         self._gate.pace.charge(sum(one.completion_tokens for one in found))
         return found
 
-    async def raw(self, request: Request, *, n: int = 1, seed: int = 0) -> reply.Completion:
+    async def raw(
+        self, request: Request, *, form: Form, n: int = 1, seed: int = 0
+    ) -> reply.Completion:
         """Draw, and return what came as it came: a doctor judges it, and nothing else may use it.
+
+        Args:
+            request: What is drawn.
+            form: How the API is spoken to: the one that the prompt is laid out for.
+            n: How many draws.
+            seed: The seed of the first one.
 
         Raises:
             EndpointError: As for `complete`, but for an altered prompt.
         """
-        body = self._body(request, n, seed)
-        return await self._gate.run(lambda: self._ask(request, body), self._size(request.prompt))
+        body, size = self._body(request, n, seed, form), self._size(request.prompt)
+        return await self._gate.run(lambda: self._ask(request, body, form), size)
 
     async def ends(self, text: str) -> tuple[int, ...] | None:
         """Return where the server's tokens end in a text (characters), None if it does not tell.
@@ -184,7 +192,7 @@ class Endpoint:
 
     async def _draw(self, request: Request, n: int, seed: int) -> list[Generation]:
         """Ask for `n` draws at once; a server that gives one instead, or refuses, is remembered."""
-        body, size = self._body(request, n, seed), self._size(request.prompt)
+        body, size = self._body(request, n, seed, self.form), self._size(request.prompt)
         try:
             found = await self._gate.run(lambda: self._whole(request, body), size)
         except Rejected as refusal:
@@ -200,14 +208,14 @@ class Endpoint:
 
     async def _whole(self, request: Request, body: Body) -> list[Generation]:
         began = time.perf_counter()
-        completion = await self._ask(request, body)
+        completion = await self._ask(request, body, self.form)
         seconds = time.perf_counter() - began
         found = sample.generations(completion, request, self.tokenizer, seconds)
         return [replace(one, served=self._served(completion)) for one in found]
 
-    async def _ask(self, request: Request, body: Body) -> reply.Completion:
-        place = self.form.place(self.url)
-        completion = self.form.read(place, await self._connection.post(place, body), request)
+    async def _ask(self, request: Request, body: Body, form: Form) -> reply.Completion:
+        place = form.place(self.url)
+        completion = form.read(place, await self._connection.post(place, body), request)
         self._check_name(completion.model)
         return completion
 
@@ -224,7 +232,7 @@ class Endpoint:
     async def _stream(
         self, request: Request, seed: int, on_text: OnText, on_cut: OnCut | None
     ) -> Generation:
-        body = self._body(request, 1, seed)
+        body = self._body(request, 1, seed, self.form)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         parts = reply.Parts(f"{self.url}/completions")
         began = time.perf_counter()
@@ -272,7 +280,7 @@ class Endpoint:
             return len(text) // 4
         return len(self.tokenizer.encode(text))
 
-    def _body(self, request: Request, n: int, seed: int) -> Body:
+    def _body(self, request: Request, n: int, seed: int, form: Form) -> Body:
         """Say how to draw; a server looks for special tokens in its text only where told to."""
         ask = Ask(
             request=request,
@@ -283,7 +291,7 @@ class Endpoint:
             show_special=bool(self.tokenizer and any(map(self.tokenizer.has_end, request.stop))),
             context=self.profile.max_model_len,
         )
-        body, unwanted = self.form.body(ask) | self._extra, self._drop | self.profile.drop
+        body, unwanted = form.body(ask) | self._extra, self._drop | self.profile.drop
         return {name: value for name, value in body.items() if name not in unwanted}
 
     def _stops(self, stop: tuple[str, ...]) -> tuple[str, ...]:

@@ -180,8 +180,7 @@ class Launcher:
         except TimeoutError:
             raise LaunchError(
                 f"the {spec.kind} server was not ready within {spec.startup:g} s; "
-                f"set launch.startup if it needs longer; its log ({server.log}) ends:\n"
-                f"{tail(server.log.read_text(errors='replace'))}"
+                f"set launch.startup if it needs longer; {tail(server)}"
             ) from None
         return server
 
@@ -215,18 +214,21 @@ def died(kind: str, server: Server) -> NoReturn:
     Raises:
         LaunchError: Always.
     """
-    log = server.log.read_text(errors="replace") if server.log.exists() else ""
-    why = vllm_log.failure(log, server.exit_code) if kind == "vllm" else None
+    why = vllm_log.failure(_log(server), server.exit_code) if kind == "vllm" else None
     code = "" if server.exit_code is None else f" (exit code {server.exit_code})"
     raise LaunchError(
-        f"the {kind} server stopped by itself{code}{f': {why}' if why else ''}; "
-        f"its log ({server.log}) ends:\n{tail(log)}"
+        f"the {kind} server stopped by itself{code}{f': {why}' if why else ''}; {tail(server)}"
     )
 
 
-def tail(log: str) -> str:
-    """Return the end of a log."""
-    return log[-TAIL:].strip() or "(nothing)"
+def tail(server: Server) -> str:
+    """Show how a server's log ends, and say where it is if it stays there."""
+    where = "" if server.log.parent == server.run.parent else f" ({server.log})"
+    return f"its log{where} ends:\n{_log(server)[-TAIL:].strip() or '(nothing)'}"
+
+
+def _log(server: Server) -> str:
+    return server.log.read_text(errors="replace") if server.log.exists() else ""
 
 
 def _address(line: bytes, server: Server) -> str:

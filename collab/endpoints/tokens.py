@@ -170,8 +170,10 @@ def model_folder(source: str | Path) -> Path:
     if (folder / "tokenizer.json").exists():
         return folder
     if folder.exists() or str(source).count("/") != 1:
+        what = "holds no tokenizer.json" if folder.exists() else "is no folder, and no hub's id"
         raise ConfigError(
-            f"{str(source)!r} holds no tokenizer.json: name a folder with one or an owner/name id"
+            f"{str(source)!r} {what}: set the model's checkpoint to a folder with a tokenizer.json "
+            "or to an owner/name of the hub"
         )
     return _from_hub(str(source))
 
@@ -194,7 +196,10 @@ def _from_hub(source: str) -> Path:
         name, _, revision = source.partition("@")
         folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=wanted))
     except Exception as error:  # network, access and naming errors share no base
-        raise ConfigError(f"cannot fetch the tokenizer of {source!r}: {error}") from error
+        raise ConfigError(
+            f"cannot fetch the tokenizer of {source!r}: {error}; is it spelled so on the hub? else "
+            "set checkpoint to a folder that holds it"
+        ) from error
     if not (folder / "tokenizer.json").exists():
         raise ConfigError(f"{source!r} publishes no tokenizer.json; name a folder that holds one")
     return folder

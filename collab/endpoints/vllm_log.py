@@ -19,6 +19,10 @@ STAGES = (
 """The latest line of a log that is one of these says how far it is."""
 FAILURES = (
     (
+        r"^cannot run '",
+        "set launch.python to the interpreter of an environment that has vLLM",
+    ),
+    (
         r"No module named '?vllm|No module named '?torch",
         "vLLM is not installed in its interpreter: pip install 'collab[vllm]', or set "
         "launch.python to the interpreter of an environment that has it",

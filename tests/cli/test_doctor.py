@@ -163,3 +163,15 @@ def test_every_replica_is_examined_and_must_be_as_the_first(
     assert verdicts(said.out)["replica"] == ("broken" if traits else "ok")
     assert came in said.out.partition("replicas")[2]
     assert said.status == bool(traits)
+
+
+def test_who_continues_no_thought_is_refused_the_pen_and_told_where_it_may_sit(
+    command: Command, scripted: Scripted, tmp_path: Path
+) -> None:
+    with scripted(attentive, api="openai") as bench:
+        words = [*bench.words, "team.main.dialect=none", "team.main.checkpoint=null"]
+        command("doctor", *words, f"runs={tmp_path / 'runs'}")
+        refused = command(*PLAY, *words, f"runs={tmp_path / 'runs'}")
+    assert "seat 'main' must be able to write, which its endpoint cannot" in refused.error
+    assert "dialect 'none' continues no thought" in refused.error
+    assert "or a policy that lets it answer (answer_by) or advise" in refused.error

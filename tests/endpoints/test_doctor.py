@@ -1,5 +1,5 @@
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -69,15 +69,20 @@ class Practice:
         *,
         known: bool = True,
         context: int | None = 4096,
+        api: Api | None = None,
+        template: str = TEMPLATE,
         tell: Callable[[Finding], None] = lambda finding: None,
     ) -> Examined:
-        frame, tokenizer = (Frame(Template(TEMPLATE)), self.tokenizer) if known else (None, None)
+        frame, tokenizer = (Frame(Template(template)), self.tokenizer) if known else (None, None)
 
         def dialect(profile: Profile) -> Dialect:
             return choose(profile, frame, tokenizer, *TAGS)
 
-        api = HOMES[name]
-        async with ScriptedServer(script, api=api, traits=traits, tokenizer=self.words) as server:
+        api = api or HOMES[name]
+        server = ScriptedServer(
+            script, api=api, traits=traits, template=template, tokenizer=self.words
+        )
+        async with server:
             url = server.url + ("/beta" if api == "deepseek" else "")
             profile, limits = Profile(dialect=name, max_model_len=context), Limits(retries=0)
             async with Endpoint(url, "scripted", tokenizer, profile=profile, limits=limits) as end:
@@ -160,6 +165,10 @@ TRAPS: list[tuple[DialectName, Trait, str, str]] = [
     ("deepseek_prefix", "parser_mislabels", "closing", "field of its thinking"),
 ]
 NAMELESS_TRAPS: list[tuple[DialectName, Trait, str, str]] = [
+    ("chat_cfm", "empty_think", "tags", "an empty block"),
+    ("chat_cfm", "double_think", "tags", "more than before"),
+    ("chat_cfm_after_gen", "empty_think", "tags", "an empty block"),
+    ("chat_cfm_after_gen", "double_think", "tags", "more than before"),
     ("chat_cfm", "continue_ignored", "carry-over", "does not go on"),
     ("deepseek_prefix", "continue_ignored", "tags", "closed and opened again"),
     ("deepseek_prefix", "empty_think", "tags", "an empty block"),
@@ -222,6 +231,59 @@ async def test_whoever_alters_a_prompt_may_not_write(doctor: Practice, trait: Tr
     found = await doctor.examine("chat_cfm", [trait])
     assert found.profile.broken
     assert found.profile.seats == ("answerer", "adviser")
+
+
+async def test_a_start_that_is_read_twice_is_named_by_its_ids_alone(doctor: Practice) -> None:
+    plain = replace(doctor, words=Words())  # a start is one token there
+    found = await plain.examine("chat_cfm", ["double_bos"], known=False)
+    assert found.odd["start"] == "the prompt was read with token 0 twice at its begin"
+
+
+SHUT = TEMPLATE.replace("<think>\\n", "")
+"""A chat template that leaves the opening of the block to the model, as Qwen3's does."""
+
+
+def opening(prompt: str) -> Sequence[str]:
+    """Script a model that opens its block by itself where nobody has."""
+    tag = "<think>\n" if prompt.endswith("<|assistant|>\n") else ""
+    return [tag + answer for answer in attentive(prompt)]
+
+
+@pytest.mark.parametrize(
+    ("name", "traits", "came"),
+    [
+        ("chat_cfm", [], "nothing stands between"),
+        ("chat_cfm", ["empty_think"], "an empty block"),
+        ("chat_cfm_after_gen", [], "nobody opens the block"),
+    ],
+)
+async def test_a_block_that_the_model_opens_itself_is_open_once(
+    doctor: Practice, name: DialectName, traits: list[Trait], came: str
+) -> None:
+    found = await doctor.examine(name, traits, opening, known=False, template=SHUT)
+    (tags,) = (each for each in found.profile.findings if each.probe == "tags")
+    assert came in tags.came
+    assert (tags.verdict == "broken") == (came != "nothing stands between")
+
+
+async def test_who_only_answers_must_answer(doctor: Practice) -> None:
+    found = await doctor.examine("none", ["wrong_field"], api="vllm", known=False)
+    assert found.odd["closing"] == "no answer came"
+    tagged = await doctor.examine("none", api="vllm", known=False)
+    assert "</think> in the answer" in tagged.odd["closing"]
+    long = await doctor.examine("none", script="So on and on. " * 200, known=False)
+    (closing,) = (each for each in long.profile.findings if each.probe == "closing")
+    assert (closing.verdict, closing.came) == (
+        "untried",
+        "400 tokens went into thinking: no answer came",
+    )
+
+
+async def test_a_stop_in_thinking_that_nobody_sees_is_told(doctor: Practice) -> None:
+    script = "So the answer is 7, it is.</think>So the answer is 7, it is."
+    found = await doctor.examine("none", script=script, known=False)
+    assert found.odd["stop"] == "stopped in what it thinks and does not show: units are cut here"
+    assert found.profile.max_stops == 0
 
 
 async def test_texts_that_are_all_alike_show_nothing_of_seeds(doctor: Practice) -> None:

@@ -179,6 +179,7 @@ async def test_a_server_that_dies_while_it_starts_says_why_and_shows_the_end_of_
             await here.start(vllm(python, exchange, "--fail"), WHAT)
     assert "\nStarting to load model tiny\ntorch.OutOfMemoryError" in str(failed.value)
     (log,) = (tmp_path / "logs").glob("vllm-*.log")
+    assert f"its log ({log}) ends:" in str(failed.value)
     assert log.read_text().startswith("Starting to load model tiny\n")
 
 
@@ -219,8 +220,9 @@ async def test_a_server_that_dies_in_mid_run_ends_the_watch_and_the_next_start(
 
 async def test_an_interpreter_that_is_not_there_is_named(exchange: Exchange) -> None:
     async with launcher() as here:
-        with pytest.raises(LaunchError, match=r"exit code 127(.|\n)*cannot run '/no/python'"):
+        with pytest.raises(LaunchError, match=r"exit code 127\): set launch.python to") as failed:
             await here.start(vllm("/no/python", exchange), WHAT)
+    assert "its log ends:\ncannot run '/no/python'" in str(failed.value)  # it is gone by now
 
 
 async def test_the_jobs_of_a_command_share_a_server_and_it_outlives_each_of_them(

@@ -169,6 +169,8 @@ def test_the_fingerprint_is_the_files_and_changes_with_it(
 def test_a_folder_without_a_tokenizer_and_a_broken_one_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds no tokenizer\.json"):
         Tokenizer.load(tmp_path)
+    with pytest.raises(ConfigError, match="is no folder, and no hub's id: set the model's"):
+        Tokenizer.load(tmp_path / "nothing")
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ConfigError, match="is not readable"):
         Tokenizer.load(tmp_path)

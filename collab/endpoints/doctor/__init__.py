@@ -38,6 +38,8 @@ READING: tuple[tuple[str, str, Look], ...] = (
     ("tags", "what stands between question and thought", reading.tags),
 )
 """Probes of begun thoughts: a failure breaks the prefix."""
+ANSWERING = tuple(each for each in READING if each[0] == "closing")
+"""Those of them that an endpoint must pass which continues no thought."""
 DRAWING: tuple[tuple[str, str, Look], ...] = (
     ("stop", "a stop string that is known to come", drawing.stop),
     ("temperature", "greedy draws", drawing.temperature),
@@ -87,9 +89,8 @@ class Doctor:
         if not await self._readable():
             return self._done()
         await self._look("ids", "token ids in the reply", taking.ids, "broken")
-        if self._probe.dialect.continues:
-            for name, tried, look in READING:
-                await self._look(name, tried, look, "broken")
+        for name, tried, look in READING if self._probe.dialect.continues else ANSWERING:
+            await self._look(name, tried, look, "broken")
         for name, tried, look in DRAWING:
             await self._look(name, tried, look, "limited")
         return self._done()
@@ -108,8 +109,8 @@ class Doctor:
         return self.endpoint.profile
 
     def _learn(self, profile: Profile) -> None:
+        self.endpoint.profile = profile
         dialect = self.dialect(profile)
-        self.endpoint.profile, self.endpoint.form = profile, dialect.form
         self._probe = Probe(self.endpoint, dialect, self.tokenizer, self.tags, self._drawn)
 
     async def _look(self, name: str, tried: str, look: Look, at_worst: Verdict | None) -> None:

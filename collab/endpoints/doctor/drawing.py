@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from collab.endpoints.chat import ChatDialect
-from collab.endpoints.doctor.probe import FREE, GREEDY, Probe, Seen, prompt_tokens, quoted
+from collab.endpoints.doctor.probe import FREE, GREEDY, LONGEST, Probe, Seen, quoted
 from collab.endpoints.doctor.reading import BEGIN
 from collab.endpoints.profile import Verdict
 from collab.endpoints.reply import Usage
 from collab.errors import Rejected
 from collab.sampling import Request, Sampling
-from collab.trajectory import Message
 
 SEED = 7
-LONGEST = 400
-"""Tokens for a thought that the model begins and ends itself."""
 NOTHING = "no text came back to compare"
 HIDDEN = 0.6
 """Less than this share of the thinking billed is no longer all of it."""
@@ -40,15 +37,18 @@ async def stop(probe: Probe) -> Seen:
     choice = (await probe.draw(_begun(probe, stop=(wanted,)))).choices[0]
     if choice.text == whole[: at + 4] or choice.text.endswith(wanted):
         return Seen("ok", "stopped; the string is kept")
+    none = {"max_stops": 0}
+    if not choice.text and not probe.dialect.continues:
+        came = "stopped in what it thinks and does not show: units are cut here"
+        return Seen("limited", came, none)
     if choice.text != whole[:at]:
-        none = {"max_stops": 0}
         return Seen("limited", f"not stopped: {quoted(choice.text)}; units are cut here", none)
     if choice.token_ids is not None:
         return Seen("limited", "stopped; the string is cut off the text, and whole in the ids")
     if choice.stop_reason == wanted:
         return Seen("limited", "stopped; the string is cut off, and put back as the reply names it")
     came = "stopped; the string is cut off, and which it was is not told: units are cut here"
-    return Seen("limited", came, {"max_stops": 0})
+    return Seen("limited", came, none)
 
 
 def _stretch(text: str, close: str) -> int | None:
@@ -158,7 +158,7 @@ async def billed(probe: Probe) -> Seen:
         return Seen("untried", "replies count no tokens")
     thought, _, answer = reply.choices[0].text.partition(dialect.think_close)
     tokens = await _billed(probe, reply.usage, answer)
-    returned = await _size(probe, thought)
+    returned = await probe.size(thought)
     what = "raw" if returned >= HIDDEN * tokens else "summary" if returned else "none"
     learned = {"thinking_returned": what}
     came = f"{tokens} tokens of thinking are billed, about {returned} come back"
@@ -175,14 +175,4 @@ async def _billed(probe: Probe, usage: Usage, answer: str) -> int:
     details = usage.completion_tokens_details
     if details is not None and details.reasoning_tokens is not None:
         return details.reasoning_tokens
-    return max(usage.completion_tokens - await _size(probe, answer), 0)
-
-
-async def _size(probe: Probe, text: str) -> int:
-    """Count a text's tokens; where nobody can here, the server does, as part of a question."""
-    if probe.tokenizer is not None or not text:
-        return probe.count(text)
-    asked = [Message("user", words) for words in ("So", f"So {text}")]
-    requests = [probe.request(question=(message,), tokens=1) for message in asked]
-    without, with_it = [prompt_tokens(await probe.draw(request)) for request in requests]
-    return probe.count(text) if without is None or with_it is None else with_it - without
+    return max(usage.completion_tokens - await probe.size(answer), 0)

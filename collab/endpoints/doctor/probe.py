@@ -20,6 +20,8 @@ GREEDY = Sampling(temperature=0, top_p=1)
 FREE = Sampling(temperature=1, top_p=1)
 SOME = 24
 """Tokens that show how a text goes on."""
+LONGEST = 400
+"""Tokens for a thought that the model begins and ends itself."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Probe:
 
     async def draw(self, request: Request, *, n: int = 1, seed: int = 0) -> Completion:
         """Draw, as it comes."""
-        return await self.endpoint.raw(request, n=n, seed=seed)
+        return await self.endpoint.raw(request, form=self.dialect.form, n=n, seed=seed)
 
     async def once(self, request: Request, *, n: int = 1, seed: int = 0) -> Completion:
         """Draw, or return what another probe has drawn so."""
@@ -112,6 +114,15 @@ class Probe:
     def count(self, text: str) -> int:
         """Count tokens; without a tokenizer, four characters are one."""
         return len(self.tokenizer.encode(text)) if self.tokenizer else (len(text) + 3) // 4
+
+    async def size(self, text: str) -> int:
+        """Count tokens; where nobody can here, the server does, as the begin of a question."""
+        if self.tokenizer is not None or not text:
+            return self.count(text)
+        asked = [Message("user", words) for words in ("So", f"{text}So")]
+        requests = [self.request(question=(message,), tokens=1) for message in asked]
+        without, with_it = [prompt_tokens(await self.once(request)) for request in requests]
+        return self.count(text) if without is None or with_it is None else with_it - without
 
     def within(self, dialect: Dialect) -> Probe:
         """Return the same probe in another dialect."""

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from collab.endpoints.doctor.probe import Probe, Seen, prompt_tokens, quoted
+from collab.endpoints.doctor.probe import (
+    LONGEST,
+    SOME,
+    Probe,
+    Seen,
+    prompt_tokens,
+    quoted,
+    read_ids,
+)
 from collab.endpoints.tokens import Tokenizer
+from collab.endpoints.vendors import ContinueAfterOpening, ContinueFinal, NoPrefix
 from collab.sampling import Request
 from collab.trajectory import Message
 
@@ -19,6 +28,12 @@ BEGIN = "Let me count:"
 ENOUGH = 8
 """Characters that are no chance when they come again."""
 UNCOUNTED = "the reply does not count the prompt"
+
+
+class _Unbegun(NoPrefix):
+    """A conversation in which nobody begins a turn, in fields that every server takes."""
+
+    limit = "max_tokens"
 
 
 def words(number: int) -> str:
@@ -56,6 +71,9 @@ async def start(probe: Probe) -> Seen:
     """Compare what was read with what was sent, from the first token on."""
     request = probe.request(THOUGHT, tokens=1)
     if not probe.knows(request):
+        first = (read_ids(await probe.draw(request)) or ())[:2]
+        if len(first) == 2 and first[0] == first[1]:
+            return Seen("broken", f"the prompt was read with token {first[0]} twice at its begin")
         return Seen("untried", "its tokens are not known here: a checkpoint would tell")
     ids, tokenizer = request.prompt, probe.tokenizer
     if isinstance(ids, tuple) and tokenizer and _doubled(ids[:2], tokenizer):
@@ -99,10 +117,18 @@ def _repeats(text: str) -> bool:
 
 
 async def closing(probe: Probe) -> Seen:
-    """Close a thought: what comes must be the answer, in its field and without tags."""
-    request = probe.request(THOUGHT, said="")
+    """Close a thought: what comes must be the answer, in its field and without tags.
+
+    Who continues none is shown it, and thinks anew before the answer.
+    """
+    tokens = SOME if probe.dialect.continues else LONGEST
+    request = probe.request(THOUGHT, said="", tokens=tokens)
     reply = await probe.draw(request)
     text = probe.written(reply.choices[0])
+    if not text.strip():
+        ended = reply.choices[0].finish_reason != "length"
+        came = "no answer came" if ended else f"{tokens} tokens went into thinking: no answer came"
+        return Seen("broken" if ended else "untried", came)
     tag = next((tag for tag in map(str.strip, probe.tags) if tag and tag in text), None)
     if tag is not None:
         return Seen("broken", f"{quoted(text)}: {tag} in the answer")
@@ -122,13 +148,31 @@ async def tags(probe: Probe) -> Seen:
     if none is None or short is None or long is None:
         return Seen("untried", UNCOUNTED)
     between = round(short - SHORT * (long - short) / (LONG - SHORT)) - none
+    if isinstance(probe.dialect, ContinueFinal | ContinueAfterOpening):
+        between += await _beside_the_tag(probe, none)
     if between > 3:
         return Seen(
             "broken", f"{between} tokens: an empty block, or a turn closed and opened again"
         )
+    if between < -1:
+        came = "nobody opens the block: a checkpoint would tell whether the template does"
+        return Seen("broken", came)
     if between > 0:
         return Seen("limited", f"{between} tokens more than before a question's own thought")
     return Seen("ok", "nothing stands between")
+
+
+async def _beside_the_tag(probe: Probe, begun: int) -> int:
+    """Count what a begun turn has in front besides the open tag, were it begun with no thought.
+
+    The tag is the template's, unless a model that nobody begins for writes it by itself.
+    """
+    bare = probe.within(_Unbegun(None, "", ""))
+    reply = await bare.draw(bare.request())
+    tag = probe.tags[0].strip()
+    its_own = bool(tag) and bare.written(reply.choices[0]).lstrip().startswith(tag)
+    opening = await bare.size(probe.tags[0]) if its_own else 0
+    return begun - (prompt_tokens(reply) or begun) - opening
 
 
 def _doubled(ids: Sequence[int], tokenizer: Tokenizer) -> bool:
