@@ -348,11 +348,19 @@ class _Seating:
             return
         needed = needs_of(self.policy) | {"write"}
         if missing := needed - reasoner.can:
-            silent = "write" in missing and isinstance(reasoner, Model)
-            why = f": dialect {reasoner.dialect.name!r} continues no thought" if silent else ""
-            or_else = ", or a policy that lets it answer (answer_by) or advise" if silent else ""
             raise ConfigError(
                 f"seat {seat!r} must be able to {', '.join(sorted(missing))}, which its endpoint "
-                f"cannot (it can: {', '.join(sorted(reasoner.can))}){why}; give the seat another "
-                f"model{or_else}"
+                f"cannot (it can: {', '.join(sorted(reasoner.can))}); {_instead(reasoner)}"
             )
+
+
+def _instead(reasoner: Reasoner) -> str:
+    """Say who else may take a seat, and where else this one may sit."""
+    other = "give the seat another model"
+    if not isinstance(reasoner, Model) or reasoner.dialect.continues:
+        return other
+    name = reasoner.dialect.name
+    return (
+        f"dialect {name!r} continues no thought here: {other}, or take a policy that lets this one "
+        "answer (answer_by) or advise"
+    )

@@ -173,5 +173,5 @@ def test_who_continues_no_thought_is_refused_the_pen_and_told_where_it_may_sit(
         command("doctor", *words, f"runs={tmp_path / 'runs'}")
         refused = command(*PLAY, *words, f"runs={tmp_path / 'runs'}")
     assert "seat 'main' must be able to write, which its endpoint cannot" in refused.error
-    assert "dialect 'none' continues no thought" in refused.error
-    assert "or a policy that lets it answer (answer_by) or advise" in refused.error
+    assert "dialect 'none' continues no thought here: give the seat another" in refused.error
+    assert "or take a policy that lets this one answer (answer_by) or advise" in refused.error
