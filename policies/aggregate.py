@@ -35,9 +35,9 @@ class Aggregate(Settings):
     async def decide(self, view: View) -> Decision:
         """Fork, put what came of it before main's thinking, and let `main` think."""
         if view.closed_by:
-            return Close(self.main, why="main closed its thinking")
+            return Close(self.main, why=f"{self.main} closed its thinking")
         if view.units:
-            return Write(self.main, why="main thinks")
+            return Write(self.main, why=f"{self.main} thinks")
         if not view.branches:
             writers = [seat for seat in self.proposers for _ in range(self.samples)]
             branches = tuple(Branch(Alone(writer=seat), empty=True) for seat in writers)

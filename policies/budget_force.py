@@ -39,9 +39,9 @@ class BudgetForce(Settings):
             return Close(self.main, why=f"{written} of {self.most} tokens are thought")
         if not view.closed_by:
             until = End() if self.most is None else Tokens(count=self.most - written)
-            return Write(self.main, until, why="main thinks")
+            return Write(self.main, until, why=f"{self.main} thinks")
         put_off = sum(unit.kind == "inserted" for unit in view.units)
         if put_off >= self.waits or (self.least is not None and written >= self.least):
-            return Close(self.main, why=f"main closed after {written} tokens")
+            return Close(self.main, why=f"{self.main} closed after {written} tokens")
         line = "" if view.trajectory.thinking.endswith("\n") else "\n"
         return Insert(self.main, line + self.phrase, why=f"put off, {put_off + 1} of {self.waits}")

@@ -70,11 +70,11 @@ class Distractor(Settings):
     async def decide(self, view: View) -> Decision:
         """Follow the script of the opening, then leave the pen with `main`."""
         if view.closed_by:
-            return Close(self.main, why="main closed its thinking")
+            return Close(self.main, why=f"{self.main} closed its thinking")
         script = self._script(view)
         if view.step < len(script) and not self._is_over(view):
             return script[view.step]
-        return Write(self.main, why="main goes on")
+        return Write(self.main, why=f"{self.main} goes on")
 
     def _is_over(self, view: View) -> bool:
         """Say whether a further injection would find nothing left of the distractor's trace."""
@@ -96,7 +96,7 @@ class Distractor(Settings):
     def _injection(self, view: View, nth: int) -> list[Decision]:
         script: list[Decision] = []
         if nth:
-            script.append(Write(self.main, self.between, why="main goes on for a while"))
+            script.append(Write(self.main, self.between, why=f"{self.main} goes on for a while"))
         if self.phrase:
             script.append(
                 Insert(self.distractor, self._joined(view), why="transition to the steer")

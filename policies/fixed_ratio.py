@@ -27,4 +27,4 @@ class FixedRatio(Settings):
             written[unit.author] = written.get(unit.author, 0) + unit.tokens
         theirs, total = written[self.partner], sum(written.values())
         seat = self.partner if theirs < self.share * total else self.main
-        return Write(seat, self.until, why=f"the partner wrote {theirs} of {total} tokens")
+        return Write(seat, self.until, why=f"{self.partner} wrote {theirs} of {total} tokens")

@@ -60,9 +60,11 @@ class ForkJoin(Settings):
         if view.memo == "forked" and view.branches:
             return await self._join(view)
         if view.closed_by:
-            return Close(self.main, why="main closed its thinking")
+            return Close(self.main, why=f"{self.main} closed its thinking")
         if view.branches or len(view.units) < self.begins:
-            return Write(self.main, self.until if not view.branches else None, why="main thinks")
+            return Write(
+                self.main, self.until if not view.branches else None, why=f"{self.main} thinks"
+            )
         units = len(view.units) + self.units
         parts = [Apart(writer=seat, until=self.until, units=units) for seat in self.workers]
         return Fork(tuple(map(Branch, parts)), why="the workers think apart", memo="forked")

@@ -29,10 +29,10 @@ class Guide(Settings):
     async def decide(self, view: View) -> Decision:
         """Play the guide's part first, then leave the pen with `main`."""
         if view.closed_by:
-            return Close(self.main, why="main closed its thinking")
+            return Close(self.main, why=f"{self.main} closed its thinking")
         if view.step == 0 and self.guide in view.recordings:
             part = Share(of=self.length, by=self.cut)
             return Write(self.guide, part, why=f"the guide's first {self.length:.0%}")
         if self.force:
             return Close(self.main, why="nothing is thought before the answer")
-        return Write(self.main, why="main goes on")
+        return Write(self.main, why=f"{self.main} goes on")

@@ -44,8 +44,10 @@ class Intervene(Settings):
             line = "" if not view.units or view.units[-1].text.endswith("\n") else "\n"
             return Insert(self.main, line + self.text, why=f"intervention {len(stands) + 1}")
         if view.closed_by:
-            return Close(self.main, why="main closed its thinking")
-        return Write(self.main, self.until if self.at == "when" else None, why="main thinks")
+            return Close(self.main, why=f"{self.main} closed its thinking")
+        return Write(
+            self.main, self.until if self.at == "when" else None, why=f"{self.main} thinks"
+        )
 
     def _is_time(self, view: View, since: int) -> bool:
         match self.at:

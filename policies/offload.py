@@ -71,7 +71,7 @@ class Offload(Settings):
         since = _tail(view.units, self.main)
         if self._answered(view) != self.calls and self.when.holds(view, since):
             return Write(self.helper, self._length(since), why=f"{self.when!r} holds")
-        return Write(self.main, self.until, why="main thinks")
+        return Write(self.main, self.until, why=f"{self.main} thinks")
 
     async def _goes_on(self, view: View, written: int) -> Decision:
         """Let the helper write on, or let main take the pen back."""
@@ -82,7 +82,9 @@ class Offload(Settings):
         if not back:
             return Write(self.helper, self.turn, why=f"the helper's unit {written + 1}")
         if self.poll:
-            return Insert(self.main, self.poll.tag, why="main takes the pen back", signal=True)
+            return Insert(
+                self.main, self.poll.tag, why=f"{self.main} takes the pen back", signal=True
+            )
         return Write(self.main, self.until, why="the helper's turn is over")
 
     def _answered(self, view: View) -> int:

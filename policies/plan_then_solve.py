@@ -41,11 +41,11 @@ class PlanThenSolve(Settings):
     async def decide(self, view: View) -> Decision:
         """Have it planned where a round begins, else let `main` think."""
         if view.closed_by:
-            return Close(self.main, why="main closed its thinking")
+            return Close(self.main, why=f"{self.main} closed its thinking")
         plans = [n for n, unit in enumerate(view.units) if unit.author == self.planner]
         since = len(view.units) - plans[-1] - 1 if plans else self.units
         if len(plans) < self.rounds and since >= self.units:
             said = await view.ask(self.planner, self.next if plans else self.plan)
             line = "" if not view.units or view.units[-1].text.endswith("\n") else "\n\n"
             return Insert(self.planner, f"{line}{said.strip()}\n\n", why=f"plan {len(plans) + 1}")
-        return Write(self.main, self.until if self.rounds > 1 else None, why="main thinks")
+        return Write(self.main, self.until if self.rounds > 1 else None, why=f"{self.main} thinks")

@@ -26,4 +26,6 @@ class RandomSwitch(Settings):
         if view.closed_by:
             return Close(self.main, why=f"{view.closed_by} closed the thinking")
         seat = self.partner if view.rng.random() < self.share else self.main
-        return Write(seat, self.until, why=f"drawn with a chance of {self.share:g} for the partner")
+        return Write(
+            seat, self.until, why=f"drawn with a chance of {self.share:g} for {self.partner}"
+        )

@@ -16,5 +16,7 @@ class SelfHandoff(Settings):
     async def decide(self, view: View) -> Decision:
         """Give `main` the pen again."""
         if view.closed_by:
-            return Close(self.main, why="main closed its thinking")
-        return Write(self.main, self.until, why=f"main hands to itself, unit {len(view.units) + 1}")
+            return Close(self.main, why=f"{self.main} closed its thinking")
+        return Write(
+            self.main, self.until, why=f"{self.main} hands to itself, unit {len(view.units) + 1}"
+        )

@@ -11,5 +11,5 @@ class Solo(Settings):
     async def decide(self, view: View) -> Decision:
         """Give `main` the pen until it closes its thinking."""
         if view.closed_by:
-            return Close(self.main, why="main closed its thinking")
-        return Write(self.main, why="main thinks alone")
+            return Close(self.main, why=f"{self.main} closed its thinking")
+        return Write(self.main, why=f"{self.main} thinks alone")

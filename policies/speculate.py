@@ -77,7 +77,7 @@ class Speculate(Settings):
         if view.memo == "drafted" and view.units:
             return await self._judge(view)
         if view.memo == "rejected" or (not view.closed_by and len(view.units) < self.begins):
-            return Write(self.main, self.until, why="main writes this step")
+            return Write(self.main, self.until, why=f"{self.main} writes this step")
         return self._next(view, "the next step is drafted")
 
     async def _judge(self, view: View) -> Decision:

@@ -47,7 +47,7 @@ class SpeculativeThinking(Settings):
         if last and last.kind == "inserted":
             return self._helps(self.phrase_tokens, "looks for wrong steps")
         if last is None or last.author == self.helper:
-            return Write(self.main, self.until, why="main has the pen")
+            return Write(self.main, self.until, why=f"{self.main} has the pen")
         if self._doubts(view) >= self.most_doubts:
             return Insert(self.helper, self.phrase, why=f"{self.most_doubts} doubts")
         if self.verifies.holds(view, view.units):
@@ -55,7 +55,7 @@ class SpeculativeThinking(Settings):
         for what, why in ((self.doubts, "main doubts"), (self.affirms, "main affirms")):
             if what.holds(view, view.units):
                 return self._helps(self.tokens, why)
-        return Write(self.main, self.until, why="main has the pen")
+        return Write(self.main, self.until, why=f"{self.main} has the pen")
 
     def _helps(self, tokens: int, why: str) -> Decision:
         return Write(self.helper, Tokens(count=tokens), why=why)

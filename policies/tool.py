@@ -64,11 +64,11 @@ class UseTool(Settings):
     async def decide(self, view: View) -> Decision:
         """Have computed what is asked for, else leave the pen with `main`."""
         if view.closed_by:
-            return Close(self.main, why="main closed its thinking")
+            return Close(self.main, why=f"{self.main} closed its thinking")
         answered = sum(unit.author == self.tool for unit in view.units)
         asked = self._asked(view) if answered != self.calls else None
         if asked is None:
-            return Write(self.main, self.until, why="main thinks")
+            return Write(self.main, self.until, why=f"{self.main} thinks")
         said = await view.ask(self.tool, self.program.replace("{}", asked))
         text = self.shows.replace("{}", said.strip())
         return Insert(self.tool, text, why=f"call {answered + 1}: {asked.strip()[:60]!r}")

@@ -132,17 +132,24 @@ def _majority(scores: Sequence[Score]) -> float:
 
 
 def arms_of(scores: Sequence[Score]) -> list[Arm]:
-    """Return the arms of a run in the order in which they were made, the policy first.
+    """Return the arms of a run: the policy, each seat alone, the baselines, by their names.
 
-    Behind them stands a majority for each seat of which several answers cost what it does.
+    Nothing depends on what was finished first. Behind them stands a majority for each seat of which
+    several answers cost what the policy does.
     """
-    by: dict[str, list[Score]] = {TOGETHER: []}
-    for score in scores:
+    by: dict[str, list[Score]] = {}
+    for score in sorted(scores, key=_place):
         by.setdefault(str(score.labels.get("arm")), []).append(score)
-    arms = [Arm(name, of) for name, of in by.items() if of]
+    arms = [Arm(name, of) for name, of in by.items()]
     if not arms or arms[0].name != TOGETHER:
         return arms
     return [*arms, *_majorities(arms)]
+
+
+def _place(score: Score) -> tuple[bool, bool, str, str]:
+    """Say where an episode stands among the others: by its arm, then by its case."""
+    arm = str(score.labels.get("arm"))
+    return arm != TOGETHER, not arm.endswith(f" {ALONE}"), arm, score.case
 
 
 def _majorities(arms: Sequence[Arm]) -> Iterator[Arm]:
@@ -166,13 +173,14 @@ def currency(arms: Sequence[Arm]) -> tuple[Callable[[Score], float], str]:
     return (flops, "FLOPs") if known else (sampled, "tokens")
 
 
-def titles(arms: Sequence[Arm]) -> list[str]:
-    """Name the arms for readers; a majority says of how many."""
+def titles(arms: Sequence[Arm], votes: str = "") -> list[str]:
+    """Name the arms for readers; a majority says of how many, or of so many as `votes` says."""
     seen: set[str] = set()
     names = []
     for arm in arms:
         seat = arm.name.removesuffix(f" {ALONE}")
-        names.append(f"majority of {arm.votes} × {seat}" if arm.name in seen else arm.name)
+        majority = f"majority of {votes or arm.votes} × {seat}"
+        names.append(majority if arm.name in seen else arm.name)
         seen.add(arm.name)
     return names
 
@@ -211,7 +219,7 @@ def remarks(scores: Sequence[Score]) -> list[str]:
 def overall(scores: Sequence[Score]) -> dict[str, str]:
     """Return what a run comes to: a cell by column."""
     arms = arms_of(scores)
-    others = zip(titles(arms)[1:], effects(arms)[1:], strict=True)
+    others = zip(titles(arms, votes="k")[1:], effects(arms)[1:], strict=True)
     return {
         "n": str(len(arms[0].scores)),
         "solved %": cell(arms[0].rate),
