@@ -160,8 +160,8 @@ class Scenario(Protocol):
         """Map each seat that needs a bank to its draws a question."""
         ...
 
-    def most(self, questions: int) -> int:
-        """Return how many cases so many questions make at most."""
+    def most(self, questions: int, policy: Policy) -> int:
+        """Return how many cases so many questions and a policy make at most."""
         ...
 
     def factors(self) -> Mapping[str, object]:

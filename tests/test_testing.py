@@ -31,7 +31,7 @@ from collab.scenarios.collaboration import Collaboration
 from collab.testing import check_endpoint, check_policy, check_scenario
 from collab.testing.endpoint import check_profile
 from tests.conftest import Served
-from tests.test_config import CONF, config, overrides_for
+from tests.test_config import OPTIONS, config, overrides_for
 
 
 class Good(Settings):
@@ -117,14 +117,30 @@ def test_a_thing_that_decides_nothing_is_no_policy() -> None:
         check_policy("solo")  # type: ignore[arg-type]  # what a caller without types may do
 
 
-SCENARIOS = sorted(path.stem for path in CONF.glob("scenario/*.yaml"))
+BOX = ("policy", "scenario")
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_every_scenario_in_the_box_keeps_its_contract(name: str) -> None:
-    built = build(config(*overrides_for("scenario", name)))
-    cases = check_scenario(built.scenario, built.policy)
-    assert len({case.id for case in cases}) == len(cases) > 0
+def checked(group: str, name: str) -> None:
+    built = build(config(*overrides_for(group, name)))
+    assert check_policy(built.policy)
+    assert check_scenario(built.scenario, built.policy)
+
+
+@pytest.mark.parametrize(("group", "name"), [one for one in OPTIONS if one[0] in BOX])
+def test_every_policy_and_scenario_in_the_box_keeps_its_contract(group: str, name: str) -> None:
+    checked(group, name)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for group, name in OPTIONS if group == "experiment"])
+def test_every_experiment_keeps_the_contracts(name: str) -> None:
+    checked("experiment", name)
+
+
+def test_the_baselines_of_a_collaboration_are_checked_with_it() -> None:
+    built = build(config(*overrides_for("scenario", "collaboration")))
+    arms = {case.labels["arm"] for case in check_scenario(built.scenario, built.policy)}
+    assert arms >= {"together", "main alone", "partner alone", "random_switch", "self_handoff"}
 
 
 class Plain(Collaboration):
@@ -132,8 +148,8 @@ class Plain(Collaboration):
 
     broken: str = ""
 
-    def most(self, questions: int) -> int:
-        return 1 if self.broken == "most" else super().most(questions)
+    def most(self, questions: int, policy: Policy) -> int:
+        return 1 if self.broken == "most" else super().most(questions, policy)
 
     async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case]:
         questions = bank.questions if self.broken == "order" else ranked(bank.questions)

@@ -50,7 +50,7 @@ async def _plan(built: Built, console: Console) -> None:
     async with opened(built, sends=False) as (setup, _):
         solos = await _solos(setup, console)
         if solos.owed:
-            most = setup.scenario.most(len(setup.questions))
+            most = setup.scenario.most(len(setup.questions), setup.policy)
             console.print(f"episodes: at most {most}; which ones is known when the solo draws are")
             bound = (solos.owed + most) * setup.budget
             console.print(f"tokens to sample: at most {bound:,}")

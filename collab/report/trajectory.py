@@ -126,6 +126,9 @@ def _coloured(authors: Iterator[str]) -> dict[str, str]:
 def _shown(told: Sequence[Plain], colour: dict[str, str]) -> Iterator[RenderableType]:
     before: tuple[str, ...] = ()
     for block in told:
+        if block["is"] == "asked" and "\n" in block["question"] + block["reply"]:
+            yield from _asked(block)
+            continue
         if block["is"] != "unit":
             yield Text(safe(remark(block)), style="dim italic")
             yield from _branches(block, colour)
@@ -136,6 +139,13 @@ def _shown(told: Sequence[Plain], colour: dict[str, str]) -> Iterator[Renderable
             yield _heading(block, style)
         before = turn
         yield _text(block, style)
+
+
+def _asked(block: Plain) -> Iterator[RenderableType]:
+    """Yield a side question of several lines as it was put, and its reply below."""
+    for who, said in (("was asked", block["question"]), ("said", block["reply"])):
+        yield Text(f"{safe(block['author'])} {who}:", style="dim italic")
+        yield Padding(Text(safe(said.strip("\n")), style="dim"), (0, 0, 0, 4))
 
 
 def _text(unit: Plain, style: str) -> Text:

@@ -73,9 +73,9 @@ class Collaboration(Settings):
         """Ask for no bank."""
         return {}
 
-    def most(self, questions: int) -> int:
-        """Return how many cases a team of two makes at most."""
-        alone = 2 * self.votes if self.alone else 0
+    def most(self, questions: int, policy: Policy) -> int:
+        """Return how many cases there are at most: those of a team whose every seat writes."""
+        alone = len(seats_of(policy)) * self.votes if self.alone else 0
         return questions * (self.samples * (1 + len(self.against)) + alone)
 
     def factors(self) -> Mapping[str, object]:

@@ -31,7 +31,7 @@ class Fork(Settings):
         """Ask for no bank."""
         return {}
 
-    def most(self, questions: int) -> int:
+    def most(self, questions: int, policy: Policy) -> int:
         """Return how many cases there are."""
         return self.samples
 

@@ -96,7 +96,7 @@ class Guidability(Settings):
         """Ask for the banks of the main seat and of every guide."""
         return dict.fromkeys((self.main, *self.guides), self.samples)
 
-    def most(self, questions: int) -> int:
+    def most(self, questions: int, policy: Policy) -> int:
         """Return how many cases there are at most."""
         steers = len(self.guides) * self.correct_traces_per_guide * len(self.lengths)
         return questions * steers * (1 + len(self.controls))

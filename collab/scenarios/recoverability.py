@@ -156,7 +156,7 @@ class Recoverability(Settings):
         """Ask for the bank of the main seat, and of the distractors' source."""
         return dict.fromkeys((self.main, self.source or self.main), self.samples)
 
-    def most(self, questions: int) -> int:
+    def most(self, questions: int, policy: Policy) -> int:
         """Return how many cases there are at most."""
         originals = min(self.originals, questions * self.samples)
         return originals * len(self.points) * (1 + len(self.controls))

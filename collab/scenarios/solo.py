@@ -25,7 +25,7 @@ class Solo(Settings):
         """Ask for the main seat's bank."""
         return {self.main: self.samples}
 
-    def most(self, questions: int) -> int:
+    def most(self, questions: int, policy: Policy) -> int:
         """Return how many cases there are at most."""
         return questions * self.samples
 

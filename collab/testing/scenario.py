@@ -16,13 +16,13 @@ from collab.policy import Policy, seats_of
 from collab.scenario import Bank, Scenario, ranked
 from collab.team import Team
 from collab.testing.apart import run_apart
-from collab.testing.speaker import LINES, Speaker
+from collab.testing.speaker import ABILITIES, LINES, Speaker
 from collab.trajectory import Message, Question, Recording
 
 COUNT = 12
 """Questions that are made for it."""
 PLAYED = 6
-"""Cases that are played."""
+"""Cases that are played, and as many of different policies."""
 BUDGET = 1_000
 """Tokens of an episode: more than the recordings have."""
 
@@ -60,8 +60,8 @@ def check_scenario(
     _check_same(
         cases, run_apart(_cases(scenario, policy, other_way, late=True)), "in another order"
     )
-    _check_each(scenario, cases, asked)
-    run_apart(_play(cases[:PLAYED]))
+    _check_each(scenario, policy, cases, asked)
+    run_apart(_play(cases))
     if repr(scenario) != before:
         raise AssertionError(f"making cases changed the scenario from {before} to {scenario!r}")
     return cases
@@ -73,7 +73,8 @@ async def _cases(
     """Return a scenario's cases, where their draws are there at once, or one by one from behind."""
     solos = {seat: _solos(seat, count, questions) for seat, count in scenario.solos().items()}
     waits = {question.id: Event() for question in questions} if late else {}
-    bank = Bank(questions, solos, waits)
+    writers = dict.fromkeys([*seats_of(policy), *solos], ABILITIES)
+    bank = Bank(questions, solos, waits, models=writers)
 
     async def fill() -> None:
         for question in reversed(ranked(questions)):
@@ -98,12 +99,14 @@ def _check_same(cases: Sequence[Case], again: Sequence[Case], when: str) -> None
             raise AssertionError(f"{when} it makes another case of id {case.id!r}: {other!r}")
 
 
-def _check_each(scenario: Scenario, cases: Sequence[Case], questions: Sequence[Question]) -> None:
+def _check_each(
+    scenario: Scenario, policy: Policy, cases: Sequence[Case], questions: Sequence[Question]
+) -> None:
     if not cases:
         raise AssertionError(
             f"it makes no case of {len(questions)} questions; give check_scenario others"
         )
-    most, known = scenario.most(len(questions)), {one.id: one for one in questions}
+    most, known = scenario.most(len(questions), policy), {one.id: one for one in questions}
     if len(cases) > most:
         raise AssertionError(f"it makes {len(cases)} cases, but says {most} at most")
     if len({case.id for case in cases}) < len(cases):
@@ -121,7 +124,8 @@ def _check_each(scenario: Scenario, cases: Sequence[Case], questions: Sequence[Q
 
 
 async def _play(cases: Sequence[Case]) -> None:
-    for case in cases:
+    first_of = {repr(case.policy): case for case in reversed(cases)}
+    for case in (*cases[:PLAYED], *[*reversed(first_of.values())][:PLAYED]):
         seats = {*seats_of(case.policy), *case.opening}
         team = Team({seat: Speaker() for seat in sorted(seats)})
         try:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from collab.report.trajectory import Growing, asked, colours, safe, shown
 from collab.trajectory import (
+    Asked,
     Brought,
     Edited,
     Ended,
@@ -95,6 +96,18 @@ def test_branches_stand_beneath_their_fork() -> None:
         "1 branches from here: unsure",
         "branch 1: stopped",
         "    Or so.".ljust(100),
+    ]
+
+
+def test_a_side_question_of_several_lines_stands_as_it_was_put() -> None:
+    assert text(Asked("judge", "Sure?", "Yes.")) == "judge was asked: 'Sure?' and said: 'Yes.'\n"
+    told = text(Asked("judge", "A: Or so.\nB: \x1b[2J\n", "A"))
+    assert [line.rstrip() for line in told.splitlines()] == [
+        "judge was asked:",
+        "    A: Or so.",
+        "    B: \\x1b[2J",
+        "judge said:",
+        "    A",
     ]
 
 

@@ -80,7 +80,7 @@ def test_each_seat_alone_and_each_baseline_stand_beside_the_policy() -> None:
         "self_handoff": 2,
     }
     assert {case.policy for case in arm(plan, "partner alone")} == {Solo(main="partner")}
-    assert len({case.id for case in plan.cases}) == len(plan.cases) == FULL.most(2)
+    assert len({case.id for case in plan.cases}) == len(plan.cases) == FULL.most(2, Alternate())
 
 
 def test_baselines_take_the_seats_that_the_policy_has() -> None:
@@ -94,6 +94,7 @@ def test_the_helper_may_be_chosen() -> None:
     three = Alternate(seats=("main", "partner", "third"))
     chosen = FULL.model_copy(update={"helper": "third"})
     plan = planned(chosen, three, {**PAIR, "third": WRITES})
+    assert len(plan.cases) == FULL.most(2, three)
     assert arm(plan, "random_switch")[0].policy == RandomSwitch(partner="third", share=0.3)
     with pytest.raises(ConfigError, match="helper='thrid' is no seat with a model that writes"):
         planned(chosen.model_copy(update={"helper": "thrid"}), three, PAIR)
@@ -170,7 +171,7 @@ async def test_no_two_arms_share_a_draw_and_none_is_of_a_bank(
                 for episode, _ in folder.episodes()
             }
             drawn = [int(key.rpartition("-")[2]) for keys in draws.values() for key in keys]
-    assert len(result.scores) == scenario.most(2)
+    assert len(result.scores) == scenario.most(2, Alternate())
     assert sum(map(len, draws.values())) == len(set().union(*draws.values()))
     assert min(drawn) >= BANK
     together = arms_of(result.scores)[0]

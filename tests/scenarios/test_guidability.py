@@ -120,7 +120,7 @@ def test_an_unguided_case_has_no_opening_and_no_draw_of_the_bank(bank: Bank) -> 
 def test_ids_are_unique_and_no_more_than_was_said(bank: Bank, traces: int) -> None:
     scenario = Guidability(correct_traces_per_guide=traces)
     ids = [case.id for case in planned(scenario, bank, POLICY).cases]
-    assert len(set(ids)) == len(ids) <= scenario.most(len(bank.questions))
+    assert len(set(ids)) == len(ids) <= scenario.most(len(bank.questions), POLICY)
 
 
 @given(banks(), st.randoms())

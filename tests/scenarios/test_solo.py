@@ -30,4 +30,4 @@ def test_each_draw_of_the_bank_is_a_case_that_reports_it() -> None:
 
 def test_it_asks_for_a_bank_of_its_own_seat() -> None:
     assert Solo(main="thinker", samples=3).solos() == {"thinker": 3}
-    assert Solo(samples=3).most(5) == 15
+    assert Solo(samples=3).most(5, Alone()) == 15
