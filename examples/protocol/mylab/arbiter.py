@@ -8,7 +8,7 @@ from collab import (
     Close,
     Decision,
     Fork,
-    Paragraph,
+    Sentence,
     Settings,
     Stop,
     View,
@@ -40,7 +40,7 @@ class Arbiter(Settings):
     second: Writer = "partner"
     arbiter: Adviser = "judge"
     human: Adviser | None = None
-    until: Boundary = Paragraph()
+    until: Boundary = Sentence()
 
     async def decide(self, view: View) -> Decision:
         if view.memo == "drafted" and view.branches:
