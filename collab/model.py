@@ -210,7 +210,7 @@ class Model:
         thinking, *rest = written.units or (Unit("", "", "generated"),)
         if not self.think_close and written.reached == "end":
             rest = [thinking]  # its answer is in it
-        ends = await self._ends(thinking)
+        ends = await self.ends(thinking.text, thinking.ids)
         return Recording(
             question=turn.question.id,
             text=thinking.text,
@@ -226,12 +226,15 @@ class Model:
             kind="raw" if self.endpoint.profile.thinking_returned == "raw" else "summary",
         )
 
-    async def _ends(self, unit: Unit) -> tuple[int, ...] | None:
-        """Return where a unit's tokens end in its text, None where nobody can tell."""
+    async def ends(self, text: str, ids: tuple[int, ...] | None = None) -> tuple[int, ...] | None:
+        """Return where tokens end in a text (characters), None where nobody can tell.
+
+        They are those it was drawn in, or else the model's own of the text in one piece.
+        """
         if self.tokenizer is None:
-            return await self._told_ends(unit.text)
-        ids = self.tokenizer.encode(unit.text) if unit.ids is None else unit.ids
-        return self.tokenizer.ends(ids) if self.tokenizer.decode(ids) == unit.text else None
+            return await self._told_ends(text)
+        ids = self.tokenizer.encode(text) if ids is None else ids
+        return self.tokenizer.ends(ids) if self.tokenizer.decode(ids) == text else None
 
     async def _told_ends(self, text: str) -> tuple[int, ...] | None:
         """Return where the server's tokens end in a text, None if it does not tell.

@@ -270,8 +270,10 @@ def empty_bank(setup: Setup) -> Bank:
         raise ConfigError(f"{len(twice)} question ids stand for two questions: {twice[0]!r}")
     solos: dict[str, dict[str, tuple[Recording, ...]]] = {s: {} for s in setup.scenario.solos()}
     waits = {question.id: asyncio.Event() for question in setup.questions}
-    models = {seat: m.can for seat, m in setup.team.seats.items() if isinstance(m, Model)}
-    return Bank(setup.questions, solos, waits, setup.rules or setup.grader, models)
+    models = {seat: m for seat, m in setup.team.seats.items() if isinstance(m, Model)}
+    can = {seat: model.can for seat, model in models.items()}
+    counts = {seat: model.ends for seat, model in models.items()}
+    return Bank(setup.questions, solos, waits, setup.rules or setup.grader, can, counts)
 
 
 async def fill(bank: Bank, setup: Setup, stages: Stages, failures: dict[str, str]) -> None:

@@ -9,8 +9,16 @@ from __future__ import annotations
 
 from asyncio import Event
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
@@ -48,6 +56,10 @@ class Bank:
     """Compares answers; without it, those that differ as text and number differ."""
     models: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The seats that hold a model, and what each can do (`write`, `answer`, `advise`, …)."""
+    counts: Mapping[str, Callable[[str], Awaitable[tuple[int, ...] | None]]] = field(
+        default_factory=dict
+    )
+    """How a seat says where its tokens end in a text; None where it cannot."""
 
     async def ready(self) -> AsyncIterator[Question]:
         """Yield the questions, ranked by content, each as soon as all its draws are there.
@@ -67,6 +79,16 @@ class Bank:
     def solved(self, seat: str, question: Question) -> int:
         """Count a seat's correct solo trajectories on a question that is ready."""
         return sum(bool(solo.correct) for solo in self.of(seat, question))
+
+    async def measured(self, seat: str, recording: Recording) -> Recording:
+        """Return a text that nobody drew with its length in the tokens of the seat that reads it.
+
+        What has an author's tokens keeps these, and what cannot be counted stays as it is.
+        """
+        if recording.ends is not None or seat not in self.counts:
+            return recording
+        ends = await self.counts[seat](recording.text)
+        return recording if ends is None else replace(recording, ends=ends, tokens=len(ends))
 
     async def agrees(self, question: Question, answer: str | None) -> bool:
         """Say whether an answer is the known one of a question."""

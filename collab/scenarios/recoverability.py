@@ -186,7 +186,7 @@ class Recoverability(Settings):
             if other is None and self.corrector is not None:
                 continue
             for at in shares:
-                place = self._place(original, partner, other, at)
+                place = await self._place(bank, original, partner, other, at)
                 if place.steer.text.strip():
                     async for case in self._arms(bank, policy, place, other):
                         yield case
@@ -292,7 +292,9 @@ class Recoverability(Settings):
             others, key=lambda solo: rank("placebo", original.solo.draw, solo.draw), default=None
         )
 
-    def _place(self, original: Solo, partner: Solo, other: Recording | None, at: float) -> _Place:
+    async def _place(
+        self, bank: Bank, original: Solo, partner: Solo, other: Recording | None, at: float
+    ) -> _Place:
         own, least = cut_at_share(original.solo, at, by=self.cut), self._least(original)
         point, name = at, f"{at:g}"
         if own.share < least:
@@ -302,6 +304,7 @@ class Recoverability(Settings):
         if self.steer in STRETCHES:
             placebo = stretch(original, own, min(point + self.length, 1.0), self.cut)
             steer = spoiled(self.steer, placebo, partner)
+        steer = await bank.measured(self.main, steer)
         return _Place(original, partner, own, at, point, name, steer, placebo)
 
     async def _arms(

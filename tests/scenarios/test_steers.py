@@ -1,6 +1,6 @@
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collab.boundary import cut_at_share
 from collab.engine import Case
 from collab.errors import ConfigError
 from collab.scenario import Bank, Plan
 from collab.scenarios.recoverability import Recoverability
-from collab.scenarios.steers import FILLER, other_numbers, thoughts
+from collab.scenarios.steers import FILLER, Kind, other_numbers, thoughts
 from collab.trajectory import Message, Question, Recording
 from policies.distractor import Distractor
 
@@ -40,15 +41,26 @@ def thought(of: Question, draw: int, said: str | None = None) -> Recording:
     )
 
 
+async def in_letters(text: str) -> tuple[int, ...]:
+    return tuple(range(1, len(text) + 1))
+
+
+async def untold(_: str) -> None:
+    return None
+
+
 def played(
-    scenario: Recoverability, seats: Sequence[str] = ("main",), policy: Distractor | None = None
+    scenario: Recoverability,
+    seats: Sequence[str] = ("main",),
+    policy: Distractor | None = None,
+    counts: Callable[[str], Awaitable[tuple[int, ...] | None]] = untold,
 ) -> dict[str, list[Case]]:
     """Return the cases on the fence, by arm."""
     solos: dict[str, tuple[Recording, ...]] = {
         question.id: (thought(question, 0), thought(question, 1), thought(question, 2, "99"))
         for question in (FENCE, BOARDS, TRAINS)
     }
-    bank = Bank([FENCE, BOARDS, TRAINS], dict.fromkeys(seats, solos))
+    bank = Bank([FENCE, BOARDS, TRAINS], dict.fromkeys(seats, solos), counts={"main": counts})
     plan = asyncio.run(Plan.of(scenario.cases(bank, policy or Distractor())))
     arms: dict[str, list[Case]] = {}
     for case in plan.cases:
@@ -85,6 +97,22 @@ def test_an_uninformative_steer_says_nothing_of_any_question() -> None:
         assert isinstance(case.policy, Distractor)
         assert case.policy.steer_tokens is not None
         assert 20 <= case.policy.steer_tokens <= 50
+
+
+@pytest.mark.parametrize("kind", ["uninformative", "digits", "inaccurate", "noise"])
+def test_a_text_that_nobody_drew_is_as_long_as_it_is_to_its_reader(kind: Kind) -> None:
+    arms = played(Recoverability(steer=kind, points=(0.0,), length=0.5), counts=in_letters)
+    for case in arms["steer"]:
+        steer = case.opening["distractor"]
+        assert steer.tokens == len(steer.text)
+        cut = cut_at_share(steer, 0.5 if kind == "uninformative" else 1.0)
+        assert case.labels["steer_tokens"] == cut.chars > 0
+        assert case.labels["steer_realised"] == pytest.approx(cut.share, abs=1e-4)
+
+
+def test_a_text_in_an_authors_own_tokens_keeps_them() -> None:
+    arms = played(Recoverability(steer="similar", points=(0.0,), length=0.5), counts=in_letters)
+    assert {steer.ends for steer in steers(arms)} == {thought(BOARDS, 0).ends}
 
 
 def test_given_steers_are_read_from_a_file_by_id_or_by_text(tmp_path: Path) -> None:
