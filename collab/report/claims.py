@@ -70,8 +70,8 @@ CLAIMS = (
     Claim(
         "§3.2, finding 1",
         "each model's own questions",
-        "So it does on questions that each model solves at least once. (Ours: against the same "
-        "opening without a steer.)",
+        "A steer costs answers on questions that each model solves at least once. (Ours: against "
+        "the same opening without a steer.)",
         "18.5 to 74.6",
         ("table 8",),
         ("recoverability",),
@@ -89,7 +89,7 @@ CLAIMS = (
     Claim(
         "§3.2, finding 3",
         "maths, shared questions, most models, at 0 %",
-        "Keeping the first own paragraph before the steer wins most of that back.",
+        "Keeping the first own paragraph before the steer wins back most of what it costs there.",
         "R1-Qwen-1.5B 44.0 to 89.0",
         ("table 7",),
         ("first_paragraph", "recoverability_shared"),

@@ -244,7 +244,7 @@ def test_rankings_decide_only_where_their_interval_does() -> None:
             0.1,
             0.9,
         ),
-        ("So it does", runs("recoverability", lambda r: recovering((r,) * 3, 0.5)), 0.1, 0.9),
+        ("A steer costs", runs("recoverability", lambda r: recovering((r,) * 3, 0.5)), 0.1, 0.9),
         (
             "A steer before the first",
             runs("recoverability_shared", lambda rate: recovering((rate, 0.5, 0.5))),
