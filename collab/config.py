@@ -302,7 +302,7 @@ def read(composed: DictConfig) -> RunConfig:
     try:
         return RunConfig.model_validate(plain)
     except ValidationError as error:
-        raise ConfigError(explain(error)) from None
+        raise ConfigError(explain(error, plain)) from None
 
 
 def build(config: RunConfig) -> Built:
@@ -337,23 +337,45 @@ def make(target: Target, protocol: type, where: str) -> Any:  # any: of the prot
         return instantiate(target, _convert_="all")
     except (InstantiationException, ValidationError, TypeError) as error:
         cause = error.__cause__ or error
-        text = explain(cause, where) if isinstance(cause, ValidationError) else str(cause)
+        text = explain(cause, target, where) if isinstance(cause, ValidationError) else str(cause)
         raise ConfigError(text) from None
 
 
-def explain(error: ValidationError, where: str = "") -> str:
-    """Say in one line what pydantic found wrong, each setting with its value."""
+def explain(error: ValidationError, settings: object, where: str = "") -> str:
+    """Say in one line what pydantic found wrong in some settings, each with its value.
+
+    What no setting is called is not shown, only its name: it may be a secret.
+    """
     parts = []
     places = [found["loc"] for found in error.errors()]
     for found in error.errors():
         here = found["loc"]
         if any(place[: len(here)] == here != place for place in places):
             continue  # what lies inside it was refused: that says more
-        key = ".".join(str(part) for part in (where, *found["loc"]) if part != "")
+        path, beside = _located(here, settings)
+        key = ".".join((*filter(None, [where]), *path))
+        if found["type"] == "extra_forbidden":
+            parts.append(f"{key}: there is no such setting (beside it are: {beside or 'none'})")
+            continue
         message = found["msg"].removeprefix("Value error, ")
         given = "" if isinstance(found["input"], dict) else f" (given: {found['input']!r})"
         parts.append(f"{key}: {message}{given}")
     return "; ".join(parts)
+
+
+def _located(place: tuple[int | str, ...], settings: object) -> tuple[list[str], str]:
+    """Return a place's path in the settings as they were given, and what stands beside it."""
+    path, beside = [], ""
+    for part in place:
+        if isinstance(settings, Mapping):
+            if part not in settings and part != place[-1]:
+                continue  # pydantic names the kind of a setting too
+            names = (str(name) for name in settings if name not in (part, "_target_"))
+            beside, settings = ", ".join(names), settings.get(part)
+        elif isinstance(settings, list) and isinstance(part, int):
+            beside, settings = "", settings[part]
+        path.append(str(part))
+    return path, beside
 
 
 def _check(target: Target, protocol: type | tuple[type, ...], where: str) -> None:
