@@ -18,7 +18,7 @@ from collab.cli.compose import add_config_arguments, composed
 from collab.cli.session import NotStored, opened
 from collab.config import Built
 from collab.engine import Case
-from collab.ledger import Rates
+from collab.ledger import MILLION, Cost, Prices, Rates
 from collab.model import Model
 from collab.policy import Inquiry
 from collab.reasoner import Rated, Reply, Turn, Written
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     add_config_arguments(parser)
     asked = parser.parse_args(argv)
     built = composed(asked.overrides, asked.config_dir)
-    asyncio.run(_plan(built, Console(highlight=False)))
+    asyncio.run(_plan(built, Console(soft_wrap=True, highlight=False)))
     return 0
 
 
@@ -52,8 +52,7 @@ async def _plan(built: Built, console: Console) -> None:
         if solos.owed:
             most = setup.scenario.most(len(setup.questions), setup.policy)
             console.print(f"episodes: at most {most}; which ones is known when the solo draws are")
-            bound = (solos.owed + most) * setup.budget
-            console.print(f"tokens to sample: at most {bound:,}")
+            _bound(setup, solos.owed + most, console)
             alone = [Case(q.id, q, setup.policy) for q in setup.questions[:3]]
             await _prompts(setup, alone, console)
             return
@@ -89,6 +88,7 @@ async def _episodes(setup: Setup, bank: Bank, console: Console) -> None:
     plan = await Plan.of(setup.scenario.cases(bank, setup.policy))
     count = _Count()
     lengths: list[int] = []
+    costs: list[float] = []
 
     async def one(case: Case) -> None:
         try:
@@ -98,18 +98,42 @@ async def _episodes(setup: Setup, bank: Bank, console: Console) -> None:
         else:
             count.stored += 1
             lengths.append(sum(unit.tokens for unit in episode.trajectory.generated))
+            costs.append(Cost.of(c for by in episode.costs.values() for c in by.values()).money)
 
     await each(plan.cases, one, setup.concurrency)
     console.print(f"episodes: {len(plan.cases)} ({count.stored} stored, {count.owed} to play)")
     solos = [s.tokens for of in bank.solos.values() for each_ in of.values() for s in each_]
-    typical = mean(lengths or solos or [setup.budget])
-    console.print(
-        f"tokens to sample: about {count.owed * typical:,.0f} ({typical:.0f} an episode, from what "
-        f"is stored), at most {count.owed * setup.budget:,}"
-    )
+    if known := lengths or solos:
+        console.print(
+            f"tokens to sample: about {count.owed * mean(known):,.0f} ({mean(known):.0f} an "
+            f"episode, from what is stored), at most {count.owed * setup.budget:,}"
+        )
+    if any(costs):
+        console.print(
+            f"money: about ${count.owed * mean(costs):,.4g} (${mean(costs):.2g} an episode, from "
+            "what is stored)"
+        )
+    elif count.owed:
+        _bound(setup, count.owed, console, tokens=not known)
     for note in plan.notes:
         console.print(f"  {note}", style="dim")
     await _prompts(setup, plan.cases[:: max(len(plan.cases) // 3, 1)][:3], console)
+
+
+def _bound(setup: Setup, owed: int, console: Console, *, tokens: bool = True) -> None:
+    """Print what so many trajectories take at most; of what is read nobody knows how often."""
+    written = owed * setup.budget
+    if tokens:
+        console.print(f"tokens to sample: at most {written:,} ({setup.budget:,} a trajectory)")
+    models = {seat: one for seat, one in setup.team.seats.items() if isinstance(one, Model)}
+    prices = {seat: model.rates.prices for seat, model in models.items()}
+    seat = max(prices, key=lambda seat: prices[seat].completion, default="")
+    if prices and (dear := prices[seat]) != Prices():
+        console.print(
+            f"money: at most ${written * dear.completion / MILLION:,.4g} for what is written, were "
+            f"it all by {seat}; besides, prompts at ${dear.prompt:g} a million tokens, read anew "
+            "for every unit"
+        )
 
 
 async def _prompts(setup: Setup, cases: Sequence[Case], console: Console) -> None:

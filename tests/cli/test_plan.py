@@ -63,6 +63,23 @@ def test_a_plan_of_a_grown_run_counts_what_is_stored(command: Command, finished:
     assert rows(finished.runs / "store.sqlite") == before
 
 
+def test_a_plan_says_what_priced_models_cost_at_most_or_as_stored_episodes_do(
+    command: Command, finished: Any
+) -> None:
+    priced = ["+team.main.prices.prompt=100", "+team.main.prices.completion=1000"]
+    new = command("plan", *finished.words, "replicate=7", *priced).out
+    (most,) = re.findall(r"^tokens to sample: at most ([\d,]+) \(200 a trajectory\)$", new, re.M)
+    money = int(most.replace(",", "")) / 1000
+    assert (
+        f"money: at most ${money:,.4g} for what is written, were it all by main; besides, " in new
+    )
+    more = command("plan", *finished.words, "policy.phrase='Hm, hm.\n'", *priced).out
+    assert re.search(
+        r"^money: about \$[\d.]+ \(\$0\.\d+ an episode, from what is stored\)$", more, re.M
+    )
+    assert "money" not in command("plan", *finished.words).out
+
+
 def test_a_planned_prompt_holds_the_kept_opening_and_the_steer(
     command: Command, finished: Any
 ) -> None:
