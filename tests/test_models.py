@@ -84,6 +84,23 @@ def test_a_family_opens_its_think_block_once(family: str, tmp_path: Path) -> Non
     assert frame.head(ASKED) == FAMILIES[family].head
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_a_familys_template_does_is_in_the_docs(family: str, tmp_path: Path) -> None:
+    frame = kit(model(FAMILIES[family].conf), tmp_path).frame
+    assert frame is not None
+    tags = bool(frame.think_close)
+    earlier = Message("assistant", "<think>\nHm.\n</think>\n\n7")
+    kept = "Hm." in frame.template.render((*ASKED, earlier, *ASKED))
+    told = (
+        ("yes" if frame.opens(ASKED) else "no") if tags else "no: there is none",
+        "all" if kept else "the answers",
+        "yes" if "system" in frame.head(ASKED) else "no",
+        "yes" if FAMILIES[family].starts else "no",
+    )
+    page = (CONF.parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert f"| `{family}` | {' | '.join(told)} |" in page
+
+
 @pytest.mark.parametrize("name", OPEN)
 def test_a_model_goes_on_with_a_thought_and_answers_when_it_is_told_to(
     name: str, tmp_path: Path
