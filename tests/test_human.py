@@ -47,6 +47,17 @@ async def test_a_human_writes_a_unit_chooses_and_answers(store: Store) -> None:
     assert "(answer / stop)" in seen
 
 
+async def test_a_human_is_shown_what_is_new_and_all_of_another_episode(store: Store) -> None:
+    _, seen = await play("So 7.\n\nstop\n\n", store)
+    assert (seen.count("3 + 4?"), seen.count("So 7.")) == (1, 1)
+    screen, typed = io.StringIO(), "So 7.\n\nstop\n\nSo 8.\n\nstop\n\n"
+    terminal = Terminal(io.StringIO(typed), Console(file=screen))
+    for case in "ab":
+        team = Team({"human": Human(terminal.listen, store)})
+        await play_case(Case(case, QUESTION, Asking()), team, until=Sentence(), budget=99)
+    assert screen.getvalue().count("3 + 4?") == 2
+
+
 async def test_what_was_typed_is_asked_for_once(store: Store) -> None:
     first, _ = await play("7.\n\nstop\n\n", store)
     again, seen = await play("", store)

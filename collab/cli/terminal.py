@@ -12,10 +12,11 @@ from rich.text import Text
 from collab.errors import CollabError
 from collab.reasoner import Turn
 from collab.report.trajectory import safe, shown
+from collab.trajectory import Event, Question
 
 
 class Terminal:
-    """Shows a trajectory and reads what is typed, one question at a time.
+    """Shows what is new of a trajectory and reads what is typed, one question at a time.
 
     Text ends with an empty line, or with the end of the input.
     """
@@ -23,6 +24,7 @@ class Terminal:
     def __init__(self, read: TextIO | None = None, console: Console | None = None) -> None:
         self._read = read or sys.stdin
         self._console = console or Console(stderr=True)
+        self._shown: tuple[Question | None, tuple[Event, ...]] = (None, ())
         self._one = asyncio.Lock()  # several episodes may ask at once; there is one keyboard
 
     async def listen(self, turn: Turn, wanted: str) -> str:
@@ -32,10 +34,19 @@ class Terminal:
             CollabError: The input is at its end.
         """
         async with self._one:
-            self._console.print(Text(safe(turn.question.messages[-1].content), style="dim"))
-            self._console.print(shown(turn.trajectory))
+            self._show(turn)
             self._console.print(Text(f"[{turn.seat}] {safe(wanted)}; then an empty line:", "bold"))
             return await asyncio.to_thread(self._lines)
+
+    def _show(self, turn: Turn) -> None:
+        """Show what followed on what was shown last; all of it where that was another episode."""
+        question, before = self._shown
+        log = turn.trajectory.log
+        if question != turn.question or log[: len(before)] != before:
+            before = ()
+            self._console.print(Text(safe(turn.question.messages[-1].content), style="dim"))
+        self._console.print(shown(turn.trajectory, before))
+        self._shown = turn.question, log
 
     def _lines(self) -> str:
         lines: list[str] = []

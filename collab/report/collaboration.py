@@ -169,7 +169,8 @@ def _drawn(arm: Arm) -> int:
 
 def currency(arms: Sequence[Arm]) -> tuple[Callable[[Score], float], str]:
     """Return what costs are compared in: FLOPs, or tokens where a model's size is unknown."""
-    known = all(flops(score) for arm in arms for score in arm.scores)
+    costs = [cost(score) for arm in arms for score in arm.scores]
+    known = any(c.flops for c in costs) and all(c.flops or not c.draws for c in costs)
     return (flops, "FLOPs") if known else (sampled, "tokens")
 
 

@@ -48,9 +48,12 @@ def safe(text: str) -> str:
     )
 
 
-def shown(trajectory: Trajectory) -> RenderableType:
-    """Return a trajectory as it grew, a heading at each hand-off; what was struck is struck out."""
-    return Group(*_shown(blocks(trajectory.log), colours(trajectory)))
+def shown(trajectory: Trajectory, after: Sequence[Event] = ()) -> RenderableType:
+    """Return a trajectory as it grew, a heading at each hand-off; what was struck is struck out.
+
+    Only what happened `after` the beginning of its log is shown.
+    """
+    return Group(*_shown(blocks(trajectory.log)[len(blocks(after)) :], colours(trajectory)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,6 +205,11 @@ def test_a_run_of_which_nobody_noted_who_did_what_has_its_rates() -> None:
     assert "by author" not in shown
 
 
+def test_an_episode_that_drew_nothing_hides_no_flops() -> None:
+    idle = score("q9", "together", 0, False, {})
+    assert "FLOPs" in rows(text([*RUN, idle]))["n"]
+
+
 def test_the_policy_by_itself_has_no_difference() -> None:
     shown = text(both("together", "10", 5, 5))
     assert "difference" not in shown
