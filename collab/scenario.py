@@ -131,7 +131,7 @@ class Part:
     """What one seat did in an episode."""
 
     tokens: int = 0
-    """Those it sampled of what stands in the end, thinking and answer (its own tokens)."""
+    """Those of what stands in its name in the end, thinking and answer (its own tokens)."""
     units: int = 0
     """Stretches of thinking that it sampled, branches' included."""
     kept: int = 0
@@ -242,7 +242,7 @@ def parts_of(episode: Episode) -> dict[str, Part]:
     kept = Counter(one.author for one in trajectory.units if one.kind == "generated")
     tokens: Counter[str] = Counter()
     for unit in (*trajectory.units, *trajectory.reply):
-        tokens[unit.author] += unit.tokens if unit.kind == "generated" else 0
+        tokens[unit.author] += unit.tokens if unit.kind != "signal" else 0
     return {
         seat: Part(
             tokens=tokens[seat],

@@ -8,7 +8,7 @@ from collab.decision import Decision, Stop
 from collab.engine import Episode
 from collab.errors import ConfigError
 from collab.policy import View
-from collab.scenario import Bank, Verdict, finish_verdict, rank, ranked, with_factors
+from collab.scenario import Bank, Verdict, finish_verdict, parts_of, rank, ranked, with_factors
 from collab.settings import Settings
 from collab.trajectory import Finish, Message, Question, Trajectory, Unit, Wrote
 
@@ -111,3 +111,19 @@ def test_how_an_episode_ended_settles_its_verdict(finish: Finish, verdict: Verdi
 def test_a_stopped_episode_with_an_answer_is_graded() -> None:
     answered = Trajectory().add(Wrote(Unit("main", "7", "generated", phase="answer")))
     assert finish_verdict(Episode("case", answered, "stopped")) is None
+
+
+def test_what_stands_in_a_seats_name_is_its_own_whoever_put_it_there_but_for_signals() -> None:
+    units = (
+        Unit("planner", "First add. ", "inserted", tokens=3),
+        Unit("main", "So 7. ", "generated", tokens=2),
+        Unit("main", "<call>", "signal", tokens=5),
+        Unit("main", "7", "generated", phase="answer", tokens=1),
+    )
+    episode = Episode("c", Trajectory.replay(tuple(map(Wrote, units))), "answered")
+    parts = parts_of(episode)
+    assert {seat: part.tokens for seat, part in parts.items()} == {"planner": 3, "main": 3}
+    assert {seat: (part.units, part.kept) for seat, part in parts.items()} == {
+        "planner": (0, 0),
+        "main": (1, 1),
+    }

@@ -300,7 +300,8 @@ def _rows(by: str, groups: Mapping[str, Sequence[Score]], arms: Sequence[Arm]) -
 
 def _claims(system: str, arms: Sequence[Arm]) -> Table:
     """Make the table of a system's claims: what is printed, what ours is, and whether it agrees."""
-    table = new_table("claim", title=f"the direction of what is published of {system}")
+    title = f"claims of {system}: does ours go their way, with all of its interval?"
+    table = new_table("claim", title=title)
     table.add_column("ours [95 % interval]", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("published", no_wrap=True)
