@@ -266,6 +266,16 @@ async def test_a_block_that_the_model_opens_itself_is_open_once(
     assert (tags.verdict == "broken") == (came != "nothing stands between")
 
 
+@pytest.mark.parametrize(("name", "verdict"), [("ids", "ok"), ("chat_cfm", "broken")])
+async def test_a_tag_in_the_answer_is_the_models_where_the_close_is_known_to_be_read(
+    doctor: Practice, name: DialectName, verdict: str
+) -> None:
+    found = await doctor.examine(name, script="It is 5.</think>It is 5.", known=name == "ids")
+    (closing,) = (each for each in found.profile.findings if each.probe == "closing")
+    assert closing.verdict == verdict
+    assert "</think>" in closing.came
+
+
 async def test_who_only_answers_must_answer(doctor: Practice) -> None:
     found = await doctor.examine("none", ["wrong_field"], api="vllm", known=False)
     assert found.odd["closing"] == "no answer came"

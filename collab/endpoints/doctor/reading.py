@@ -130,10 +130,12 @@ async def closing(probe: Probe) -> Seen:
         came = "no answer came" if ended else f"{tokens} tokens went into thinking: no answer came"
         return Seen("broken" if ended else "untried", came)
     tag = next((tag for tag in map(str.strip, probe.tags) if tag and tag in text), None)
-    if tag is not None:
-        return Seen("broken", f"{quoted(text)}: {tag} in the answer")
-    probe.proof(request, reply)
-    return Seen("ok", quoted(text))
+    how = probe.proof(request, reply)
+    if tag is None:
+        return Seen("ok", quoted(text))
+    if how is not None:
+        return Seen("ok", f"{quoted(text)}: the model's own {tag}, as the close was read, {how}")
+    return Seen("broken", f"{quoted(text)}: {tag} in the answer")
 
 
 async def tags(probe: Probe) -> Seen:
