@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
 
 from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -51,9 +55,52 @@ def config_of(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> RunC
         ConfigError: The overrides do not compose, or a setting is wrong.
     """
     open_doors(config_dirs)
+    with _composing():
+        return read(compose("config", overrides=list(overrides)))
+
+
+def seatings(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[RunConfig]:
+    """Compose the configs of a sweep, in so far as other models sit in them.
+
+    What is swept over are words with several values and, unless a word sets the same, what the
+    experiment's file sweeps over.
+
+    Raises:
+        ConfigError: The overrides do not compose, or a setting is wrong.
+    """
+    open_doors(config_dirs)
+    with _composing():
+        own = {word.get_key_element(): _values(word) for word in _parsed(overrides)}
+        firsts = [values[0] for values in own.values()]
+        file = compose("config", overrides=firsts, return_hydra_config=True).hydra.sweeper
+        swept = _parsed(f"{key}={value}" for key, value in (file.get("params") or {}).items())
+        words = {word.get_key_element(): _values(word) for word in swept if _seats(word)} | own
+        return [read(compose("config", overrides=list(of))) for of in product(*words.values())]
+
+
+def _parsed(words: Iterable[str]) -> list[Override]:
+    parsed: list[Override] = OverridesParser.create().parse_overrides(list(words))
+    return parsed
+
+
+def _values(word: Override) -> list[str]:
+    """Return a word with each of its values, one of them where it seats nobody."""
+    if not word.is_discrete_sweep():
+        return [str(word.input_line)]
+    values = [f"{word.get_key_element()}={value}" for value in word.sweep_string_iterator()]
+    return values if _seats(word) else values[:1]
+
+
+def _seats(word: Override) -> bool:
+    return re.match(r"\+*(model@)?team\.", word.get_key_element()) is not None
+
+
+@contextmanager
+def _composing() -> Iterator[None]:
+    """Let Hydra find the conf files, and say what it cannot do in a line."""
     try:
         with initialize_config_module(CONF, version_base="1.3"):
-            return read(compose("config", overrides=list(overrides)))
+            yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from collab.cli.compose import add_config_arguments, config_of, spelled_out
+from collab.cli.compose import add_config_arguments, seatings, spelled_out
 from collab.cli.connect import Kit, connect
 from collab.cli.weights import checkpoint
 from collab.config import ModelConfig, RunConfig
@@ -39,23 +39,24 @@ def main(argv: list[str]) -> int:
         description=__doc__,
         epilog="examples: collab doctor model=deepseek · collab doctor model=vllm "
         "model.id=Qwen/Qwen3-1.7B · collab doctor experiment=mixed_deepseek (every model of its "
-        "team). `limited`: a run can live with it, and does; `broken`: a run stops before it "
-        "begins.",
+        "team and of its sweep). `limited`: a run can live with it, and does; `broken`: a run "
+        "stops before it begins.",
     )
     add_config_arguments(parser)
     asked = parser.parse_args(argv)
-    config = config_of(spelled_out(asked.overrides), asked.config_dir)
-    return asyncio.run(_examine(config, Console(highlight=False)))
+    configs = seatings(spelled_out(asked.overrides), asked.config_dir)
+    return asyncio.run(_examine(configs, Console(highlight=False)))
 
 
-async def _examine(config: RunConfig, console: Console) -> int:
-    models = [model for model in config.team.values() if isinstance(model, ModelConfig)]
+async def _examine(configs: Sequence[RunConfig], console: Console) -> int:
+    seated = [seat for config in configs for seat in config.team.values()]
+    models = [model for model in seated if isinstance(model, ModelConfig)]
     broken = 0
     async with AsyncExitStack() as stack:
         launcher = await stack.enter_async_context(Launcher())
         for nth, model in enumerate(models):
             if model not in models[:nth]:
-                profile = await _one(model, config.runs, launcher, console)
+                profile = await _one(model, configs[0].runs, launcher, console)
                 broken += bool(profile.broken)
     return 1 if broken else 0
 

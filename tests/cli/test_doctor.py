@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from collab.cli.compose import spelled_out
+from collab.cli.compose import seatings, spelled_out
+from collab.config import ModelConfig
 from collab.endpoints.profile import Profile
 from collab.endpoints.scripted import attentive
 
@@ -23,6 +24,21 @@ def verdicts(out: str) -> dict[str, str]:
         if re.search(r" (ok|limited|broken|untried) *$", line)
     ]
     return {row[0]: row[-1] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("words", "seated"),
+    [
+        (["experiment=code_recoverability"], ["scripted/weak", "scripted/strong"]),
+        (["experiment=code_recoverability", "model@team.main=pocket_plain"], ["pocket/plain"]),
+        (["model@team.main=pocket_plain,pocket_strong"], ["pocket/plain", "pocket/strong"]),
+        (["experiment=openings", "questions.seed=1,2"], ["pocket/plain"]),
+        (["team=pair", "team.main.temperature=0.1,0.2"], ["pocket/plain", "pocket/plain"]),
+    ],
+)
+def test_whoever_sits_in_a_sweep_is_examined(words: list[str], seated: list[str]) -> None:
+    mains = [config.team["main"] for config in seatings(words)]
+    assert [main.id for main in mains if isinstance(main, ModelConfig)] == seated
 
 
 def test_a_healthy_endpoint_is_told_green_and_its_profile_kept(
