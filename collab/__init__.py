@@ -48,6 +48,7 @@ from collab.settings import Settings
 from collab.trajectory import Message, Outcome, Question, Recording, Trajectory, Unit
 
 if TYPE_CHECKING:
+    from collab.cli.play import play
     from collab.report.notebook import Run
 
 __all__ = [
@@ -99,13 +100,18 @@ __all__ = [
     "Words",
     "Write",
     "Writer",
+    "play",
 ]
 
 
 def __getattr__(name: str) -> object:
-    """Load what shows a run when it is asked for: whoever plays one does without."""
+    """Load what a notebook wants when it is asked for: policies and runs do without."""
     if name == "Run":
         from collab.report.notebook import Run
 
         return Run
+    if name == "play":
+        from collab.cli.play import play
+
+        return play
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

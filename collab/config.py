@@ -305,8 +305,12 @@ def read(composed: DictConfig) -> RunConfig:
         raise ConfigError(explain(error, plain)) from None
 
 
-def build(config: RunConfig) -> Built:
+def build(config: RunConfig, policy: Policy | None = None) -> Built:
     """Make the values that the config's targets name, and check that they fit the team.
+
+    Args:
+        config: What was composed.
+        policy: A policy that was made in Python, in the place of the config's.
 
     Raises:
         ConfigError: A target is not what its group asks for, a setting is wrong, or a seat is not
@@ -316,7 +320,7 @@ def build(config: RunConfig) -> Built:
     built = Built(
         config=config,
         scenario=make(config.scenario, Scenario, "scenario"),
-        policy=make(config.policy, Policy, "policy"),
+        policy=policy or make(config.policy, Policy, "policy"),
         until=make(config.boundary, Boundary, "boundary"),
         questions=make(config.questions, QuestionSet, "questions"),
     )

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from collab.config import Built, RunConfig, build, read
 from collab.errors import ConfigError
 from collab.plugins import open_doors
+from collab.policy import Policy
 
 CONF = "collab.conf"
 
@@ -39,13 +40,15 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def composed(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> Built:
-    """Compose, validate and build one config.
+def composed(
+    overrides: Sequence[str], config_dirs: Sequence[str] = (), policy: Policy | None = None
+) -> Built:
+    """Compose, validate and build one config, with a policy of one's own where it is given.
 
     Raises:
         ConfigError: The overrides do not compose, or what they make is wrong.
     """
-    return build(config_of(overrides, config_dirs))
+    return build(config_of(overrides, config_dirs), policy)
 
 
 def config_of(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> RunConfig:

@@ -9,15 +9,48 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from collab.apart import run_apart
 from collab.cli.compose import add_config_arguments, composed
 from collab.cli.session import opened
 from collab.config import Built
 from collab.engine import Case, Episode
 from collab.errors import ConfigError
+from collab.policy import Policy
 from collab.report.starting import Starting
 from collab.report.trajectory import Growing, safe, shown
 from collab.run import Setup
 from collab.trajectory import Question, Trajectory
+
+BEGIN = ("scenario=collaboration", "team=solo", "policy=solo")
+"""What is played where nothing else is said."""
+
+
+def play(*overrides: str, policy: Policy | None = None, question: str | None = None) -> Episode:
+    """Play one question, as `collab play` does, and return the episode: for notebooks and scripts.
+
+        from collab import play
+
+        play("team=pair", "policy=alternate", question="What is 3 + 4?").trajectory
+
+    What is drawn is stored as ever: the same question is answered by the same draws again.
+
+    Args:
+        overrides: Changes to the config, such as `team=pair`.
+        policy: A policy made in Python, in the place of the config's.
+        question: What to ask; None: the first of the config's questions.
+
+    Raises:
+        CollabError: Something is wrong in the config, a server is not to be had, or the policy
+            failed.
+    """
+    built = composed([*BEGIN, *overrides], policy=policy)
+
+    async def alone() -> Episode:
+        async with opened(built, tell=Starting(Console(stderr=True))) as (setup, _):
+            asked = _asked(setup, built, question)
+            return await setup.play(Case(asked.id, asked, setup.policy))
+
+    return run_apart(alone())
 
 
 def main(argv: list[str]) -> int:
@@ -31,9 +64,7 @@ def main(argv: list[str]) -> int:
     add_config_arguments(parser)
     asked = parser.parse_args(argv)
     question, overrides = _question(asked.overrides)
-    built = composed(
-        ["scenario=collaboration", "team=solo", "policy=solo", *overrides], asked.config_dir
-    )
+    built = composed([*BEGIN, *overrides], asked.config_dir)
     episode = asyncio.run(_play(built, question, Console()))
     return 0 if episode.finish == "answered" else 1
 
@@ -50,13 +81,17 @@ def _question(overrides: list[str]) -> tuple[str | None, list[str]]:
 
 async def _play(built: Built, text: str | None, console: Console) -> Episode:
     async with opened(built, tell=Starting(console)) as (setup, _):
-        question = setup.questions[0]
-        if text is not None:
-            question = Question("play/" + text, built.config.prompt.messages(text))
+        question = _asked(setup, built, text)
         console.print(Text(safe(question.messages[-1].content)))
         episode = await _watched(setup, question, console)
     console.print(f"{episode.finish} after {episode.trajectory.tokens} tokens", style="bold")
     return episode
+
+
+def _asked(setup: Setup, built: Built, text: str | None) -> Question:
+    if text is None:
+        return setup.questions[0]
+    return Question("play/" + text, built.config.prompt.messages(text))
 
 
 async def _watched(setup: Setup, question: Question, console: Console) -> Episode:

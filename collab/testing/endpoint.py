@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from collab.apart import run_apart
 from collab.endpoints.choose import choose
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect, Frame
@@ -14,7 +15,6 @@ from collab.endpoints.profile import DialectName, Profile
 from collab.endpoints.tokens import Tokenizer, model_folder
 from collab.errors import CollabError
 from collab.template import Template
-from collab.testing.apart import run_apart
 
 
 def check_endpoint(

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, TypeAdapter
 
+from collab.apart import run_apart
 from collab.boundary import Sentence
 from collab.decision import Close, Decision, Insert, Write
 from collab.engine import Case, Episode, play_case
@@ -17,7 +18,6 @@ from collab.errors import PolicyError
 from collab.policy import Aside, Inquiry, Likelihood, Policy, Said, View, seats_of
 from collab.reasoner import Turn
 from collab.team import Team
-from collab.testing.apart import run_apart
 from collab.testing.speaker import LINES, Speaker
 from collab.trajectory import Event, Message, Question, Recording, Rewound, Trajectory
 

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
+from collab.apart import run_apart
 from collab.boundary import Answer
 from collab.engine import Case, play_case
 from collab.errors import CollabError
 from collab.policy import Policy, seats_of
 from collab.scenario import Bank, Scenario, ranked
 from collab.team import Team
-from collab.testing.apart import run_apart
 from collab.testing.speaker import ABILITIES, LINES, Speaker
 from collab.trajectory import Message, Question, Recording
 

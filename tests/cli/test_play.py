@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from collab import play
 from collab.endpoints.scripted import recite
+from collab.errors import ConfigError
+from policies.random_switch import RandomSwitch
+from policies.self_handoff import SelfHandoff
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench
@@ -41,6 +45,20 @@ def test_what_was_played_is_stored_and_not_sampled_again(
         again = command(*words)
         assert len(bench.server.generating) == sent + 1  # the look at the server's begin
     assert again == first
+
+
+async def test_python_plays_a_policy_of_its_own_where_a_loop_runs_already(
+    scripted: Scripted, tmp_path: Path
+) -> None:
+    with scripted(recite(THOUGHT)) as bench:
+        words = [*bench.words, f"runs={tmp_path / 'runs'}"]
+        played = play(*words, policy=SelfHandoff(), question="What is 3 + 4?")
+        assert played.trajectory.thinking == "It is 3 and 4.\nSo 7.\n"
+        assert len(played.trajectory.units) > 1
+        assert (played.finish, played.case) == ("answered", "play/What is 3 + 4?")
+        assert re.fullmatch(r"(easy|middle|hard)-\w+", play(*words).case)
+        with pytest.raises(ConfigError, match="seat 'partner' is not in the team"):
+            play(*words, policy=RandomSwitch())
 
 
 def test_two_models_take_turns(command: Command, tmp_path: Path) -> None:
