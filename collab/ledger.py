@@ -7,8 +7,10 @@ and all, goes through the `Account` of its seat into the run's `Ledger`.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from pydantic import Field
@@ -112,14 +114,21 @@ class Account:
     ledger: Ledger | None = None
     spent: Cost = Cost()
 
-    def check(self) -> None:
-        """Let the next request go, or not.
+    @asynccontextmanager
+    async def request(self) -> AsyncIterator[None]:
+        """Let the next request go, or not; what it brings is paid inside.
 
         Raises:
-            CapReached: The run has spent what it may.
+            CapReached: The run has spent what it may, and all that was under way has come.
         """
-        if self.ledger is not None:
-            self.ledger.check()
+        if self.ledger is None:
+            yield
+            return
+        await self.ledger.begin()
+        try:
+            yield
+        finally:
+            self.ledger.end()
 
     def pay(self, generations: Iterable[Generation]) -> None:
         """Note what was sampled now, whether it is used or was cancelled."""
@@ -144,6 +153,8 @@ class Ledger:
         self.accounts: dict[str, Account] = {}
         self._caps, self._before = caps or Caps(), before or Cost()
         self._clock, self._began = clock, clock()
+        self._under_way, self._idle = 0, asyncio.Event()
+        self._idle.set()
 
     def account(self, seat: str, rates: Rates) -> Account:
         """Open a seat's account."""
@@ -155,24 +166,43 @@ class Ledger:
         """What this start has spent so far."""
         return Cost.of(account.spent for account in self.accounts.values())
 
-    def check(self) -> None:
-        """Let the next request go, or not.
+    async def begin(self) -> None:
+        """Let a request go, or not.
+
+        What is under way is paid for, so it is waited for before the run ends and throws it away,
+        unless it is its time that is up.
 
         Raises:
             CapReached: A cap is reached; the message says which and how to go on.
         """
-        set_ = {name: cap for name, cap in self._caps if cap is not None}
-        if not set_:
-            return
+        if (name := self._reached()) is not None:
+            if name != "seconds":
+                await self._idle.wait()
+            cap, taken = getattr(self._caps, name), self._taken()[name]
+            raise CapReached(
+                f"caps.{name}={cap:g} is reached ({taken:,.6g} so far): what is done is kept; "
+                "with a higher cap the same command goes on"
+            )
+        self._under_way += 1
+        self._idle.clear()
+
+    def end(self) -> None:
+        """Note that a request is over."""
+        self._under_way -= 1
+        if not self._under_way:
+            self._idle.set()
+
+    def _reached(self) -> str | None:
+        """Return the name of a cap that is reached."""
+        caps = {name: cap for name, cap in self._caps if cap is not None}
+        taken = self._taken() if caps else {}
+        return next((name for name, cap in caps.items() if taken[name] >= cap), None)
+
+    def _taken(self) -> dict[str, float]:
+        """Say how much there is of what has caps."""
         spent = self._before + self.spent
-        taken = {
+        return {
             "money": spent.money,
             "tokens": spent.completion,
             "seconds": self._clock() - self._began,
         }
-        for name, cap in set_.items():
-            if taken[name] >= cap:
-                raise CapReached(
-                    f"caps.{name}={cap:g} is reached ({taken[name]:,.6g} so far): what is done is "
-                    "kept; with a higher cap the same command goes on"
-                )

@@ -291,11 +291,11 @@ class Model:
                 self.account.pay([partial])
                 self.store.keep_partial(request, first, partial)
 
-            self.account.check()
-            sampled = await self.endpoint.complete(
-                request, missing, seed=seed, on_text=on_text, on_cut=cut
-            )
-            self.account.pay(sampled)
+            async with self.account.request():
+                sampled = await self.endpoint.complete(
+                    request, missing, seed=seed, on_text=on_text, on_cut=cut
+                )
+                self.account.pay(sampled)
             return sampled
 
         jointly = self.endpoint.profile.joint(request.sampling)

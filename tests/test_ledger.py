@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 from pydantic import ValidationError
 
@@ -57,33 +59,53 @@ def test_a_ledger_adds_up_the_accounts_of_its_seats() -> None:
         (Caps(seconds=30), r"caps.seconds=30 is reached \(31 so far\)"),
     ],
 )
-def test_a_cap_that_is_reached_stops_the_next_request_and_says_how_to_go_on(
+async def test_a_cap_that_is_reached_stops_the_next_request_and_says_how_to_go_on(
     caps: Caps, said: str
 ) -> None:
     now = [0.0]
     account = Ledger(caps, clock=lambda: now[0]).account("main", RATES)
-    account.check()
-    account.pay([DRAW])
-    account.check()
-    account.pay([DRAW])
+    for _ in range(2):
+        async with account.request():
+            account.pay([DRAW])
     now[0] = 31.0
     with pytest.raises(CapReached, match=f"{said}: .* with a higher cap the same command goes on"):
-        account.check()
+        await account.request().__aenter__()
 
 
-def test_what_earlier_starts_spent_counts_towards_the_cap() -> None:
+async def test_what_earlier_starts_spent_counts_towards_the_cap() -> None:
     account = Ledger(Caps(tokens=400), Cost(completion=399)).account("main", RATES)
-    account.check()
-    account.pay([DRAW])
+    async with account.request():
+        account.pay([DRAW])
     with pytest.raises(CapReached):
-        account.check()
+        await account.request().__aenter__()
 
 
-def test_an_account_without_a_ledger_or_without_caps_has_no_end() -> None:
+async def test_an_account_without_a_ledger_or_without_caps_has_no_end() -> None:
     for account in (Account(RATES), Ledger().account("main", RATES)):
         account.pay([DRAW] * 1000)
-        account.check()
-        assert account.spent.draws == 1000
+        async with account.request():
+            assert account.spent.draws == 1000
+
+
+async def test_what_is_under_way_at_a_cap_is_waited_for_and_counted() -> None:
+    account = Ledger(Caps(tokens=200)).account("main", RATES)
+    async with account.request():
+        account.pay([DRAW])
+        late = asyncio.create_task(account.request().__aenter__())
+        await asyncio.sleep(0)
+        assert not late.done()
+        account.pay([DRAW])
+    with pytest.raises(CapReached, match=r"caps\.tokens=200 is reached \(400 so far\)"):
+        await late
+
+
+async def test_nothing_is_waited_for_when_the_time_is_up() -> None:
+    now = [0.0]
+    account = Ledger(Caps(seconds=1), clock=lambda: now[0]).account("main", RATES)
+    async with account.request():
+        now[0] = 2.0
+        with pytest.raises(CapReached, match=r"caps\.seconds=1"):
+            await account.request().__aenter__()
 
 
 def test_a_cap_or_a_price_that_makes_no_sense_is_refused() -> None:
