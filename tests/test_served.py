@@ -60,9 +60,12 @@ def test_the_same_seed_brings_the_same_episode_and_a_stream_tells_it_too(
     assert "".join(str(delta.get("content", "")) for delta in deltas) == "The answer is 7."
 
 
-def test_another_model_and_a_picture_are_refused(client: openai.OpenAI) -> None:
+def test_what_it_cannot_do_is_refused(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="served here: 'pair'"):
         client.chat.completions.create(model="other", messages=ASKED)
+    begun: openai.types.chat.ChatCompletionMessageParam = {"role": "assistant", "content": "So"}
+    with pytest.raises(openai.BadRequestError, match="a reply that was begun is not continued"):
+        client.chat.completions.create(model="pair", messages=[*ASKED, begun])
     with pytest.raises(openai.BadRequestError):
         client.post(
             "/chat/completions",

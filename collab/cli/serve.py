@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from contextlib import suppress
 
 import uvicorn
 from rich.console import Console
@@ -31,7 +32,8 @@ def main(argv: list[str]) -> int:
     add_config_arguments(parser)
     asked = parser.parse_args(argv)
     built = composed(["scenario=collaboration", *asked.overrides], asked.config_dir)
-    asyncio.run(_serve(built, asked.name, asked.host, asked.port))
+    with suppress(KeyboardInterrupt):  # how it is meant to end
+        asyncio.run(_serve(built, asked.name, asked.host, asked.port))
     return 0
 
 

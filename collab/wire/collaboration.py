@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -59,6 +59,13 @@ class Chat(BaseModel):
     seed: int | None = None
     """The same seed brings the same episode; without one each request is a new one."""
     stream: bool = False
+
+    @field_validator("messages")
+    @classmethod
+    def _asks(cls, messages: list[Said]) -> list[Said]:
+        if messages[-1].role == "assistant":
+            raise ValueError("a reply that was begun is not continued here: end with a user's turn")
+        return messages
 
 
 def build_collaboration(name: str, play: Play) -> Starlette:
