@@ -12,6 +12,7 @@ from rich.text import Text
 from collab.apart import run_apart
 from collab.cli.compose import add_config_arguments, composed
 from collab.cli.session import opened
+from collab.cli.terminal import is_wanted
 from collab.config import Built
 from collab.engine import Case, Episode
 from collab.errors import ConfigError
@@ -96,7 +97,7 @@ def _asked(setup: Setup, built: Built, text: str | None) -> Question:
 
 async def _watched(setup: Setup, question: Question, console: Console) -> Episode:
     case = Case(question.id, question, setup.policy)
-    if not console.is_terminal:
+    if not console.is_terminal or is_wanted(setup.team):
         episode = await setup.play(case)
         console.print(shown(episode.trajectory))
         return episode

@@ -25,6 +25,7 @@ from collab.cli.compose import CONF, one_line
 from collab.cli.drift import notes
 from collab.cli.prompts import Prompts
 from collab.cli.session import decides, opened
+from collab.cli.terminal import is_wanted
 from collab.config import Built, build, read
 from collab.endpoints.owner import owning
 from collab.errors import CollabError, ConfigError
@@ -173,7 +174,8 @@ async def play(
         ):
             folder.ask(setup.questions)
             before_now = folder.scores().values() if console.is_terminal else ()
-            live = Live(console if whole else Console(quiet=True), Peephole(path), before_now)
+            shown = Console(force_terminal=False) if is_wanted(setup.team) else console
+            live = Live(shown if whole else Console(quiet=True), Peephole(path), before_now)
             gc.freeze()  # looking through all that was imported would hold the loop for 20 ms
             async with live.watching(setup.team):
                 result = await run(setup, folder, live)

@@ -10,9 +10,16 @@ from rich.console import Console
 from rich.text import Text
 
 from collab.errors import CollabError
+from collab.human import Human
 from collab.reasoner import Turn
 from collab.report.trajectory import safe, shown
+from collab.team import Team
 from collab.trajectory import Event, Question
+
+
+def is_wanted(team: Team) -> bool:
+    """Say whether somebody types at the terminal: what is drawn again and again would wipe it."""
+    return any(isinstance(one, Human) for one in team.seats.values())
 
 
 class Terminal:

@@ -1,3 +1,4 @@
+import io
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -59,6 +60,26 @@ async def test_python_plays_a_policy_of_its_own_where_a_loop_runs_already(
         assert re.fullmatch(r"(easy|middle|hard)-\w+", play(*words).case)
         with pytest.raises(ConfigError, match="seat 'partner' is not in the team"):
             play(*words, policy=RandomSwitch())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["play", "question=3 + 4?"],
+        ["run", "~scenario.against", "scenario.alone=null", "questions.count=1"],
+    ],
+    ids=["play", "run"],
+)
+def test_nothing_is_drawn_over_what_a_human_types(
+    command: Command, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    monkeypatch.setattr("sys.stdin", io.StringIO("So 7.\n/close\n\nIt is 7.\n\n"))
+    seated = ["scenario=collaboration", "policy=solo", "team=solo", "model@team.main=human"]
+    said = command(*words[:1], *seated, *words[1:], f"runs={tmp_path / 'runs'}")
+    assert said.status == 0, said.err
+    assert "\x1b[1m[main] The next unit" in said.err
+    assert "\x1b[?25l" not in said.out, "a display that is drawn again hides the cursor"
 
 
 def test_two_models_take_turns(command: Command, tmp_path: Path) -> None:
