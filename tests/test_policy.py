@@ -1,8 +1,10 @@
+from types import ModuleType
 from typing import Annotated, ClassVar
 
 import pytest
 from pydantic import Field
 
+import collab
 from collab.decision import Decision, Stop
 from collab.errors import PolicyError
 from collab.policy import Adviser, Policy, Role, View, Writer, reseated, seats_of
@@ -77,3 +79,11 @@ def test_a_policy_is_put_on_other_seats_wherever_it_names_them() -> None:
     assert moved == Until(policy=Alternate(seats=("small", "big", "third")), answerer="big")
     assert reseated(Overseer(overseer=None), {"main": "x"}) == Overseer(main="x", overseer=None)
     assert Alternate() == Alternate(seats=("main", "partner"))
+
+
+def test_every_public_name_is_there_and_they_are_sorted() -> None:
+    assert collab.__all__ == sorted(collab.__all__)
+    assert all(hasattr(collab, name) for name in collab.__all__)
+    here = {name for name, value in vars(collab).items() if not isinstance(value, ModuleType)}
+    public = {name for name in here if not name.startswith("_")} - {"TYPE_CHECKING"}
+    assert public | {"Run", "play"} == set(collab.__all__), "two come when they are asked for"

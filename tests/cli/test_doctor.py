@@ -26,6 +26,25 @@ def verdicts(out: str) -> dict[str, str]:
     return {row[0]: row[-1] for row in rows}
 
 
+SHIPPED = sorted(
+    path.stem
+    for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml")
+    if path.stem.startswith(("pocket_", "scripted_"))
+)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SHIPPED)
+def test_whoever_is_in_the_box_keeps_an_endpoints_contract(
+    command: Command, name: str, tmp_path: Path
+) -> None:
+    said = command("doctor", f"model={name}", f"runs={tmp_path}")
+    assert said.status == 0, said.out + said.err
+    found = verdicts(said.out)
+    assert found["reply"] == "ok"
+    assert "broken" not in found.values()
+
+
 @pytest.mark.parametrize(
     ("words", "seated"),
     [
