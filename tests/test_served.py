@@ -7,6 +7,7 @@ import pytest
 
 from collab import Sentence
 from collab.engine import Case, Episode, play_case
+from collab.errors import PolicyError
 from collab.team import Team
 from collab.testing import Speaker
 from collab.trajectory import Question
@@ -16,6 +17,8 @@ from policies.alternate import Alternate
 
 
 async def play(question: Question) -> Episode:
+    if question.messages[-1].content == "Lost?":
+        raise PolicyError("I am lost")
     assert question.messages[-1].content == "3 + 4?"
     seats = {seat: Speaker(closes=0.3) for seat in ("main", "partner")}
     case = Case(question.id, question, Alternate())
@@ -58,6 +61,17 @@ def test_the_same_seed_brings_the_same_episode_and_a_stream_tells_it_too(
     thinking = "".join(str(delta.get("reasoning_content", "")) for delta in deltas)
     assert thinking == ask(3)
     assert "".join(str(delta.get("content", "")) for delta in deltas) == "The answer is 7."
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_failed_episode_is_a_line_to_both_sides(
+    client: openai.OpenAI, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost: list[openai.types.chat.ChatCompletionMessageParam]
+    lost = [{"role": "user", "content": "Lost?"}]
+    with pytest.raises(openai.APIError, match="PolicyError: I am lost"):
+        list(client.chat.completions.create(model="pair", messages=lost, stream=stream))
+    assert caplog.messages == ["an episode failed: PolicyError: I am lost"]
 
 
 def test_what_it_cannot_do_is_refused(client: openai.OpenAI) -> None:

@@ -6,6 +6,7 @@ How its seats sample is the team's own: what a client says of temperature or len
 from __future__ import annotations
 
 import json
+import logging
 import time
 import uuid
 from collections import Counter
@@ -18,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from collab.errors import CollabError
 from collab.trajectory import Json, Message, Question
 from collab.wire.app import answer_with, error_body, read_json
 from collab.wire.backend import WireError
@@ -25,6 +27,8 @@ from collab.wire.schema import parse
 
 if TYPE_CHECKING:
     from collab.engine import Episode
+
+log = logging.getLogger(__name__)
 
 Play = Callable[[Question], Awaitable["Episode"]]
 
@@ -82,7 +86,10 @@ def build_collaboration(name: str, play: Play) -> Starlette:
         question = Question(f"served/{uuid.uuid5(uuid.NAMESPACE_OID, told).hex}", messages)
         if asked.stream:
             return StreamingResponse(_stream(name, play, question), media_type="text/event-stream")
-        return JSONResponse(_whole(name, await play(question)))
+        try:
+            return JSONResponse(_whole(name, await play(question)))
+        except CollabError as error:
+            raise WireError(_said(error), status=500) from error
 
     async def models(request: Request) -> Response:
         model = {"id": name, "object": "model", "created": 0, "owned_by": "collab"}
@@ -115,8 +122,15 @@ async def _stream(name: str, play: Play, question: Question) -> AsyncIterator[st
         for body in _chunks(name, episode):
             yield f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
     except Exception as error:
-        yield f"data: {json.dumps(error_body(f'{type(error).__name__}: {error}', 500))}\n\n"
+        yield f"data: {json.dumps(error_body(_said(error), 500))}\n\n"
     yield "data: [DONE]\n\n"
+
+
+def _said(error: Exception) -> str:
+    """Say in a line why an episode failed, to whoever serves it too."""
+    said = f"{type(error).__name__}: {error}"
+    log.warning("an episode failed: %s", said)
+    return said
 
 
 def _chunks(name: str, episode: Episode) -> Iterator[dict[str, Json]]:
