@@ -54,6 +54,7 @@ BANK = frozenset({"bank"})
 """What is noted apart, with the hash of its traces."""
 HIDDEN = "***"
 SECRET = re.compile(r"(key|token|secret|password)$", re.IGNORECASE)
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*@")
 
 
@@ -120,6 +121,18 @@ class ModelConfig(Sampling):
     about: About = About()
     checked: Checked = "documented"
     """How all this is known."""
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _names_a_variable(cls, given: str | None) -> str | None:
+        """Refuse what is no name of a variable: it may be the key itself."""
+        if given is not None and not VARIABLE.fullmatch(given):
+            raise ValueError(
+                "it must be the NAME of an environment variable, in capitals, such as "
+                "OPENAI_API_KEY: the key itself belongs into that variable, never into a conf or a "
+                "command line"
+            )
+        return given
 
     @field_validator("launch", mode="before")
     @classmethod
@@ -362,7 +375,8 @@ def explain(error: ValidationError, settings: object, where: str = "") -> str:
             parts.append(f"{key}: there is no such setting (beside it are: {beside or 'none'})")
             continue
         message = found["msg"].removeprefix("Value error, ")
-        given = "" if isinstance(found["input"], dict) else f" (given: {found['input']!r})"
+        hidden = isinstance(found["input"], dict) or SECRET.search(key.removesuffix("_env"))
+        given = "" if hidden else f" (given: {found['input']!r})"
         parts.append(f"{key}: {message}{given}")
     return "; ".join(parts)
 

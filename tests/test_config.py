@@ -172,6 +172,10 @@ def test_models_are_changed_in_place() -> None:
         ),
         (["nonsense=1"], r"Could not override 'nonsense'"),
         (["+nonsense=1"], r"^nonsense: there is no such setting \(beside it are: .*policy"),
+        (
+            ["model@team.main=openai", "team.main.api_key_env=gsk_a1"],
+            r"^team\.main\.api_key_env: it must be the NAME of an environment variable[^1]*$",
+        ),
         (["+team.main.api_key=sk-1"], r"^team\.main\.api_key: there is no such setting [^1]*$"),
         (["+policy.nonsense=1"], r"policy\.nonsense: there is no such .*are: .*phrase"),
         (["+team.main.nonsense=1"], r"^team\.main\.nonsense: there is no such .*kind, id"),

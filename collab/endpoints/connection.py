@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -178,9 +179,10 @@ def address(base_url: str) -> str:
     parts = urlsplit(base_url)
     plain = not (parts.username or parts.password or parts.query or parts.fragment)
     if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+        shown = re.sub(r"//[^/@]*@", "//***@", base_url.partition("?")[0])  # both may hold a key
         raise ConfigError(
-            f"base_url {base_url!r} is no plain http(s) address; set it to one such as "
-            "http://127.0.0.1:8000/v1"
+            f"base_url {shown!r} is no plain http(s) address (no user, password or query); set it "
+            "to one such as http://127.0.0.1:8000/v1"
         )
     return base_url.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
 
