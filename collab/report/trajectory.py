@@ -129,7 +129,7 @@ def _coloured(authors: Iterator[str]) -> dict[str, str]:
 def _shown(told: Sequence[Plain], colour: dict[str, str]) -> Iterator[RenderableType]:
     before: tuple[str, ...] = ()
     for block in told:
-        if block["is"] == "asked" and "\n" in block["question"] + block["reply"]:
+        if block["is"] == "asked" and "\n" in block["question"].strip() + block["reply"].strip():
             yield from _asked(block)
             continue
         if block["is"] != "unit":
