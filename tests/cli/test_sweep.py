@@ -155,7 +155,8 @@ def test_interrupted_the_same_command_ends_as_if_nothing_had_happened(
             os.killpg(process.pid, signal.SIGINT)
             _, err = process.communicate()
         assert process.returncode == 130
-        assert err.splitlines()[-1].startswith("interrupted: what was sampled is stored")
+        # loky's tracker of resources may say something of its own behind it
+        assert "\ninterrupted: what was sampled is stored" in f"\n{err}"
         before = sampled(bench.server)
         status, _, err = ended(tmp_path / "cut", *command, PARALLEL)
         assert status == 0, err
