@@ -155,6 +155,6 @@ def test_a_model_can_be_served_in_another_apis_form(checkpoint: Path) -> None:
     with process("--api", "deepseek", str(checkpoint)) as child:
         url = ready(child)["url"]
         assert url.endswith("/beta")
-        body = {"messages": [QUESTION, turn], "max_tokens": 4}
+        body = {"messages": [QUESTION, turn], "max_tokens": 4, "temperature": 0}
         reply = httpx2.post(f"{url}/chat/completions", json=body, timeout=60)
     assert reply.json()["choices"][0]["message"]["reasoning_content"]
