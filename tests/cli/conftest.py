@@ -1,9 +1,10 @@
 """What the tests of the command line share: one finished run, and how to call the command."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -84,6 +85,25 @@ def process(launched: None) -> Command:
         return Said(made.returncode, made.stdout, made.stderr)
 
     return start
+
+
+@contextmanager
+def until_ctrl_c(*words: str, cwd: Path, env: Mapping[str, str]) -> Iterator[str]:
+    """Run a command that serves, hand out its first line, and end it as its user does."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "collab", *words],
+        cwd=cwd,
+        env={**env, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as served:
+        try:
+            assert served.stdout is not None
+            yield served.stdout.readline()
+            served.send_signal(signal.SIGINT)
+            assert served.wait() == 0
+        finally:
+            served.kill()  # nothing, where it has ended as it should
 
 
 @dataclass(frozen=True)

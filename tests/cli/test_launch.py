@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,42 +11,27 @@ from pathlib import Path
 import pytest
 
 from collab.endpoints.owner import OWNER
-from tests.cli.conftest import Command
-
-ENVIRONMENT = {"PYTHONUNBUFFERED": "1"}
+from tests.cli.conftest import Command, until_ctrl_c
 
 
 def test_a_server_runs_by_hand_until_ctrl_c_and_runs_use_it(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
-    env = os.environ | ENVIRONMENT | {"TMPDIR": str(tmp_path / "tmp")}
+    env = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
     env.pop(OWNER, None)  # as a shell's command, not a part of these tests
-    words = [sys.executable, "-m", "collab"]
-    with subprocess.Popen(
-        [*words, "launch", "model=pocket_plain"],
-        cwd=tmp_path,
-        env=env,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as launch:
-        try:
-            assert launch.stdout is not None
-            said = launch.stdout.readline()
-            assert re.search(r"^plain is served at http://127\.0\.0\.1:\d+/v1 \(log: ", said)
-            played = subprocess.run(
-                [*words, "play", "question=1 + 1?", "budget=40", "model@team.main=pocket_plain"],
-                cwd=tmp_path,
-                env=env,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert "tokens" in played.stdout, played.stderr
-            logs = list((tmp_path / "tmp").glob("collab-servers-*/*/*.log"))
-            assert len(logs) == 1  # the run started none
-            launch.send_signal(signal.SIGINT)
-            assert launch.wait() == 0
-        finally:
-            launch.kill()  # nothing, where it has ended as it should
+    with until_ctrl_c("launch", "model=pocket_plain", cwd=tmp_path, env=env) as said:
+        assert re.search(r"^plain is served at http://127\.0\.0\.1:\d+/v1 \(log: ", said)
+        play = ("play", "question=1 + 1?", "budget=40", "model@team.main=pocket_plain")
+        played = subprocess.run(
+            [sys.executable, "-m", "collab", *play],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "tokens" in played.stdout, played.stderr
+        logs = list((tmp_path / "tmp").glob("collab-servers-*/*/*.log"))
+        assert len(logs) == 1  # the run started none
     assert list((tmp_path / "tmp").glob("collab-servers-*/*")) == []
 
 

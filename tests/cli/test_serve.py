@@ -2,15 +2,13 @@
 
 import os
 import re
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import openai
 import pytest
 
 from collab.testing import check_endpoint
+from tests.cli.conftest import until_ctrl_c
 
 WORDS = ("serve", "--port", "0", "--name", "pair", "policy=alternate", "team=pair", "budget=200")
 ASKED = "Mia has 3 pens. She buys 4. How many pens does she have now?"
@@ -18,34 +16,21 @@ ASKED = "Mia has 3 pens. She buys 4. How many pens does she have now?"
 
 @pytest.mark.usefixtures("launched")
 def test_a_collaboration_is_one_model_and_keeps_an_endpoints_contract(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "collab", *WORDS],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as served:
-        try:
-            assert served.stdout is not None
-            said = served.stdout.readline()
-            at = re.search(r"^serving 'pair' at (http://127\.0\.0\.1:\d+/v1) ", said)
-            assert at
-            with openai.OpenAI(base_url=at[1], api_key="-", max_retries=0) as client:
-                replies = [
-                    client.chat.completions.create(
-                        model="pair", messages=[{"role": "user", "content": ASKED}], seed=1
-                    )
-                    for _ in range(2)
-                ]
-            first, again = (reply.choices[0].message.to_dict() for reply in replies)
-            assert first == again
-            assert first["reasoning_content"]
-            usage = replies[0].to_dict()["usage"]
-            assert isinstance(usage, dict)
-            assert set(usage["by_author"]) == {"main", "partner"}
-            profile = check_endpoint(at[1], "pair", dialect="none", must=["reply", "thinking"])
-            assert "writer" not in profile.seats
-            served.send_signal(signal.SIGINT)
-            assert served.wait() == 0
-        finally:
-            served.kill()  # nothing, where it has ended as it should
+    with until_ctrl_c(*WORDS, cwd=tmp_path, env=os.environ) as said:
+        at = re.search(r"^serving 'pair' at (http://127\.0\.0\.1:\d+/v1) ", said)
+        assert at
+        with openai.OpenAI(base_url=at[1], api_key="-", max_retries=0) as client:
+            replies = [
+                client.chat.completions.create(
+                    model="pair", messages=[{"role": "user", "content": ASKED}], seed=1
+                )
+                for _ in range(2)
+            ]
+        first, again = (reply.choices[0].message.to_dict() for reply in replies)
+        assert first == again
+        assert first["reasoning_content"]
+        usage = replies[0].to_dict()["usage"]
+        assert isinstance(usage, dict)
+        assert set(usage["by_author"]) == {"main", "partner"}
+        profile = check_endpoint(at[1], "pair", dialect="none", must=["reply", "thinking"])
+        assert "writer" not in profile.seats
