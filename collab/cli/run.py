@@ -8,7 +8,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -187,14 +187,21 @@ async def play(
         spent = folder.spent
     write_report(Job(folder), Prompts(folder))
     if whole and tables:
-        console.print()
-        title, by = standing.title, standing.by
-        print_whole(console, summary(title, by, result.scores, result.notes, published))
-        for line in bills(spent):
-            console.print(f"  {safe(line)}", highlight=False, markup=False)
+        _tabulate(result, standing, spent, console)
         _point(result.scores, path, console)
     _tell(result, store, path, console)
     return len(result.failures)
+
+
+def _tabulate(
+    result: Result, standing: Standing, spent: Mapping[str, Cost], console: Console
+) -> None:
+    """Print a run's tables, and what each seat has cost."""
+    console.print()
+    title, by, published = standing.title, standing.by, standing.published
+    print_whole(console, summary(title, by, result.scores, result.notes, published))
+    for line in bills(spent):
+        console.print(f"  {safe(line)}", highlight=False, markup=False)
 
 
 @asynccontextmanager
