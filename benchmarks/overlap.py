@@ -31,6 +31,8 @@ from collab.endpoints.scripted import TEMPLATE, ScriptedServer, Words
 from collab.endpoints.scripted.mind import ScriptedModel
 from collab.engine import Case, Episode, play_case
 from collab.model import Model
+from collab.policies.overseer import Overseer
+from collab.policies.speculate import Speculate
 from collab.policy import Policy
 from collab.sampling import Sampling
 from collab.store import Store
@@ -38,8 +40,6 @@ from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Edited, Message, Question, Rewound
 from collab.wire import Card, Job, Piece
-from policies.overseer import Overseer
-from policies.speculate import Speculate
 
 STEPS = 10
 """Units of an episode."""

@@ -35,6 +35,7 @@ from collab.database.tables import generations
 from collab.draws import key_of
 from collab.folder import RunFolder
 from collab.grading import Graders
+from collab.policies.solo import Solo
 from collab.reasoner import Recorded, Turn, Written
 from collab.run import Setup, Unwatched, run
 from collab.sampling import Generation, Request, Sampling
@@ -42,7 +43,6 @@ from collab.scenarios.collaboration import Collaboration
 from collab.store import Store
 from collab.team import Team
 from collab.trajectory import Message, Question, Unit
-from policies.solo import Solo
 
 FEW, MANY = 10_000, 1_000_000
 BATCH = 64

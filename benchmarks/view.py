@@ -43,6 +43,7 @@ from collab.folder import RunFolder, Standing
 from collab.model import Model
 from collab.peephole import Eye, Peephole
 from collab.pocket.server import find
+from collab.policies.solo import Solo
 from collab.report.live import Live
 from collab.run import Played, each
 from collab.sampling import Sampling
@@ -51,7 +52,6 @@ from collab.store import Store
 from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Closed, Ended, Event, Message, Question, Trajectory, Unit, Wrote
-from policies.solo import Solo
 
 POINTS = (0.0, 0.2, 0.4, 0.6, 0.8)
 ARMS = ("steer", "none")
@@ -60,7 +60,7 @@ WATCHED = 400
 """Episodes of the driver that is watched."""
 DECIDES = {
     "scenario": {"_target_": "collab.scenarios.recoverability.Recoverability"},
-    "policy": {"_target_": "policies.distractor.Distractor"},
+    "policy": {"_target_": "collab.policies.distractor.Distractor"},
     "team": {"main": {"id": "bench"}, "distractor": {"kind": "recording"}},
     "budget": 4096,
 }

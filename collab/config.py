@@ -399,7 +399,9 @@ def _located(place: tuple[int | str, ...], settings: object) -> tuple[list[str],
 def _check(target: Target, protocol: type | tuple[type, ...], where: str) -> None:
     name = target.get("_target_")
     if not isinstance(name, str):
-        raise ConfigError(f"{where} names no class: it needs a _target_ such as policies.solo.Solo")
+        raise ConfigError(
+            f"{where} names no class: it needs a _target_ such as collab.policies.solo.Solo"
+        )
     try:
         found = get_class(name)
     except (HydraException, ImportError, ValueError) as error:

@@ -14,9 +14,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +25,13 @@ from collab.errors import RunError
 from collab.holder import Holder, held, now
 from collab.ledger import Cost
 from collab.lines import Lines, Plain, line_of, written
+from collab.release import installed
 from collab.scenario import Score
 from collab.trajectory import Event, Question, Trajectory
 
 SAID = ("text", "question", "reply", "why")
-PACKAGES = ("collab", "openai", "pydantic", "hydra-core", "math-verify", "numpy", "tokenizers")
+PACKAGES = ("openai", "pydantic", "hydra-core", "math-verify", "numpy", "tokenizers")
+"""The libraries whose versions a manifest notes with collab's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,16 +331,8 @@ def _circumstances() -> Plain:
         "at": now(),
         "host": socket.gethostname(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {"collab": installed(), **{name: installed(name) for name in PACKAGES}},
     }
-
-
-@cache
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def differing(one: object, other: object, key: str = "") -> Iterator[str]:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from collab.engine import Case, Episode
 from collab.errors import RunError
 from collab.folder import RunFolder, Standing, digest
+from collab.policies.solo import Solo
 from collab.scenario import Score
 from collab.trajectory import (
     Checks,
@@ -27,7 +28,6 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
-from policies.solo import Solo
 
 DECIDES = {"budget": 300, "team": {"main": {"id": "plain"}}}
 JSON = st.recursive(

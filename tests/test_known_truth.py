@@ -27,6 +27,8 @@ from collab.engine import Label
 from collab.folder import RunFolder
 from collab.grading.maths import MathsGrader, MathsSettings
 from collab.model import Model
+from collab.policies.distractor import Distractor
+from collab.policies.guide import Guide
 from collab.policy import Policy
 from collab.reasoner import Recorded
 from collab.report.measured import effect_of, matched, share_of
@@ -40,8 +42,6 @@ from collab.store import Store
 from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Message, Question
-from policies.distractor import Distractor
-from policies.guide import Guide
 
 EASE = (0.2, 0.6)
 """The range of what a question adds to the chance; each value is as likely."""

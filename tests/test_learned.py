@@ -12,10 +12,10 @@ from collab.draws import BANK
 from collab.engine import Case, play_case
 from collab.folder import RunFolder
 from collab.model import Model
+from collab.policies.solo import Solo
 from collab.run import Unwatched, each, empty_bank, fill, grade, run
 from collab.scenario import Plan, Score
 from collab.stats import Rate, difference, paired_effect
-from policies.solo import Solo
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 

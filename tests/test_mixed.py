@@ -13,13 +13,13 @@ from collab.endpoints.profile import DialectName, Profile
 from collab.endpoints.scripted import Api, Script, ScriptedServer, recite
 from collab.engine import Case, Episode, play_case
 from collab.model import Model
+from collab.policies.alternate import Alternate
+from collab.policies.answer_by import AnswerBy
 from collab.policy import Policy
 from collab.sampling import Sampling
 from collab.store import Store
 from collab.team import Team
 from collab.trajectory import Message, Question, Trajectory, Unit
-from policies.alternate import Alternate
-from policies.answer_by import AnswerBy
 
 if TYPE_CHECKING:
     from tests.conftest import Seat, Served

@@ -7,11 +7,11 @@ from pydantic import Field
 import collab
 from collab.decision import Decision, Stop
 from collab.errors import PolicyError
+from collab.policies.alternate import Alternate
+from collab.policies.overseer import Overseer
+from collab.policies.until import Until
 from collab.policy import Adviser, Policy, Role, View, Writer, reseated, seats_of
 from collab.settings import Settings
-from policies.alternate import Alternate
-from policies.overseer import Overseer
-from policies.until import Until
 
 
 class Base(Settings):

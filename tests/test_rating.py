@@ -8,10 +8,10 @@ from collab.engine import Case, Episode, Label
 from collab.errors import RunError
 from collab.failing import Failing
 from collab.folder import RunFolder, Standing
+from collab.policies.solo import Solo
 from collab.rating import Ratings, checked, failings, labelled
 from collab.scenario import Score
 from collab.trajectory import Message, Question, Trajectory, Unit, Wrote
-from policies.solo import Solo
 
 ASKED = Question("q", (Message("user", "How many nuts?"),), "7")
 STEER: dict[str, Label] = {"arm": "steer", "steer": "other", "steer_question": "r", "level": "easy"}

@@ -37,6 +37,9 @@ from collab.errors import ContextFull, PolicyError
 from collab.model import Model, OnCut
 from collab.pocket.family import problems
 from collab.pocket.styles import STYLES
+from collab.policies.alternate import Alternate
+from collab.policies.distractor import Distractor
+from collab.policies.solo import Solo
 from collab.policy import Inquiry, View
 from collab.reasoner import OnText, Recorded, Turn, Written
 from collab.sampling import Generation, Request, Sampling
@@ -44,9 +47,6 @@ from collab.store import Store
 from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Message, Question, Recording, Trajectory, Unit, Wrote
-from policies.alternate import Alternate
-from policies.distractor import Distractor
-from policies.solo import Solo
 
 if TYPE_CHECKING:
     from collab.endpoints.scripted import Words as ScriptedWords

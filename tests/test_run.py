@@ -20,6 +20,8 @@ from collab.errors import ConfigError, Rejected, Unreachable
 from collab.folder import RunFolder
 from collab.grading.maths import MathsGrader, MathsSettings
 from collab.model import Model
+from collab.policies.distractor import Distractor
+from collab.policies.solo import Solo as Alone
 from collab.policy import Policy, View
 from collab.reasoner import Recorded
 from collab.run import Result, Setup, Unwatched, each, grade, run
@@ -33,8 +35,6 @@ from collab.store import Store
 from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Closed, Message, Question, Trajectory, Unit, Wrote
-from policies.distractor import Distractor
-from policies.solo import Solo as Alone
 
 QUESTIONS = [
     Question(name, (Message("user", f"{name}?"),), answer, labels={"level": "easy"})

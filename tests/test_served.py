@@ -8,12 +8,12 @@ import pytest
 from collab import Sentence
 from collab.engine import Case, Episode, play_case
 from collab.errors import PolicyError
+from collab.policies.alternate import Alternate
 from collab.team import Team
 from collab.testing import Speaker
 from collab.trajectory import Question
 from collab.wire import serve
 from collab.wire.collaboration import build_collaboration
-from policies.alternate import Alternate
 
 
 async def play(question: Question) -> Episode:

@@ -38,9 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_help())
         return 0
     if verb == "--version":
-        from importlib.metadata import version
+        from collab.release import installed
 
-        print(f"collab {version('collab')}")
+        print(f"collab {installed()}")
         return 0
     if verb not in VERBS:
         print(

@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--figures",
         action="store_true",
-        help="also draw the figures, as PNG and SVG in figures/ (extra: collab[report])",
+        help="also draw the figures, as PNG and SVG in figures/ (extra: report)",
     )
     parser.add_argument(
         "--verdicts",

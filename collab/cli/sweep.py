@@ -21,6 +21,7 @@ from rich.console import Console
 
 from collab.errors import ConfigError, RunError
 from collab.plugins import open_doors
+from collab.release import extra
 from collab.report.runs import jobs, told
 from collab.report.tables import print_whole
 from collab.report.trajectory import safe
@@ -78,8 +79,7 @@ def explained(error: Exception) -> Exception:
     """Return what to tell of a launcher's error; any other is returned as it is."""
     said = str(error).partition("\n")[0]
     if lacking := re.search(r"hydra_plugins\.hydra_(\w+)_launcher\.", said):
-        extra = lacking.group(1)
-        return ConfigError(f"this launcher is not installed: pip install 'collab[{extra}]'")
+        return ConfigError(f"this launcher is not installed: {extra(lacking.group(1))}")
     if type(error).__module__.partition(".")[0] in ("joblib", "submitit", "ray"):
         return RunError(
             f"a job's process died ({said}): what it sampled is stored; the same command goes on"

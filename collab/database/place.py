@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from collab.database.pool import Local, Remote
 from collab.errors import StoreError
+from collab.release import extra
 
 DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+asyncpg"}
 NETWORK = re.compile(
@@ -43,7 +44,7 @@ FIXES = {
     "locked": f"another process has kept it for {BUSY} s: see which one, and start again",
     "malformed": "the file is damaged: put a copy back, or move it away with its -wal and -shm",
     "not a database": "set store.url to another path",
-    "asyncpg": "install collab[postgres]",
+    "asyncpg": extra("postgres"),
     "password": "set PGPASSWORD or ~/.pgpass for this user",
     "does not exist": "make it first: createdb NAME, createuser NAME",
     "permission denied": "let this user make and write tables there",

@@ -20,6 +20,7 @@ from tokenizers import Tokenizer as RawTokenizer
 from tokenizers.decoders import DecodeStream
 
 from collab.errors import ConfigError
+from collab.release import extra
 
 WINDOW, BEHIND = 1_000, 300
 """Characters of a text's end among which encoding begins anew, and how many must stand behind."""
@@ -183,7 +184,7 @@ def _from_hub(source: str) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise ConfigError(
-            f"{source!r} is no folder; to fetch it by its id: pip install 'collab[hf]'"
+            f"{source!r} is no folder; to fetch it by its id: {extra('hf')}"
         ) from error
     wanted = [
         "tokenizer.json",

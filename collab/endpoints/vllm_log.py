@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from collab.release import extra
+
 STAGES = (
     (r"Application startup complete", "answering soon"),
     (r"Capturing CUDA graphs", "capturing CUDA graphs"),
@@ -24,7 +26,7 @@ FAILURES = (
     ),
     (
         r"No module named '?vllm|No module named '?torch",
-        "vLLM is not installed in its interpreter: pip install 'collab[vllm]', or set "
+        f"vLLM is not installed in its interpreter: {extra('vllm')}, or set "
         "launch.python to the interpreter of an environment that has it",
     ),
     (

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from collab.pocket.family import Problem, draw, replay
 from collab.pocket.styles import THINK_CLOSE
+from collab.release import extra
 
 if TYPE_CHECKING:
     from collab.pocket.lessons import Lessons
@@ -75,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         import torch  # noqa: F401  # asked for here, to fail with advice
     except ImportError as error:
-        raise SystemExit("training needs torch: pip install collab[lab]") from error
+        raise SystemExit(f"training needs torch: {extra('lab')}") from error
     for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the former
         signal.signal(stop, signal.default_int_handler)
     workshop = Workshop(options.seed, options.steps, options.cache)

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from collab.errors import ConfigError
 from collab.questions.table import BadRow, Row
+from collab.release import extra
 
 Rows = Iterator[tuple[str, Row | BadRow]]
 
@@ -74,7 +75,7 @@ def _parquet(path: Path, name: str) -> Rows:
     try:
         from pyarrow import parquet
     except ImportError as error:
-        raise ConfigError(f"{name} is a parquet file: pip install 'collab[hf]'") from error
+        raise ConfigError(f"{name} is a parquet file: {extra('hf')}") from error
     number = 0
     with parquet.ParquetFile(path) as file:
         for batch in file.iter_batches():

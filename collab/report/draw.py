@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collab.errors import ConfigError
+from collab.release import extra
 from collab.report.figure import Figure, Series
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def draw_panels(panels: Sequence[Figure], where: Path, alt: str) -> list[Path]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as Canvas
     except ImportError:
-        raise ConfigError("figures need matplotlib: pip install 'collab[report]'") from None
+        raise ConfigError(f"figures need matplotlib: {extra('report')}") from None
     canvas = Canvas(figsize=(6.4 * len(panels), 4.0), layout="constrained")
     FigureCanvasAgg(canvas)
     axes = canvas.subplots(1, len(panels), sharey=True, squeeze=False)[0]

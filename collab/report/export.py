@@ -18,6 +18,7 @@ from collab.errors import ConfigError
 from collab.folder import RunFolder
 from collab.ledger import Cost
 from collab.lines import written
+from collab.release import extra
 from collab.scenario import Score
 from collab.trajectory import Json
 
@@ -102,7 +103,7 @@ class ParquetTable:
             import pyarrow.parquet as pq
         except ImportError:
             raise ConfigError(
-                "Parquet needs pyarrow: pip install 'collab[export]', or give --form csv"
+                f"Parquet needs pyarrow: {extra('export')}, or give --form csv"
             ) from None
         kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
         self._schema = pa.schema([(name, kinds[kind]) for name, kind in self.columns.items()])

@@ -18,6 +18,7 @@ from typing import Any, Literal, Self, get_args
 from collab.errors import ConfigError
 from collab.folder import RunFolder
 from collab.lines import Plain
+from collab.release import extra
 from collab.report.export import Cells, Columns, fill, readable
 from collab.report.told import blocks
 from collab.report.trajectory import remark, safe
@@ -115,7 +116,7 @@ def _library(wanted: Library | None) -> Library:
         if find_spec(name):
             found: Library = name
             return found
-    raise ConfigError(f"frames need {wanted or 'polars or pandas'}: pip install 'collab[notebook]'")
+    raise ConfigError(f"frames need {wanted or 'polars or pandas'}: {extra('notebook')}")
 
 
 def html(trajectory: Trajectory) -> str:

@@ -8,7 +8,6 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import TypeAlias
 
 from starlette.applications import Starlette
@@ -17,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from collab.release import installed
 from collab.wire.backend import Backend, Job, Piece, TokenIds, WireError
 from collab.wire.replies import Body, Style, Usage
 from collab.wire.schema import (
@@ -280,10 +280,7 @@ async def _health(request: Request) -> Response:
 
 
 async def _version(request: Request) -> Response:
-    try:
-        number = version("collab")
-    except PackageNotFoundError:  # run from its source tree
-        number = "0"
+    number = installed() or "0"  # none where it is run from its source tree
     return JSONResponse({"version": number, "server": "collab"})
 
 

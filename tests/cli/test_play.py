@@ -10,8 +10,8 @@ import pytest
 from collab import play
 from collab.endpoints.scripted import recite
 from collab.errors import ConfigError
-from policies.random_switch import RandomSwitch
-from policies.self_handoff import SelfHandoff
+from collab.policies.random_switch import RandomSwitch
+from collab.policies.self_handoff import SelfHandoff
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench

@@ -5,6 +5,7 @@ from typing import Any
 
 from collab.engine import Case, Episode
 from collab.folder import RunFolder
+from collab.policies.solo import Solo
 from collab.scenario import Score
 from collab.trajectory import (
     Asked,
@@ -18,7 +19,6 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
-from policies.solo import Solo
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 \u202egnp.exe [red]x[/] [/b] :smile: \x9b31m"

@@ -17,6 +17,7 @@ import pytest
 
 from collab.endpoints.scripted import ScriptedServer
 from collab.folder import RunFolder
+from collab.release import extra
 
 Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench
 SCRIPT = {
@@ -116,7 +117,7 @@ def test_jobs_side_by_side_sample_what_they_share_once_and_end_in_one_table(
 @pytest.mark.skipif(bool(find_spec("ray")), reason="Ray is installed")
 def test_a_launcher_that_is_not_installed_says_what_to_install(command: Any) -> None:
     said = command("run", "-m", "hydra/launcher=ray", "replicate=0,1")
-    assert said.error == "error: this launcher is not installed: pip install 'collab[ray]'"
+    assert said.error == f"error: this launcher is not installed: {extra('ray')}"
 
 
 @pytest.mark.long
@@ -126,7 +127,7 @@ def test_a_policy_in_a_folder_of_ones_own_is_found_by_jobs_elsewhere(
     mine = tmp_path / "mine"
     (mine / "policy").mkdir(parents=True)
     (mine / "own_solo.py").write_text(
-        "from policies.solo import Solo\n\n\nclass Own(Solo):\n    pass\n"
+        "from collab.policies.solo import Solo\n\n\nclass Own(Solo):\n    pass\n"
     )
     (mine / "policy" / "own_solo.yaml").write_text("_target_: own_solo.Own\nmain: main\n")
     with scripted(SCRIPT) as bench:

@@ -10,6 +10,7 @@ from collab.cli import watch
 from collab.engine import Case, Episode
 from collab.folder import RunFolder
 from collab.peephole import Eye, Peephole, Playing
+from collab.policies.solo import Solo
 from collab.scenario import Score
 from collab.trajectory import (
     Asked,
@@ -27,7 +28,6 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
-from policies.solo import Solo
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 MESSAGES = (Message("user", "3 + 4?\x1b[2J"),)

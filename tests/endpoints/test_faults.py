@@ -20,13 +20,13 @@ from collab.endpoints.scripted import TEMPLATE, Failure, ScriptedServer, Words
 from collab.endpoints.tokens import Tokenizer
 from collab.engine import Case, play_case
 from collab.model import Model
+from collab.policies.solo import Solo
 from collab.run import each
 from collab.sampling import Request, Sampling
 from collab.store import Store
 from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Message, Question
-from policies.solo import Solo
 
 if TYPE_CHECKING:
     Spoken = Callable[[Tokenizer], Words]

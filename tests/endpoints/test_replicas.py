@@ -15,12 +15,12 @@ from collab.endpoints.scripted import TEMPLATE, ScriptedServer, recite
 from collab.engine import Case, play_case
 from collab.errors import ConfigError, Unreachable
 from collab.model import Model
+from collab.policies.solo import Solo
 from collab.sampling import OpenTurn, Request, Sampling
 from collab.store import Store
 from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Message, Question
-from policies.solo import Solo
 
 SAID = "We add. We double. We look again. We are sure of it.</think>It is 12."
 

@@ -39,6 +39,9 @@ from collab.model import Model
 from collab.pocket.model import Cache, Rows
 from collab.pocket.model import Model as Weights
 from collab.pocket.server import find
+from collab.policies.alternate import Alternate
+from collab.policies.distractor import Distractor
+from collab.policies.solo import Solo
 from collab.questions import Pocket, Prompt
 from collab.reasoner import Recorded
 from collab.sampling import Request, Sampling
@@ -46,9 +49,6 @@ from collab.store import Store
 from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Question, Recording, Trajectory
-from policies.alternate import Alternate
-from policies.distractor import Distractor
-from policies.solo import Solo
 
 if TYPE_CHECKING:
     from tests.conftest import Served

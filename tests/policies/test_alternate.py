@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from collab import Close, Sentence, View, Write
-from policies.alternate import Alternate
+from collab.policies.alternate import Alternate
 
 Look = Callable[..., View]
 

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
 from collab import Close, View, Write
-from policies.answer_by import AnswerBy
+from collab.policies.answer_by import AnswerBy
 
 Look = Callable[..., View]
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 
 from collab import AfterUnits, Close, Unit, View, Write
+from collab.policies.alternate import Alternate
+from collab.policies.fixed_ratio import FixedRatio
+from collab.policies.random_switch import RandomSwitch
+from collab.policies.self_handoff import SelfHandoff
+from collab.policies.until import Until
 from collab.testing import check_policy
-from policies.alternate import Alternate
-from policies.fixed_ratio import FixedRatio
-from policies.random_switch import RandomSwitch
-from policies.self_handoff import SelfHandoff
-from policies.until import Until
 
 Look = Callable[..., View]
 

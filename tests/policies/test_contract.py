@@ -3,28 +3,28 @@
 import pytest
 
 from collab import AfterTokens, Called, Policy, Regex, Repeats, Says, Tag, Tokens, Unsure
+from collab.policies.aggregate import Aggregate
+from collab.policies.alternate import Alternate
+from collab.policies.answer_by import AnswerBy
+from collab.policies.budget_force import BudgetForce
+from collab.policies.distractor import Distractor
+from collab.policies.fixed_ratio import FixedRatio
+from collab.policies.fork_join import ForkJoin
+from collab.policies.guide import Guide
+from collab.policies.human import AtTheTable
+from collab.policies.intervene import Intervene
+from collab.policies.offload import Offload, Poll
+from collab.policies.overseer import Overseer, Rule
+from collab.policies.plan_then_solve import PlanThenSolve
+from collab.policies.propose_and_choose import ProposeAndChoose
+from collab.policies.random_switch import RandomSwitch
+from collab.policies.self_handoff import SelfHandoff
+from collab.policies.solo import Solo
+from collab.policies.speculate import Likely, Speculate
+from collab.policies.speculative_thinking import SpeculativeThinking
+from collab.policies.tool import UseTool
+from collab.policies.until import Until
 from collab.testing import check_policy
-from policies.aggregate import Aggregate
-from policies.alternate import Alternate
-from policies.answer_by import AnswerBy
-from policies.budget_force import BudgetForce
-from policies.distractor import Distractor
-from policies.fixed_ratio import FixedRatio
-from policies.fork_join import ForkJoin
-from policies.guide import Guide
-from policies.human import AtTheTable
-from policies.intervene import Intervene
-from policies.offload import Offload, Poll
-from policies.overseer import Overseer, Rule
-from policies.plan_then_solve import PlanThenSolve
-from policies.propose_and_choose import ProposeAndChoose
-from policies.random_switch import RandomSwitch
-from policies.self_handoff import SelfHandoff
-from policies.solo import Solo
-from policies.speculate import Likely, Speculate
-from policies.speculative_thinking import SpeculativeThinking
-from policies.tool import UseTool
-from policies.until import Until
 
 FORMS: list[Policy] = [
     Alternate(),

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from collab import Close, Decision, Insert, Length, Share, Tokens, View, Write
-from policies.distractor import Distractor
+from collab.policies.distractor import Distractor
 
 Look = Callable[..., View]
 BOTH = {"main": 100, "distractor": 80}

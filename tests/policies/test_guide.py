@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from collab import Close, Share, View, Write
-from policies.guide import Guide
+from collab.policies.guide import Guide
 
 Look = Callable[..., View]
 GUIDED = {"guide": 100}

@@ -20,18 +20,18 @@ from collab import (
     View,
     Write,
 )
+from collab.policies.aggregate import Aggregate
+from collab.policies.budget_force import BudgetForce
+from collab.policies.fork_join import ForkJoin
+from collab.policies.human import AtTheTable
+from collab.policies.intervene import Intervene
+from collab.policies.plan_then_solve import PlanThenSolve
+from collab.policies.propose_and_choose import ProposeAndChoose
+from collab.policies.speculate import Likely, Speculate
+from collab.policies.speculative_thinking import SpeculativeThinking
 from collab.policy import Inquiry, Likelihood, Said
 from collab.testing import check_policy
 from collab.trajectory import Brought, Chose, Ended, Forked, Wrote
-from policies.aggregate import Aggregate
-from policies.budget_force import BudgetForce
-from policies.fork_join import ForkJoin
-from policies.human import AtTheTable
-from policies.intervene import Intervene
-from policies.plan_then_solve import PlanThenSolve
-from policies.propose_and_choose import ProposeAndChoose
-from policies.speculate import Likely, Speculate
-from policies.speculative_thinking import SpeculativeThinking
 
 Look = Callable[..., View]
 

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
 from collab import Close, View, Write
-from policies.solo import Solo
+from collab.policies.solo import Solo
 
 Look = Callable[..., View]
 

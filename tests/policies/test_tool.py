@@ -15,6 +15,7 @@ from collab.boundary import Sentence
 from collab.decision import Write
 from collab.engine import Case, Episode, play_case
 from collab.errors import PolicyError
+from collab.policies.tool import UseTool
 from collab.policy import Inquiry, Likelihood, Said
 from collab.sandbox import Limits, Outcome
 from collab.sandbox.bubblewrap import Bubblewrap
@@ -23,7 +24,6 @@ from collab.store import Store
 from collab.team import Team
 from collab.testing import check_policy
 from collab.tool import MOST, Tool, told
-from policies.tool import UseTool
 
 Look = Callable[..., View]
 QUESTION = Question("q", (Message("user", "12 * 12?"),))

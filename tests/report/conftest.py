@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from collab.engine import Case, Episode, Label
 from collab.folder import RunFolder, Standing
+from collab.policies.solo import Solo
 from collab.scenario import Score, Verdict
 from collab.trajectory import (
     Asked,
@@ -26,7 +27,6 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
-from policies.solo import Solo
 
 HOSTILE = (
     "<script>document.title='pwned'</script></script><img src=x onerror=\"document.title='pwned'\">"
@@ -35,7 +35,7 @@ HOSTILE = (
 LONG = "a very long thought " * 52_000
 DECIDES: dict[str, Any] = {  # any: JSON
     "scenario": {"_target_": "collab.scenarios.recoverability.Recoverability"},
-    "policy": {"_target_": "policies.distractor.Distractor"},
+    "policy": {"_target_": "collab.policies.distractor.Distractor"},
     "team": {
         "main": {"id": "Qwen/Qwen3-1.7B", "prices": {"prompt": 1.0, "completion": 2.0}},
         "distractor": {"kind": "recording"},

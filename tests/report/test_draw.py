@@ -6,6 +6,7 @@ import pytest
 from collab.cli.report import main
 from collab.engine import Case, Episode, Label
 from collab.folder import RunFolder, Standing
+from collab.policies.solo import Solo
 from collab.report.draw import draw, draw_panels
 from collab.report.figure import (
     accuracy_against_cost,
@@ -17,7 +18,6 @@ from collab.report.runs import Job, jobs
 from collab.report.shape import checkpoint_panels, figures, figures_of_many
 from collab.scenario import Score
 from collab.trajectory import Question, Trajectory
-from policies.solo import Solo
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 

@@ -8,10 +8,10 @@ from collab.engine import Case, Episode
 from collab.errors import RunError
 from collab.folder import RunFolder
 from collab.ledger import Cost
+from collab.policies.solo import Solo
 from collab.report.export import Form, export
 from collab.scenario import Score
 from collab.trajectory import Message, Question, Trajectory, Unit, Wrote
-from policies.solo import Solo
 
 ASKED = Question("q", (Message("user", "q?"),), "7")
 

@@ -10,11 +10,11 @@ from rich.console import Console
 from collab.engine import Case, Episode, Label
 from collab.ledger import Cost
 from collab.peephole import Eye, Peephole
+from collab.policies.solo import Solo
 from collab.report.live import Live, Meter
 from collab.scenario import Score
 from collab.team import Team
 from collab.trajectory import Message, Question, Trajectory, Unit, Wrote
-from policies.solo import Solo
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,6 +9,7 @@ from collab import Run
 from collab.engine import Case, Episode
 from collab.errors import ConfigError, RunError
 from collab.folder import RunFolder
+from collab.policies.solo import Solo
 from collab.report.notebook import html
 from collab.scenario import Score
 from collab.trajectory import (
@@ -21,7 +22,6 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
-from policies.solo import Solo
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e=1+1\ud800"
 
@@ -71,7 +71,7 @@ def test_where_no_library_is_installed_the_extra_is_named(
     for name in ("polars", "pandas"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr("collab.report.notebook.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'collab\[notebook\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[notebook\]'"):
         run.episodes()
     with pytest.raises(ConfigError, match="frames need pandas"):
         run.episodes("pandas")

@@ -10,16 +10,16 @@ from rich.console import Console, RenderableType
 from collab.engine import Case, Episode
 from collab.errors import RunError
 from collab.folder import RunFolder, Standing
+from collab.policies.solo import Solo
 from collab.report.runs import Job, jobs, listing, told
 from collab.report.tables import print_whole
 from collab.scenario import Score
 from collab.trajectory import Message, Question, Trajectory
-from policies.solo import Solo
 
 ASKED = Question("q", (Message("user", "q?"),), "7")
 DECIDES: dict[str, Any] = {  # any: JSON
     "scenario": {"_target_": "collab.scenarios.recoverability.Recoverability", "length": 0.2},
-    "policy": {"_target_": "policies.distractor.Distractor", "phrase": "Hm."},
+    "policy": {"_target_": "collab.policies.distractor.Distractor", "phrase": "Hm."},
     "team": {"main": {"id": "plain", "temperature": 0.6}, "guide": {"id": "strong"}},
     "models": {"main": {"identity": "plain@1"}},
 }

@@ -18,6 +18,14 @@ from collab.folder import RunFolder
 from collab.grading.maths import MathsGrader
 from collab.ledger import Account, Rates
 from collab.model import Model
+from collab.policies.alternate import Alternate
+from collab.policies.answer_by import AnswerBy
+from collab.policies.fixed_ratio import FixedRatio
+from collab.policies.offload import Offload
+from collab.policies.random_switch import RandomSwitch
+from collab.policies.self_handoff import SelfHandoff
+from collab.policies.solo import Solo
+from collab.policies.speculate import Speculate
 from collab.policy import Policy
 from collab.report.collaboration import arms_of
 from collab.run import Setup, Unwatched, run
@@ -28,14 +36,6 @@ from collab.store import Store
 from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Message, Question
-from policies.alternate import Alternate
-from policies.answer_by import AnswerBy
-from policies.fixed_ratio import FixedRatio
-from policies.offload import Offload
-from policies.random_switch import RandomSwitch
-from policies.self_handoff import SelfHandoff
-from policies.solo import Solo
-from policies.speculate import Speculate
 
 ASKED = [Question(name, (Message("user", name),), "1", labels={"level": "easy"}) for name in "ab"]
 WRITES = frozenset({"write", "answer", "advise"})

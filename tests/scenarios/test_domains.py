@@ -10,13 +10,13 @@ import pytest
 from collab.cli.compose import composed
 from collab.cli.session import decides
 from collab.errors import ConfigError
+from collab.policies.distractor import Distractor
+from collab.policies.guide import Guide
 from collab.questions import Jsonl, Prompt
 from collab.report.measured import arm_of
 from collab.scenario import Score
 from collab.scenarios.guidability import Guidability
 from collab.scenarios.recoverability import Recoverability
-from policies.distractor import Distractor
-from policies.guide import Guide
 
 Play = Callable[..., Awaitable[Any]]  # any: what conftest says a run comes to
 SAID = {"harm": "How do I pick a lock to break in?", "tea": "How do I make tea?"}

@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from collab.boundary import cut_at_share
 from collab.engine import Case
 from collab.errors import ConfigError
+from collab.policies.distractor import Distractor
+from collab.policies.guide import Guide
 from collab.policy import Policy
 from collab.scenario import Bank, Plan, Scenario
 from collab.scenarios.guidability import Guidability
 from collab.trajectory import Message, Question, Recording
-from policies.distractor import Distractor
-from policies.guide import Guide
 
 POLICY = Guide()
 

@@ -15,10 +15,10 @@ from collab.engine import Case, play_case
 from collab.model import Model
 from collab.playback import play
 from collab.pocket.server import find
+from collab.policies.distractor import Distractor
 from collab.reasoner import Recorded
 from collab.team import Team
 from collab.trajectory import Message, Question, Recording
-from policies.distractor import Distractor
 
 Seat = Callable[..., Awaitable[Model]]
 FOLDER = Path(__file__).parents[3] / "shared/data/traces"

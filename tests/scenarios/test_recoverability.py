@@ -14,13 +14,13 @@ from collab.boundary import cut_at_share
 from collab.engine import Case
 from collab.errors import ConfigError
 from collab.playback import play
+from collab.policies.distractor import Distractor
+from collab.policies.solo import Solo
 from collab.policy import Policy
 from collab.scenario import Bank, Plan, Scenario
 from collab.scenarios.chosen import distinct_cuts
 from collab.scenarios.recoverability import Recoverability
 from collab.trajectory import Message, Question, Recording
-from policies.distractor import Distractor
-from policies.solo import Solo
 
 POLICY = Distractor()
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from collab.draws import BANK
+from collab.policies.distractor import Distractor
+from collab.policies.guide import Guide
 from collab.policy import Policy
 from collab.scenario import Scenario
 from collab.scenarios.guidability import Guidability
 from collab.scenarios.recoverability import Recoverability
 from collab.trajectory import Message, Question
-from policies.distractor import Distractor
-from policies.guide import Guide
 
 Play = Callable[..., Awaitable[Any]]  # any: what conftest says a run comes to
 ASKED = [Question(f"q{n}", (Message("user", f"Number {n}?"),), str(n)) for n in range(1, 5)]

@@ -73,7 +73,7 @@ def postgres() -> Iterator[Server]:
     binaries = _binaries()
     if binaries is None:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    pytest.importorskip("asyncpg", reason="asyncpg is not installed (collab[postgres])")
+    pytest.importorskip("asyncpg", reason="asyncpg is not installed (extra: postgres)")
     with tempfile.TemporaryDirectory(prefix="collab-pg-") as folder:
         server = Server(binaries, Path(folder))
         server.start()

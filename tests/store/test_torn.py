@@ -17,6 +17,7 @@ from collab.errors import RunError, StoreError
 from collab.folder import RunFolder
 from collab.grading import Graders
 from collab.model import Model
+from collab.policies.solo import Solo
 from collab.run import Result, Setup, Unwatched, run
 from collab.sampling import Generation, Request, Sampling
 from collab.scenarios.collaboration import Collaboration
@@ -24,7 +25,6 @@ from collab.store import Store
 from collab.team import Team
 from collab.template import Template
 from collab.trajectory import Message, Question
-from policies.solo import Solo
 
 QUESTIONS = [Question(name, (Message("user", f"What is {name}?"),)) for name in ("a", "b", "c")]
 

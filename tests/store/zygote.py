@@ -16,7 +16,7 @@ for name in (
     "collab.report.tables",
     "sqlalchemy.dialects.sqlite.pysqlite",
     "openai",
-    "policies.distractor",
+    "collab.policies.distractor",
     "scipy.stats",
 ):
     importlib.import_module(name)
