@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from collab.sampling import Sampling
 from collab.store import Store
 from collab.template import Template
 from collab.wire import Job, Piece, build_app, serve
+from tests import optional
+
+optional.hide()
 
 # a job that a shell runs in the background ignores Ctrl-C, and so would what the tests start
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -94,6 +98,21 @@ class Seat(Protocol):
         context: int | None = None,
         logprobs: int | None = None,
     ) -> Awaitable[Model]: ...
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Say in the last line how many tests were left out, and what each of them wants."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    wants = Counter(optional.reason(report) for report in skipped)
+    if wants:
+        reporter.write_line(f"left out: {'; '.join(f'{n} × {why}' for why, n in wants.items())}")
+
+
+@pytest.fixture(scope="session")
+def bwrap() -> Path:
+    """Where bubblewrap is; skipped by name where it is not."""
+    return optional.found("bwrap")
 
 
 @pytest.fixture(scope="session")

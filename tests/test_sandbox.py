@@ -19,7 +19,7 @@ from collab.sandbox.bubblewrap import Bubblewrap
 from collab.sandbox.interpreter import package
 from collab.sandbox.unsafe import UnsafeSubprocess
 
-has_bwrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+has_bwrap = pytest.mark.usefixtures("bwrap")
 USER = 54321
 """A user without files, rights or a name."""
 SMALL = Limits(seconds=1, wall=8, processes=3, memory=3 * 2**27, disk=2**20, output=2**16)

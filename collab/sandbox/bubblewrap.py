@@ -139,6 +139,7 @@ async def _tried(program: str, stdin: str, packages: Sequence[str], limits: Limi
 
 
 async def _run(program: str, stdin: str, packages: Sequence[str], limits: Limits) -> Outcome:
+    bwrap = _program()
     source, root = program.encode(errors="replace"), os.getuid() == 0
     python, mounts = await asyncio.to_thread(_files, tuple(packages))
     start = child.start(
@@ -150,16 +151,25 @@ async def _run(program: str, stdin: str, packages: Sequence[str], limits: Limits
         paths=[PACKAGES] if packages else [],
     )
     with _filter() as fd:
-        walls = _walls(root, limits, fd)
+        walls = _walls(bwrap, root, limits, fd)
         payload = source + stdin.encode(errors="replace")
         return await child.run([*walls, *mounts, *start], payload, limits, pass_fds=[fd])
 
 
-def _walls(root: bool, limits: Limits, fd: int) -> Iterator[str]:
-    """Yield bubblewrap and its options, but for the files and the program."""
+def _program() -> str:
+    """Return where bubblewrap is.
+
+    Raises:
+        SandboxError: It is not installed.
+    """
     bwrap = shutil.which("bwrap")
     if bwrap is None:
         raise SandboxError("bubblewrap is not installed (no 'bwrap'): apt-get install bubblewrap")
+    return bwrap
+
+
+def _walls(bwrap: str, root: bool, limits: Limits, fd: int) -> Iterator[str]:
+    """Yield bubblewrap and its options, but for the files and the program."""
     yield from (bwrap, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-net")
     yield from ("--unshare-ipc", "--unshare-uts", "--hostname", "sandbox", "--seccomp", str(fd))
     yield from ("--cap-drop", "ALL")

@@ -1,6 +1,5 @@
 """Both twin tests on a set of programs, from the command line: scripted coders, real sandboxes."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 from collab.folder import RunFolder
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
-pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+pytestmark = pytest.mark.usefixtures("bwrap")
 
 
 def play(command: Command, runs: Path, words: Sequence[str]) -> RunFolder:

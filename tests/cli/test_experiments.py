@@ -1,7 +1,6 @@
 """Every experiment in the box runs, small, and comes to its tables and figures."""
 
 import re
-import shutil
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -20,11 +19,11 @@ CAGED = ("calculator", "code_guidability", "code_recoverability", "solo_code")
 @pytest.mark.long
 @pytest.mark.parametrize("name", sorted(EXPERIMENTS))
 def test_an_experiment_comes_to_its_tables_and_figures(
-    command: Command, tmp_path: Path, name: str
+    command: Command, tmp_path: Path, name: str, request: pytest.FixtureRequest
 ) -> None:
     pytest.importorskip("matplotlib")
-    if name in CAGED and shutil.which("bwrap") is None:
-        pytest.skip("bubblewrap is not installed")
+    if name in CAGED:
+        request.getfixturevalue("bwrap")
     words = [f"experiment={name}", "questions.count=4", f"runs={tmp_path}"]
     if name == "openings":
         words += ["scenario.length=0.2"]  # with 0.4 the last point is refused

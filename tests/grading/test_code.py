@@ -1,4 +1,3 @@
-import shutil
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,7 +9,7 @@ from collab.grading.code import CodeGrader, CodeSettings, entry_of
 from collab.sandbox import Limits
 from collab.trajectory import Checks, Question
 
-pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+pytestmark = pytest.mark.usefixtures("bwrap")
 SOLVED = '''```python
 def double(x):
     """Return twice x."""

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from collab.trajectory import Question
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "code"
 pytestmark = [
-    pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed"),
+    pytest.mark.usefixtures("bwrap"),
     pytest.mark.skipif(not DATA.is_dir(), reason="the published questions are not here"),
 ]
 ALTERED = """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -151,7 +150,7 @@ async def test_a_program_is_run_once_and_its_output_is_stored(store: Store) -> N
     assert (first.sampled, again.sampled) == (1, 0)
 
 
-@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+@pytest.mark.usefixtures("bwrap")
 async def test_in_the_sandbox_a_program_finds_nothing_of_ours(store: Store) -> None:
     tool = Tool(Bubblewrap(), store)
     assert await said(tool, "import os; 'home' in os.listdir('/'), len(os.environ) < 12") == (

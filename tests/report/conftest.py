@@ -1,6 +1,5 @@
 """What the tests of the page share: a run whose text is hostile, and one real browser."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
+from tests import optional
 
 HOSTILE = (
     "<script>document.title='pwned'</script></script><img src=x onerror=\"document.title='pwned'\">"
@@ -100,9 +100,7 @@ def browser() -> Iterator[Browser]:
 
     As long as it is there, an event loop runs in this thread: other modules' tests need their own.
     """
-    found = shutil.which("chromium")
-    if found is None:
-        pytest.skip("chromium is not installed (apt-get install chromium)")
+    found = optional.found("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser

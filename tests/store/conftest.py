@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from collab.database.place import pool_of, url_of
+from tests import optional
 
 _names = (f"store_{number}" for number in count())
 
@@ -60,19 +61,10 @@ class Server:
         )
 
 
-def _binaries() -> Path | None:
-    found = shutil.which("initdb")
-    homes = [Path(found).resolve().parent] if found else []
-    homes += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((home for home in homes if (home / "initdb").exists()), None)
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """A server, started once; skipped by name where PostgreSQL is not installed."""
-    binaries = _binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    binaries = optional.postgresql()
     pytest.importorskip("asyncpg", reason="asyncpg is not installed (extra: postgres)")
     with tempfile.TemporaryDirectory(prefix="collab-pg-") as folder:
         server = Server(binaries, Path(folder))
