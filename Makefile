@@ -29,8 +29,8 @@ lint: $(VENV)/.dev  ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.dev  ## mypy --strict
-	$(BIN)/mypy
+types: $(VENV)/.dev  ## mypy --strict, for each Python that is supported
+	for version in 3.11 3.12 3.13; do $(BIN)/mypy --python-version $$version || exit 1; done
 
 format: $(VENV)/.dev  ## let ruff put things right
 	$(BIN)/ruff check --fix .

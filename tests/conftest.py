@@ -103,8 +103,9 @@ class Seat(Protocol):
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Say in the last line how many tests were left out, and what each of them wants."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    skipped = reporter.stats.get("skipped", []) if reporter else []
-    wants = Counter(optional.reason(report) for report in skipped)
+    if reporter is None:  # a process that runs tests for another one
+        return
+    wants = Counter(optional.reason(report) for report in reporter.stats.get("skipped", []))
     if wants:
         reporter.write_line(f"left out: {'; '.join(f'{n} × {why}' for why, n in wants.items())}")
 
