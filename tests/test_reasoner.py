@@ -245,7 +245,7 @@ def laid(tokenizer: Tokenizer, head: str, units: list[Unit], text: bool) -> tupl
 
 async def assert_same_tokens(pocket: Served, text: str) -> None:
     """The server's own tokenizer agrees with the one on this side."""
-    async with httpx2.AsyncClient(base_url=pocket.url, verify=False) as client:
+    async with httpx2.AsyncClient(base_url=pocket.url, trust_env=False, verify=False) as client:
         body = {"model": "plain", "prompt": text, "add_special_tokens": False}
         tokens = (await client.post("/tokenize", json=body)).json()["tokens"]
         back = {"model": "plain", "tokens": tokens}

@@ -27,8 +27,14 @@ async def play(question: Question) -> Episode:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[openai.OpenAI]:
-    with serve(build_collaboration("pair", play)) as url:
-        yield openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0)
+    direct = openai.DefaultHttpxClient(trust_env=False)
+    with (
+        serve(build_collaboration("pair", play)) as url,
+        openai.OpenAI(
+            base_url=f"{url}/v1", api_key="-", max_retries=0, http_client=direct
+        ) as client,
+    ):
+        yield client
 
 
 ASKED: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "3 + 4?"}]

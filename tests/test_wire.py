@@ -22,7 +22,7 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 @pytest.fixture
 async def client(server: ScriptedServer) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=server.url, verify=False) as client:
+    async with httpx2.AsyncClient(base_url=server.url, trust_env=False, verify=False) as client:
         yield client
 
 
@@ -45,7 +45,11 @@ async def refusal(client: httpx2.AsyncClient, path: str, **body: object) -> tupl
 
 
 async def test_the_openai_client_completes_and_streams(server: ScriptedServer) -> None:
-    async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="-") as client:
+    async with openai.AsyncOpenAI(
+        base_url=f"{server.url}/v1",
+        api_key="-",
+        http_client=openai.DefaultAsyncHttpxClient(trust_env=False),
+    ) as client:
         whole = await client.completions.create(model="scripted", prompt="First", max_tokens=9)
         stream = await client.completions.create(
             model="scripted", prompt="First", max_tokens=9, stream=True
@@ -272,7 +276,7 @@ async def test_a_body_that_is_no_json_is_refused(client: httpx2.AsyncClient) -> 
 async def test_only_the_key_opens_the_door_and_health_has_none() -> None:
     async with (
         ScriptedServer("x", key="sesame") as server,
-        httpx2.AsyncClient(base_url=server.url, verify=False) as client,
+        httpx2.AsyncClient(base_url=server.url, trust_env=False, verify=False) as client,
     ):
         shut = await client.get("/v1/models")
         headers = {"authorization": "Bearer sesame"}
@@ -287,7 +291,7 @@ async def test_only_the_key_opens_the_door_and_health_has_none() -> None:
 async def test_the_work_stops_when_the_client_goes_away(stream: bool) -> None:
     async with (
         ScriptedServer("x", latency=3600) as server,
-        httpx2.AsyncClient(base_url=server.url, verify=False) as client,
+        httpx2.AsyncClient(base_url=server.url, trust_env=False, verify=False) as client,
     ):
         body = {"prompt": "a", "stream": stream}
         with pytest.raises(httpx2.ReadTimeout):

@@ -2,13 +2,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from collab.cli import VERBS
+from collab.release import installed
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 HEAVY = ("hydra", "omegaconf", "openai", "numpy", "rich", "sqlalchemy", "math_verify")
@@ -60,4 +60,4 @@ def test_an_unknown_verb_lists_those_there_are(command: Command) -> None:
 
 
 def test_the_version_is_the_packages(command: Command) -> None:
-    assert command("--version").out == f"collab {version('collab')}\n"
+    assert command("--version").out == f"collab {installed()}\n"

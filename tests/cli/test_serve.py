@@ -19,7 +19,10 @@ def test_a_collaboration_is_one_model_and_keeps_an_endpoints_contract(tmp_path: 
     with until_ctrl_c(*WORDS, cwd=tmp_path, env=os.environ) as said:
         at = re.search(r"^serving 'pair' at (http://127\.0\.0\.1:\d+/v1) ", said)
         assert at
-        with openai.OpenAI(base_url=at[1], api_key="-", max_retries=0) as client:
+        direct = openai.DefaultHttpxClient(trust_env=False)
+        with openai.OpenAI(
+            base_url=at[1], api_key="-", max_retries=0, http_client=direct
+        ) as client:
             replies = [
                 client.chat.completions.create(
                     model="pair", messages=[{"role": "user", "content": ASKED}], seed=1

@@ -23,7 +23,8 @@ from collab.endpoints.vllm_log import failure, stage
 from collab.errors import LaunchError, Rejected
 
 INTERPRETER = """\
-#!{python}
+#!/bin/sh
+"exec" "{python}" "$0" "$@"
 import http.server, json, os, socket, sys, threading
 
 class Health(http.server.BaseHTTPRequestHandler):

@@ -22,7 +22,7 @@ GO_ON = {"continue_final_message": True, "add_generation_prompt": False}
 
 
 async def post(server: ScriptedServer, path: str, **body: object) -> httpx2.Response:
-    async with httpx2.AsyncClient(base_url=server.url, verify=False) as client:
+    async with httpx2.AsyncClient(base_url=server.url, trust_env=False, verify=False) as client:
         return await client.post(path, json=body)
 
 
@@ -117,7 +117,7 @@ async def test_failures_are_read_as_requests_come() -> None:
 async def test_half_a_stream_comes_and_then_silence() -> None:
     async with (
         ScriptedServer("x", failures=["half_stream"]) as server,
-        httpx2.AsyncClient(base_url=server.url, verify=False) as client,
+        httpx2.AsyncClient(base_url=server.url, trust_env=False, verify=False) as client,
     ):
         asked = {"prompt": "a", "stream": True}
         async with client.stream("POST", "/v1/completions", json=asked) as reply:

@@ -213,7 +213,10 @@ async def test_deepseek_takes_a_prefix_on_its_beta_route_alone() -> None:
 
 async def test_a_field_that_an_api_does_not_know_is_refused_by_name() -> None:
     body = {"messages": [{"role": "user", "content": "Q"}], "top_k": 3}
-    async with ScriptedServer(api="openai") as server, httpx2.AsyncClient() as client:
+    async with (
+        ScriptedServer(api="openai") as server,
+        httpx2.AsyncClient(trust_env=False) as client,
+    ):
         reply = await client.post(f"{server.url}/v1/chat/completions", json=body)
     assert reply.status_code == 400
     assert "top_k" in reply.json()["error"]["message"]
@@ -227,7 +230,10 @@ async def test_sglang_makes_a_users_turn_of_one_that_is_not_continued() -> None:
         heard.append(prompt)
         return "x"
 
-    async with ScriptedServer(listen, api="sglang") as server, httpx2.AsyncClient() as client:
+    async with (
+        ScriptedServer(listen, api="sglang") as server,
+        httpx2.AsyncClient(trust_env=False) as client,
+    ):
         await client.post(f"{server.url}/v1/chat/completions", json={"messages": messages})
     assert heard == ["<|user|>\nQ</s>\n<|user|>\nSo</s>\n<|assistant|>\n<think>\n"]
 

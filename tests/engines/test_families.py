@@ -342,7 +342,9 @@ async def bench(family: str, python: str, folder: Path) -> AsyncIterator[Bench]:
         endpoint = Endpoint(server.url, family, kit.tokenizer, api_key=server.api_key)
         headers = {"authorization": f"Bearer {server.api_key}"}
         fresh = httpx2.Limits(max_keepalive_connections=0)  # the server drops idle ones
-        client = httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=600, limits=fresh)
+        client = httpx2.AsyncClient(
+            base_url=server.url, trust_env=False, headers=headers, timeout=600, limits=fresh
+        )
         store = Store.open(folder / "store.sqlite")
         yield Bench(
             kit,

@@ -21,7 +21,9 @@ QUESTION = {"role": "user", "content": "How many?"}
 @pytest.fixture
 async def client(checkpoint: Path) -> AsyncIterator[httpx2.AsyncClient]:
     with serve(build_app(Pocket([checkpoint]))) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=60, verify=False) as client:
+        async with httpx2.AsyncClient(
+            base_url=url, trust_env=False, timeout=60, verify=False
+        ) as client:
             yield client
 
 
@@ -87,7 +89,7 @@ def test_a_process_says_where_it_is_and_stops_with_its_parent(checkpoint: Path) 
     with process(str(checkpoint), "--stop-with-parent") as child:
         where = ready(child)
         assert where["pid"] == child.pid
-        assert httpx2.get(f"{where['url']}/health").status_code == 200
+        assert httpx2.get(f"{where['url']}/health", trust_env=False).status_code == 200
         assert child.stdin is not None
         child.stdin.close()
         assert child.wait() == 0
@@ -105,7 +107,7 @@ def test_a_process_serves_on_a_unix_socket_and_removes_it(checkpoint: Path, tmp_
     with process(str(checkpoint), "--uds", str(uds), "--stop-with-parent") as child:
         where = ready(child)
         assert where["uds"] == str(uds)
-        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(uds))) as client:
+        with httpx2.Client(trust_env=False, transport=httpx2.HTTPTransport(uds=str(uds))) as client:
             assert client.get(f"{where['url']}/v1/models").status_code == 200
         assert child.stdin is not None
         child.stdin.close()
@@ -116,9 +118,9 @@ def test_a_process_serves_on_a_unix_socket_and_removes_it(checkpoint: Path, tmp_
 def test_a_process_asks_for_the_key_it_was_given(checkpoint: Path) -> None:
     with process(str(checkpoint), "--api-key-env", "MY_KEY", MY_KEY="sesame") as child:
         url = f"{ready(child)['url']}/v1/models"
-        assert httpx2.get(url).status_code == 401
+        assert httpx2.get(url, trust_env=False).status_code == 401
         headers = {"authorization": "Bearer sesame"}
-        assert httpx2.get(url, headers=headers).status_code == 200
+        assert httpx2.get(url, headers=headers, trust_env=False).status_code == 200
 
 
 def test_an_interrupted_process_stops(checkpoint: Path) -> None:
@@ -156,5 +158,5 @@ def test_a_model_can_be_served_in_another_apis_form(checkpoint: Path) -> None:
         url = ready(child)["url"]
         assert url.endswith("/beta")
         body = {"messages": [QUESTION, turn], "max_tokens": 4, "temperature": 0}
-        reply = httpx2.post(f"{url}/chat/completions", json=body, timeout=60)
+        reply = httpx2.post(f"{url}/chat/completions", json=body, timeout=60, trust_env=False)
     assert reply.json()["choices"][0]["message"]["reasoning_content"]

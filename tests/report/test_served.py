@@ -19,7 +19,7 @@ from collab.wire import serve
 
 
 def got(url: str, **words: Any) -> httpx2.Response:  # any: what httpx takes
-    return httpx2.get(url, timeout=60, **words)
+    return httpx2.get(url, timeout=60, trust_env=False, **words)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import sqlalchemy as sa
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -135,7 +135,7 @@ class Bench:
     def settle(self) -> None:
         """Let the server take in whatever had reached it."""
         for _ in range(3):
-            urllib.request.urlopen(f"{self.url}/health").close()
+            httpx2.get(f"{self.url}/health", trust_env=False)
 
 
 @pytest.fixture(scope="module")
