@@ -180,7 +180,7 @@ def test_an_id_without_the_hubs_client_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ConfigError, match=r"'owner/name' is no folder.*collab\[hf\]"):
+    with pytest.raises(ConfigError, match=r"'owner/name' is no folder.*pip install '\.\[hf\]'"):
         Tokenizer.load("owner/name")
 
 
