@@ -1,35 +1,32 @@
 """A chat template: how messages are written for a model, rendered on this side of the wire.
 
-Templates come from strangers. They run in Jinja's immutable sandbox with caps on what they may
-read, compute and write, and are given the settings and helpers that Hugging Face templates expect.
+Templates come from strangers: what they may read, compute and write is capped (`collab.renderer`).
 """
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import jinja2
-from jinja2 import nodes
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from collab.errors import ConfigError
+from collab.jinja import PINNED_DAY, Refused
+from collab.renderer import render
 from collab.trajectory import Json, Message
 
 MAX_TEMPLATE = 256 * 1024
 """Longest chat template that is read (characters)."""
-MAX_RENDERED = 4 * 1024 * 1024
-"""Longest prompt that a template may render (characters)."""
-PINNED_DAY = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-"""What templates that ask for today's date are told: a prompt must not change overnight."""
+MAX_CONFIG = 64 * 1024 * 1024
+"""Longest `tokenizer_config.json` that is read (bytes)."""
+TOKENS = (
+    *("bos_token", "eos_token", "unk_token", "pad_token"),
+    *("sep_token", "cls_token", "mask_token"),
+)
+"""The special tokens that a template may name."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,8 @@ class Template:
     """What the template calls `bos_token`, `eos_token` and so on."""
     variables: Mapping[str, Json] = field(default_factory=dict)
     """What else the template is told, such as `enable_thinking`."""
+    origin: str = field(default="", compare=False)
+    """Where it was read, for error messages."""
 
     @classmethod
     def load(cls, folder: Path, variables: Mapping[str, Json] | None = None) -> Self:
@@ -50,14 +49,16 @@ class Template:
         Raises:
             ConfigError: The folder holds no template, or one that is too long.
         """
-        config = _read_json(folder / "tokenizer_config.json")
-        file = folder / "chat_template.jinja"
-        text = file.read_text() if file.exists() else _template_of(config)
+        where, config = folder / "chat_template.jinja", _read_json(folder / "tokenizer_config.json")
+        if where.is_file():
+            text = _read(where, 4 * MAX_TEMPLATE)
+        else:
+            where, text = folder / "tokenizer_config.json", _template_of(config)
         if not text:
             raise ConfigError(
                 f"{str(folder)!r} has no chat template: put a chat_template.jinja beside it"
             )
-        return cls(text, _special_tokens(config), variables or {})
+        return cls(text, _special_tokens(config), variables or {}, str(where))
 
     @cached_property
     def hash(self) -> str:
@@ -80,114 +81,60 @@ class Template:
         Raises:
             ConfigError: As for `render`.
         """
+        if len(self.source) > MAX_TEMPLATE:
+            raise ConfigError(
+                f"{self._name} has {len(self.source):,} characters, more than "
+                f"the {MAX_TEMPLATE:,} that are read"
+            )
         flags = {"messages": spoken, "add_generation_prompt": add_generation_prompt}
         context = {"tools": None, "documents": None, **self.specials, **self.variables, **flags}
         try:
-            return _join(self._compiled.generate(context))
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
-            raise ConfigError(f"the chat template refused the messages: {error}") from error
-
-    @cached_property
-    def _compiled(self) -> jinja2.Template:
-        if len(self.source) > MAX_TEMPLATE:
+            return render(self.source, context)
+        except Refused as refusal:
+            raise ConfigError(f"{self._name} {refusal}") from refusal
+        except OSError as error:
             raise ConfigError(
-                f"the chat template has {len(self.source):,} characters, more than "
-                f"the {MAX_TEMPLATE:,} that are read"
-            )
-        try:
-            return _environment().from_string(self.source)
-        except jinja2.TemplateError as error:
-            raise ConfigError(f"the chat template is not valid Jinja: {error}") from error
+                f"cannot start the process that renders {self._name}: {error}"
+            ) from error
+
+    @property
+    def _name(self) -> str:
+        return f"the chat template of {self.origin!r}" if self.origin else "the chat template"
 
 
-class _GenerationBlock(Extension):
-    """The `{% generation %}` tag marks what a trainer learns from; here it writes its body."""
-
-    tags = {"generation"}  # noqa: RUF012 - the base class declares it so
-
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        """Return the body as it stands."""
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """A sandbox in which a product or power cannot eat the memory either."""
-
-    intercepted_binops = frozenset({"*", "**"})
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Compute a product of numbers; refuse powers and long repetitions (`Any`: as declared)."""
-        if operator == "*" and _size(left) * _size(right) <= MAX_RENDERED:
-            return left * right
-        raise jinja2.exceptions.SecurityError(f"a chat template may not compute {operator!r} here")
-
-
-def _size(value: Any) -> float:
-    """Say how large a factor is: a length or an amount (`Any`: whatever a template holds)."""
-    return abs(value) if isinstance(value, int | float) else len(value)
-
-
-def _environment() -> _Environment:
-    environment = _Environment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlock, loopcontrols]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = PINNED_DAY.strftime
-    return environment
-
-
-def _refuse(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _to_json(value: Any, indent: int | None = None) -> str:
-    """Write JSON without escaping for HTML (`Any`: whatever a template holds)."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _join(pieces: Iterator[str]) -> str:
-    parts: list[str] = []
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-        if size > MAX_RENDERED:
-            raise ValueError(f"it wrote more than {MAX_RENDERED:,} characters")
-        parts.append(piece)
-    return "".join(parts)
+def _read(path: Path, most: int) -> str:
+    """Read a file of at most so many bytes."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+        if len(data) > most:
+            raise ConfigError(f"{str(path)!r} has more than the {most:,} bytes that are read")
+        return data.decode().replace("\r\n", "\n").replace("\r", "\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{str(path)!r} cannot be read: {error}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     """Read a file's JSON object, {} where there is none (`Any`: JSON)."""
     try:
-        content = json.loads(path.read_text()) if path.exists() else {}
-    except ValueError as error:
+        content = json.loads(_read(path, MAX_CONFIG)) if path.is_file() else {}
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path.name} of {str(path.parent)!r} is not JSON: {error}") from error
     return content if isinstance(content, dict) else {}
 
 
 def _template_of(config: Mapping[str, Any]) -> str:
-    template = config.get("chat_template") or ""
+    template = config.get("chat_template")
     if isinstance(template, list):
-        named = {entry.get("name"): entry.get("template", "") for entry in template}
-        template = named.get("default", "")
-    return str(template)
+        named = {entry.get("name"): entry for entry in template if isinstance(entry, dict)}
+        template = named.get("default", {}).get("template")
+    return template if isinstance(template, str) else ""
 
 
 def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
-    names = (
-        "bos_token",
-        "eos_token",
-        "unk_token",
-        "pad_token",
-        "sep_token",
-        "cls_token",
-        "mask_token",
-    )
-    values = {name: config.get(name) for name in names}
-    return {
-        name: value["content"] if isinstance(value, dict) else value
+    values = {name: config.get(name) for name in TOKENS}
+    texts = {
+        name: value.get("content") if isinstance(value, dict) else value
         for name, value in values.items()
-        if value
     }
+    return {name: text for name, text in texts.items() if text and isinstance(text, str)}
