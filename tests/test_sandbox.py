@@ -2,10 +2,13 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +17,7 @@ import pytest
 
 import collab
 from collab.errors import SandboxError
-from collab.sandbox import Limits, Outcome, bubblewrap, child, seccomp
+from collab.sandbox import Limits, Outcome, Sandbox, bubblewrap, child, processes, seccomp
 from collab.sandbox.bubblewrap import Bubblewrap
 from collab.sandbox.interpreter import package
 from collab.sandbox.unsafe import UnsafeSubprocess
@@ -464,3 +467,97 @@ async def test_a_plain_process_is_limited_in_time_and_output_but_has_our_rights(
     )
     assert (endless.stopped, chatty.stopped) == ("time", "output")
     assert (reading.code, reading.stdout) == (0, "True\n")
+
+
+SLEEPERS = {
+    "sleeps": "import time; time.sleep(600)",
+    "sleeps in between": "import time\nwhile True:\n    time.sleep(0.05); sum(range(9999))",
+    "stops itself": "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)",
+    "forks and sleeps": "import os, time\nos.fork(); os.fork()\ntime.sleep(600)",
+    "forks and computes": "import os\nos.fork(); os.fork()\nwhile True: pass",
+    "waits for a child": "import os, time\nif os.fork(): os.wait()\ntime.sleep(600)",
+}
+
+
+def boxes() -> list[Sandbox]:
+    return [UnsafeSubprocess(9), *([Bubblewrap(9)] if shutil.which("bwrap") else [])]
+
+
+async def test_what_sleeps_or_starts_others_ends_near_its_cpu_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert Limits(seconds=30).held == 39.5
+    monkeypatch.setattr(Limits, "held", property(lambda self: 0.5))
+    limits = Limits(seconds=60, wall=200, processes=6, memory=6 * 2**27)
+    runs = [box.run(text, limits=limits) for box in boxes() for text in SLEEPERS.values()]
+    outcomes = await asyncio.gather(*runs)
+    assert {outcome.stopped for outcome in outcomes} == {"time"}
+    assert max(outcome.seconds for outcome in outcomes) < limits.wall
+
+
+def test_time_spent_waiting_for_a_processor_is_not_used() -> None:
+    spin = (
+        "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\n"
+        "os.nice(int(sys.argv[2]))\nwhile True: pass"
+    )
+    core = str(min(os.sched_getaffinity(0)))
+    began = time.monotonic()
+    with (
+        subprocess.Popen([sys.executable, "-Sc", spin, core, "0"]) as greedy,
+        subprocess.Popen([sys.executable, "-Sc", spin, core, "19"]) as starved,
+    ):
+        while (waited := processes._waited(starved.pid)) < 0.3:
+            pass
+        elapsed = time.monotonic() - began
+        used = processes.used(starved.pid, elapsed)
+        greedy.kill()
+        starved.kill()
+    assert waited <= elapsed
+    assert used <= elapsed - 0.3
+
+
+def test_a_process_that_is_gone_used_nothing() -> None:
+    assert processes.used(2**22 + 1, 100.0) == 0.0
+
+
+LEAVERS = {
+    "a child": "subprocess.Popen(['sleep', '600'])",
+    "a child without output": "subprocess.Popen(['sleep', '600'], **quiet)",
+    "a child in a session of its own": "subprocess.Popen(['sleep', '600'], start_new_session=True)",
+    "a grandchild": "subprocess.Popen(['sh', '-c', 'sleep 600 & sleep 600'], process_group=0)",
+    "a child of a child that ended": "os.fork() or (os.setsid(), os.fork() or time.sleep(600))",
+}
+
+
+@pytest.mark.parametrize("name", LEAVERS)
+async def test_what_a_plain_process_leaves_behind_ends_with_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collab.sandbox.unsafe.token_hex", lambda: "of-this-test")
+    text = (
+        "import os, subprocess, time\nn = subprocess.DEVNULL\nquiet = {'stdout': n, 'stderr': n}\n"
+    )
+    outcome = await UnsafeSubprocess().run(text + LEAVERS[name])
+    assert (outcome.code, outcome.stopped, outcome.stderr) == (0, None, "")
+    assert _marked(b"of-this-test") == []
+
+
+def _marked(mark: bytes) -> list[str]:
+    """Return the processes that have a mark in their environment."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            found += [file.parent.name] if mark in file.read_bytes() else []
+    return found
+
+
+async def test_nobody_waits_for_the_output_of_what_cannot_be_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(child, "LEAVE", 0.1)
+    text = (
+        "import subprocess\nprint(subprocess.Popen(['sleep', '600'], process_group=0, env={}).pid)"
+    )
+    outcome = await UnsafeSubprocess().run(text)
+    os.kill(int(outcome.stdout), signal.SIGKILL)
+    assert (outcome.code, outcome.stopped) == (0, None)

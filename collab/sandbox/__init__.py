@@ -24,7 +24,8 @@ class Limits(Settings):
     seconds: int = Field(default=30, ge=1)
     """CPU time of each of its processes."""
     wall: float = Field(default=240.0, gt=0)
-    """Wall-clock seconds from its start until it is stopped."""
+    """Wall-clock seconds from its start until it is stopped, even if it only waits for a processor;
+    one that sleeps, or starts others, is stopped sooner (`held`)."""
     processes: int = Field(default=4, ge=1)
     """How many processes and threads it may have at once."""
     memory: int = Field(default=2**32, ge=SHARE)
@@ -33,6 +34,14 @@ class Limits(Settings):
     """Bytes in its scratch folder, which is memory too."""
     output: int = Field(default=2**20, ge=0)
     """Bytes on stdout, and as many on stderr, until it is stopped."""
+
+    @property
+    def held(self) -> float:
+        """How long all its processes together may compute, and it may sleep (seconds; Linux only).
+
+        That is a quarter more than one of them may compute, for reading files, and 2 s.
+        """
+        return 1.25 * self.seconds + 2
 
     @property
     def share(self) -> int:

@@ -14,11 +14,15 @@ from importlib.resources import files
 from typing import Literal
 
 from collab.errors import SandboxError
-from collab.sandbox import Limits, Outcome
+from collab.sandbox import Limits, Outcome, processes
 from collab.sandbox.inside import READY
 
 STARTUP = 60.0
 """How long a sandbox may take to start its program (seconds)."""
+LEAVE = 2.0
+"""How long the output of a program that has ended is waited for (seconds)."""
+TICK = 0.2
+"""How often it is looked whether a program has ended or used its time (seconds)."""
 ENVIRONMENT = {
     "HOME": "/tmp",
     "LANG": "C.UTF-8",
@@ -56,14 +60,23 @@ async def run(
     *,
     cwd: str | None = None,
     pass_fds: Sequence[int] = (),
+    mark: str | None = None,
 ) -> Outcome:
     """Run a command that begins with `inside.py` to its end, or to its limits.
+
+    Args:
+        command: What to start.
+        payload: Its stdin.
+        limits: What it may use.
+        cwd: Its working folder.
+        pass_fds: Files that stay open for it.
+        mark: Put into its environment; by it, what it started and left behind is ended with it.
 
     Raises:
         Unstarted: It ended before its program began.
         SandboxError: It took too long to begin.
     """
-    child = _Child(limits)
+    child = _Child(limits, mark)
     work = asyncio.create_task(child.live(command, payload, cwd, pass_fds))
     try:
         return await asyncio.shield(work)
@@ -74,8 +87,9 @@ async def run(
 
 
 class _Child:
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, mark: str | None) -> None:
         self._limits = limits
+        self._mark = mark
         self._process: Process | None = None
         self._stopped: Literal["time", "output"] | None = None
         self._began: float | None = None
@@ -85,17 +99,19 @@ class _Child:
         self, command: Sequence[str], payload: bytes, cwd: str | None, pass_fds: Sequence[int]
     ) -> Outcome:
         """Start, feed and hear the process until it has ended and all its output is read."""
+        watch = None
         try:
             self._process = process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=PIPE,
-                env=ENVIRONMENT,
+                env=ENVIRONMENT | ({processes.MARK: self._mark} if self._mark else {}),
                 cwd=cwd,
                 pass_fds=pass_fds,
                 start_new_session=True,
             )
+            watch = asyncio.create_task(self._watch(process))
             if self._stopped is not None:
                 self._kill(process)
             assert process.stdin is not None
@@ -111,7 +127,26 @@ class _Child:
             raise Unstarted(f"cannot run {command[0]!r}: {error.strerror}") from error
         finally:
             self._timer.cancel()
+            if watch is not None:
+                watch.cancel()
+                self._clear(process)
         return self._told(stdout, stderr, code if code >= 0 else 128 - code)
+
+    async def _watch(self, process: Process) -> None:
+        """Stop the program when it has used its time; when it has ended, what holds its output."""
+        due = self._limits.held
+        while process.returncode is None:
+            await asyncio.sleep(TICK)
+            elapsed = time.monotonic() - self._began if self._began is not None else 0.0
+            if elapsed > due:
+                left = self._limits.held - processes.used(process.pid, elapsed)
+                due = elapsed + max(left, TICK)
+                if left <= 0:
+                    self.stop("time")
+        if self._mark is not None:
+            self._clear(process)
+            await asyncio.sleep(LEAVE)
+            process._transport.close()  # type: ignore[attr-defined]  # something else has it open
 
     def _told(self, stdout: str, stderr: str, code: int) -> Outcome:
         if self._began is None:
@@ -150,7 +185,16 @@ class _Child:
             self._kill(self._process)
 
     def _kill(self, process: Process) -> None:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        self._clear(process)
+
+    def _clear(self, process: Process) -> None:
+        """End what it left behind, where its sandbox does not."""
+        if self._mark is None:
+            return
+        processes.end(self._mark)
+        with suppress(ProcessLookupError, PermissionError):  # where no marks are seen
             os.killpg(process.pid, signal.SIGKILL)
 
 

@@ -1,7 +1,8 @@
 """No sandbox: programs run as plain processes with all the rights of whoever starts them.
 
 For a machine where bubblewrap cannot run and the programs are trusted, such as one's own. Time,
-memory for each process, and output are limited; nothing else is.
+memory for each process, and output are limited; nothing else is. What a program starts ends with
+it, unless it gives that another environment and another session.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from secrets import token_hex
 from tempfile import TemporaryDirectory
 
 from collab.sandbox import Limits, Outcome, child
@@ -44,7 +46,7 @@ class UnsafeSubprocess:
         async with self._free:
             with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
                 payload = source + stdin.encode(errors="replace")
-                return await child.run(start, payload, limits, cwd=scratch)
+                return await child.run(start, payload, limits, cwd=scratch, mark=token_hex())
 
     async def prove(self) -> None:
         """Say what is risked."""
