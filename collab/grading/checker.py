@@ -3,13 +3,22 @@
 The program's process is forked off before the tests are read, and the two share nothing but a pair
 of pipes with plain data on it. So the program cannot see the tests, or change what they mean: a
 result is a number, a text or a collection of such, made anew on this side, or else a mere handle.
-Tests call what the program defines as if it stood in front of them. Arguments go over by value.
+A handle equals itself alone; its items are read once and made anew, and decide `in`, its length and
+its truth. Tests call what the program defines as if it stood in front of them. Arguments go over by
+value.
 
 `collab.grading.code` hands this file to the sandbox as a program, so it imports of the standard
-library what loads fast. stdin is a job in JSON: the `program`; `entry`, a name that it may define
-over ours, or null; `before`, which runs in front of the tests on their side; and the `suites`,
-tests by name. stdout is what came of it: for each suite null, or what was wrong; or why the tests
-are `broken`.
+library what loads fast. stdin is a job in JSON:
+
+- `program`, the program's text;
+- `entry`, a name that it may define over ours, or null;
+- `lends`, other names that tests take from it (optional). All else that tests use, they or `before`
+  define, or it is a module of the standard library;
+- `values`, whether results are plain values and functions, not other objects (optional);
+- `before`, which runs in front of the tests on their side;
+- `suites`, the tests by name.
+
+stdout is one line: for each suite null, or what was wrong; or why the tests are `broken`.
 """
 
 from __future__ import annotations
@@ -18,6 +27,7 @@ import builtins
 import json
 import os
 import sys
+from contextlib import suppress
 from itertools import islice
 
 TYPE_CHECKING = False
@@ -48,6 +58,8 @@ AS_THEY_ARE = {type(None), bool, float, str}
 """What JSON has too, whatever the value."""
 LONG = 2**256
 """From here on an integer goes over in base 16: base 10 takes quadratic time."""
+ENDS = (StopIteration, StopAsyncIteration)
+"""What ends a loop that calls the program, as if there were no more to test."""
 MANY = 100_000
 """How much of an iterator is read."""
 PIECE = 4096
@@ -62,6 +74,10 @@ class Peer:
         self._writes = writes
         self._lent: list[object] = []
         self._sent = 0
+        self.values = False
+        """Whether handles are for functions alone."""
+        self.acts = 0
+        """How often something was called or set there, which may change what there is."""
         self._pieces: dict[int, list[Any]] = {}  # any: what came of collections still to be named
 
     def ask(self, verb: str, thing: Any, *args: Any) -> Any:  # any: whatever it says
@@ -70,6 +86,7 @@ class Peer:
         Raises:
             Exception: What was raised there, or EOFError where that process has ended.
         """
+        self.acts += verb in ("call", "set")
         self._send([verb, thing, *args])
         while True:
             match self._receive():
@@ -217,29 +234,60 @@ class Peer:
             case "iterator":
                 return iter(self.decode(inside))
             case "mine":
-                return Remote(self, inside)
+                return self._handle(inside)
             case "yours":
                 return self._lent[inside]
         raise ValueError(f"no value is of kind {kind!r}")
 
+    def _handle(self, number: int) -> Any:  # any: it stands for a value
+        it = Remote(self, number)
+        return (lambda *args, **named: it(*args, **named)) if self.values else it
+
 
 class Remote:
-    """A handle for what stays in the other process: it is called, read and set there."""
+    """A handle for what stays in the other process: it is called, read and set there.
 
-    __slots__ = ("_number", "_peer")
+    It is never compared there: whether a result is right is not for the program to say.
+    """
+
+    __slots__ = ("_acts", "_items", "_number", "_peer")
 
     def __init__(self, peer: Peer, number: int) -> None:
         object.__setattr__(self, "_peer", peer)
         object.__setattr__(self, "_number", number)
+        object.__setattr__(self, "_acts", -1)
 
     def __call__(self, *args: object, **named: object) -> Any:  # any: whatever it gives
         """Call it."""
         peer = object.__getattribute__(self, "_peer")
         return peer.ask("call", peer.encode(self), peer.encode(args), peer.encode(named))
 
+    def __iter__(self) -> Iterator[Any]:  # any: likewise
+        """Go through its items, as they were read since it last could change."""
+        peer = object.__getattribute__(self, "_peer")
+        if object.__getattribute__(self, "_acts") != peer.acts:
+            object.__setattr__(self, "_items", list(_on(self, "items")))
+            object.__setattr__(self, "_acts", peer.acts)
+        return iter(object.__getattribute__(self, "_items"))
+
+    def __contains__(self, item: object) -> bool:
+        """Look among its items."""
+        return item in iter(self)
+
+    def __len__(self) -> int:
+        """Count its items; take its word where it has none, or too many to read."""
+        told: Any = _on(self, "length")  # any: its word
+        if told is None:
+            raise TypeError("the program's object has no length")
+        try:
+            count = len(list(iter(self)))
+        except TypeError:
+            count = MANY
+        return told if count == MANY else count
+
     def __bool__(self) -> bool:
-        """Ask whether it counts as true: a result that is not to be trusted, like any other."""
-        return _on(self, "truth") is True
+        """Say whether it has items, or has no length."""
+        return _on(self, "length") is None or len(self) > 0
 
     def __getattr__(self, name: str) -> Any:  # any: whatever it has
         """Read one of its attributes."""
@@ -264,8 +312,7 @@ def _forward(name: str) -> Callable[..., Any]:
     return call
 
 
-for special in ("contains", "getitem", "iter", "len", "next", "setitem", "str"):
-    # never a comparison: whether a result is right is not for the program to say
+for special in ("getitem", "setitem", "str"):
     setattr(Remote, f"__{special}__", _forward(f"__{special}__"))
 
 
@@ -286,8 +333,10 @@ class Program(Peer):
             case "set":
                 setattr(thing, *rest)
                 return None
-            case "truth":
-                return bool(thing)
+            case "items":
+                return list(islice(iter(thing), MANY))
+            case "length":
+                return len(thing) if hasattr(type(thing), "__len__") else None
             case _:
                 return thing(*rest[0], **rest[1])
 
@@ -321,11 +370,15 @@ def judge(peer: Peer, job: Any) -> Any:
     try:
         program = peer.ask("run", job["program"])
         needed = {name for code in suites.values() for name in _names(code)}
-        ours = space.keys() | vars(builtins).keys()
-        for name in sorted(needed - ours | ({job["entry"]} - {None})):
+        needed -= space.keys() | vars(builtins).keys()
+        for name in sorted(needed & set(job.get("lends", ())) | ({job["entry"]} - {None})):
             _lend(program, name, space)
+        peer.values = job.get("values", False)
     except Exception as error:
         return {"suites": dict.fromkeys(suites, f"the program fails: {_told(error)}")}
+    for name in (needed - space.keys()) & sys.stdlib_module_names:
+        with suppress(ImportError):  # not on this system
+            space[name] = __import__(name)
     return {
         "suites": {
             name: _fault(code, dict(space), job["suites"][name]) for name, code in suites.items()
@@ -366,23 +419,31 @@ def _fault(code: CodeType, space: dict[str, object], text: str) -> str | None:
 
 
 def _told(error: BaseException) -> str:
-    return ": ".join(filter(None, (type(error).__name__, str(error)[:1000])))
+    try:
+        return ": ".join(filter(None, (type(error).__name__, str(error)[:1000])))
+    except Exception:  # it says something of the program's
+        return type(error).__name__
 
 
 def _error(name: str, message: str) -> Exception:
-    """Return an exception of that name, if Python has one."""
-    try:
-        error = getattr(builtins, name)(message)
-    except (AttributeError, TypeError):  # there is none, or it is not made of a text
-        error = None
-    return (
-        error
-        if isinstance(error, Exception)
-        else RuntimeError(f"{name}: {message}".removesuffix(": "))
-    )
+    """Return an exception of that name, if Python has one; none that would end a loop of tests."""
+    kind = getattr(builtins, name, None)
+    if isinstance(kind, type) and issubclass(kind, Exception) and kind not in ENDS:
+        try:
+            return kind(message)
+        except TypeError:  # it is not made of a text
+            pass
+    return RuntimeError(f"{name}: {message}".removesuffix(": "))
+
+
+def main() -> None:
+    """Judge the job on stdin, and say on stdout what came of it: nothing else is said there."""
+    sys.set_int_max_str_digits(0)  # a result may be a long number
+    other = start()
+    stdout = os.dup(1)
+    os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
+    os.write(stdout, json.dumps(judge(other, json.load(sys.stdin))).encode() + b"\n")
 
 
 if __name__ == "__main__":
-    sys.set_int_max_str_digits(0)  # a result may be a long number
-    other = start()
-    print(json.dumps(judge(other, json.load(sys.stdin))))
+    main()

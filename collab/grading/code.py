@@ -6,9 +6,12 @@ or harms its own process is wrong; where the sandbox itself cannot start, nothin
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import builtins
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import blake2b
@@ -51,6 +54,7 @@ call that it gives, as `(positional, named)`."""
 
 DEFINED = re.compile(r"^(?:async +)?(?:def|class) +(\w+)", re.MULTILINE)
 """What code defines at its outermost level."""
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler)
 ARGUMENTS = "def {entry}(*positional, **named):\n    return positional, named\n"
 
 
@@ -98,7 +102,7 @@ class CodeGrader:
         found = find(text, checks.reads, checks.entry)
         if found is None:
             return Judgement("no answer", None, False, None)
-        faults = await self._judged(_job(checks, found.code), checks)
+        faults = await self._judged(_job(question, checks, found.code), checks)
         right = not any(faults.values())
         return Judgement(
             verdict="correct" if right else "wrong",
@@ -146,17 +150,60 @@ def entry_of(question: Question, checks: Checks) -> str | None:
     return next((name for name in reversed(ours) if name in named), ours[-1] if ours else None)
 
 
-def _job(checks: Checks, code: str) -> str:
+def _job(question: Question, checks: Checks, code: str) -> str:
     """Return what the checker is to do with the code of an answer."""
     program = _program if checks.reads == "program" else _expression
+    asked = checks.reads == "program"
     return json.dumps(
         {
             "program": program(checks, code),
-            "entry": checks.entry if checks.reads == "program" else "answer",
+            "entry": checks.entry if asked else "answer",
+            "lends": _lent(question, checks) if asked else [],
+            "values": not asked,
             "before": checks.before,
             "suites": dict(checks.suites),
         }
     )
+
+
+def _lent(question: Question, checks: Checks) -> list[str]:
+    """Return the names that tests take from a program beside its entry: those of the reference.
+
+    Where no reference and no entry says what is asked for, it is the one name that nobody defines.
+
+    Raises:
+        GradingError: There are several of those.
+    """
+    ours = DEFINED.findall(question.answer or "")
+    if ours or checks.entry is not None:
+        return ours
+    unknown = sorted(_undefined("\n".join((checks.before, *checks.suites.values()))))
+    if len(unknown) > 1:
+        raise GradingError(
+            f"the tests of question {question.id!r} use {', '.join(map(repr, unknown))}, and "
+            "nothing says which of them the answer defines: set questions.checks.entry, or "
+            "questions.answer to a reference"
+        )
+    return unknown
+
+
+def _undefined(code: str) -> set[str]:
+    """Return the names that code uses, and neither it nor Python defines; none if it is broken."""
+    try:
+        nodes = list(ast.walk(ast.parse(code)))
+    except (SyntaxError, ValueError, RecursionError):
+        return set()
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    made = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    made |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    made |= {str(node.name) for node in nodes if isinstance(node, DEFINITIONS)}
+    made |= {
+        (name.asname or name.name).partition(".")[0]
+        for node in nodes
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in node.names
+    }
+    return {node.id for node in names} - made - vars(builtins).keys() - sys.stdlib_module_names
 
 
 def _program(checks: Checks, code: str) -> str:
@@ -173,10 +220,11 @@ def _expression(checks: Checks, code: str) -> str:
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:  # any: the checker's JSON
-    """Return what the checker said; nothing where it did not come to its end."""
-    if outcome.code != 0:
+    """Return what the checker said; nothing where it did not come to its end, or not it alone."""
+    lines = outcome.stdout.splitlines()
+    if outcome.code != 0 or len(lines) != 1:
         return {}
-    told: dict[str, Any] = json.loads(outcome.stdout.splitlines()[-1])  # any: likewise
+    told: dict[str, Any] = json.loads(lines[0])  # any: likewise
     return told
 
 

@@ -1,13 +1,14 @@
 """The checker's two sides in one process: what they say does not depend on the sandbox."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Thread
 
 import pytest
 
 from collab.grading.checker import Peer, Program, judge
+from collab.grading.code import DEFINED
 
 
 @contextmanager
@@ -28,11 +29,13 @@ def _serve(program: Program) -> None:
         program.serve()
 
 
-def fault(program: str, tests: str, before: str = "", entry: str = "f") -> str | None:
+def fault(
+    program: str, tests: str, before: str = "", entry: str = "f", lends: Sequence[str] = ()
+) -> str | None:
     """Return what is wrong with a program by its tests."""
-    job = {"program": program, "entry": entry, "before": before, "suites": {"base": tests}}
+    job = {"program": program, "entry": entry, "lends": lends, "before": before}
     with peers() as (ours, _):
-        told = judge(ours, job)
+        told = judge(ours, job | {"suites": {"base": tests}})
     assert "broken" not in told
     found: str | None = told["suites"]["base"]
     return found
@@ -208,7 +211,7 @@ assert f() == 1
 @pytest.mark.parametrize("case", RIGHT.strip().split("\n===\n"))
 def test_right_programs_pass(case: str) -> None:
     program, tests = case.split("\n---\n")
-    assert fault(program, tests) is None
+    assert fault(program, tests, lends=DEFINED.findall(program)) is None
 
 
 def test_long_collections_go_over_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,6 +273,139 @@ def test_no_result_is_equal_to_everything(program: str) -> None:
     assert fault(program, "assert not f(1) != 3") is not None
     assert fault(program, "assert abs(f(1) - 3) < 1e-6") is not None
     assert fault(program, "assert f(1) in (3, 4)") is not None
+
+
+FOREVER = "__iter__ = lambda s: iter(range(100))"
+
+
+@pytest.mark.parametrize(
+    ("body", "tests"),
+    [
+        ("__contains__ = lambda s, o: True", "assert 17 in f(2)"),
+        (f"__contains__ = lambda s, o: True\n {FOREVER}", "assert 170 in f(2)"),
+        (
+            "__contains__ = lambda s, o: False\n __iter__ = lambda s: iter([1])",
+            "assert 1 not in f(2)",
+        ),
+        ("__lt__ = __gt__ = __le__ = __ge__ = lambda s, o: True", "assert f(2) < 5"),
+        ("__lt__ = __gt__ = __le__ = __ge__ = lambda s, o: True", "assert 5 < f(2)"),
+        ("__bool__ = lambda s: False", "assert not f(2)"),
+        ("__len__ = lambda s: 1\n __bool__ = lambda s: False", "assert not f(2)"),
+        ("__class__ = int", "assert isinstance(f(2), int)"),
+        ("__class__ = property(lambda s: int)", "assert f(2) == 2 or isinstance(f(2), int)"),
+        ("__hash__ = lambda s: hash(3)\n __eq__ = lambda s, o: True", "assert f(2) in {3: 4}"),
+        ("__hash__ = lambda s: hash(3)\n __eq__ = lambda s, o: True", "assert {f(2)} == {3}"),
+        ("__rsub__ = __sub__ = __abs__ = lambda s, *o: 0", "assert abs(f(2) - 3) < 1"),
+        ("__float__ = lambda s: 3.0", "import math\nassert math.isclose(f(2), 3)"),
+        ("__index__ = lambda s: 3", "assert range(9)[f(2)] == 3"),
+        (f"__len__ = lambda s: 3\n {FOREVER}", "x = f(2)\nassert len(x) == 3 and 17 in x"),
+        ("__len__ = lambda s: -1", "assert len(f(2)) < 0"),
+        ("__len__ = lambda s: E()", "assert len(f(2)) == 3"),
+        ("__iter__ = lambda s: E()", "assert 3 in f(2)"),
+        ("__iter__ = lambda s: iter([E()])\n __eq__ = lambda s, o: True", "assert 3 in f(2)"),
+    ],
+)
+def test_nothing_is_decided_by_a_programs_own_object(body: str, tests: str) -> None:
+    assert fault(f"class E:\n {body}\ndef f(x): return E()", tests) is not None
+
+
+def test_the_items_of_an_object_are_read_once_until_it_may_have_changed() -> None:
+    program = """
+class Two:
+    def __init__(self): self.turn = 0
+    def __len__(self): return 9
+    def __iter__(self):
+        self.turn += 1
+        return iter([self.turn])
+    def act(self): pass
+f = Two
+"""
+    tests = """
+two = f()
+assert len(two) == 1 and list(two) == [1] and 1 in two and 2 not in two and [*two] == [1]
+two.act()
+assert list(two) == [2] and len(two) == 1
+"""
+    assert fault(program, tests) is None
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "for got in map(f, [1, 2]): assert got == 5",
+        "assert all(map(lambda x: f(x) == x, [1, 2]))",
+        "assert list(map(f, [1])) == []",
+    ],
+)
+@pytest.mark.parametrize("name", ["StopIteration", "StopAsyncIteration", "GeneratorExit"])
+def test_a_program_ends_no_loop_of_its_tests(tests: str, name: str) -> None:
+    found = fault(f"def f(x): raise {name}", tests)
+    assert found is not None
+    assert found.startswith(f"RuntimeError: {name}")
+
+
+@pytest.mark.parametrize("name", ["exec", "eval", "print", "breakpoint", "SystemExit", "type"])
+def test_an_exception_is_never_what_calls_something_of_ours(name: str) -> None:
+    program = f"class {name}(Exception): pass\ndef f(x): raise {name}('import collab_no_such')"
+    found = fault(program, "assert f(1) == 1")
+    assert found == f"RuntimeError: {name}: import collab_no_such at line 1: assert f(1) == 1"
+
+
+@pytest.mark.parametrize(
+    ("program", "tests"),
+    [
+        ("def same(a, b): return True", "assert same(f(1), 3)"),
+        ("same = type('E', (), {})", "assert same()"),
+        ("class math: isclose = staticmethod(lambda a, b: True)", "assert math.isclose(f(1), 3)"),
+        ("def check(g): pass", "check(f)"),
+        ("def AssertionError(*a): return 1/0", "assert f(1) == 3"),
+        ("def isinstance(a, b): return True", "assert isinstance(f(1), str)"),
+        ("candidate = lambda x: 3", "assert candidate(1) == 3"),
+    ],
+)
+def test_what_tests_use_is_not_taken_from_the_program(program: str, tests: str) -> None:
+    assert fault(f"{program}\ndef f(x): return 1", tests) is not None
+
+
+def test_a_module_that_tests_use_is_ours() -> None:
+    assert (
+        fault("def f(x): return x", "assert math.isclose(f(1), 1) and f(2) < sys.maxsize") is None
+    )
+
+
+def test_of_two_names_that_a_reference_defines_tests_may_use_both() -> None:
+    program = "def g(x): return x + 1\ndef f(x): return x - 1\ndef h(x): return x"
+    assert fault(program, "assert f(g(1)) == 1", lends=["f", "g"]) is None
+    assert fault(program, "assert f(h(1)) == 0", lends=["f", "g"]) is not None
+    assert fault(program, "assert g(1) == 5", before="def g(x): return 5", lends=["g"]) is None
+
+
+def test_an_answer_that_is_to_be_a_value_holds_no_object() -> None:
+    program = "class E(list):\n upper = lambda s: 'YES'\nclass O:\n upper = lambda s: 'YES'\n"
+    job = {"entry": "answer", "values": True, "before": "def f(x): return x.upper()"}
+    suites = {"suites": {"base": "assert f(answer()) == 'YES'"}}
+    for value, why in (("'yes'", None), ("E()", "AttributeError"), ("O()", "AttributeError")):
+        with peers() as (ours, _):
+            asked = {"program": f"{program}def answer(): return {value}"}
+            found = judge(ours, job | suites | asked)["suites"]["base"]
+        assert (found and found.partition(":")[0]) == why
+
+
+def test_an_answer_that_is_to_be_a_value_may_be_a_function() -> None:
+    job = {"entry": "answer", "values": True, "before": "def f(g, x): return [g(x), g(g(x))]"}
+    suites = {"suites": {"base": "assert f(*answer()) == [3, 9]"}}
+    with peers() as (ours, _):
+        found = judge(ours, job | suites | {"program": "def answer(): return lambda x: 3 * x, 1"})
+    assert found == {"suites": {"base": None}}
+
+
+def test_an_error_that_shows_an_object_of_a_dead_program_spoils_no_other_suite() -> None:
+    program = "class E:\n __str__ = lambda s: 1/0\ndef f(x): return E()"
+    suites = {"base": "f(1)", "plus": "assert f(1) == 1, f(1)"}
+    job = {"program": program, "entry": "f", "before": "", "suites": suites}
+    with peers() as (ours, _):
+        told = judge(ours, job)["suites"]
+    assert told == {"base": None, "plus": "AssertionError at line 1: assert f(1) == 1, f(1)"}
 
 
 def test_the_code_in_front_of_the_tests_is_not_the_programs_to_change() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from collab.errors import GradingError
 from collab.grading.code import CodeGrader, CodeSettings, entry_of
 from collab.sandbox import Limits
 from collab.trajectory import Checks, Question
@@ -86,6 +87,42 @@ async def test_a_function_that_was_begun_may_be_finished(grader: CodeGrader) -> 
     whole = fenced("def double(x):\n    return floor(2 * x)")
     assert (await grader.grade(asked, whole)).verdict == "correct"
     assert (await grader.grade(asked, fenced("    pass"))).verdict == "wrong"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_tests_that_print_are_judged_all_the_same(grader: CodeGrader) -> None:
+    suites = {"base": "print('{}' * 9, end='')\nassert double(2) == 4\nprint('\\nx')"}
+    assert (await grader.grade(question(suites=suites), SOLVED)).verdict == "correct"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_name_that_nobody_defines_is_what_was_asked_for(grader: CodeGrader) -> None:
+    one = {"base": "from math import pi\nfor x in (1, 2): assert double(x) == 2 * x < pi * 9"}
+    asked = question(suites=one, entry=None)
+    unknown = Question("q", (), None, grader="code", checks=asked.checks)
+    assert (await grader.grade(unknown, SOLVED)).verdict == "correct"
+    two = replace(unknown, checks=Checks(suites={"base": "assert same(double(2), 4)"}))
+    with pytest.raises(GradingError, match="use 'double', 'same', and nothing says which"):
+        await grader.grade(two, SOLVED)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("answer", ["a reference", "def double(x): return 2 * x"])
+async def test_tests_take_no_name_from_a_program_that_was_not_asked_for(
+    grader: CodeGrader, answer: str
+) -> None:
+    asked = question(suites={"base": "assert same(double(2), 4)"})
+    cheat = fenced("def double(x): return 3\ndef same(a, b): return True")
+    assert (await grader.grade(replace(asked, answer=answer), cheat)).verdict == "wrong"
+
+
+PAIR = "class Pair:\n    def __init__(self, a): self.a = a\ndef double(p): return 2 * p.a"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_tests_take_from_a_program_what_its_reference_defines(grader: CodeGrader) -> None:
+    asked = replace(question(suites={"base": "assert double(Pair(2)) == 4"}), answer=PAIR)
+    assert (await grader.grade(asked, fenced(PAIR))).verdict == "correct"
 
 
 @pytest.mark.parametrize(
@@ -194,6 +231,10 @@ def double(x):
     made = {"tuple": ["Equal", {"tuple": []}, {"dict": [["__eq__", peer.encode(lambda *_: True)]]}]}
     return peer.ask("call", {"type": "type"}, made, {"dict": []})()
 """,
+    "raises what runs code": f"""
+class exec(Exception): pass
+def double(x): raise exec('import os; print(\\'{MARK}\\', flush=True); os._exit(0)')
+""",
     "kills what checks it": "import os\ndef double(x): os.kill(os.getppid(), 9)",
     "kills all": "import os\ndef double(x): os.kill(-1, 9)",
     "stops what checks it": "import os\ndef double(x): os.kill(os.getppid(), 19)",
@@ -220,3 +261,36 @@ async def test_a_program_that_cheats_is_wrong(grader: CodeGrader, name: str) -> 
     asked = question(suites={"base": "assert double(2) == 'SECRET-7b'"})
     found = await grader.grade(asked, fenced(CHEATS[name]))
     assert found.verdict == "wrong", found
+
+
+LATE = f"""
+import os, time
+def double(x):
+    parent = os.getppid()
+    if not os.fork():
+        os.setsid()
+        kept = []
+        for number in range(64):
+            try:
+                kept.append(os.open(f"/proc/{{parent}}/fd/{{number}}", os.O_WRONLY))
+            except OSError:
+                pass
+        while os.path.exists(f"/proc/{{parent}}"):
+            pass
+        for file in kept:
+            try:
+                os.write(file, {MARK!r}.encode() + b"\\n")
+            except OSError:
+                pass
+        os._exit(0)
+    time.sleep(0.2)
+    return 3
+"""
+
+
+async def test_a_verdict_that_a_plain_process_forges_does_not_count() -> None:
+    limits = Limits(seconds=2, wall=20, memory=2**30, processes=4)
+    async with CodeGrader(CodeSettings(sandbox="unsafe_subprocess", limits=limits)) as grader:
+        found = await grader.grade(question(), fenced(LATE))
+        assert found.verdict == "wrong", found
+        assert (await grader.grade(question(), SOLVED)).verdict == "correct"
