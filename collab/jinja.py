@@ -160,7 +160,7 @@ def serve(seconds: float, memory: int) -> NoReturn:
 
     Args:
         seconds: CPU time of a request; at its end the kernel ends this process.
-        memory: Address space of this process (bytes; Linux only).
+        memory: Address space of this process, besides what it starts with (bytes; Linux only).
     """
     _cap(memory)
     _write(READY)
@@ -174,11 +174,20 @@ def _cap(memory: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
     caps = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NPROC: 0}
     if sys.platform == "linux":
-        caps[resource.RLIMIT_AS] = memory
+        caps[resource.RLIMIT_AS] = _mapped() + memory
     for limit, cap in caps.items():
         _, allowed = resource.getrlimit(limit)
         cap = cap if allowed == resource.RLIM_INFINITY else min(cap, allowed)
         resource.setrlimit(limit, (cap, cap))
+
+
+def _mapped() -> int:
+    """Return the address space of this process (bytes); 0 where nobody tells."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 0
 
 
 def _reply(source: bytes, context: bytes) -> bytes:

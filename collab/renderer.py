@@ -40,7 +40,7 @@ SECONDS = 1.0
 WALL = 30.0
 """Wall-clock seconds for one text and the start of the process, for what waits or is stopped."""
 MEMORY = 2**28
-"""Address space of the process (bytes; Linux only)."""
+"""Address space of the process, besides what it starts with (bytes; Linux only)."""
 MESSAGES = 2**23
 """Longest messages, variables included, that are sent to the process (characters of JSON)."""
 USUAL = 2**16

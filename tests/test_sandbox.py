@@ -23,6 +23,9 @@ from collab.sandbox.interpreter import package
 from collab.sandbox.unsafe import UnsafeSubprocess
 
 has_bwrap = pytest.mark.usefixtures("bwrap")
+tells_waits = pytest.mark.skipif(
+    not Path("/proc/self/schedstat").exists(), reason="the kernel has no /proc/*/schedstat"
+)
 USER = 54321
 """A user without files, rights or a name."""
 SMALL = Limits(seconds=1, wall=8, processes=3, memory=3 * 2**27, disk=2**20, output=2**16)
@@ -483,6 +486,7 @@ def boxes() -> list[Sandbox]:
     return [UnsafeSubprocess(9), *([Bubblewrap(9)] if shutil.which("bwrap") else [])]
 
 
+@tells_waits
 async def test_what_sleeps_or_starts_others_ends_near_its_cpu_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -495,6 +499,7 @@ async def test_what_sleeps_or_starts_others_ends_near_its_cpu_time(
     assert max(outcome.seconds for outcome in outcomes) < limits.wall
 
 
+@tells_waits
 def test_time_spent_waiting_for_a_processor_is_not_used() -> None:
     spin = (
         "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\n"

@@ -88,7 +88,7 @@ TOO_DEEP = {
     "a macro": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
     "a recursive loop": "{% set x = [1] %}{% for a in x recursive %}{{ loop(x) }}{% endfor %}",
     "a block": "{% block a %}{{ self.a() }}{% endblock %}",
-    "a value": "{% set n = namespace(x=[1]) %}{% for i in range(30000) %}{% set n.x = [n.x] %}"
+    "a value": "{% set n = namespace(x=[1]) %}{% for i in range(3000) %}{% set n.x = [n.x] %}"
     "{% endfor %}{{ n.x }}",
     "parentheses": "{{ " + "(" * 50_000 + "1" + ")" * 50_000 + " }}",
     "negations": "{{ " + "not " * 50_000 + "1 }}",
@@ -116,14 +116,12 @@ def test_a_template_that_takes_too_much_is_stopped(source: str) -> None:
         Template(source).render(ASKED)
 
 
-@pytest.mark.usefixtures("caps")
 @pytest.mark.parametrize("source", TOO_DEEP.values(), ids=TOO_DEEP)
 def test_a_template_that_nests_too_deeply_is_refused(source: str) -> None:
     with pytest.raises(ConfigError, match=r"nests too deeply|nested blocks"):
         Template(source).render(ASKED)
 
 
-@pytest.mark.usefixtures("caps")
 @pytest.mark.parametrize("source", NOT_THERE.values(), ids=NOT_THERE)
 def test_a_template_is_refused_what_transformers_or_we_withhold(source: str) -> None:
     with pytest.raises(ConfigError, match="the chat template refused the messages: ") as error:
