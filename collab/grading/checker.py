@@ -275,14 +275,14 @@ class Remote:
         return item in iter(self)
 
     def __len__(self) -> int:
-        """Count its items; take its word where it has none, or too many to read."""
-        told: Any = _on(self, "length")  # any: its word
+        """Count its items; take its word where they cannot be read, or are too many."""
+        told: int | None = _on(self, "length")
         if told is None:
             raise TypeError("the program's object has no length")
         try:
             count = len(list(iter(self)))
-        except TypeError:
-            count = MANY
+        except Exception:  # it is no collection, or a mapping without `__iter__`
+            return told
         return told if count == MANY else count
 
     def __bool__(self) -> bool:

@@ -120,6 +120,18 @@ def f(node): return node.next.value
 a, a.next = Node(1), Node(2)
 assert f(a) == 2 and a.next.value == 2
 ===
+class Bag:
+    def __init__(self): self.of = {"a": 1}
+    def __getitem__(self, key): return self.of[key]
+    def __len__(self): return len(self.of)
+class Row:
+    def __getitem__(self, at): return [7, 8][at]
+def f(): return Bag(), Row(), object()
+---
+bag, row, thing = f()
+assert len(bag) == 1 and bag and bag["a"] == 1 and thing
+assert list(row) == [7, 8] and 8 in row and 9 not in row and row[1] == 8
+===
 class Stack(list):
     pass
 def f(): return Stack([1, 2])
