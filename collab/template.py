@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from collab.errors import ConfigError
-from collab.jinja import PINNED_DAY, Refused
+from collab.jinja import PINNED_DAY as PINNED_DAY
+from collab.jinja import Refused
 from collab.renderer import render
 from collab.trajectory import Json, Message
 

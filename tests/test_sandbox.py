@@ -482,19 +482,23 @@ SLEEPERS = {
 }
 
 
-def boxes() -> list[Sandbox]:
-    return [UnsafeSubprocess(9), *([Bubblewrap(9)] if shutil.which("bwrap") else [])]
+@pytest.fixture(params=[UnsafeSubprocess, Bubblewrap], ids=["plain", "bwrap"])
+def box(request: pytest.FixtureRequest) -> Sandbox:
+    """A sandbox of each kind."""
+    if request.param is Bubblewrap:
+        request.getfixturevalue("bwrap")
+    sandbox: Sandbox = request.param(9)
+    return sandbox
 
 
 @tells_waits
 async def test_what_sleeps_or_starts_others_ends_near_its_cpu_time(
-    monkeypatch: pytest.MonkeyPatch,
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Limits(seconds=30).held == 39.5
     monkeypatch.setattr(Limits, "held", property(lambda self: 0.5))
     limits = Limits(seconds=60, wall=200, processes=6, memory=6 * 2**27)
-    runs = [box.run(text, limits=limits) for box in boxes() for text in SLEEPERS.values()]
-    outcomes = await asyncio.gather(*runs)
+    outcomes = await asyncio.gather(*(box.run(text, limits=limits) for text in SLEEPERS.values()))
     assert {outcome.stopped for outcome in outcomes} == {"time"}
     assert max(outcome.seconds for outcome in outcomes) < limits.wall
 
