@@ -42,6 +42,7 @@ from collab.sampling import Sampling
 from collab.sandbox import Limits as ProgramLimits
 from collab.sandbox.named import SandboxName
 from collab.scenario import Scenario, with_factors
+from collab.secret import SECRET, hide
 from collab.settings import Settings
 from collab.traces import Bank
 
@@ -52,10 +53,7 @@ TOLD = frozenset({"about", "checked"})
 """What of a model's settings is told of it, and decides nothing."""
 BANK = frozenset({"bank"})
 """What is noted apart, with the hash of its traces."""
-HIDDEN = "***"
-SECRET = re.compile(r"(key|token|secret|password)$", re.IGNORECASE)
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
-PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*@")
 
 
 class About(Settings):
@@ -254,12 +252,12 @@ class RunConfig(Settings):
 
     def told(self) -> dict[str, Any]:  # any: JSON
         """Return all of it for a manifest, which holds no secret."""
-        told = _hide(self.model_dump(mode="json"))
+        told = hide(self.model_dump(mode="json"))
         assert isinstance(told, dict)
         return told
 
     def decides(self) -> dict[str, Any]:  # any: JSON
-        """Return what decides the numbers: neither addresses nor places nor speed."""
+        """Return what decides the numbers: neither addresses nor places nor speed, nor a secret."""
         plain = self.model_dump(
             mode="json", exclude={"name", "runs", "store", "concurrency", "caps", "grader"}
         )
@@ -268,22 +266,9 @@ class RunConfig(Settings):
             seat: {key: value for key, value in one.items() if key not in ADDRESS | TOLD | BANK}
             for seat, one in plain["team"].items()
         }
-        return plain
-
-
-def _hide(value: object, key: str = "") -> object:
-    """Put `HIDDEN` where a secret stands: a URL's password, a variable that is called a key."""
-    match value:
-        case dict():
-            return {name: _hide(inner, name) for name, inner in value.items()}
-        case list():
-            return [_hide(inner, key) for inner in value]
-        case str() if SECRET.search(key):
-            return HIDDEN
-        case str():
-            return PASSWORD.sub(rf"\g<1>{HIDDEN}@", value)
-        case _:
-            return value
+        hidden = hide(plain)
+        assert isinstance(hidden, dict)
+        return hidden
 
 
 class Built(BaseModel):

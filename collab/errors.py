@@ -7,7 +7,8 @@ CollabError
 ├── EndpointError       a server could not do what was asked
 │   ├── Unreachable     no connection, or none in time
 │   ├── BadReply        an answer that is not the API's (HTML, a missing field)
-│   │   └── PromptChanged   the server read another prompt than was sent
+│   │   ├── PromptChanged   the server read another prompt than was sent
+│   │   └── KeyRepeated     the server wrote the key into what it drew
 │   ├── Rejected        the server refused the request (4xx)
 │   │   └── Denied      it would refuse any: the key, the quota or the model's name
 │   └── ContextFull     the prompt leaves no room in the model's context
@@ -47,6 +48,10 @@ class BadReply(EndpointError):
 
 class PromptChanged(BadReply):
     """The server read another prompt than the one that was sent: the draw does not count."""
+
+
+class KeyRepeated(BadReply):
+    """The server wrote the key into what it drew: the draw does not count, nor is it kept."""
 
 
 class Rejected(EndpointError):

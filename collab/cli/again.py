@@ -18,10 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from collab.cli.compose import CONF, one_line
-from collab.config import HIDDEN, RunConfig, read
+from collab.config import RunConfig, read
 from collab.errors import ConfigError
 from collab.folder import RunFolder
 from collab.plugins import open_doors
+from collab.secret import HIDDEN
 
 
 def config_again(

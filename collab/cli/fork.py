@@ -28,6 +28,7 @@ from collab.report.tables import print_whole
 from collab.report.trajectory import safe
 from collab.scenarios.collaboration import Collaboration
 from collab.scenarios.fork import Fork
+from collab.secret import hide_words
 from collab.trajectory import Json, Question, Trajectory
 
 MAY = (
@@ -67,7 +68,8 @@ def main(argv: list[str]) -> int:
     collaboration = {"_target_": f"{Collaboration.__module__}.{Collaboration.__name__}"}
     built = build(config.model_copy(update={"scenario": collaboration}))
     forked = _forked(built, folder, case, words.at, words.samples)
-    return 1 if asyncio.run(play(forked, shlex.join(["collab", "fork", *argv]), console)) else 0
+    command = shlex.join(["collab", "fork", *hide_words(argv)])
+    return 1 if asyncio.run(play(forked, command, console)) else 0
 
 
 @dataclass(frozen=True)

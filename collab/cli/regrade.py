@@ -29,6 +29,7 @@ from collab.report.live import Live
 from collab.report.starting import Starting
 from collab.report.tables import headlines, print_whole
 from collab.report.trajectory import safe
+from collab.secret import hide_words
 
 MAY = ("grader", "team", "store", "strict_prefill", "concurrency")
 """What of a run's config decides how it is judged, or with what means."""
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> int:
     config = config_again(folder, words.overrides, MAY, words.config_dir)
     if not folder.finished():
         raise empty(folder)
-    command = shlex.join(["collab", "regrade", *argv])
+    command = shlex.join(["collab", "regrade", *hide_words(argv)])
     return asyncio.run(_regrade(_Again(folder, config, command), Console(soft_wrap=True)))
 
 

@@ -42,6 +42,7 @@ from collab.report.tables import astray, bills, print_whole, summary
 from collab.report.trajectory import safe
 from collab.run import Result, Setup, run
 from collab.scenario import Score
+from collab.secret import hide_words
 from collab.store import Store
 from collab.team import Team
 
@@ -131,7 +132,7 @@ def job(composed: DictConfig) -> None:
         if not here:
             sweep.begin_elsewhere()
         built = build(read(composed))
-        command = shlex.join(["collab", "run", *HydraConfig.get().overrides.task])
+        command = shlex.join(["collab", "run", *hide_words(HydraConfig.get().overrides.task)])
         failures = asyncio.run(play(built, command, Console(soft_wrap=True), whole=here))
         why = f"{failures} cases failed"
     except CollabError as error:

@@ -140,13 +140,13 @@ class ChatDialect:
             body |= {"logprobs": True, "top_logprobs": request.logprobs}
         return body
 
-    def read(self, url: str, text: str, request: Request) -> Completion:
+    def read(self, url: str, body: bytes, request: Request) -> Completion:
         """Put thinking and answer in a row, as the model wrote them.
 
         Raises:
             BadReply: It is no chat's reply, or a thought stands in another field than it should.
         """
-        chat = reply.read(reply.Chat, url, text)
+        chat = reply.read(reply.Chat, url, body)
         turn = _turn(request)
         return Completion(
             model=chat.model,

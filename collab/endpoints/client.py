@@ -1,32 +1,45 @@
 """One OpenAI-compatible server and the model behind it.
 
 `complete` draws continuations of an exact prompt. Every sampling field is sent, so that no default
-of the server's stays in force, and every reply is checked before it counts.
+of the server's stays in force, and every reply is checked before it counts. All requests go through
+one place, which bounds what may come and takes the key out of what is shown of it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Self
+from typing import Self, TypeVar
 
-from collab.endpoints import reply, sample, spelling
+from collab.endpoints import bound, reply, sample, spelling
+from collab.endpoints.along import Along
+from collab.endpoints.bound import Bound
 from collab.endpoints.connection import Connection, address, key_from
+from collab.endpoints.fault import readable
 from collab.endpoints.form import Ask, Body, Completions, Form
 from collab.endpoints.limits import Again, Gate, Limits
 from collab.endpoints.profile import Profile
+from collab.endpoints.reply import Completion
 from collab.endpoints.tokens import Tokenizer
-from collab.errors import BadReply, Denied, Rejected
+from collab.endpoints.veil import Veil
+from collab.errors import BadReply, Denied, EndpointError, KeyRepeated, Rejected
 from collab.sampling import Generation, OpenTurn, Prompt, Request
+from collab.secret import secrets_in
 from collab.trajectory import Json
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+LARGE = 2**18
+"""Bytes of a body that take tens of milliseconds to read."""
 OnText = Callable[[str], None]
 OnCut = Callable[[Generation], object]
 
@@ -70,6 +83,7 @@ class Endpoint:
         self.limits = limits or Limits()
         key = api_key or key_from(api_key_env)
         self.form = form or Completions()
+        self._veil = Veil(filter(None, (key, *secrets_in(dict(extra or {})))))
         self._connection = Connection(self.url, key, uds, self.limits.concurrency)
         self._drop = drop
         self._extra = dict(extra or {})
@@ -123,6 +137,7 @@ class Endpoint:
         Raises:
             BadReply: The reply is none, lacks the ids, or shows that the prompt was altered.
             ContextFull: The prompt and `max_tokens` do not fit.
+            KeyRepeated: The server wrote the key into what it drew.
             Rejected: The server refused the request.
             Unreachable: There was no answer in time.
         """
@@ -150,8 +165,8 @@ class Endpoint:
         Raises:
             EndpointError: As for `complete`, but for an altered prompt.
         """
-        body, size = self._body(request, n, seed, form), self._size(request.prompt)
-        return await self._gate.run(lambda: self._ask(request, body, form), size)
+        ask, size = self._wish(request, n, seed), self._size(request.prompt)
+        return await self._gate.run(lambda: self._told(self._raw(ask, form)), size)
 
     async def ends(self, text: str) -> tuple[int, ...] | None:
         """Return where the server's tokens end in a text (characters), None if it does not tell.
@@ -163,17 +178,18 @@ class Endpoint:
             return None
         place = f"{self.url.removesuffix('/v1')}/tokenize"
         for body in spelling.asking(self.model, text):
-            told = await self._gate.run(partial(self._tokenized, place, body))
-            if told is not None and (found := spelling.ends_in(text, told)) is not None:
+            found = await self._gate.run(partial(self._tokenized, place, body, text))
+            if found is not None:
                 return found
         logger.info("%s does not tell its tokens: texts are cut by characters", place)
         self._tokenizes = False
         return None
 
-    async def _tokenized(self, place: str, body: Body) -> spelling.Tokenized | None:
+    async def _tokenized(self, place: str, body: Body, text: str) -> tuple[int, ...] | None:
         try:
-            said = await self._connection.post(place, body)
-            return reply.read(spelling.Tokenized, place, said)
+            with self._quiet(), readable(place):
+                said = await self._connection.post(place, body, Bound.tokenized(text))
+                return spelling.ends_in(text, reply.read(spelling.Tokenized, place, said))
         except (BadReply, Denied, Rejected):  # most have no such route
             return None
 
@@ -183,8 +199,13 @@ class Endpoint:
         Raises:
             EndpointError: The server is not there, or is no API.
         """
-        body = await _once(lambda: self._connection.get(f"{self.url}/models"))
-        return reply.read(reply.Models, f"{self.url}/models", body).data
+        return await self._gate.once(lambda: self._told(self._models()))
+
+    async def _models(self) -> list[reply.Served]:
+        place = f"{self.url}/models"
+        found = reply.read(reply.Models, place, await self._connection.get(place, bound.MODELS))
+        hide = self._veil.hide
+        return [one.model_copy(update={"id": hide(one.id)}) for one in found.data]
 
     async def close(self) -> None:
         """Close the connections; requests under way fail."""
@@ -192,9 +213,9 @@ class Endpoint:
 
     async def _draw(self, request: Request, n: int, seed: int) -> list[Generation]:
         """Ask for `n` draws at once; a server that gives one instead, or refuses, is remembered."""
-        body, size = self._body(request, n, seed, self.form), self._size(request.prompt)
+        ask, size = self._wish(request, n, seed), self._size(request.prompt)
         try:
-            found = await self._gate.run(lambda: self._whole(request, body), size)
+            found = await self._gate.run(lambda: self._told(self._whole(ask)), size)
         except Rejected as refusal:
             if n == 1 or isinstance(refusal, Denied):
                 raise
@@ -206,25 +227,111 @@ class Endpoint:
             raise BadReply(f"{self.url} gave {len(found)} choices for n={n}")
         return found
 
-    async def _whole(self, request: Request, body: Body) -> list[Generation]:
+    async def _whole(self, ask: Ask) -> list[Generation]:
         began = time.perf_counter()
-        completion = await self._ask(request, body, self.form)
+        place, said = await self._post(ask, self.form)
         seconds = time.perf_counter() - began
-        found = sample.generations(completion, request, self.tokenizer, seconds)
-        return [replace(one, served=self._served(completion)) for one in found]
 
-    async def _ask(self, request: Request, body: Body, form: Form) -> reply.Completion:
-        place = form.place(self.url)
-        completion = form.read(place, await self._connection.post(place, body), request)
+        def read() -> tuple[Completion, list[Generation]]:
+            with readable(place):
+                whole = self._read(place, said, ask, self.form)
+                return whole, sample.generations(whole, ask.request, self.tokenizer, seconds)
+
+        completion, found = await _aside(said, read)
+        self._check_name(completion.model)
+        return [self._kept(one, completion) for one in found]
+
+    async def _raw(self, ask: Ask, form: Form) -> Completion:
+        place, said = await self._post(ask, form)
+        with readable(place):
+            completion = self._read(place, said, ask, form)
+            for choice in completion.choices:
+                if self.tokenizer and choice.token_ids is not None:
+                    bound.check_ids(ask.request, choice.token_ids)
+                    self._refuse_key(self.tokenizer.decode(choice.token_ids))
         self._check_name(completion.model)
         return completion
+
+    async def _post(self, ask: Ask, form: Form) -> tuple[str, bytes]:
+        place = form.place(self.url)
+        return place, await self._connection.post(place, self._body(ask, form), Bound.of(ask))
+
+    def _read(self, place: str, said: bytes, ask: Ask, form: Form) -> Completion:
+        """Read a reply, without the key in its names.
+
+        Raises:
+            BadReply: It is none, or has more choices than were asked for.
+            KeyRepeated: The key is in what was drawn.
+        """
+        completion = form.read(place, said, ask.request)
+        if len(completion.choices) > ask.n:
+            count = len(completion.choices)
+            raise BadReply(f"{self.url} gave {count} choices for n={ask.n}")
+        for choice in completion.choices:
+            self._refuse_key(choice.text)
+        return self._named(completion)
+
+    def _named(self, completion: Completion) -> Completion:
+        """Take the key out of what the server calls itself."""
+        names = completion.model, completion.system_fingerprint
+        hidden = tuple(name and self._veil.hide(name) for name in names)
+        if hidden == names:
+            return completion
+        update = dict(zip(("model", "system_fingerprint"), hidden, strict=True))
+        return completion.model_copy(update=update)
+
+    def _kept(self, one: Generation, completion: Completion) -> Generation:
+        """Return a draw as it is kept.
+
+        Raises:
+            KeyRepeated: The key is in it.
+        """
+        self._refuse_key(one.text)
+        if isinstance(one.stop_reason, str):
+            self._refuse_key(one.stop_reason)
+        for top in one.logprobs.tops if one.logprobs else ():
+            for token, _ in top:
+                self._refuse_key(token)
+        return replace(one, served=self._served(completion))
+
+    def _refuse_key(self, text: str) -> None:
+        if self._veil.holds(text):
+            raise self._repeated()
+
+    def _repeated(self) -> KeyRepeated:
+        return KeyRepeated(
+            f"{self.url} wrote the key that it was sent into what it drew: the draw is not kept, "
+            "for it would hold the key, and without it be no sample"
+        )
+
+    async def _told(self, answer: Awaitable[T]) -> T:
+        """Wait for what a server says; no error of it shows the key."""
+        with self._quiet():
+            return await answer
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Take the key out of errors."""
+        try:
+            yield
+        except Again as failure:
+            error = self._hidden(failure.error)
+            raise Again(error, failure.after, crowded=failure.crowded) from None
+        except EndpointError as error:
+            raise self._hidden(error) from None
+
+    def _hidden(self, error: EndpointError) -> EndpointError:
+        shown = self._veil.hide(str(error))
+        return error if shown == str(error) else type(error)(shown)
 
     async def _read_along(
         self, request: Request, seed: int, on_text: OnText, on_cut: OnCut | None
     ) -> Generation:
         if self.form.streams:
             size = self._size(request.prompt)
-            return await self._gate.run(lambda: self._stream(request, seed, on_text, on_cut), size)
+            return await self._gate.run(
+                lambda: self._told(self._stream(request, seed, on_text, on_cut)), size
+            )
         (whole,) = await self._draw(request, 1, seed)
         on_text(whole.text)
         return whole
@@ -232,27 +339,41 @@ class Endpoint:
     async def _stream(
         self, request: Request, seed: int, on_text: OnText, on_cut: OnCut | None
     ) -> Generation:
-        body = self._body(request, 1, seed, self.form)
+        ask = self._wish(request, 1, seed)
+        place, body = self.form.place(self.url), self._body(ask, self.form)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-        parts = reply.Parts(f"{self.url}/completions")
+        parts, along = reply.Parts(place, request.max_tokens), Along(on_text, self._veil)
         began = time.perf_counter()
         try:
-            async with self._connection.stream(body) as lines:
+            async with self._connection.stream(place, body, Bound.of(ask)) as lines:
                 async for line in lines:
-                    if text := parts.add(line):
-                        on_text(text)
-            whole = parts.join()
+                    if (text := parts.add(line)) and not along.add(text):
+                        raise self._repeated()
+            whole = self._named(parts.join())
             self._check_name(whole.model)
+            seconds = time.perf_counter() - began
+            with readable(place):
+                (one,) = sample.generations(whole, request, self.tokenizer, seconds)
+            kept = self._kept(one, whole)
         except BaseException as failure:
             if on_cut is not None and (parts.text or isinstance(failure, CancelledError)):
                 seconds = time.perf_counter() - began
-                on_cut(sample.partial(parts.so_far(), request, self.tokenizer, seconds))
+                on_cut(self._cut(parts.so_far(), request, seconds))
             if isinstance(failure, Again) and parts.text:
                 raise failure.error from None
             raise
-        seconds = time.perf_counter() - began
-        (one,) = sample.generations(whole, request, self.tokenizer, seconds)
-        return replace(one, served=self._served(whole))
+        along.finish()
+        return kept
+
+    def _cut(self, came: Completion, request: Request, seconds: float) -> Generation:
+        """Return what had come of a draw, without the key or what may be its beginning."""
+        try:
+            part = sample.partial(came, request, self.tokenizer, seconds)
+        except BadReply:  # what came is none of it
+            return Generation("", None, "cancelled", seconds=seconds)
+        text = part.text[: len(part.text) - self._veil.begun(part.text)]
+        shown = self._veil.hide(text)
+        return part if shown == part.text else replace(part, text=shown, ids=None)
 
     def _served(self, completion: reply.Completion) -> str:
         """Return what the server called the model, if not by the name we use, and its version."""
@@ -280,9 +401,9 @@ class Endpoint:
             return len(text) // 4
         return len(self.tokenizer.encode(text))
 
-    def _body(self, request: Request, n: int, seed: int, form: Form) -> Body:
-        """Say how to draw; a server looks for special tokens in its text only where told to."""
-        ask = Ask(
+    def _wish(self, request: Request, n: int, seed: int) -> Ask:
+        """Say what is asked; a server looks for special tokens in its text only where told to."""
+        return Ask(
             request=request,
             served=self.model,
             n=n,
@@ -291,6 +412,9 @@ class Endpoint:
             show_special=bool(self.tokenizer and any(map(self.tokenizer.has_end, request.stop))),
             context=self.profile.max_model_len,
         )
+
+    def _body(self, ask: Ask, form: Form) -> Body:
+        """Say how to draw."""
         body, unwanted = form.body(ask) | self._extra, self._drop | self.profile.drop
         return {name: value for name, value in body.items() if name not in unwanted}
 
@@ -305,8 +429,6 @@ class Endpoint:
         return (*stop[: most - 1], stop[-1]) if most else ()
 
 
-async def _once(attempt: Callable[[], Awaitable[str]]) -> str:
-    try:
-        return await attempt()
-    except Again as failure:
-        raise failure.error from None
+async def _aside(body: bytes, read: Callable[[], T]) -> T:
+    """Read a body; a large one off the loop, which hears of Ctrl-C meanwhile."""
+    return read() if len(body) < LARGE else await asyncio.to_thread(read)

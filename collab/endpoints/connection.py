@@ -1,11 +1,12 @@
 """The wire: the `openai` client as it is used here, and its failures as our own errors.
 
-No redirects, no proxy for this machine, nothing from the library's own environment variables, no
-retries of its own. Replies come back as text and are read elsewhere. The library is imported with
-the first request: that takes a second.
+No redirects, no cookies, no proxy for this machine, nothing from the library's own environment
+variables, no retries of its own. Replies come back as bytes, never more of them than the request
+can have, and are read elsewhere. The library is imported with the first request: that takes a
+second.
 
-A draw goes straight over the library's connections with the library's headers: what it does besides
-for every request takes longer than sending one and reading the reply (benchmarks/driver.py).
+All requests go straight over the library's connections with the library's headers: what it does
+besides for each takes longer than sending one and reading the reply (benchmarks/driver.py).
 """
 
 from __future__ import annotations
@@ -20,22 +21,25 @@ from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
-from collab.endpoints.fault import refused, strange, unreachable
-from collab.errors import ConfigError
+from collab.endpoints import body as bodies
+from collab.endpoints.bound import ERROR, Bound
+from collab.endpoints.fault import failed, refused
+from collab.errors import ConfigError, Rejected
 from collab.trajectory import Json
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from httpx2 import AsyncClient, Headers, Timeout
+    from httpx2 import AsyncClient, Headers, Response, Timeout
     from openai import AsyncOpenAI
 
 Body = dict[str, Json]
-VEIL = b"[key]"
 CONNECT = 10.0
 """Longest wait for a connection (seconds); a reply may take as long as the deadline allows."""
+HEADER = re.compile(r"[!-~]+")
+"""What a header can carry as a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,50 +64,85 @@ class Connection:
     """Requests under way at once."""
     _opened: _Opened | None = field(default=None, repr=False)
 
-    async def post(self, url: str, body: Body) -> str:
-        """Send a request to an address of this server and return the reply's text.
+    async def post(self, url: str, body: Body, bound: Bound) -> bytes:
+        """Send a request to an address of this server and return the reply's body.
+
+        Args:
+            url: The address.
+            body: What is asked.
+            bound: How much may come.
 
         Raises:
             Again: It failed in a way that may pass.
             EndpointError: It failed for good.
         """
-        from httpx2 import Request
+        return await self._whole("POST", url, bound, _written(url, body))
 
-        opened = self._open()
-        request = Request("POST", url, headers=opened.headers, content=to_json(body))
-        with self._faults(url):
-            reply = await opened.pool.send(request)
-        said = self._veiled(reply.content)
-        if not reply.is_success:
-            raise refused(url, reply, said.decode(errors="replace"))
-        return _text(url, said)
+    async def get(self, url: str, bound: Bound) -> bytes:
+        """Fetch an address of this server; failures are those of `post`."""
+        return await self._whole("GET", url, bound)
 
     @asynccontextmanager
-    async def stream(self, body: Body) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open a streamed completion and give its lines; leaving the block stops the server.
+    async def stream(
+        self, url: str, body: Body, bound: Bound
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Send a request and give the lines of its reply; leaving the block stops the server.
 
         Raises:
             Again: It failed in a way that may pass.
             EndpointError: It failed for good.
         """
-        create = self._open().client.completions.with_streaming_response.create
-        with self._faults(f"{self.url}/completions"):
-            async with create(model="", prompt="", stream=True, extra_body=body) as response:
-                yield (self._veiled(line) async for line in _lines(response.iter_bytes()))
-
-    async def get(self, url: str) -> str:
-        """Fetch an address of this server; failures are those of `post`."""
-        from httpx2 import Response
-
-        with self._faults(url):
-            reply = await self._open().client.get(url, cast_to=Response)
-        return _text(url, self._veiled(reply.content))
+        async with self._sent("POST", url, _written(url, body)) as reply:
+            pieces = bodies.pieces(url, reply.headers, self._chunks(url, reply), bound.stream)
+            yield bodies.lines(pieces, url, bound.size)
 
     async def close(self) -> None:
         """Close all connections; requests under way fail."""
         if self._opened is not None:
             opened, self._opened = self._opened, None
             await opened.client.close()
+
+    async def _whole(
+        self, method: str, url: str, bound: Bound, content: bytes | None = None
+    ) -> bytes:
+        async with self._sent(method, url, content) as reply:
+            pieces = bodies.pieces(url, reply.headers, self._chunks(url, reply), bound.size)
+            body = b"".join([piece async for piece in pieces])
+        bound.check(url, body)
+        return body
+
+    @asynccontextmanager
+    async def _sent(self, method: str, url: str, content: bytes | None) -> AsyncIterator[Response]:
+        """Send a request and give the head of its reply, if it is a success."""
+        from httpx2 import Request
+
+        opened = self._open()
+        with self._faults(url):
+            request = Request(method, url, headers=opened.headers, content=content)
+            reply = await opened.pool.send(request, stream=True)
+        try:
+            if not reply.is_success:
+                raise refused(url, reply, await self._begin(url, reply))
+            yield reply
+        finally:
+            with self._faults(url, begun=True):
+                await reply.aclose()
+
+    async def _chunks(self, url: str, reply: Response) -> AsyncIterator[bytes]:
+        with self._faults(url, begun=True):
+            async for chunk in reply.aiter_raw():
+                yield chunk
+
+    async def _begin(self, url: str, reply: Response) -> str:
+        """Read a refusal, as far as an error can be of use."""
+        parts, size = [], 0
+        chunks = self._chunks(url, reply)
+        async for piece in bodies.pieces(url, reply.headers, chunks, 2 * ERROR):
+            parts.append(piece)
+            size += len(piece)
+            if size >= ERROR:
+                break
+        return b"".join(parts)[:ERROR].decode(errors="replace")
 
     def _open(self) -> _Opened:
         if self._opened is None:
@@ -122,6 +161,7 @@ class Connection:
             client._custom_headers = {}  # OPENAI_CUSTOM_HEADERS is meant for another host
             told = client.default_headers | client.auth_headers
             headers = Headers({name: said for name, said in told.items() if isinstance(said, str)})
+            headers["accept-encoding"] = bodies.CODINGS
             self._opened = _Opened(client, pool, headers)
         return self._opened
 
@@ -149,25 +189,15 @@ class Connection:
             trust_env=not local,
         )
 
-    def _veiled(self, said: bytes) -> bytes:
-        """Take the key out of what a server says: some repeat it in their errors."""
-        return said.replace(self.key.encode(), VEIL) if self.key else said
-
     @contextmanager
-    def _faults(self, url: str) -> Iterator[None]:
-        """Turn the libraries' errors into ours."""
-        from httpx2 import RequestError
-        from openai import APIConnectionError, APIStatusError
-
+    def _faults(self, url: str, *, begun: bool = False) -> Iterator[None]:
+        """Turn the libraries' errors into ours; `begun` says that the reply has a head."""
         setting = "the model's uds" if self.uds else "the model's base_url"
         where = f"{url} through {self.uds}" if self.uds else url
         try:
             yield
-        except APIStatusError as error:
-            said = self._veiled(error.response.content).decode(errors="replace")
-            raise refused(url, error.response, said) from None
-        except (APIConnectionError, RequestError) as error:
-            raise unreachable(where, error, setting) from error
+        except Exception as error:  # three libraries raise them, and they share no base
+            raise failed(where, error, setting, begun=begun) from None
 
 
 def address(base_url: str) -> str:
@@ -176,10 +206,14 @@ def address(base_url: str) -> str:
     Raises:
         ConfigError: It is no http address, or holds a password or a query.
     """
-    parts = urlsplit(base_url)
+    try:
+        parts = urlsplit(base_url)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, a port that is none
+        parts, whole = urlsplit(""), False
     plain = not (parts.username or parts.password or parts.query or parts.fragment)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
-        shown = re.sub(r"//[^/@]*@", "//***@", base_url.partition("?")[0])  # both may hold a key
+    if not whole or not plain or re.search(r"[\s\x00-\x1f]", base_url):
+        shown = re.sub(r"//\S*@", "//***@", base_url.partition("?")[0])  # both may hold a key
         raise ConfigError(
             f"base_url {shown!r} is no plain http(s) address (no user, password or query); set it "
             "to one such as http://127.0.0.1:8000/v1"
@@ -191,7 +225,7 @@ def key_from(variable: str | None) -> str | None:
     """Read a key from an environment variable; none is needed where none is named.
 
     Raises:
-        ConfigError: The variable is not set.
+        ConfigError: The variable is not set, or holds what is no key.
     """
     if variable is None:
         return None
@@ -201,29 +235,24 @@ def key_from(variable: str | None) -> str | None:
             f"the environment variable {variable!r} is not set; put the server's key in it, "
             "or change the model's api_key_env"
         )
+    if not HEADER.fullmatch(key):
+        raise ConfigError(
+            f"the environment variable {variable!r} holds what no header can carry (a space or a "
+            "line break at its end?); put the key alone in it"
+        )
     return key
 
 
-def _text(url: str, content: bytes) -> str:
-    """Read a reply's bytes; nothing is put in the place of what is no text.
+def _written(url: str, body: Body) -> bytes:
+    """Write a request as JSON.
 
     Raises:
-        BadReply: They are no UTF-8.
+        Rejected: It holds what JSON cannot.
     """
     try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise strange(url, content.decode(errors="replace"), f"no UTF-8: {error.reason}") from None
-
-
-async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Split at newlines alone: a text may hold the other characters that end a line."""
-    rest = b""
-    async for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield line
-    yield rest
+        return to_json(body)
+    except PydanticSerializationError as error:
+        raise Rejected(f"the request to {url} cannot be written as JSON: {error}") from None
 
 
 @cache

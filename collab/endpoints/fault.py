@@ -5,22 +5,27 @@ A failure that may pass comes back as `Again`, which the gate repeats; every oth
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from pydantic_core import from_json
 
 from collab.endpoints.limits import Again, retry_after
 from collab.errors import BadReply, ContextFull, Denied, EndpointError, Rejected, Unreachable
+from collab.secret import hide_text
 
 if TYPE_CHECKING:
     from httpx2 import Response
 
 SHOWN = 120
 """How much of a strange answer an error shows (characters)."""
+LONGEST = 2_000
+"""How much of a server's own message (characters)."""
 PASSING = frozenset({408, 409, 425, 429})
 """Refusals that may pass; so may every 5xx."""
 CROWDED = frozenset({429, 503, 529})
@@ -33,11 +38,46 @@ _FULL = re.compile(
 )
 
 
-def unreachable(url: str, error: BaseException, setting: str) -> Again:
-    """Say why there was no connection, or why it broke."""
-    return Again(
-        Unreachable(f"cannot reach {url} ({_cause(error)}): is the server running? set {setting}")
-    )
+def failed(url: str, error: Exception, setting: str, *, begun: bool) -> Exception:
+    """Turn what a library raised into the error that it stands for.
+
+    No connection may pass; a broken reply may too, but is no sign that the server is gone; what is
+    no HTTP is no reply.
+
+    Args:
+        url: What was asked.
+        error: What was raised.
+        setting: Says where the server is.
+        begun: Whether a reply had begun.
+    """
+    cause = hide_text(_cause(error))
+    if begun:
+        return Again(BadReply(f"{url} broke off its reply ({cause})"))
+    if _is_away(error):
+        return Again(
+            Unreachable(f"cannot reach {url} ({cause}): is the server running? set {setting}")
+        )
+    return BadReply(f"{url} answered with something that is no HTTP ({cause}); is {setting} right?")
+
+
+def _is_away(error: Exception) -> bool:
+    """Say whether there was no answer at all."""
+    from httpx2 import DecodingError, ProtocolError, TransportError
+
+    if isinstance(error, ProtocolError):  # over a Unix socket a closed connection is one, too
+        return "disconnected" in str(error)
+    known = TransportError, OSError, ssl.SSLError
+    return isinstance(error, known) and not isinstance(error, DecodingError)
+
+
+@contextmanager
+def readable(url: str) -> Iterator[None]:
+    """Turn what Python raises at values that no server should send into a `BadReply`."""
+    try:
+        yield
+    except (ValueError, ArithmeticError, LookupError, RecursionError) as error:
+        why = f"{type(error).__name__}: {error}"[:SHOWN]
+        raise BadReply(f"{url} answered with values that cannot be ({why})") from None
 
 
 def refused(url: str, response: Response, text: str) -> Exception:
@@ -48,7 +88,7 @@ def refused(url: str, response: Response, text: str) -> Exception:
         after = retry_after(response.headers.get("retry-after"), time.time())
         return Again(Unreachable(f"{where}: {said}"), after, crowded=status in CROWDED)
     if 300 <= status < 400:
-        to = response.headers.get("location")
+        to = response.headers.get("location", "")[:LONGEST]
         return BadReply(f"{where}, a redirect to {to!r}; redirects are not followed: set base_url")
     if status in (401, 402, 403):
         return Denied(f"{where}: {said}; set the model's api_key_env to the key's variable")
@@ -59,19 +99,20 @@ def refused(url: str, response: Response, text: str) -> Exception:
     return _plain(where, said, text)
 
 
-def strange(url: str, body: str, why: str) -> BadReply:
+def strange(url: str, body: bytes, why: str) -> BadReply:
     """Name an answer that is none of the API's."""
+    begin = body[: 4 * SHOWN].decode(errors="replace")[:SHOWN]
     return BadReply(
-        f"{url} answered with something that is no reply of the API ({why}): {body[:SHOWN]!r}; "
+        f"{url} answered with something that is no reply of the API ({why[:SHOWN]}): {begin!r}; "
         "does base_url point at an OpenAI-compatible server?"
     )
 
 
-def broken(url: str, data: str) -> Again | None:
+def broken(url: str, data: bytes) -> Again | None:
     """Return the failure that a stream's event announces, if it announces one."""
-    if '"error"' not in data or '"choices"' in data:
+    if b'"error"' not in data or b'"choices"' in data:
         return None
-    return Again(Unreachable(f"{url} broke off: {_said(data)}"))
+    return Again(Unreachable(f"{url} broke off: {_said(data.decode(errors='replace'))}"))
 
 
 def _plain(where: str, said: str, body: str) -> EndpointError:
@@ -83,13 +124,13 @@ def _plain(where: str, said: str, body: str) -> EndpointError:
 def _said(body: str) -> str:
     """Return an error's own message, or how the body begins."""
     message = _message(body)
-    return message if message is not None else body[:SHOWN].strip()
+    return message[:LONGEST] if message is not None else body[:SHOWN].strip()
 
 
 def _message(body: str) -> str | None:
     """Find the message in the shapes that servers use: error.message, error, message, detail."""
     try:
-        content = json.loads(body)
+        content = from_json(body)
     except ValueError:
         return None
     while isinstance(content, dict):
@@ -112,7 +153,7 @@ def _cause(error: BaseException) -> str:
             if isinstance(link, kind):
                 return reason
     last = list(_chain(error))[-1]
-    return str(last) or type(last).__name__
+    return " ".join(str(last).split())[:SHOWN] or type(last).__name__
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

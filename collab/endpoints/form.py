@@ -49,8 +49,8 @@ class Form(Protocol):
         """Say it all: no default of the server's stays in force."""
         ...
 
-    def read(self, url: str, text: str, request: Request) -> Completion:
-        """Read a reply.
+    def read(self, url: str, body: bytes, request: Request) -> Completion:
+        """Read a reply's body.
 
         Raises:
             BadReply: It is none of this API's, or what it holds stands in the wrong field.
@@ -90,9 +90,9 @@ class Completions:
             body["skip_special_tokens"] = False
         return body
 
-    def read(self, url: str, text: str, request: Request) -> Completion:
+    def read(self, url: str, body: bytes, request: Request) -> Completion:
         """Read it as it stands."""
-        return reply.read(Completion, url, text)
+        return reply.read(Completion, url, body)
 
 
 def ids_of(request: Request) -> tuple[int, ...]:

@@ -189,9 +189,13 @@ class Launcher:
         pause = FIRST_POLL
         async with httpx2.AsyncClient(trust_env=False, timeout=LONGEST_POLL) as client:
             while server.alive:
-                with suppress(httpx2.HTTPError):
-                    if (await client.get(f"{server.url}/health")).is_success:
-                        return True
+                with suppress(httpx2.HTTPError, TimeoutError):
+                    async with (
+                        asyncio.timeout(LONGEST_POLL),
+                        client.stream("GET", f"{server.url}/health") as reply,
+                    ):
+                        if reply.is_success:
+                            return True
                 waiting()
                 await self._sleep(pause)
                 pause = min(pause * 1.5, LONGEST_POLL)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -21,7 +22,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from collab.endpoints.pace import Pace
 from collab.endpoints.window import Window
-from collab.errors import BadReply, Denied, EndpointError, PromptChanged, Unreachable
+from collab.errors import (
+    BadReply,
+    Denied,
+    EndpointError,
+    KeyRepeated,
+    PromptChanged,
+    Unreachable,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +38,10 @@ FIRST_PAUSE = 0.5
 """Upper end of the first pause (seconds); each later one may be twice as long."""
 LONGEST_PAUSE = 20.0
 """Upper end of any pause that the server did not ask for (seconds)."""
+
+YEAR = 365 * 86_400.0
+LISTING = 60.0
+"""How long one attempt may take that is not repeated (seconds)."""
 
 
 class Limits(BaseModel):
@@ -132,6 +144,18 @@ class Gate:
                 outcome = await self._try(attempt, end, mark)
         return outcome
 
+    async def once(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Make one attempt, beside the limits.
+
+        Raises:
+            EndpointError: It failed.
+        """
+        end = self._clock() + min(self.limits.deadline, LISTING)
+        try:
+            return await self._within(attempt, end)
+        except Again as failure:
+            raise failure.error from None
+
     async def _try(self, attempt: Callable[[], Awaitable[T]], end: float, mark: int) -> T | Again:
         """Make one attempt; a failure that may pass is returned."""
         try:
@@ -140,10 +164,10 @@ class Gate:
             if failure.crowded:
                 self.crowded += 1
                 self.window.crowded(mark)
-            if failure.after:
-                self.pace.hush(failure.after)
+            if failure.after:  # beyond the deadline nobody waits, and no other request should
+                self.pace.hush(min(failure.after, self.limits.deadline))
             return failure
-        except PromptChanged:
+        except (PromptChanged, KeyRepeated):
             raise
         except BadReply as error:  # from a server that has answered well: an accident on the way
             if not self._served:
@@ -193,15 +217,23 @@ class Gate:
 
 
 def retry_after(value: str | None, now: float) -> float | None:
-    """Read a Retry-After header, seconds or an HTTP date, as seconds from `now` (Unix time)."""
+    """Read a Retry-After header, seconds or an HTTP date, as seconds from `now` (Unix time).
+
+    It is None where it is neither, and a year at most.
+    """
     if not value:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
+        seconds = _until(value, now)
+    return min(max(0.0, seconds), YEAR) if math.isfinite(seconds) else None
+
+
+def _until(date: str, now: float) -> float:
+    """Return the seconds until an HTTP date, NaN where it is none."""
     try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now)
+        found = parsedate_to_datetime(date)
+        return found.replace(tzinfo=found.tzinfo or UTC).timestamp() - now
+    except (ValueError, TypeError, LookupError, ArithmeticError):
+        return math.nan

@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from collab.endpoints import reply
 from collab.endpoints.form import Ask, Body
-from collab.endpoints.reply import Choice, Completion, Details, Logprobs, Usage
+from collab.endpoints.reply import Choice, Completion, Count, Details, Logprobs, Usage
 from collab.errors import ConfigError
 from collab.sampling import Request
 from collab.trajectory import Json
@@ -29,9 +29,9 @@ class _Matched(BaseModel):
 class _Meta(BaseModel):
     """What SGLang says of a draw."""
 
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int | None = None
+    prompt_tokens: Count
+    completion_tokens: Count
+    cached_tokens: Count | None = None
     finish_reason: _Matched
     output_top_logprobs: list[list[tuple[float, int, str | None]] | None] | None = None
 
@@ -70,9 +70,9 @@ class SglangGenerate:
             body |= {"return_logprob": True, "top_logprobs_num": request.logprobs}
         return body
 
-    def read(self, url: str, text: str, request: Request) -> Completion:
+    def read(self, url: str, body: bytes, request: Request) -> Completion:
         """Read one draw, or a list of them."""
-        draws = reply.read_any(_GENERATED, url, text)
+        draws = reply.read_any(_GENERATED, url, body)
         found = draws if isinstance(draws, list) else [draws]
         first = found[0].meta_info
         return Completion(
@@ -118,8 +118,8 @@ class _Completed(BaseModel):
     tokens: tuple[int, ...] = ()
     stop_type: Literal["none", "eos", "limit", "word"]
     stopping_word: str = ""
-    tokens_evaluated: int
-    tokens_predicted: int
+    tokens_evaluated: Count
+    tokens_predicted: Count
     completion_probabilities: list[_Probable] | None = None
 
 
@@ -152,9 +152,9 @@ class LlamaCompletion:
         }
         return body | ({"n_probs": request.logprobs} if request.logprobs else {})
 
-    def read(self, url: str, text: str, request: Request) -> Completion:
+    def read(self, url: str, body: bytes, request: Request) -> Completion:
         """Read one draw: this route gives no more."""
-        draw = reply.read(_Completed, url, text)
+        draw = reply.read(_Completed, url, body)
         tops = draw.completion_probabilities
         positions = [{str(like.id): like.logprob for like in p.top_logprobs} for p in tops or ()]
         choice = Choice(
@@ -179,8 +179,8 @@ class _Responded(BaseModel):
     model: str | None = None
     response: str
     done_reason: str
-    prompt_eval_count: int | None = None
-    eval_count: int = 0
+    prompt_eval_count: Count | None = None
+    eval_count: Count = 0
 
 
 class OllamaGenerate:
@@ -224,9 +224,9 @@ class OllamaGenerate:
         plain: Body = {"model": ask.served, "raw": True, "stream": False, "options": options}
         return plain | _prompt(request, "prompt", None)
 
-    def read(self, url: str, text: str, request: Request) -> Completion:
+    def read(self, url: str, body: bytes, request: Request) -> Completion:
         """Read one draw: this route gives no more."""
-        draw = reply.read(_Responded, url, text)
+        draw = reply.read(_Responded, url, body)
         counted = draw.prompt_eval_count
         return Completion(
             model=draw.model,

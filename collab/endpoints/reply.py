@@ -6,36 +6,38 @@ error that shows how it begins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from collab.endpoints.bound import check_count
 from collab.endpoints.fault import broken, strange
 from collab.endpoints.limits import Again
 from collab.errors import BadReply, Unreachable
 
 Model = TypeVar("Model", bound=BaseModel)
 Shape = TypeVar("Shape")
+Count = Annotated[int, Field(ge=0, lt=2**40)]
+"""Tokens: no more than a database can hold."""
 
 
 class Details(BaseModel):
     """What the prompt's tokens were."""
 
-    cached_tokens: int | None = None
+    cached_tokens: Count | None = None
 
 
 class Written(BaseModel):
     """What the completion's tokens were."""
 
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Count | None = None
 
 
 class Usage(BaseModel):
     """What the server counted."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
     prompt_tokens_details: Details | None = None
     completion_tokens_details: Written | None = None
 
@@ -150,7 +152,7 @@ class Served(BaseModel):
     """A model that a server offers."""
 
     id: str
-    max_model_len: int | None = None
+    max_model_len: Count | None = None
 
 
 class Models(BaseModel):
@@ -159,7 +161,7 @@ class Models(BaseModel):
     data: list[Served]
 
 
-def read(kind: type[Model], url: str, body: str) -> Model:
+def read(kind: type[Model], url: str, body: bytes) -> Model:
     """Read a reply.
 
     Raises:
@@ -171,7 +173,7 @@ def read(kind: type[Model], url: str, body: str) -> Model:
         raise _unreadable(url, body, error) from None
 
 
-def read_any(kind: TypeAdapter[Shape], url: str, body: str) -> Shape:
+def read_any(kind: TypeAdapter[Shape], url: str, body: bytes) -> Shape:
     """Read a reply that is one of several shapes.
 
     Raises:
@@ -183,19 +185,34 @@ def read_any(kind: TypeAdapter[Shape], url: str, body: str) -> Shape:
         raise _unreadable(url, body, error) from None
 
 
-def _unreadable(url: str, body: str, error: ValidationError) -> BadReply:
-    first = error.errors(include_url=False)[0]
+def _unreadable(url: str, body: bytes, error: ValidationError) -> BadReply:
+    try:
+        body.decode()
+    except UnicodeDecodeError as broken:
+        return strange(url, body, f"no UTF-8: {broken.reason}")
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     field = ".".join(map(str, first["loc"]))
     return strange(url, body, f"{field}: {first['msg']}" if field else first["msg"])
 
 
 class Parts:
-    """The events of a streamed completion, put together."""
+    """The events of a streamed completion, put together.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: Where they come from.
+        tokens: How many the completion may have.
+    """
+
+    def __init__(self, url: str, tokens: int) -> None:
         self.url = url
+        self._tokens = tokens
         self.text = ""
-        self._choices: list[Choice] = []
+        """What has come."""
+        self._last = Choice(text="")
+        self._prompt_ids: tuple[int, ...] | None = None
+        self._ids: list[int] | None = None
+        self._drawn: list[float | None] = []
+        self._tops: list[dict[str, float] | None] = []
         self._usage: Usage | None = None
         self._model: str | None = None
         self._fingerprint: str | None = None
@@ -205,24 +222,26 @@ class Parts:
 
         Raises:
             Again: The server broke off with an error.
-            BadReply: This is no event stream.
+            BadReply: This is no event stream, or brings more than was asked for.
         """
         field, _, value = line.partition(b":")
-        data = value.strip().decode(errors="replace")
+        data = value.strip()
         if field.strip() not in (b"", b"data", b"event", b"id", b"retry"):
-            raise strange(self.url, line.decode(errors="replace"), "no event stream")
-        if field != b"data" or data == "[DONE]":
+            raise strange(self.url, line, "no event stream")
+        if field != b"data" or data == b"[DONE]":
             return ""
         if (error := broken(self.url, data)) is not None:
             raise error
         part = read(Completion, self.url, data)
-        self._choices += part.choices
         self._usage = part.usage or self._usage
         self._model = part.model or self._model
         self._fingerprint = part.system_fingerprint or self._fingerprint
-        text = "".join(choice.text for choice in part.choices)
-        self.text += text
-        return text
+        if len(part.choices) > 1:
+            raise BadReply(f"{self.url} gave {len(part.choices)} choices for n=1")
+        for choice in part.choices:
+            self._take(choice)
+            return choice.text
+        return ""
 
     def join(self) -> Completion:
         """Return the completion as one reply.
@@ -230,19 +249,18 @@ class Parts:
         Raises:
             Again: The stream ended before the completion did.
         """
-        if not self._choices or self._choices[-1].finish_reason is None:
+        if self._last.finish_reason is None:
             raise Again(Unreachable(f"{self.url} ended its stream before the completion"))
         return self.so_far()
 
     def so_far(self) -> Completion:
         """Return what has come as one reply, whether it is whole or not."""
-        last = self._choices[-1] if self._choices else Choice(text="")
-        whole = last.model_copy(
+        whole = self._last.model_copy(
             update={
                 "text": self.text,
-                "token_ids": _all_ids(self._choices),
-                "prompt_token_ids": _first_ids(self._choices),
-                "logprobs": _all_logprobs(self._choices),
+                "token_ids": None if self._ids is None else tuple(self._ids),
+                "prompt_token_ids": self._prompt_ids,
+                "logprobs": Logprobs(token_logprobs=self._drawn, top_logprobs=self._tops),
             }
         )
         return Completion(
@@ -252,22 +270,20 @@ class Parts:
             system_fingerprint=self._fingerprint,
         )
 
+    def _take(self, choice: Choice) -> None:
+        """Add a part to what has come.
 
-def _first_ids(choices: Sequence[Choice]) -> tuple[int, ...] | None:
-    echoes = (choice.prompt_token_ids for choice in choices)
-    return next((echo for echo in echoes if echo is not None), None)
-
-
-def _all_ids(choices: Sequence[Choice]) -> tuple[int, ...] | None:
-    parts = [choice.token_ids for choice in choices]
-    if all(part is None for part in parts):
-        return None
-    return tuple(index for part in parts for index in part or ())
-
-
-def _all_logprobs(choices: Sequence[Choice]) -> Logprobs:
-    parts = [choice.logprobs for choice in choices if choice.logprobs]
-    return Logprobs(
-        token_logprobs=[value for part in parts for value in part.token_logprobs or ()],
-        top_logprobs=[place for part in parts for place in part.top_logprobs or ()],
-    )
+        Raises:
+            BadReply: There are more tokens than were asked for.
+        """
+        self._last = choice
+        self.text += choice.text
+        if self._prompt_ids is None:
+            self._prompt_ids = choice.prompt_token_ids
+        if choice.token_ids is not None:
+            self._ids = self._ids or []
+            self._ids += choice.token_ids
+        if choice.logprobs is not None:
+            self._drawn += choice.logprobs.token_logprobs or ()
+            self._tops += choice.logprobs.top_logprobs or ()
+        check_count(self._tokens, max(map(len, (self._ids or (), self._drawn, self._tops))))

@@ -7,9 +7,10 @@ not the one that was sent is an error, never a note.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 
+from collab.endpoints.bound import check_ids, check_text
 from collab.endpoints.form import ids_of
 from collab.endpoints.limits import Again
 from collab.endpoints.reply import Choice, Completion, Usage
@@ -20,6 +21,8 @@ from collab.sampling import Finish, Generation, Logprobs, OpenTurn, Request
 FINISHES: dict[str, Finish] = {"stop": "stop", "length": "length", "content_filter": "abort"}
 LEAST = -9999.0
 """Stands for the log-probability of what cannot be."""
+HIGHEST = 1.0
+"""No log-probability is higher, however it was rounded."""
 SHORT = 8
 """Tokens up to which a draw keeps the likeliest tokens of each place."""
 BROKEN = ("abort", "cancelled", "error")
@@ -95,6 +98,10 @@ def _generation(
             "the endpoint returned no token ids, which the dialect 'ids' needs (return_token_ids); "
             "set the model's dialect to 'text'"
         )
+    if ids is not None:
+        check_ids(request, ids)
+    else:
+        check_text(request, choice.text)
     text = tokenizer.decode(ids) if tokenizer and ids is not None else choice.text
     reason = _stop_reason(choice, text, request.stop)
     if ids is None and isinstance(reason, str) and not text.endswith(reason):
@@ -118,6 +125,8 @@ def partial(
     """Say what had come of a draw when it was stopped: for the bill, never for a trajectory."""
     (choice,) = reply.choices
     usage, ids = reply.usage, choice.token_ids
+    if ids is not None:
+        check_ids(request, ids)
     text = tokenizer.decode(ids) if tokenizer and ids is not None else choice.text
     sent = _sent(request, tokenizer) or ()
     return Generation(
@@ -192,6 +201,8 @@ def _logprobs(choice: Choice, request: Request) -> Logprobs | None:
     if not request.logprobs or said is None or said.top_logprobs is None:
         return None
     ranked = [_ranked(top or {}, request.logprobs) for top in said.top_logprobs]
+    _check_chances(said.token_logprobs or ())
+    _check_chances(value for top in ranked for _, value in top)
     return Logprobs(
         drawn=tuple(_finite(value or 0.0) for value in said.token_logprobs or ()),
         entropies=tuple(round(_nats([value for _, value in top]), 6) for top in ranked),
@@ -216,7 +227,9 @@ def _score(choice: Choice, request: Request, usage: Usage, seconds: float) -> Ge
     """
     pairs = zip(ids_of(request), choice.prompt_logprobs or (), strict=False)
     said = [row.get(str(token)) if row else None for token, row in pairs][-request.scored :]
-    scored = tuple(_finite(one.logprob) for one in said if one is not None)
+    chances = [one.logprob for one in said if one is not None]
+    _check_chances(chances)
+    scored = tuple(map(_finite, chances))
     if len(scored) != request.scored:
         raise BadReply(
             f"the endpoint did not score the prompt's last {request.scored} tokens "
@@ -232,6 +245,17 @@ def _score(choice: Choice, request: Request, usage: Usage, seconds: float) -> Ge
         logprobs=Logprobs(scored=scored),
         seconds=seconds,
     )
+
+
+def _check_chances(values: Iterable[float | None]) -> None:
+    """Refuse log-probabilities that are none: above zero, or no number.
+
+    Raises:
+        BadReply: There is one.
+    """
+    for value in values:
+        if value is not None and not value <= HIGHEST:
+            raise BadReply(f"the endpoint gave a token the log-probability {value!r}")
 
 
 def _finite(value: float) -> float:

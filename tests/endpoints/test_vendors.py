@@ -243,7 +243,7 @@ async def test_a_model_that_opens_the_block_in_its_content_has_thought_in_it() -
     body = {"choices": [{"message": said, "finish_reason": "stop"}]}
     dialect = CHATS["none"]()
     request = Request("m", OpenTurn("none", ASKED), Sampling(), 9)
-    completion = dialect.read("http://x", json.dumps(body), request)
+    completion = dialect.read("http://x", json.dumps(body).encode(), request)
     assert completion.choices[0].text == "Hm.</think>12"
 
 

@@ -1,0 +1,36 @@
+"""A streamed text on its way to whoever reads along: what may be the key's beginning waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from collab.endpoints.veil import Veil
+
+
+class Along:
+    """Hands on a text as it comes, but for an end that may turn out to be a key.
+
+    Args:
+        on_text: Is given the text.
+        veil: Knows the keys.
+    """
+
+    def __init__(self, on_text: Callable[[str], None], veil: Veil) -> None:
+        self._on_text, self._veil = on_text, veil
+        self._waiting = ""
+
+    def add(self, text: str) -> bool:
+        """Hand on what is surely no key; nothing is, and False returned, where a key has come."""
+        whole = self._waiting + text
+        if self._veil.holds(whole):
+            return False
+        end = len(whole) - self._veil.begun(whole)
+        self._waiting = whole[end:]
+        if end:
+            self._on_text(whole[:end])
+        return True
+
+    def finish(self) -> None:
+        """Hand on the rest: the text is over, and no key."""
+        if self._waiting:
+            self._on_text(self._waiting)

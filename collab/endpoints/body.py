@@ -1,0 +1,121 @@
+"""A reply's body, read piece by piece: unpacked as it comes, and no further than is allowed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+
+from collab.endpoints.bound import too_long
+from collab.errors import BadReply
+
+CODINGS = "gzip, deflate"
+"""How a reply may be packed: what this side asks for, and all that it unpacks."""
+PIECE = 2**16
+"""Bytes that are unpacked at a time."""
+Chunks = AsyncIterator[bytes]
+
+
+class Unpacker:
+    """Unpacks gzip or deflate in pieces: a small body may hold gigabytes.
+
+    Args:
+        url: Where it came from.
+        coding: How it is packed.
+    """
+
+    def __init__(self, url: str, coding: str) -> None:
+        self._url, self._coding = url, coding
+        self._bare = coding == "deflate"
+        """Whether it may be deflate without zlib's frame, which some servers call so."""
+        self._engine = zlib.decompressobj(zlib.MAX_WBITS | (0 if self._bare else 16))
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield what a chunk unpacks to, piece by piece.
+
+        Raises:
+            BadReply: It is not packed as its header says.
+        """
+        more = True
+        while more:
+            piece = self._unpacked(chunk)
+            chunk = self._engine.unconsumed_tail
+            more = bool(chunk) or len(piece) == PIECE
+            if piece:
+                yield piece
+
+    def finish(self) -> None:
+        """Check that all has come.
+
+        Raises:
+            BadReply: It breaks off.
+        """
+        if not self._engine.eof:
+            raise BadReply(f"{self._url} sent a reply that breaks off inside its {self._coding}")
+
+    def _unpacked(self, chunk: bytes) -> bytes:
+        bare, self._bare = self._bare, False
+        try:
+            return self._engine.decompress(chunk, PIECE)
+        except zlib.error as error:
+            if not bare:
+                raise BadReply(f"{self._url} sent broken {self._coding} ({error})") from None
+            self._engine = zlib.decompressobj(-zlib.MAX_WBITS)
+            return self._unpacked(chunk)
+
+
+def unpacker(url: str, headers: Mapping[str, str]) -> Unpacker | None:
+    """Return what unpacks a body with these headers, None where it is not packed.
+
+    Raises:
+        BadReply: It is packed as was not asked for, or twice.
+    """
+    named = headers.get("content-encoding", "").lower().split(",")
+    codings = [name for word in named if (name := word.strip()) not in ("", "identity")]
+    if not codings:
+        return None
+    if len(codings) > 1 or codings[0] not in ("gzip", "x-gzip", "deflate"):
+        raise BadReply(
+            f"{url} packed its reply as {', '.join(codings)[:40]!r}, which was not asked for "
+            f"(asked for: {CODINGS}, one of them)"
+        )
+    return Unpacker(url, codings[0])
+
+
+async def pieces(url: str, headers: Mapping[str, str], chunks: Chunks, most: int) -> Chunks:
+    """Yield a body's bytes, unpacked.
+
+    Raises:
+        BadReply: There are more than `most`, packed or unpacked.
+    """
+    unpack, came, size = unpacker(url, headers), 0, 0
+    async for chunk in chunks:
+        came += len(chunk)
+        for piece in (chunk,) if unpack is None else unpack.feed(chunk):
+            size += len(piece)
+            if size > most:
+                raise too_long(url, most)
+            yield piece
+        if came > most:
+            raise too_long(url, most)
+    if unpack is not None:
+        unpack.finish()
+
+
+async def lines(parts: Chunks, url: str, most: int) -> Chunks:
+    """Split at newlines alone: a text may hold the other characters that end a line.
+
+    Raises:
+        BadReply: A line has more than `most` bytes.
+    """
+    begun: list[bytes] = []
+    length = 0
+    async for piece in parts:
+        first, *rest = piece.split(b"\n")
+        begun.append(first)
+        length += len(first)
+        for line in rest:
+            yield b"".join(begun)
+            begun, length = [line], len(line)
+        if length > most:
+            raise too_long(url, most, "a line")
+    yield b"".join(begun)
