@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 
-from collab.endpoints.bound import too_long
+from collab.endpoints.bound import Bound, too_long
 from collab.errors import BadReply
 
 CODINGS = "gzip, deflate"
@@ -101,11 +101,11 @@ async def pieces(url: str, headers: Mapping[str, str], chunks: Chunks, most: int
         unpack.finish()
 
 
-async def lines(parts: Chunks, url: str, most: int) -> Chunks:
+async def lines(parts: Chunks, url: str, bound: Bound) -> Chunks:
     """Split at newlines alone: a text may hold the other characters that end a line.
 
     Raises:
-        BadReply: A line has more than `most` bytes.
+        BadReply: A line holds more than is allowed.
     """
     begun: list[bytes] = []
     length = 0
@@ -114,8 +114,10 @@ async def lines(parts: Chunks, url: str, most: int) -> Chunks:
         begun.append(first)
         length += len(first)
         for line in rest:
-            yield b"".join(begun)
+            whole = b"".join(begun)
+            bound.check(url, whole)
+            yield whole
             begun, length = [line], len(line)
-        if length > most:
-            raise too_long(url, most, "a line")
+        if length > bound.size:
+            raise too_long(url, bound.size, "a line")
     yield b"".join(begun)

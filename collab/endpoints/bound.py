@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ PARTS = 20_000
 LETTERS, SOME = 32, 2**16
 """Characters a token can have on average, and characters of any text besides."""
 
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+
 
 @dataclass(frozen=True, slots=True)
 class Bound:
@@ -55,7 +58,7 @@ class Bound:
         written = request.max_tokens * (TOKEN + FURTHER * (n - 1) + n * LIKELY * tops)
         read = _length(request.prompt) * (READ * n + (2 * LIKELY if request.scored else 0))
         size = min(BASE + written + read, MOST)
-        parts = request.max_tokens * n * (16 + 4 * tops)
+        parts = request.max_tokens * n * (2 + 2 * tops) if tops else 0
         scored = 4 * _length(request.prompt) if request.scored else 0
         return cls(
             size=size,
@@ -77,7 +80,9 @@ class Bound:
         Raises:
             BadReply: It has.
         """
-        if len(body) > SMALL and body.count(b"{") + body.count(b"[") > self.parts:
+        if len(body) <= SMALL or _parts(body) <= self.parts:
+            return
+        if _parts(_STRING.sub(b"", body)) > self.parts:
             raise BadReply(
                 f"{url} answered with more than {self.parts:,} objects and lists, which is no "
                 "reply to what was asked"
@@ -128,6 +133,10 @@ def check_ids(request: Request, ids: tuple[int, ...]) -> None:
     check_count(request.max_tokens, len(ids))
     if ids and not 0 <= min(ids) <= max(ids) < 2**32:
         raise BadReply(f"the endpoint wrote token {max(ids, key=abs)!r}, which is no token's id")
+
+
+def _parts(body: bytes) -> int:
+    return body.count(b"{") + body.count(b"[")
 
 
 def _length(prompt: Prompt) -> int:

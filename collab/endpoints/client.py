@@ -24,7 +24,7 @@ from collab.endpoints.bound import Bound
 from collab.endpoints.connection import Connection, address, key_from
 from collab.endpoints.fault import readable
 from collab.endpoints.form import Ask, Body, Completions, Form
-from collab.endpoints.limits import Again, Gate, Limits
+from collab.endpoints.limits import Again, Final, Gate, Limits
 from collab.endpoints.profile import Profile
 from collab.endpoints.reply import Completion
 from collab.endpoints.tokens import Tokenizer
@@ -317,6 +317,8 @@ class Endpoint:
         except Again as failure:
             error = self._hidden(failure.error)
             raise Again(error, failure.after, crowded=failure.crowded) from None
+        except Final as failure:
+            raise Final(self._hidden(failure.error)) from None
         except EndpointError as error:
             raise self._hidden(error) from None
 
@@ -359,8 +361,8 @@ class Endpoint:
             if on_cut is not None and (parts.text or isinstance(failure, CancelledError)):
                 seconds = time.perf_counter() - began
                 on_cut(self._cut(parts.so_far(), request, seconds))
-            if isinstance(failure, Again) and parts.text:
-                raise failure.error from None
+            if parts.text and isinstance(failure, Again | BadReply):
+                raise Final(failure.error if isinstance(failure, Again) else failure) from None
             raise
         along.finish()
         return kept

@@ -15,9 +15,10 @@ import ipaddress
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -26,7 +27,8 @@ from pydantic_core import PydanticSerializationError, to_json
 from collab.endpoints import body as bodies
 from collab.endpoints.bound import ERROR, Bound
 from collab.endpoints.fault import failed, refused
-from collab.errors import ConfigError, Rejected
+from collab.endpoints.limits import Again
+from collab.errors import BadReply, ConfigError, Rejected
 from collab.trajectory import Json
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ class Connection:
         """
         async with self._sent("POST", url, _written(url, body)) as reply:
             pieces = bodies.pieces(url, reply.headers, self._chunks(url, reply), bound.stream)
-            yield bodies.lines(pieces, url, bound.size)
+            yield bodies.lines(pieces, url, bound)
 
     async def close(self) -> None:
         """Close all connections; requests under way fail."""
@@ -135,13 +137,14 @@ class Connection:
 
     async def _begin(self, url: str, reply: Response) -> str:
         """Read a refusal, as far as an error can be of use."""
-        parts, size = [], 0
+        parts, size = list[bytes](), 0
         chunks = self._chunks(url, reply)
-        async for piece in bodies.pieces(url, reply.headers, chunks, 2 * ERROR):
-            parts.append(piece)
-            size += len(piece)
-            if size >= ERROR:
-                break
+        with suppress(Again, BadReply):  # the status says enough
+            async for piece in bodies.pieces(url, reply.headers, chunks, 2 * ERROR):
+                parts.append(piece)
+                size += len(piece)
+                if size >= ERROR:
+                    break
         return b"".join(parts)[:ERROR].decode(errors="replace")
 
     def _open(self) -> _Opened:
@@ -180,7 +183,7 @@ class Connection:
         way = None
         if self.uds is not None:
             way = httpx2.AsyncHTTPTransport(uds=self.uds, limits=pool, verify=verify)
-        return DefaultAioHttpClient(
+        client = DefaultAioHttpClient(
             transport=way,
             verify=verify,
             limits=pool,
@@ -188,6 +191,8 @@ class Connection:
             follow_redirects=False,
             trust_env=not local,
         )
+        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # they would pile up
+        return client
 
     @contextmanager
     def _faults(self, url: str, *, begun: bool = False) -> Iterator[None]:

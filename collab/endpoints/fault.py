@@ -141,7 +141,10 @@ def _message(body: str) -> str | None:
 
 
 def _cause(error: BaseException) -> str:
-    reasons = {
+    from aiohttp import ServerDisconnectedError
+
+    reasons: dict[type[BaseException], str] = {
+        ServerDisconnectedError: "Server disconnected",
         ConnectionRefusedError: "connection refused",
         FileNotFoundError: "no such socket",
         socket.gaierror: "no such host",
@@ -153,7 +156,8 @@ def _cause(error: BaseException) -> str:
             if isinstance(link, kind):
                 return reason
     last = list(_chain(error))[-1]
-    return " ".join(str(last).split())[:SHOWN] or type(last).__name__
+    said = " ".join(str(last).split()).removeprefix("400, message: ")
+    return said[:SHOWN] or type(last).__name__
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -91,6 +91,14 @@ class Again(Exception):
         """Whether the server had too much to do."""
 
 
+class Final(Exception):
+    """An attempt failed for good, whatever its error: part of what it drew was read."""
+
+    def __init__(self, error: EndpointError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Gate:
     """Lets requests to one server through as the limits allow, and repeats them."""
 
@@ -169,6 +177,10 @@ class Gate:
             return failure
         except (PromptChanged, KeyRepeated):
             raise
+        except Final as failure:
+            if isinstance(failure.error, Unreachable):
+                self._given_up = failure.error
+            raise failure.error from None
         except BadReply as error:  # from a server that has answered well: an accident on the way
             if not self._served:
                 raise
