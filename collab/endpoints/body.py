@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
+from asyncio import Semaphore
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack
 
-from collab.endpoints.bound import Bound, too_long
+from collab.endpoints.bound import BASE, Bound, too_long
 from collab.errors import BadReply
 
 CODINGS = "gzip, deflate"
@@ -95,10 +98,24 @@ async def pieces(url: str, headers: Mapping[str, str], chunks: Chunks, most: int
             if size > most:
                 raise too_long(url, most)
             yield piece
+            if len(piece) == PIECE:
+                await asyncio.sleep(0)  # a small chunk unpacks to much: others have their turn
         if came > most:
             raise too_long(url, most)
     if unpack is not None:
         unpack.finish()
+
+
+async def joined(parts: Chunks, large: Semaphore) -> bytes:
+    """Return a body whole; what is `large` of it waits for its turn."""
+    whole, size = list[bytes](), 0
+    async with AsyncExitStack() as stack:
+        async for piece in parts:
+            if size <= BASE < size + len(piece):
+                await stack.enter_async_context(large)
+            size += len(piece)
+            whole.append(piece)
+        return b"".join(whole)
 
 
 async def lines(parts: Chunks, url: str, bound: Bound) -> Chunks:

@@ -14,10 +14,11 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from asyncio import Semaphore
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 Body = dict[str, Json]
 CONNECT = 10.0
 """Longest wait for a connection (seconds); a reply may take as long as the deadline allows."""
+LARGE = 4
+"""Large replies that are read at once: more would take the memory, if a server sends no others."""
 HEADER = re.compile(r"[!-~]+")
 """What a header can carry as a key."""
 
@@ -65,6 +68,8 @@ class Connection:
     size: int = 64
     """Requests under way at once."""
     _opened: _Opened | None = field(default=None, repr=False)
+    _large: Semaphore = field(default_factory=partial(Semaphore, LARGE), repr=False)
+    """Lets large replies in."""
 
     async def post(self, url: str, body: Body, bound: Bound) -> bytes:
         """Send a request to an address of this server and return the reply's body.
@@ -109,7 +114,7 @@ class Connection:
     ) -> bytes:
         async with self._sent(method, url, content) as reply:
             pieces = bodies.pieces(url, reply.headers, self._chunks(url, reply), bound.size)
-            body = b"".join([piece async for piece in pieces])
+            body = await bodies.joined(pieces, self._large)
         bound.check(url, body)
         return body
 

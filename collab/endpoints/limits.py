@@ -158,9 +158,12 @@ class Gate:
         Raises:
             EndpointError: It failed.
         """
-        end = self._clock() + min(self.limits.deadline, LISTING)
+        longest = min(self.limits.timeout, self.limits.deadline, LISTING)
         try:
-            return await self._within(attempt, end)
+            async with asyncio.timeout(longest):
+                return await attempt()
+        except TimeoutError:
+            raise Unreachable(f"no answer within {longest:g} s") from None
         except Again as failure:
             raise failure.error from None
 
