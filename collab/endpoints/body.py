@@ -8,13 +8,15 @@ from asyncio import Semaphore
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 
-from collab.endpoints.bound import BASE, Bound, too_long
+from collab.endpoints.bound import Bound, too_long
 from collab.errors import BadReply
 
 CODINGS = "gzip, deflate"
 """How a reply may be packed: what this side asks for, and all that it unpacks."""
 PIECE = 2**16
 """Bytes that are unpacked at a time."""
+HELD = 2**19
+"""Bytes of a body that are read without waiting for a turn."""
 Chunks = AsyncIterator[bytes]
 
 
@@ -111,7 +113,7 @@ async def joined(parts: Chunks, large: Semaphore) -> bytes:
     whole, size = list[bytes](), 0
     async with AsyncExitStack() as stack:
         async for piece in parts:
-            if size <= BASE < size + len(piece):
+            if size <= HELD < size + len(piece):
                 await stack.enter_async_context(large)
             size += len(piece)
             whole.append(piece)

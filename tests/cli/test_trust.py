@@ -1,17 +1,23 @@
 import io
 import json
 import os
+import sqlite3
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collab.cli import trust
 from collab.cli.trust import may_send
 from collab.endpoints.scripted import attentive
+from collab.endpoints.tokens import Tokenizer
 from collab.errors import ConfigError
+from collab.wire import serve
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench
@@ -118,3 +124,123 @@ def test_a_key_appears_nowhere(
     assert not [each for each in said if KEY in each.out + each.err]
     assert not failures or "Incorrect API key provided: Bearer [key]" in said[0].err
     assert os.environ["MY_KEY"] == KEY
+
+
+ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in KEY)
+FORMS = {
+    "plain": KEY,
+    "json": ESCAPED,
+    "one letter": "\\u0073" + KEY[1:],
+    "percent": "".join(f"%{ord(letter):02X}" for letter in KEY),
+    "percent twice": quote("".join(f"%{ord(letter):02x}" for letter in KEY)),
+}
+
+
+class Repeating:
+    """A server that writes the key somewhere into what another one says."""
+
+    def __init__(self, app: ASGIApp, where: str, form: str, ids: list[int]) -> None:
+        self._app, self._where, self._form, self._ids = app, where, FORMS[form], ids
+        self._drawn = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        draws = scope["path"].endswith("/completions")
+        self._drawn += draws
+        names = self._where in ("model", "system_fingerprint")
+        if not draws or (self._drawn == 1 and not names):  # the check at the start passes
+            await self._app(scope, receive, send)
+            return
+        whole = b""
+
+        async def keep(message: Message) -> None:
+            nonlocal whole
+            whole += message.get("body", b"")
+
+        await self._app(scope, receive, keep)
+        status, headers, body = self._altered(json.loads(whole))
+        length = (b"content-length", str(len(body)).encode())
+        head = {"type": "http.response.start", "status": status, "headers": [*headers, length]}
+        await send(head)
+        await send({"type": "http.response.body", "body": body})
+
+    def _altered(self, said: Any) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        if self._where == "error":
+            return 400, [], b'{"error": {"message": "Bad %s"}}' % self._form.encode()
+        if self._where == "location":
+            return 302, [(b"location", b"/?" + self._form.encode())], b""
+        if self._where == "cookie":
+            cookie = (b"set-cookie", b"k=" + self._form.encode() + b"; expires=never")
+            return 200, [cookie], json.dumps(said).encode()
+        if self._where == "ids":
+            said["choices"][0]["token_ids"] = self._ids
+        elif self._where == "text":
+            del said["choices"][0]["token_ids"]
+            said["choices"][0]["text"] = "@@"
+        else:
+            said[self._where] = "@@"
+        return 200, [], json.dumps(said).replace("@@", self._form).encode()
+
+
+@pytest.mark.parametrize(
+    ("where", "form"),
+    [
+        *((where, "one letter") for where in ("model", "system_fingerprint")),
+        *(("error", form) for form in ("json", "percent twice")),
+        *(("text", form) for form in ("plain", "json", "percent")),
+        *((where, "plain") for where in ("ids", "cookie")),
+        ("location", "percent"),
+    ],
+)
+def test_a_key_that_a_server_repeats_is_in_no_file_of_a_run(
+    where: str,
+    form: str,
+    command: Command,
+    scripted: Scripted,
+    letters: Tokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    runs = tmp_path / "runs"
+    small = ["questions.count=1", "scenario=solo", "scenario.samples=2", "policy=solo"]
+    with (
+        scripted(attentive) as bench,
+        serve(Repeating(bench.server, where, form, list(letters.encode(KEY)))) as url,
+    ):
+        words = [*bench.words, *small, "team=solo", "budget=100", f"runs={runs}"]
+        words += ["team.main.api_key_env=MY_KEY", f"team.main.base_url={url}"]
+        if where == "text":
+            words += ["team.main.dialect=text", "strict_prefill=false"]
+        said = command("run", *words, "+team.main.limits.retries=0")
+    assert said.status == (0 if where in ("model", "system_fingerprint", "cookie") else 1), said
+    assert "Traceback" not in said.out + said.err
+    found = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
+    assert any(path.name == "run.log" for path in found)
+    texts = [*found.values(), said.out.encode(), said.err.encode(), *unpacked(runs)]
+    for spelled in (*FORMS.values(), KEY[:16]):
+        assert not [text for text in texts if spelled.lower().encode() in text.lower()]
+
+
+def unpacked(runs: Path) -> list[bytes]:
+    """Return what the store holds, unpacked."""
+    with sqlite3.connect(runs / "store.sqlite") as store:
+        rows = store.execute("SELECT body, served, model FROM generations").fetchall()
+    store.close()
+    return [zlib.decompress(body) + f"{served} {model}".encode() for body, served, model in rows]
+
+
+def test_no_secret_of_the_command_line_is_kept(
+    command: Command, scripted: Scripted, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    small = ["questions.count=1", "scenario=solo", "scenario.samples=1", "policy=solo"]
+    extra = ["+team.main.extra.api_key=hush-1", "+team.main.extra.h={authorization: hush-2}"]
+    with scripted("Hm.</think>4") as bench:
+        said = command("run", *bench.words, *small, "team=solo", f"runs={runs}", *extra)
+        sent = [request.body.get("api_key") for request in bench.server.requests]
+    assert "api_key: Extra inputs are not permitted" in said.error
+    assert "hush-1" in sent
+    files = [path for path in runs.rglob("*") if path.is_file()]
+    assert not [path for path in files if b"hush-" in path.read_bytes()]
+    (manifest,) = (path for path in files if path.name == "manifest.json")
+    assert "+team.main.extra.api_key=***" in manifest.read_text()

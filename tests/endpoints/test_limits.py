@@ -9,7 +9,7 @@ import asyncio_throttle.throttler
 import pytest
 from pydantic import ValidationError
 
-from collab.endpoints.limits import Again, Gate, Limits, retry_after
+from collab.endpoints.limits import YEAR, Again, Gate, Limits, retry_after
 from collab.endpoints.pace import throttler
 from collab.errors import BadReply, Denied, EndpointError, PromptChanged, Rejected, Unreachable
 
@@ -294,6 +294,15 @@ def test_limits_that_make_no_sense_are_refused() -> None:
         ("Thu, 01 Jan 2026 00:00:30 GMT", 30.0),
         ("Thu, 01 Jan 2026 00:00:30 -0000", 30.0),
         ("Wed, 31 Dec 2025 23:00:00 GMT", 0.0),
+        ("Fri, 31 Dec 99999999999 23:59:59 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", YEAR),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", YEAR),
+        ("1e400", None),
+        ("inf", None),
+        ("nan", None),
+        ("9" * 5_000, None),
+        ("99999999999", YEAR),
+        (", , ,", None),
     ],
 )
 def test_retry_after_is_read_in_seconds_and_as_a_date(
