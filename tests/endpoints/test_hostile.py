@@ -317,6 +317,8 @@ FORMS = {
     "html, hexadecimal": "".join(f"&#x{ord(letter):X};" for letter in KEY),
 }
 
+BAD, MOVED = b"HTTP/1.1 400 X\r\n", b"HTTP/1.1 301 X\r\n"
+
 
 def holding(form: str, template: str) -> bytes:
     """Write JSON by hand, the key in it as it is."""
@@ -348,7 +350,6 @@ async def test_no_error_shows_the_key_in_whatever_way_it_is_written(
     assert FORMS[form] not in said
 
 
-BAD, MOVED = b"HTTP/1.1 400 X\r\n", b"HTTP/1.1 301 X\r\n"
 CHOICE = '{"text": "a", "finish_reason": "stop"}'
 
 
