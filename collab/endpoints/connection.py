@@ -1,9 +1,8 @@
 """The wire: the `openai` client as it is used here, and its failures as our own errors.
 
-No redirects, no cookies, no proxy for this machine, nothing from the library's own environment
-variables, no retries of its own. Replies come back as bytes, never more of them than the request
-can have, and are read elsewhere. The library is imported with the first request: that takes a
-second.
+No redirects, no proxy for this machine, nothing from the library's own environment variables, no
+retries of its own. Replies come back as bytes, never more of them than the request can have, and
+are read elsewhere. The library is imported with the first request: that takes a second.
 
 All requests go straight over the library's connections with the library's headers: what it does
 besides for each takes longer than sending one and reading the reply (benchmarks/driver.py).
@@ -196,7 +195,7 @@ class Connection:
             follow_redirects=False,
             trust_env=not local,
         )
-        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # they would pile up
+        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # aiohttp keeps a few
         return client
 
     @contextmanager

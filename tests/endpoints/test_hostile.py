@@ -284,7 +284,7 @@ async def test_a_draw_that_was_read_is_never_made_again_whatever_went_wrong() ->
     assert heard == ["So"]
 
 
-async def test_cookies_are_neither_kept_nor_a_danger() -> None:
+async def test_a_malformed_cookie_spoils_no_reply() -> None:
     cookie = b"set-cookie: a=b; expires=Fri, 31 Dec 99999999999 00:00:00 GMT; max-age=1e99"
     async with answering(body(json.dumps(GOOD).encode(), cookie, b"set-cookie: \xff;;=")) as url:
         assert (await drawn(url)).text == "ok"
