@@ -131,8 +131,13 @@ def check_ids(request: Request, ids: tuple[int, ...]) -> None:
         BadReply: There are some.
     """
     check_count(request.max_tokens, len(ids))
-    if ids and not 0 <= min(ids) <= max(ids) < 2**32:
+    if not are_ids(ids):
         raise BadReply(f"the endpoint wrote token {max(ids, key=abs)!r}, which is no token's id")
+
+
+def are_ids(ids: tuple[int, ...]) -> bool:
+    """Say whether numbers can be ids of tokens."""
+    return not ids or 0 <= min(ids) <= max(ids) < 2**32
 
 
 def _parts(body: bytes) -> int:

@@ -12,8 +12,7 @@ import logging
 import random
 import time
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Self, TypeVar
@@ -26,10 +25,10 @@ from collab.endpoints.fault import readable
 from collab.endpoints.form import Ask, Body, Completions, Form
 from collab.endpoints.limits import Again, Final, Gate, Limits
 from collab.endpoints.profile import Profile
+from collab.endpoints.redaction import Redaction
 from collab.endpoints.reply import Completion
 from collab.endpoints.tokens import Tokenizer
-from collab.endpoints.veil import Veil
-from collab.errors import BadReply, Denied, EndpointError, KeyRepeated, Rejected
+from collab.errors import BadReply, Denied, Rejected
 from collab.sampling import Generation, OpenTurn, Prompt, Request
 from collab.secret import secrets_in
 from collab.trajectory import Json
@@ -83,7 +82,7 @@ class Endpoint:
         self.limits = limits or Limits()
         key = api_key or key_from(api_key_env)
         self.form = form or Completions()
-        self._veil = Veil(filter(None, (key, *secrets_in(dict(extra or {})))))
+        self._redaction = Redaction(self.url, (key, *secrets_in(dict(extra or {}))))
         self._connection = Connection(self.url, key, uds, self.limits.concurrency)
         self._drop = drop
         self._extra = dict(extra or {})
@@ -187,7 +186,7 @@ class Endpoint:
 
     async def _tokenized(self, place: str, body: Body, text: str) -> tuple[int, ...] | None:
         try:
-            with self._quiet(), readable(place):
+            with self._redaction.errors(), readable(place):
                 said = await self._connection.post(place, body, Bound.tokenized(text))
                 return spelling.ends_in(text, reply.read(spelling.Tokenized, place, said))
         except (BadReply, Denied, Rejected):  # most have no such route
@@ -204,7 +203,7 @@ class Endpoint:
     async def _models(self) -> list[reply.Served]:
         place = f"{self.url}/models"
         found = reply.read(reply.Models, place, await self._connection.get(place, bound.MODELS))
-        hide = self._veil.hide
+        hide = self._redaction.veil.hide
         return [one.model_copy(update={"id": hide(one.id)}) for one in found.data]
 
     async def close(self) -> None:
@@ -239,7 +238,8 @@ class Endpoint:
 
         completion, found = await _aside(said, read)
         self._check_name(completion.model)
-        return [self._kept(one, completion) for one in found]
+        served = self._served(completion)
+        return [replace(self._redaction.checked(one), served=served) for one in found]
 
     async def _raw(self, ask: Ask, form: Form) -> Completion:
         place, said = await self._post(ask, form)
@@ -248,7 +248,7 @@ class Endpoint:
             for choice in completion.choices:
                 if self.tokenizer and choice.token_ids is not None:
                     bound.check_ids(ask.request, choice.token_ids)
-                    self._refuse_key(self.tokenizer.decode(choice.token_ids))
+                    self._redaction.refuse(self.tokenizer.decode(choice.token_ids))
         self._check_name(completion.model)
         return completion
 
@@ -268,63 +268,13 @@ class Endpoint:
             count = len(completion.choices)
             raise BadReply(f"{self.url} gave {count} choices for n={ask.n}")
         for choice in completion.choices:
-            self._refuse_key(choice.text)
-        return self._named(completion)
-
-    def _named(self, completion: Completion) -> Completion:
-        """Take the key out of what the server calls itself."""
-        names = completion.model, completion.system_fingerprint
-        hidden = tuple(name and self._veil.hide(name) for name in names)
-        if hidden == names:
-            return completion
-        update = dict(zip(("model", "system_fingerprint"), hidden, strict=True))
-        return completion.model_copy(update=update)
-
-    def _kept(self, one: Generation, completion: Completion) -> Generation:
-        """Return a draw as it is kept.
-
-        Raises:
-            KeyRepeated: The key is in it.
-        """
-        self._refuse_key(one.text)
-        if isinstance(one.stop_reason, str):
-            self._refuse_key(one.stop_reason)
-        for top in one.logprobs.tops if one.logprobs else ():
-            for token, _ in top:
-                self._refuse_key(token)
-        return replace(one, served=self._served(completion))
-
-    def _refuse_key(self, text: str) -> None:
-        if self._veil.holds(text):
-            raise self._repeated()
-
-    def _repeated(self) -> KeyRepeated:
-        return KeyRepeated(
-            f"{self.url} wrote the key that it was sent into what it drew: the draw is not kept, "
-            "for it would hold the key, and without it be no sample"
-        )
+            self._redaction.refuse(choice.text)
+        return self._redaction.names(completion)
 
     async def _told(self, answer: Awaitable[T]) -> T:
         """Wait for what a server says; no error of it shows the key."""
-        with self._quiet():
+        with self._redaction.errors():
             return await answer
-
-    @contextmanager
-    def _quiet(self) -> Iterator[None]:
-        """Take the key out of errors."""
-        try:
-            yield
-        except Again as failure:
-            error = self._hidden(failure.error)
-            raise Again(error, failure.after, crowded=failure.crowded) from None
-        except Final as failure:
-            raise Final(self._hidden(failure.error)) from None
-        except EndpointError as error:
-            raise self._hidden(error) from None
-
-    def _hidden(self, error: EndpointError) -> EndpointError:
-        shown = self._veil.hide(str(error))
-        return error if shown == str(error) else type(error)(shown)
 
     async def _read_along(
         self, request: Request, seed: int, on_text: OnText, on_cut: OnCut | None
@@ -344,38 +294,29 @@ class Endpoint:
         ask = self._wish(request, 1, seed)
         place, body = self.form.place(self.url), self._body(ask, self.form)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-        parts, along = reply.Parts(place, request.max_tokens), Along(on_text, self._veil)
+        parts, along = reply.Parts(place, request.max_tokens), Along(on_text, self._redaction.veil)
         began = time.perf_counter()
         try:
             async with self._connection.stream(place, body, Bound.of(ask)) as lines:
                 async for line in lines:
                     if (text := parts.add(line)) and not along.add(text):
-                        raise self._repeated()
-            whole = self._named(parts.join())
+                        raise self._redaction.repeated()
+            whole = self._redaction.names(parts.join())
             self._check_name(whole.model)
             seconds = time.perf_counter() - began
             with readable(place):
                 (one,) = sample.generations(whole, request, self.tokenizer, seconds)
-            kept = self._kept(one, whole)
+            kept = replace(self._redaction.checked(one), served=self._served(whole))
         except BaseException as failure:
             if on_cut is not None and (parts.text or isinstance(failure, CancelledError)):
                 seconds = time.perf_counter() - began
-                on_cut(self._cut(parts.so_far(), request, seconds))
+                part = sample.partial(parts.so_far(), request, self.tokenizer, seconds)
+                on_cut(self._redaction.part(part))
             if parts.text and isinstance(failure, Again | BadReply):
                 raise Final(failure.error if isinstance(failure, Again) else failure) from None
             raise
         along.finish()
         return kept
-
-    def _cut(self, came: Completion, request: Request, seconds: float) -> Generation:
-        """Return what had come of a draw, without the key or what may be its beginning."""
-        try:
-            part = sample.partial(came, request, self.tokenizer, seconds)
-        except BadReply:  # what came is none of it
-            return Generation("", None, "cancelled", seconds=seconds)
-        text = part.text[: len(part.text) - self._veil.begun(part.text)]
-        shown = self._veil.hide(text)
-        return part if shown == part.text else replace(part, text=shown, ids=None)
 
     def _served(self, completion: reply.Completion) -> str:
         """Return what the server called the model, if not by the name we use, and its version."""

@@ -195,7 +195,8 @@ class Connection:
             follow_redirects=False,
             trust_env=not local,
         )
-        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # aiohttp keeps a few
+        # aiohttp has a jar of its own, with a bound
+        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         return client
 
     @contextmanager

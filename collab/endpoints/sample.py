@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 
-from collab.endpoints.bound import check_ids, check_text
+from collab.endpoints.bound import are_ids, check_ids, check_text
 from collab.endpoints.form import ids_of
 from collab.endpoints.limits import Again
 from collab.endpoints.reply import Choice, Completion, Usage
@@ -125,8 +125,8 @@ def partial(
     """Say what had come of a draw when it was stopped: for the bill, never for a trajectory."""
     (choice,) = reply.choices
     usage, ids = reply.usage, choice.token_ids
-    if ids is not None:
-        check_ids(request, ids)
+    if ids is not None and not are_ids(ids):
+        ids = None
     text = tokenizer.decode(ids) if tokenizer and ids is not None else choice.text
     sent = _sent(request, tokenizer) or ()
     return Generation(
