@@ -10,24 +10,26 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from collab.engine import Case, Episode
-from collab.errors import RunError
+from collab.enclosed import check_enclosed, created, parse, read_small
+from collab.engine import Case, Episode, Label
+from collab.errors import PolicyError, RunError
 from collab.holder import Holder, held, now
 from collab.ledger import Cost
-from collab.lines import Lines, Plain, line_of, written
+from collab.lines import Lines, Plain, first_fault, line_of, written
 from collab.release import installed
 from collab.scenario import Score
-from collab.trajectory import Event, Question, Trajectory
+from collab.trajectory import Event, Finish, Question, Trajectory
 
 SAID = ("text", "question", "reply", "why")
 PACKAGES = ("openai", "pydantic", "hydra-core", "math-verify", "numpy", "tokenizers")
@@ -60,7 +62,60 @@ class _Place:
     at: int
 
 
+class _Seat(BaseModel):
+    """What must hold of a seat in a manifest."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str | None = None
+    prices: dict[str, float | None] | None = None
+
+
+class _Decides(BaseModel):
+    """What must hold of what decides the numbers."""
+
+    model_config = ConfigDict(extra="allow")
+
+    team: dict[str, _Seat] = {}
+
+
+class _Start(BaseModel):
+    """What must hold of a start."""
+
+    model_config = ConfigDict(extra="allow")
+
+    at: str = ""
+    versions: dict[str, str | None] = {}
+
+
+class _Manifest(BaseModel):
+    """What must hold of a manifest."""
+
+    model_config = ConfigDict(extra="allow")
+
+    decides: _Decides
+    starts: list[_Start]
+    config: dict[str, Any] = {}  # any: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What must hold of an episode's line."""
+
+    case: str
+    question: str
+    policy: str
+    finish: Finish
+    log: list[Event]
+    costs: Mapping[str, Mapping[str, Cost]]
+    labels: Mapping[str, Label]
+    rival: str | None
+    sampled: int
+    stored: int
+
+
 _EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[Event])
+_ROW: TypeAdapter[_Row] = TypeAdapter(_Row)
 _SCORE: TypeAdapter[Score] = TypeAdapter(Score)
 _QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
 _COSTS: TypeAdapter[Mapping[str, Mapping[str, Cost]]] = TypeAdapter(
@@ -69,6 +124,8 @@ _COSTS: TypeAdapter[Mapping[str, Mapping[str, Cost]]] = TypeAdapter(
 _SPENT: TypeAdapter[dict[str, Cost]] = TypeAdapter(dict[str, Cost])
 _STANDING: TypeAdapter[Standing] = TypeAdapter(Standing)
 _PLACE: TypeAdapter[_Place] = TypeAdapter(_Place)
+HEAD = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"case"\s*:\s*("(?:[^"\\]|\\.)*")\s*[,}]', re.DOTALL)
+"""How the line of an episode begins, whatever its spaces; in it, the case."""
 
 
 def digest(decides: Mapping[str, Any]) -> str:
@@ -86,10 +143,11 @@ class RunFolder:
             own.
 
     Raises:
-        RunError: There are no verdicts of that name.
+        RunError: There are no verdicts of that name, or a link leads out of the folder.
     """
 
     def __init__(self, path: Path, verdicts: str = "") -> None:
+        check_enclosed(path)
         self.path = path
         self._episodes = Lines(path / "episodes.jsonl")
         self._scores = Lines(_regraded(path, verdicts) if verdicts else path / "scores.jsonl")
@@ -98,7 +156,12 @@ class RunFolder:
     @classmethod
     @contextmanager
     def enter(
-        cls, path: Path, decides: Plain, start: Plain, config: Plain | None = None
+        cls,
+        path: Path,
+        decides: Plain,
+        start: Plain,
+        config: Plain | None = None,
+        mark: str = "",
     ) -> Iterator[RunFolder]:
         """Lock a folder for writing; make it where it is new.
 
@@ -107,6 +170,7 @@ class RunFolder:
             decides: What decides the numbers: it must equal the manifest's.
             start: What is noted of this start (versions and host are added).
             config: The whole config with its places and addresses, for verbs that go on from it.
+            mark: Tells whoever started the run that the config is their own.
 
         Raises:
             RunError: Another process writes there, or `decides` differs; the message lists the
@@ -114,7 +178,7 @@ class RunFolder:
         """
         with held(path, start.get("command", "")):
             folder = cls(path)
-            folder._open(decides, start, config or {})
+            folder._open(decides, start, config or {}, mark)
             yield folder
 
     @property
@@ -122,16 +186,19 @@ class RunFolder:
         """What the run is.
 
         Raises:
-            RunError: There is none.
+            RunError: There is none, or it is damaged.
         """
+        here = self.path / "manifest.json"
         try:
-            manifest: Plain = json.loads((self.path / "manifest.json").read_bytes())
+            manifest: Plain = parse(read_small(here))
+            _Manifest.model_validate(manifest)
         except OSError as error:
             raise RunError(f"{str(self.path)!r} is no run folder: {error}") from None
         except ValueError as error:
+            why = first_fault(error) if isinstance(error, ValidationError) else error
             raise RunError(
-                f"{str(self.path / 'manifest.json')!r} is damaged ({error}); move the folder away, "
-                "and the same command makes it again from the store"
+                f"{str(here)!r} is damaged ({why}); move the folder away, and the same command "
+                "makes it again from the store"
             ) from None
         return manifest
 
@@ -143,8 +210,8 @@ class RunFolder:
     @property
     def standing(self) -> Standing | None:
         """How the run stood when it last said so."""
-        with suppress(OSError, ValidationError):
-            return _STANDING.validate_json((self.path / "standing.json").read_bytes())
+        with suppress(OSError, ValueError):
+            return _STANDING.validate_python(parse(read_small(self.path / "standing.json")))
         return None
 
     def stands(self, standing: Standing) -> None:
@@ -155,8 +222,8 @@ class RunFolder:
     @property
     def spent(self) -> dict[str, Cost]:
         """What all starts have spent, by seat."""
-        with suppress(OSError, ValidationError):
-            return _SPENT.validate_json((self.path / "spent.json").read_bytes())
+        with suppress(OSError, ValueError):
+            return _SPENT.validate_python(parse(read_small(self.path / "spent.json")))
         return {}
 
     def spend(self, spent: dict[str, Cost]) -> None:
@@ -175,9 +242,12 @@ class RunFolder:
 
     def finished(self) -> dict[str, int]:
         """Map the cases that have an episode and a score to the byte where the episode begins."""
-        places = {place.case: place.at for place in self._scores.values(_PLACE)}
-        wanted = {case: (at, _begin(case)) for case, at in places.items()}
-        return {case: places[case] for case in self._episodes.found(wanted)}
+        said = {place.case: place.at for place in self._scores.values(_PLACE)}
+        sizes = [(at, 32 + 12 * len(case)) for case, at in said.items()]
+        heads = self._episodes.heads(sizes)
+        found = {case for case, head in zip(said, heads, strict=True) if _case_of(head) == case}
+        moved = self._moved(said.keys() - found)
+        return {c: moved.get(c, at) for c, at in said.items() if c in found or c in moved}
 
     def episodes(self) -> Iterator[tuple[Episode, Plain]]:
         """Yield the finished episodes, each with the row that it was read from.
@@ -208,13 +278,14 @@ class RunFolder:
         without the text are passed over as they stand, which is quick.
         """
         wanted = text.lower()
-        quoted = json.dumps(wanted, ensure_ascii=False)[1:-1]
-        author = f'"author":{json.dumps(seat, ensure_ascii=False)}'
-        for line in self._episodes:
+        quoted, author = (json.dumps(one, ensure_ascii=False)[1:-1] for one in (wanted, seat))
+        for at, line in self._episodes.placed():
             log = line.decode("utf-8", "surrogatepass")
-            if (not seat or author in log) and quoted in log.lower():
-                row = json.loads(log)
-                if not wanted or any(wanted in said.lower() for said in _said(row["log"])):
+            escaped = "\\u" in log or "\\/" in log  # then a text may be spelled in many ways
+            if escaped or (author in log and quoted in log.lower()):
+                _, row = self._episode(at)
+                wrote = not seat or seat in _authors(row["log"])
+                if wrote and (not wanted or any(wanted in s.lower() for s in _said(row["log"]))):
                     yield row["case"]
 
     def scores(self) -> dict[str, Score]:
@@ -261,13 +332,13 @@ class RunFolder:
         """
         aside = self.path / f".{name}.new"
         with written(self.path / name):
-            with aside.open("w", encoding="utf-8", errors="surrogatepass") as file:
+            with created(aside) as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(aside, self.path / name)
 
-    def _open(self, decides: Plain, start: Plain, config: Plain) -> None:
+    def _open(self, decides: Plain, start: Plain, config: Plain, mark: str) -> None:
         decides = json.loads(json.dumps(decides, default=str))
         here = self.path / "manifest.json"
         new: Plain = {"decides": decides, "starts": []}
@@ -278,19 +349,31 @@ class RunFolder:
                 f"{str(self.path)!r} holds a run with other settings: {keys}. "
                 "Give this run another name=, or move the folder away"
             )
-        manifest["config"] = config
+        manifest["config"], manifest["mark"] = config, mark
         manifest["starts"].append({**start, **_circumstances()})
         text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
         self.write("manifest.json", text + "\n")
         self._episodes.mend()
         self._scores.mend()
 
+    def _moved(self, cases: Set[str]) -> dict[str, int]:
+        """Find the episodes of cases in a file that was written anew, with other spaces."""
+        if not cases:
+            return {}
+        named = ((_case_of(line) or _case_in(line), at) for at, line in self._episodes.placed())
+        return {case: at for case, at in named if case is not None and case in cases}
+
     def _episode(self, at: int) -> tuple[Episode, Plain]:
         row = self._episodes.row(at)
-        trajectory = Trajectory.replay(_EVENTS.validate_python(row["log"]))
-        costs = _COSTS.validate_python(row["costs"])
-        counts = row["sampled"], row["stored"]
-        return Episode(row["case"], trajectory, row["finish"], *counts, costs), row
+        try:
+            read = _ROW.validate_python(row)
+            trajectory = Trajectory.replay(read.log)
+        except ValidationError as error:
+            raise self._episodes.damaged_at(at, first_fault(error)) from None
+        except (PolicyError, RecursionError, LookupError) as error:
+            raise self._episodes.damaged_at(at, error) from None
+        counts = read.sampled, read.stored
+        return Episode(read.case, trajectory, read.finish, *counts, read.costs), row
 
 
 def _line(at: int, score: Score) -> Plain:
@@ -321,9 +404,31 @@ def _said(value: object) -> Iterator[str]:
                 yield from _said(inner)
 
 
-def _begin(case: str) -> bytes:
-    """Return how the line of a case's episode begins."""
-    return line_of({"case": case}).rstrip("}\n").encode("utf-8", "surrogatepass") + b","
+def _authors(value: object) -> set[str]:
+    """Return who wrote a unit, however deep in a log."""
+    found: set[str] = set()
+    if isinstance(value, dict) and isinstance(value.get("author"), str):
+        found.add(value["author"])
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return found.union(*map(_authors, inner))
+    return found
+
+
+def _case_of(head: bytes) -> str | None:
+    """Return the case that the begin of an episode's line names; None where it names none."""
+    if found := HEAD.match(head):
+        with suppress(ValueError):
+            return str(json.loads(found[1].decode("utf-8", "surrogatepass")))
+    return None
+
+
+def _case_in(line: bytes) -> str | None:
+    """Return the case of an episode's line in which other keys come first."""
+    with suppress(ValueError):
+        case = Lines.row_of(line).get("case")
+        return case if isinstance(case, str) else None
+    return None
 
 
 def _circumstances() -> Plain:

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from collab.enclosed import check_enclosed, read_small
 from collab.errors import RunError
 from collab.lines import written
 
@@ -29,8 +30,8 @@ class Holder:
     @classmethod
     def of(cls, path: Path) -> Holder | None:
         """Return the process that holds a folder, as far as this machine can tell."""
-        with suppress(OSError, ValidationError):
-            holder = _HOLDER.validate_json((path / ".holder").read_bytes())
+        with suppress(OSError, ValueError):
+            holder = _HOLDER.validate_json(read_small(path / ".holder", 2**16))
             return holder if holder._alive else None
         return None
 
@@ -40,7 +41,7 @@ class Holder:
             return True
         try:
             os.kill(self.pid, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):  # there is no such number either
             return False
         except PermissionError:
             return True
@@ -58,8 +59,10 @@ def held(path: Path, command: str) -> Iterator[None]:
     """Be the one process that writes to a folder, which is made where it is new.
 
     Raises:
-        RunError: Another one is, and the message names it; or the folder cannot be written.
+        RunError: Another one is, and the message names it; or the folder cannot be written, or a
+            link leads out of it.
     """
+    check_enclosed(path)
     with written(path):
         path.mkdir(parents=True, exist_ok=True)
         (path / ".lock").touch()

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from collab.cli.again import config_again
 from collab.cli.compose import add_config_arguments
@@ -24,8 +23,8 @@ from collab.config import Built, build
 from collab.errors import ConfigError
 from collab.folder import RunFolder, digest
 from collab.questions import Prompt
+from collab.report.cells import PlainTable
 from collab.report.tables import print_whole
-from collab.report.trajectory import safe
 from collab.scenarios.collaboration import Collaboration
 from collab.scenarios.fork import Fork
 from collab.secret import hide_words
@@ -117,11 +116,11 @@ def _forked(built: Built, folder: RunFolder, case: str, at: int, samples: int) -
 
 def _units(trajectory: Trajectory) -> Table:
     """List the living units by the numbers that --at takes."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("--at", justify="right")
+    table = PlainTable()
+    table.head("--at", right=True)
     for column in ("author", "kind", "tokens", "ends in"):
-        table.add_column(column, no_wrap=True)
+        table.head(column)
     for number, unit in enumerate(trajectory.units, 1):
-        end = safe(unit.text).replace("\n", "⏎")[-WIDTH:]
-        table.add_row(str(number), safe(unit.author), unit.kind, str(unit.tokens), Text(end))
+        end = unit.text[-WIDTH:].replace("\n", "⏎")
+        table.add_row(str(number), unit.author, unit.kind, str(unit.tokens), end)
     return table

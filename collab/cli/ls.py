@@ -7,8 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from collab.report.runs import jobs, listing
+from collab.report.runs import listing, survey
 from collab.report.tables import print_whole
+from collab.report.trajectory import safe
 
 
 def main(argv: list[str]) -> int:
@@ -18,5 +19,9 @@ def main(argv: list[str]) -> int:
         "folder", nargs="?", type=Path, default=Path("runs"), help="where to look (default: runs)"
     )
     words = parser.parse_args(argv)
-    print_whole(Console(), listing(jobs(words.folder)))
+    console = Console(soft_wrap=True)
+    found, damaged = survey(words.folder)
+    print_whole(console, listing(found))
+    for line in damaged:
+        console.print(safe(line), style="red", markup=False, highlight=False)
     return 0

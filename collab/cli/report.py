@@ -12,11 +12,15 @@ from pathlib import Path
 from rich.console import Console
 
 from collab.cli.prompts import Prompts
+from collab.cli.trust import add_trust_argument
+from collab.enclosed import reading
+from collab.errors import RunError
 from collab.folder import RunFolder
 from collab.report.page import write_report
-from collab.report.runs import Job, jobs, told
+from collab.report.runs import Job, survey, told
 from collab.report.shape import checkpoint_panels, figures, figures_of_many
 from collab.report.tables import print_whole
+from collab.report.trajectory import safe
 
 
 def main(argv: list[str]) -> int:
@@ -34,20 +38,40 @@ def main(argv: list[str]) -> int:
         metavar="NAME",
         help="print a run's tables by verdicts that `collab regrade` made, and nothing else",
     )
+    add_trust_argument(parser)
     words = parser.parse_args(argv)
-    console = Console()
-    if words.verdicts:
-        print_whole(console, told([Job(RunFolder(words.folder, words.verdicts))]))
-        return 0
-    found = jobs(words.folder)
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    with reading(words.folder):
+        if words.verdicts:
+            print_whole(console, told([Job(RunFolder(words.folder, words.verdicts))]))
+        else:
+            _report(words, console)
+    return 0
+
+
+def _report(words: argparse.Namespace, console: Console) -> None:
+    """Print the tables and write the pages of the sound runs; say what is wrong with the others.
+
+    Raises:
+        RunError: None is sound.
+    """
+    found, damaged = survey(words.folder)
+    if not found:
+        raise RunError("; ".join(damaged))
     print_whole(console, told(found))
     for job in found:
-        page, *shards = write_report(job, Prompts(job.folder))
+        try:
+            with reading(job.folder.path):
+                page, *shards = write_report(job, Prompts(job.folder, trust=words.trust))
+        except RunError as error:
+            damaged.append(f"no page: {error}")
+            continue
         beside = f" ({len(shards)} shards beside it)" if shards else ""
-        console.print(f"page: {page}{beside}", markup=False, highlight=False, soft_wrap=True)
+        console.print(safe(f"page: {page}{beside}"))
     for path in _drawn(found, words.folder) if words.figures else ():
-        console.print(f"figure: {path}", markup=False, highlight=False, soft_wrap=True)
-    return 0
+        console.print(safe(f"figure: {path}"))
+    for line in damaged:
+        console.print(safe(line), style="red")
 
 
 def _drawn(found: Sequence[Job], folder: Path) -> Iterator[Path]:

@@ -23,6 +23,7 @@ from rich.console import Console
 from collab.cli import sweep
 from collab.cli.compose import CONF, one_line
 from collab.cli.drift import notes
+from collab.cli.mark import mark_of
 from collab.cli.prompts import Prompts
 from collab.cli.session import decides, opened
 from collab.cli.terminal import is_wanted
@@ -162,8 +163,9 @@ async def play(
     start = {"command": command, "questions": built.questions.origin(built.config.runs)}
     published = getattr(built.scenario, "published", "")
     standing = Standing(_title(built), built.scenario.by, published=published)
+    told = built.config.told()
     with (
-        RunFolder.enter(path, deciding, start, built.config.told()) as folder,
+        RunFolder.enter(path, deciding, start, told, mark_of(told)) as folder,
         _log_to(path),
         _standing(folder, standing),
     ):

@@ -6,11 +6,10 @@ import argparse
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from collab.errors import RunError
 from collab.folder import RunFolder
+from collab.report.cells import PlainTable
 from collab.report.tables import print_whole
 from collab.report.trajectory import asked, safe, shown
 
@@ -59,12 +58,12 @@ def find(folder: RunFolder, wanted: str) -> str:
 
 def _list(folder: RunFolder, limit: int, console: Console) -> None:
     scores = folder.scores()
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable()
     for column in ("episode", "verdict", "given", "tokens"):
-        table.add_column(column, no_wrap=True)
+        table.head(column)
     for score in list(scores.values())[:limit]:
         given = safe(score.extracted or "–").replace("\n", " ")[:20]
-        table.add_row(Text(safe(score.case)), score.verdict, Text(given), str(score.tokens))
+        table.add_row(score.case, score.verdict, given, str(score.tokens))
     print_whole(console, table)
     if len(scores) > limit:
         console.print(f"… and {len(scores) - limit} more (--limit)", style="dim")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
+from typing import Any
 
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -39,12 +41,29 @@ def twin_cells(
     return cells
 
 
+class PlainTable(Table):
+    """A table whose texts are data: no markup and no control character in them acts."""
+
+    def __init__(self, title: str = "", title_style: str = "bold") -> None:
+        shown = Text(safe(title), title_style) if title else None
+        super().__init__(box=None, pad_edge=False, title=shown, title_justify="left")
+
+    def head(self, name: str, *, right: bool = False) -> None:
+        """Add a column that is never wrapped."""
+        self.add_column(Text(safe(name)), justify="right" if right else "left", no_wrap=True)
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:  # any: rich's own
+        """Add a row; a text is shown as it stands."""
+        shown = (Text(safe(cell)) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*shown, **options)
+
+
 def new_table(by: str, *columns: str, title: str) -> Table:
     """Begin a table whose first column names the rows."""
-    table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="dim")
-    table.add_column(by, no_wrap=True)
+    table = PlainTable(title, "dim")
+    table.head(by)
     for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.head(column, right=True)
     return table
 
 

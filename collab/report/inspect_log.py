@@ -8,6 +8,7 @@ member a sample, so a run of any length is written in flat memory. Format: versi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -41,7 +42,8 @@ def export_log(folder: RunFolder, to: Path) -> Iterator[int]:
     job = Job(folder)
     scores, questions = folder.scores(), folder.questions()
     began, ended = _times(job)
-    path = to / f"{began.replace(':', '-')}_{folder.path.parent.name}_{folder.path.name}.eval"
+    day = re.sub(r"[^\w+-]", "-", began)[:40]  # a manifest says it: no path is made of it
+    path = to / f"{day}_{folder.path.resolve().parent.name}_{folder.path.resolve().name}.eval"
     summaries: list[Plain] = []
     with written(path):
         to.mkdir(parents=True, exist_ok=True)
@@ -62,9 +64,15 @@ def export_log(folder: RunFolder, to: Path) -> Iterator[int]:
             member("header.json", _header(job, ids, right, (began, ended)))
 
 
+def _version(manifest: Plain) -> str:
+    """Return the version of collab that the last start had."""
+    last = manifest["starts"][-1] if manifest["starts"] else {}
+    return str(last.get("versions", {}).get("collab"))
+
+
 def _times(job: Job) -> tuple[str, str]:
-    starts = job.folder.manifest["starts"]
-    return str(starts[0]["at"]), str(starts[-1]["at"])
+    starts = job.folder.manifest["starts"] or [{}]
+    return str(starts[0].get("at", "")), str(starts[-1].get("at", ""))
 
 
 def _sample(episode: Episode, question: Question, score: Score, at: str) -> Plain:
@@ -150,7 +158,7 @@ def _header(job: Job, ids: Sequence[str], right: int, times: tuple[str, str]) ->
             },
             "model": models.get("main") or next(iter(models.values()), "none"),
             "config": {},
-            "packages": {"collab": str(manifest["starts"][-1]["versions"]["collab"])},
+            "packages": {"collab": _version(manifest)},
             "metadata": {"seats": models},
         },
         "results": {

@@ -15,8 +15,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from collab.enclosed import reading
 from collab.errors import RunError
 from collab.folder import RunFolder
+from collab.rating import checked
+from collab.report.cells import PlainTable
 from collab.report.tables import overall, summary
 from collab.report.trajectory import safe
 from collab.report.wrong import went_wrong
@@ -51,12 +54,31 @@ class Job:
         derived = ("models", "asked", "code")
         return dict(_flat({k: v for k, v in decides.items() if k not in derived}))
 
+    @cached_property
+    def cells(self) -> Mapping[str, str]:
+        """The cells of its line in a table of many."""
+        return overall(self.scores)
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """Read a run's folder, and make sure that nothing in it breaks a table of many.
+
+        Raises:
+            RunError: One of its files is damaged; the message names the file and the line.
+        """
+        with reading(path):
+            job = cls(RunFolder(path))
+            _ = job.settings, job.started, job.cells, job.state
+            checked([job.folder])
+        return job
+
     @property
     def started(self) -> str:
         """When it was last started, to the minute."""
         starts = self.manifest["starts"]
         assert isinstance(starts, list)
-        return str(starts[-1]["at"])[:16].replace("T", " ")
+        at = starts[-1].get("at", "") if starts else ""
+        return str(at)[:16].replace("T", " ")
 
     @property
     def kind(self) -> tuple[str, ...]:
@@ -87,20 +109,45 @@ def jobs(path: Path) -> list[Job]:
     """Find the runs at a path and below it, in the order of their names.
 
     Raises:
+        RunError: There is no such folder, no run in it, or one of them is damaged.
+    """
+    return [Job.read(folder) for folder in run_folders(path)]
+
+
+def survey(path: Path) -> tuple[list[Job], list[str]]:
+    """Find the runs at a path and below it; of each that is damaged, say in a line what is.
+
+    Raises:
+        RunError: There is no such folder, or no run in it.
+    """
+    sound: list[Job] = []
+    damaged: list[str] = []
+    for folder in run_folders(path):
+        try:
+            sound.append(Job.read(folder))
+        except RunError as error:
+            damaged.append(f"left out: {error}")
+    return sound, damaged
+
+
+def run_folders(path: Path) -> list[Path]:
+    """Find the folders of runs at a path and below it, in the order of their names.
+
+    Raises:
         RunError: There is no such folder, or no run in it.
     """
     found = sorted(manifest.parent for manifest in path.rglob("manifest.json"))
     if not found:
         why = "holds no run" if path.is_dir() else "is no folder"
         raise RunError(f"{str(path)!r} {why}; give a run's folder, or one with runs below it")
-    return [Job(RunFolder(folder)) for folder in found]
+    return found
 
 
 def listing(found: Iterable[Job]) -> Table:
     """Return one line a run, the last started first."""
     table = _table("run", "started", "state", "episodes", "% solved [95 % interval]")
     for job in sorted(found, key=lambda job: job.started, reverse=True):
-        cells = job.started, job.state, job.episodes, _headline(job.scores)
+        cells = job.started, job.state, job.episodes, _headline(job)
         table.add_row(Text(safe(str(job.folder.path))), *cells)
     return table
 
@@ -143,7 +190,7 @@ def _swept(kind: Sequence[str], found: Sequence[Job]) -> Table:
     """Make one table of jobs: what they differ in, then what they came to."""
     settings = _differing([job.settings for job in found])
     found = sorted(found, key=lambda job: [_rank(job.settings.get(key)) for key in settings])
-    cells = [overall(job.scores) for job in found]
+    cells = [job.cells for job in found]
     columns = list(dict.fromkeys(name for row in cells for name in row))
     whole = all(job.state == "finished" for job in found)
     heads = ["run", *_short(settings), *([] if whole else ["state"]), *columns]
@@ -156,11 +203,11 @@ def _swept(kind: Sequence[str], found: Sequence[Job]) -> Table:
     return table
 
 
-def _headline(scores: Sequence[Score]) -> str:
-    if not scores:
+def _headline(job: Job) -> str:
+    if not job.scores:
         return "–"
-    cells = overall(scores)
-    said = {name: cell for name, cell in cells.items() if "[" in cell and "difference" not in name}
+    cells = job.cells.items()
+    said = {name: cell for name, cell in cells if "[" in cell and "difference" not in name}
     return " · ".join(f"{name.removesuffix(' %')} {cell}" for name, cell in said.items())
 
 
@@ -207,8 +254,8 @@ def _show(value: Json) -> Text:
             return Text(safe(str(value)))
 
 
-def _table(first: str, *columns: str, title: str | None = None) -> Table:
-    table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
+def _table(first: str, *columns: str, title: str = "") -> Table:
+    table = PlainTable(title)
     for column in (first, *columns):
-        table.add_column(column, no_wrap=True)
+        table.head(column)
     return table

@@ -16,16 +16,18 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from collab.enclosed import BROKEN
 from collab.errors import CollabError, RunError
 from collab.folder import RunFolder
+from collab.holder import Holder
 from collab.lines import Plain
 from collab.peephole import Eye
-from collab.report.page import body, script, style
-from collab.report.runs import Job, jobs, swept
+from collab.report.page import as_json, body, script, style
+from collab.report.runs import Job, run_folders, swept
 from collab.report.shape import listed, plain_table, prices, results, title
 from collab.report.told import Reads, blocks, told
 from collab.stats import paired_effect
@@ -67,7 +69,7 @@ def viewer(path: Path, readers: Readers | None = None) -> Starlette:
         RunError: There is none.
     """
     shown = Shown(path, readers)
-    jobs(path)
+    run_folders(path)
     data: Mapping[str, Callable[[Request], object]] = {
         "/data": lambda _: shown.runs(),
         "/data/sweep": lambda _: shown.sweep(),
@@ -128,13 +130,21 @@ def _static(text: str, kind: str) -> Callable[[Request], Response]:
 def _answer(make: Callable[[Request], object]) -> Callable[[Request], object]:
     async def answer(request: Request) -> Response:
         try:
-            return JSONResponse(await asyncio.to_thread(make, request))
+            text = as_json(await asyncio.to_thread(make, request))
+            return Response(text, media_type="application/json")
         except KeyError as missing:
             return PlainTextResponse(f"what is asked for lacks {missing}", 400)
         except CollabError as error:
-            return PlainTextResponse(str(error), 404)
+            return PlainTextResponse(_as_text(str(error)), 404)
+        except BROKEN as error:
+            said = f"its files hold what no run holds ({type(error).__name__}: {error})"
+            return PlainTextResponse(_as_text(said), 500)
 
     return answer
+
+
+def _as_text(said: str) -> str:
+    return said.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass
@@ -146,20 +156,24 @@ class Shown:
     _eyes: dict[Path, Eye] = field(default_factory=dict)
     _looking: Lock = field(default_factory=Lock)
     """One look at a time: an eye remembers how far it has read."""
-    _kept: dict[Path, tuple[str, Job]] = field(default_factory=dict)
+    _kept: dict[Path, tuple[str, Job | CollabError]] = field(default_factory=dict)
 
     def runs(self) -> Plain:
-        """Return which runs there are, with a stamp that changes when they do."""
-        return {
-            "runs": [
-                {"id": self._id(job), "title": title(job), "state": job.state, "stamp": stamp}
-                for stamp, job in self._jobs()
-            ]
-        }
+        """Return which runs there are, with a stamp that changes when they do; damaged ones last."""
+        runs: list[Plain] = []
+        damaged: list[Plain] = []
+        for path, (stamp, job) in self._read():
+            known = {"id": self._id(path), "stamp": stamp}
+            if isinstance(job, Job):
+                runs.append({**known, "title": title(job), "state": job.state})
+            else:
+                damaged.append({**known, "title": path.name, "state": f"left out: {job}"})
+        return {"runs": [*runs, *damaged]}
 
     def sweep(self) -> list[Plain]:
         """Return the tables of all runs."""
-        return [plain_table(table) for table in swept([job for _, job in self._jobs()])]
+        found = [job for _, (_, job) in self._read() if isinstance(job, Job)]
+        return [plain_table(table) for table in swept(found)]
 
     def job(self, asked: Request, key: str = "run") -> Job:
         """Return the run that a request names.
@@ -168,8 +182,10 @@ class Shown:
             RunError: There is none of this name.
         """
         name = asked.query_params[key]
-        for _, job in self._jobs():
-            if self._id(job) == name:
+        for path, (_, job) in self._read():
+            if self._id(path) == name:
+                if isinstance(job, CollabError):
+                    raise job
                 return job
         raise RunError(f"there is no run {name!r} here")
 
@@ -218,21 +234,32 @@ class Shown:
             "blocks": blocks(seen.trajectory.log),
         }
 
-    def _jobs(self) -> Iterator[tuple[str, Job]]:
-        """Yield each run with its stamp; what was read of it stays as long as that does."""
-        for job in jobs(self.path):
-            where, stamp = job.folder.path, _stamp(job.folder)
-            if self._kept.get(where, ("",))[0] != stamp:
-                self._kept[where] = stamp, job
-            yield self._kept[where]
+    def _read(self) -> Iterator[tuple[Path, tuple[str, Job | CollabError]]]:
+        """Yield each folder with its stamp, and the run in it or why there is none.
 
-    def _id(self, job: Job) -> str:
-        below = job.folder.path.relative_to(self.path)
-        return str(below) if below.parts else job.folder.path.name
+        What was read stays as long as the stamp does.
+        """
+        for path in run_folders(self.path):
+            stamp = _stamp(path)
+            if self._kept.get(path, ("",))[0] != stamp:
+                self._kept[path] = stamp, _job(path)
+            yield path, self._kept[path]
+
+    def _id(self, path: Path) -> str:
+        below = path.relative_to(self.path)
+        return str(below) if below.parts else path.name
 
 
-def _stamp(folder: RunFolder) -> str:
-    """Return what changes whenever a run's scores or its standing do."""
-    files = [folder.path / name for name in ("scores.jsonl", "standing.json")]
-    sizes = [file.stat() for file in files if file.exists()]
-    return f"{bool(folder.holder)} " + " ".join(f"{s.st_size} {s.st_mtime_ns}" for s in sizes)
+def _job(path: Path) -> Job | CollabError:
+    try:
+        return Job.read(path)
+    except CollabError as error:
+        return error
+
+
+def _stamp(path: Path) -> str:
+    """Return what changes whenever a run's manifest, its scores or its standing do."""
+    files = [path / name for name in ("manifest.json", "scores.jsonl", "standing.json")]
+    sizes = [file.lstat() for file in files if file.exists()]
+    told = " ".join(f"{s.st_size} {s.st_mtime_ns}" for s in sizes)
+    return f"{bool(Holder.of(path))} {told}"

@@ -26,6 +26,7 @@ from collab.report.cells import (
 )
 from collab.report.measured import ALPHA, arm_of, share_of, significant
 from collab.report.splits import splits
+from collab.report.trajectory import safe
 from collab.scenario import Score
 from collab.scenarios.collaboration import TOGETHER
 from collab.stats import Rate, pass_at_k, wilson
@@ -46,9 +47,9 @@ def summary(
 ) -> RenderableType:
     """Return a run's tables with its notes; `published` names a system whose claims they answer."""
     return Group(
-        Text(title, style="bold"),
+        Text(safe(title), style="bold"),
         *tables(by, scores, published),
-        *(Text(f"  {line}", style="dim") for line in [*remarks(scores), *notes]),
+        *(Text(safe(f"  {line}"), style="dim") for line in [*remarks(scores), *notes]),
     )
 
 

@@ -16,6 +16,7 @@ from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from itertools import islice
+from math import isfinite
 from pathlib import Path
 
 from collab.lines import Plain
@@ -75,8 +76,28 @@ def body() -> str:
 
 def packed(value: object) -> str:
     """Return JSON, gzipped in base64: the same bytes for the same value."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+    text = as_json(value)
     return b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def as_json(value: object) -> str:
+    """Return JSON that any reader takes: half a surrogate pair escaped, no number infinite."""
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), separators=(",", ":"), ensure_ascii=True)
+
+
+def _finite(value: object) -> object:
+    match value:
+        case dict():
+            return {key: _finite(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [*map(_finite, value)]
+        case float() if not isfinite(value):
+            return None
+        case _:
+            return value
 
 
 def _blocks(job: Job, reads: Reads | None) -> Iterator[list[Plain | None]]:

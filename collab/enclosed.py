@@ -1,0 +1,163 @@
+"""Read the files of a folder that may be a stranger's: bounded, and never outside that folder.
+
+A link that leads out of the folder would show, or overwrite, a file of whoever opens it; a pipe or
+a device would block or never end. Both are refused before anything is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from errno import EINVAL
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic_core import from_json
+
+from collab.errors import RunError
+
+log = logging.getLogger(__name__)
+SMALL = 2**26
+"""The largest file that is read whole (bytes)."""
+DEEPEST = 200
+"""Levels of nesting that JSON may have."""
+LARGEST = 2**63
+"""No integer in a file may be as large."""
+BROKEN = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a value of another kind or size than expected raises."""
+HUGE = re.compile(rb"[:,\[\s]-?\d{19}")
+"""Where an integer may be too large."""
+
+
+def check_enclosed(folder: Path) -> None:
+    """Refuse a folder with a link that leads out of it, a pipe or a device.
+
+    Raises:
+        RunError: There is one; the message names it.
+    """
+    root = os.path.realpath(folder)
+    for above, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            _check(os.path.join(above, name), root)
+
+
+def _check(path: str, root: str) -> None:
+    with suppress(FileNotFoundError):  # it was removed since
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode) and not os.path.realpath(path).startswith(root + os.sep):
+            raise RunError(
+                f"{path!r} is a link to {os.path.realpath(path)!r}, outside of the folder {root!r};"
+                " put a copy in its place, or remove it"
+            )
+        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise RunError(f"{path!r} is a pipe or a device, not a file; remove it")
+
+
+def opened(path: Path) -> IO[bytes]:
+    """Open a regular file for reading, without waiting.
+
+    Raises:
+        OSError: There is none, or it is something else.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(EINVAL, "it is no regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def created(path: Path) -> IO[str]:
+    """Open a new text file for writing, in the place of whatever has its name.
+
+    What is there is removed first: a link would lead to another file.
+    """
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o666)
+    return os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogatepass", newline="")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what a file of a folder breaks into one error that names the folder.
+
+    Readers check what they can; a number or text that still breaks a computation ends it here.
+
+    Raises:
+        RunError: Something broke.
+    """
+    try:
+        yield
+    except BROKEN as error:
+        log.debug("reading %s", path, exc_info=True)
+        raise RunError(
+            f"{str(path)!r} holds what no run holds ({type(error).__name__}: {error})"
+        ) from None
+
+
+def read_small(path: Path, most: int = SMALL) -> bytes:
+    """Read a whole file that must not be large.
+
+    Raises:
+        OSError: There is none, or it is something else.
+        ValueError: It is larger than `most` bytes.
+    """
+    with opened(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has more than {most:,} bytes")
+    return content
+
+
+def parse(text: bytes) -> Any:  # any: JSON
+    """Read JSON: nested at most `DEEPEST` levels, integers below `LARGEST`.
+
+    Raises:
+        ValueError: It is no JSON, or beyond these bounds.
+    """
+    try:
+        value = from_json(text)
+    except ValueError as error:  # perhaps half a surrogate pair, which this reader refuses
+        if "recursion" in str(error):
+            raise ValueError(f"nested more than {DEEPEST} levels deep") from None
+        value = _read_leniently(text)
+        _check_bounds(value)
+    if HUGE.search(text):
+        _check_bounds(value)
+    return value
+
+
+def _read_leniently(text: bytes) -> Any:  # any: JSON
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError(f"nested more than {DEEPEST} levels deep") from None
+
+
+def _check_bounds(value: object) -> None:
+    level: list[object] = [value]
+    for _ in range(DEEPEST + 1):
+        inner: list[object] = []
+        for one in level:
+            if isinstance(one, dict):
+                inner += one.values()
+            elif isinstance(one, list):
+                inner += one
+            elif isinstance(one, int) and abs(one) >= LARGEST:
+                raise ValueError("an integer in it needs more than 63 bits")
+        level = inner
+        if not level:
+            return
+    raise ValueError(f"nested more than {DEEPEST} levels deep")
