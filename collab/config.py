@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from hydra.errors import HydraException, InstantiationException
-from hydra.utils import get_class, instantiate
+from hydra.errors import HydraException
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import (
@@ -303,12 +303,15 @@ def read(composed: DictConfig) -> RunConfig:
         raise ConfigError(explain(error, plain)) from None
 
 
-def build(config: RunConfig, policy: Policy | None = None) -> Built:
+def build(
+    config: RunConfig, policy: Policy | None = None, questions: QuestionSet | None = None
+) -> Built:
     """Make the values that the config's targets name, and check that they fit the team.
 
     Args:
         config: What was composed.
         policy: A policy that was made in Python, in the place of the config's.
+        questions: Questions that are at hand, in the place of the config's.
 
     Raises:
         ConfigError: A target is not what its group asks for, a setting is wrong, or a seat is not
@@ -320,7 +323,7 @@ def build(config: RunConfig, policy: Policy | None = None) -> Built:
         scenario=make(config.scenario, Scenario, "scenario"),
         policy=policy or make(config.policy, Policy, "policy"),
         until=make(config.boundary, Boundary, "boundary"),
-        questions=make(config.questions, QuestionSet, "questions"),
+        questions=questions or make(config.questions, QuestionSet, "questions"),
     )
     _check_seats(built)
     return built
@@ -335,12 +338,25 @@ def make(target: Target, protocol: type, where: str) -> Any:  # any: of the prot
     _check(target, protocol, where)
     for key, nested in _nested(target, where):
         _check(nested, (Settings, Policy, QuestionSet), key)
+    return _made(target, where)
+
+
+def _made(value: Any, where: str) -> Any:  # any: settings, or what they make
+    """Make the values inside first; a text stays as it is, whatever Hydra would read in it."""
+    if isinstance(value, list):
+        return [_made(inner, f"{where}.{number}") for number, inner in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    inner = {key: _made(one, f"{where}.{key}") for key, one in value.items()}
+    name = inner.pop("_target_", None)
+    if name is None:
+        return inner
     try:
-        return instantiate(target, _convert_="all")
-    except (InstantiationException, ValidationError, TypeError) as error:
-        cause = error.__cause__ or error
-        text = explain(cause, target, where) if isinstance(cause, ValidationError) else str(cause)
-        raise ConfigError(text) from None
+        return get_class(name)(**inner)
+    except ValidationError as error:
+        raise ConfigError(explain(error, value, where)) from None
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def explain(error: ValidationError, settings: object, where: str = "") -> str:

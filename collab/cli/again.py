@@ -6,8 +6,12 @@ as `policy=guide` puts a whole new group in the place of the old one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
@@ -18,60 +22,112 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from collab.cli.compose import CONF, one_line
+from collab.cli.mark import why_foreign
+from collab.cli.trust import refusal
+from collab.cli.wants import Want, shows_as
 from collab.config import RunConfig, read
-from collab.errors import ConfigError
+from collab.errors import ConfigError, RunError
 from collab.folder import RunFolder
 from collab.plugins import open_doors
 from collab.secret import HIDDEN
 
+INTERPOLATION = re.compile(r"(\\*)\$\{")
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the command line says of a run that a verb goes on from."""
+
+    overrides: Sequence[str]
+    """Changes, as `collab run` takes them."""
+    folders: Sequence[str] = ()
+    """Conf folders of one's own."""
+    trust: bool = False
+    """Whether the run may do whatever its config says."""
+
 
 def config_again(
-    folder: RunFolder, words: Sequence[str], may: Collection[str], folders: Sequence[str] = ()
+    folder: RunFolder,
+    words: Words,
+    may: Collection[str],
+    wants: Callable[[RunConfig], Iterable[Want]],
 ) -> RunConfig:
     """Return a run's config with some words changed, its places where the folder is now.
 
+    What the manifest says is data: no `${…}` in it is resolved. What a run from elsewhere wants to
+    do is refused, unless the words say it.
+
     Args:
         folder: The run.
-        words: Overrides, as `collab run` takes them.
-        may: The first parts of the keys that they may change.
-        folders: Conf folders of one's own.
+        words: What the command line says.
+        may: The first parts of the keys that may be changed.
+        wants: What the verb would do of what a config wants.
 
     Raises:
         RunError: There is no run.
-        ConfigError: A word does not compose, or changes what it may not.
+        ConfigError: A word does not compose, or changes what it may not; or the run is from
+            elsewhere and wants what was not agreed to.
     """
-    again = OmegaConf.create(_moved(folder))
-    open_doors(folders)
+    again = OmegaConf.create(_literal(_moved(folder)))
+    open_doors(words.folders)
     try:
         with initialize_config_module(CONF, version_base="1.3"):
-            for word in OverridesParser.create().parse_overrides([*words]):
+            parsed = OverridesParser.create().parse_overrides([*words.overrides])
+            for word in parsed:
                 _change(again, word, may)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from None
     config = read(again)
     if HIDDEN in config.store.url:
         raise ConfigError("a manifest holds no password: say store.url=… again, or use PGPASSWORD")
+    if not words.trust and (why := why_foreign(folder)):
+        said = [_key(word) for word in parsed if _is_ours(word)]
+        left = [want for want in wants(config) if not _covered(want.key, said)]
+        if left:
+            who = f"{str(folder.path)!r} is not a run of yours ({why}) and"
+            raise refusal(who, shows_as(left), [want.key for want in left])
     return config
 
 
-def _moved(folder: RunFolder) -> dict[str, object]:
+def _moved(folder: RunFolder) -> dict[str, Any]:  # any: JSON
     """Return the config of a run's last start, with the places of the folder as it stands now."""
-    config: dict[str, object] = folder.manifest["config"]
-    name, before = str(config["name"]), str(config["runs"])
-    runs = folder.path.resolve().parents[name.count("/") + 1]
-    here = str(runs.relative_to(Path.cwd()) if runs.is_relative_to(Path.cwd()) else runs)
-    store = config["store"]
-    assert isinstance(store, dict)
-    url = str(store["url"])
+    config = folder.manifest.get("config") or {}
+    try:
+        name, before, url = str(config["name"]), str(config["runs"]), str(config["store"]["url"])
+    except (KeyError, TypeError):
+        raise RunError(
+            f"the manifest of {str(folder.path)!r} holds no whole config: start the run again"
+        ) from None
+    here = str(runs_of(folder, name))
     if url.startswith(f"{before}/"):
         url = here + url.removeprefix(before)
     return {**config, "runs": here, "store": {"url": url}}
 
 
+def runs_of(folder: RunFolder, name: str) -> Path:
+    """Return the folder of the runs that one of this name lies in; else the folder above it."""
+    path, names = folder.path.resolve(), Path(name).parts
+    runs = path.parents[len(names)] if path.parts[-1 - len(names) : -1] == names else path.parent
+    return runs.relative_to(Path.cwd()) if runs.is_relative_to(Path.cwd()) else runs
+
+
+def _literal(value: object) -> Any:  # any: JSON
+    """Return JSON in which OmegaConf finds no interpolation."""
+    match value:
+        case dict():
+            return {key: _literal(inner) for key, inner in value.items()}
+        case list():
+            return [*map(_literal, value)]
+        case str():
+            return INTERPOLATION.sub(r"\1\1\\${", value)
+        case _:
+            return value
+
+
 def _change(config: DictConfig, word: Override, may: Collection[str]) -> None:
     """Carry out one override."""
     group = GlobalHydra.instance().config_loader().get_group_options(word.key_or_group)
-    key = word.package or word.key_or_group.replace("/", ".")
+    key = _key(word)
     if key.partition(".")[0] not in may:
         raise ConfigError(
             f"{word.input_line!r} has no effect here: what may be changed is {', '.join(may)}"
@@ -83,3 +139,19 @@ def _change(config: DictConfig, word: Override, may: Collection[str]) -> None:
         OmegaConf.update(config, key, made.chosen, merge=False, force_add=True)
     else:
         OmegaConf.update(config, key, word.value(), force_add=True)
+
+
+def _key(word: Override) -> str:
+    return str(word.package or word.key_or_group.replace("/", "."))
+
+
+def _is_ours(word: Override) -> bool:
+    """Say whether a word says all that it sets: a value, or an option of our own conf."""
+    if not isinstance(word.value(), str):
+        return True
+    group = files(CONF) / word.key_or_group
+    return not group.is_dir() or (group / f"{word.value()}.yaml").is_file()
+
+
+def _covered(key: str, said: Iterable[str]) -> bool:
+    return any(key == one or key.startswith(f"{one}.") for one in said)

@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
+from collab.cli.trust import add_trust_argument
 from collab.config import Built, RunConfig, build, read
 from collab.errors import ConfigError
 from collab.plugins import open_doors
@@ -38,6 +39,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="a folder with conf files and modules of your own (repeatable)",
     )
+    add_trust_argument(parser)
 
 
 def composed(

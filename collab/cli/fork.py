@@ -9,20 +9,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from collab.cli.again import config_again
+from collab.cli.again import Words, config_again
 from collab.cli.compose import add_config_arguments
 from collab.cli.run import play
 from collab.cli.show import find
-from collab.config import Built, build
+from collab.cli.wants import Want, program_wants, seat_wants, store_wants, target_wants
+from collab.config import Built, RunConfig, build
 from collab.errors import ConfigError
 from collab.folder import RunFolder, digest
 from collab.questions import Prompt
+from collab.questions.selection import RUNS
 from collab.report.cells import PlainTable
 from collab.report.tables import print_whole
 from collab.scenarios.collaboration import Collaboration
@@ -63,10 +66,12 @@ def main(argv: list[str]) -> int:
         raise ConfigError("say who decides from there on: policy=…")
     if words.samples < 1:
         raise ConfigError(f"--samples {words.samples}: at least 1 is played")
-    config = config_again(folder, words.overrides, MAY, words.config_dir)
+    given = Words(words.overrides, words.config_dir, words.trust)
+    config = config_again(folder, given, MAY, _wants)
     collaboration = {"_target_": f"{Collaboration.__module__}.{Collaboration.__name__}"}
-    built = build(config.model_copy(update={"scenario": collaboration}))
-    forked = _forked(built, folder, case, words.at, words.samples)
+    asked = _asked(folder, case, words.at)
+    built = build(config.model_copy(update={"scenario": collaboration}), questions=asked)
+    forked = _forked(built, folder, asked, words.samples)
     command = shlex.join(["collab", "fork", *hide_words(argv)])
     return 1 if asyncio.run(play(forked, command, console)) else 0
 
@@ -76,19 +81,37 @@ class _Asked:
     """The one question of a fork."""
 
     question: Question
-    of: Json
+    of: Mapping[str, Json]
+    """The episode that it is from."""
+    begin: Trajectory
+    """The units that stay."""
+    rival: str | None
 
-    def load(self, prompt: Prompt, runs: Path) -> list[Question]:
+    def load(self, prompt: Prompt, runs: Path = RUNS) -> list[Question]:
         """Return it as it was asked: the prompt is in it."""
         return [self.question]
 
-    def origin(self, runs: Path) -> Json:
+    def origin(self, runs: Path = RUNS) -> Json:
         """Name the episode that it is from."""
         return self.of
 
 
-def _forked(built: Built, folder: RunFolder, case: str, at: int, samples: int) -> Built:
-    """Put the fork in the place of the scenario and the questions."""
+def _wants(config: RunConfig) -> list[Want]:
+    """Return what a fork would do of what a config wants: it asks one question, and no other."""
+    return [
+        *program_wants(config),
+        *seat_wants(config, config.team),
+        *store_wants(config),
+        *target_wants(config, ("policy", "boundary")),
+    ]
+
+
+def _asked(folder: RunFolder, case: str, at: int) -> _Asked:
+    """Read what the episode was asked.
+
+    Raises:
+        RunError: The run does not hold the question.
+    """
     episode, row = folder.episode(case)
     begin = episode.trajectory.upto(at)
     of: dict[str, Json] = {
@@ -97,21 +120,22 @@ def _forked(built: Built, folder: RunFolder, case: str, at: int, samples: int) -
         "at": at,
         "begins": digest({"units": [[unit.author, unit.text] for unit in begin.units]}),
     }
+    return _Asked(folder.questions()[row["question"]], of, begin, row["rival"])
+
+
+def _forked(built: Built, folder: RunFolder, asked: _Asked, samples: int) -> Built:
+    """Put the fork in the place of the scenario."""
+    case = str(asked.of["case"])
     scenario = Fork(
         case=case,
-        begin=begin,
+        begin=asked.begin,
         verdict=folder.scores()[case].verdict,
-        rival=row["rival"],
+        rival=asked.rival,
         samples=samples,
     )
-    told = {"_target_": f"{Fork.__module__}.{Fork.__name__}", **of, "samples": samples}
-    return built.model_copy(
-        update={
-            "config": built.config.model_copy(update={"scenario": told}),
-            "scenario": scenario,
-            "questions": _Asked(folder.questions()[row["question"]], of),
-        }
-    )
+    told = {"_target_": f"{Fork.__module__}.{Fork.__name__}", **asked.of, "samples": samples}
+    config = built.config.model_copy(update={"scenario": told})
+    return built.model_copy(update={"config": config, "scenario": scenario})
 
 
 def _units(trajectory: Trajectory) -> Table:

@@ -21,21 +21,21 @@ from collab.trajectory import Domain, Question
 
 @asynccontextmanager
 async def graders(
-    config: GraderConfig, questions: Sequence[Question], runs: Path
+    config: GraderConfig, questions: Sequence[Question], runs: Path | None
 ) -> AsyncIterator[Graders]:
     """Open the graders; where one cannot work here, it says so before anything is sampled.
 
     Args:
         config: How answers are judged.
         questions: Whose answers.
-        runs: Where verdicts are kept for all runs.
+        runs: Where verdicts are kept for all runs; None: nowhere.
 
     Raises:
         SandboxError: Some answers are code, and programs cannot be run here, or not safely.
     """
     async with AsyncExitStack() as stack:
         maths = await stack.enter_async_context(
-            MathsGrader(config.maths, runs / "verdicts.sqlite")
+            MathsGrader(config.maths, runs and runs / "verdicts.sqlite")
         )  # starts when needed
         by_domain: dict[Domain, Grader] = {
             "maths": maths,

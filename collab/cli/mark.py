@@ -71,7 +71,8 @@ def key_file() -> Path:
 
 
 def _mark(key: bytes, config: Mapping[str, Any]) -> str:  # any: JSON
-    text = json.dumps(config, sort_keys=True, separators=(",", ":"), default=str)
+    written = json.loads(json.dumps(config, default=str))  # as it comes back from a file
+    text = json.dumps(written, sort_keys=True, separators=(",", ":"))
     return hmac.new(key, text.encode("utf-8", "surrogatepass"), "sha256").hexdigest()
 
 

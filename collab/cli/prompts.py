@@ -11,7 +11,10 @@ from functools import cached_property
 
 from pydantic import TypeAdapter, ValidationError
 
+from collab.cli.again import runs_of
 from collab.cli.connect import Kit
+from collab.cli.mark import why_foreign
+from collab.cli.wants import is_shipped
 from collab.cli.weights import checkpoint
 from collab.config import ModelConfig, SeatConfig
 from collab.endpoints.dialects import Dialect
@@ -31,10 +34,16 @@ Reader = tuple[Dialect, Tokenizer | None]
 
 
 class Prompts:
-    """Lays out what the writers of a run read."""
+    """Lays out what the writers of a run read.
 
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
+    Args:
+        folder: The run.
+        trust: Whether tokenizers and templates are read from wherever the manifest says; else, of
+            a run from elsewhere, those alone that come with collab.
+    """
+
+    def __init__(self, folder: RunFolder, *, trust: bool = False) -> None:
+        self._folder, self._trust = folder, trust
         self._readers: dict[str, Reader | CollabError] = {}
 
     def __call__(self, question: str, unit: Unit, before: Trajectory) -> str:
@@ -71,6 +80,10 @@ class Prompts:
     def _manifest(self) -> Plain:
         return self._folder.manifest
 
+    @cached_property
+    def _why_foreign(self) -> str:
+        return why_foreign(self._folder)
+
     def _known(self, seat: str) -> Reader | CollabError:
         """Return how a seat's model is spoken to, or why that is not known; found out once."""
         if seat not in self._readers:
@@ -86,11 +99,18 @@ class Prompts:
             model = _TEAM.validate_python(config["team"])[seat]
             placement = _PLACEMENT.validate_python(config["placement"])
             noted = self._manifest["decides"]["models"][seat]
-        except (KeyError, ValidationError) as error:
+        except (KeyError, TypeError, ValidationError) as error:
             said = f"the manifest does not say how seat {seat!r} was asked: {error}"
             raise RunError(said) from None
         if not isinstance(model, ModelConfig):
             raise RunError(f"seat {seat!r} is no model, and reads no prompt")
+        own = self._trust or not self._why_foreign
+        if not own and model.checkpoint is not None and not is_shipped(model.checkpoint):
+            raise RunError(
+                f"this run is not one of yours ({self._why_foreign}) and wants to read "
+                f"{model.checkpoint!r} to lay out the prompt of seat {seat!r}; add --trust if it "
+                "may"
+            )
         kit = Kit.read(model, checkpoint(model))
         now = {
             "tokenizer": kit.tokenizer and kit.tokenizer.fingerprint,
@@ -101,5 +121,6 @@ class Prompts:
                 f"the {' and '.join(changed)} of {model.checkpoint!r} are not those that the run "
                 f"used, so the prompt of seat {seat!r} is not to be had for certain"
             )
-        runs = self._folder.path.resolve().parents[str(config["name"]).count("/") + 1]
-        return Placed(kit.dialect(kit.profile(runs)), placement), kit.tokenizer
+        runs = runs_of(self._folder, str(config["name"]))
+        profile = kit.profile(runs) if own else kit.documented
+        return Placed(kit.dialect(profile), placement), kit.tokenizer

@@ -14,11 +14,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from collab.cli.again import config_again
+from collab.cli.again import Words, config_again
 from collab.cli.compose import add_config_arguments
 from collab.cli.graders import graders, judged
+from collab.cli.mark import why_foreign
 from collab.cli.session import Places, seated
 from collab.cli.show import empty
+from collab.cli.wants import Want, program_wants, seat_wants, store_wants
 from collab.cli.weights import hashes
 from collab.config import RunConfig
 from collab.errors import ConfigError
@@ -48,11 +50,20 @@ def main(argv: list[str]) -> int:
     add_config_arguments(parser)
     words = parser.parse_intermixed_args(argv)
     folder = RunFolder(words.run)
-    config = config_again(folder, words.overrides, MAY, words.config_dir)
+    given = Words(words.overrides, words.config_dir, words.trust)
+    config = config_again(folder, given, MAY, _wants)
     if not folder.finished():
         raise empty(folder)
     command = shlex.join(["collab", "regrade", *hide_words(argv)])
     return asyncio.run(_regrade(_Again(folder, config, command), Console(soft_wrap=True)))
+
+
+def _wants(config: RunConfig) -> list[Want]:
+    """Return what judging would do of what a config wants: a judge alone is seated, and stored."""
+    wanted = [*program_wants(config)]
+    if config.grader.judge is not None:
+        wanted += [*seat_wants(config, [config.grader.judge.seat]), *store_wants(config)]
+    return wanted
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,11 @@ class _Again:
         models = self.config.models.values()
         return sorted({model.think_close for model in models if model.think_close})
 
+    @property
+    def kept(self) -> Path | None:
+        """Where verdicts are kept: those beside a run from elsewhere may be anybody's."""
+        return None if why_foreign(self.folder) else self.config.runs
+
     def places(self, console: Console) -> Places:
         """Return where a judge does its work."""
         own = f"{self.config.name}/{digest(self.folder.manifest['decides'])}"
@@ -103,7 +119,7 @@ async def _regrade(again: _Again, console: Console) -> int:
     folder, config, about = again.folder, again.config, again.about
     questions = [*folder.questions().values()]
     async with (
-        graders(config.grader, questions, config.runs) as rules,
+        graders(config.grader, questions, again.kept) as rules,
         Live(console).watching() as stages,
     ):
         if again.judge is None:

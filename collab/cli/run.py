@@ -163,9 +163,9 @@ async def play(
     start = {"command": command, "questions": built.questions.origin(built.config.runs)}
     published = getattr(built.scenario, "published", "")
     standing = Standing(_title(built), built.scenario.by, published=published)
-    told = built.config.told()
+    config = built.config.told()
     with (
-        RunFolder.enter(path, deciding, start, told, mark_of(told)) as folder,
+        RunFolder.enter(path, deciding, start, config, mark_of(config)) as folder,
         _log_to(path),
         _standing(folder, standing),
     ):

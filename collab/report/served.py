@@ -159,7 +159,7 @@ class Shown:
     _kept: dict[Path, tuple[str, Job | CollabError]] = field(default_factory=dict)
 
     def runs(self) -> Plain:
-        """Return which runs there are, with a stamp that changes when they do; damaged ones last."""
+        """Return the runs, each with a stamp that changes when it does; damaged ones last."""
         runs: list[Plain] = []
         damaged: list[Plain] = []
         for path, (stamp, job) in self._read():
