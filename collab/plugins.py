@@ -69,7 +69,7 @@ def open_doors(config_dirs: Iterable[str] = ()) -> None:
 def _refuse_taken_names(folder: Path, where: str, owners: dict[Path, str]) -> None:
     """Note whose a folder's options are; `owners` maps those of the folders before it."""
     ours = Path(str(files("collab.conf")))
-    for option in () if folder == ours else _options(folder):
+    for option in () if folder == ours else options_of(folder):
         owner = "collab" if (ours / option).exists() else owners.setdefault(option, where)
         if owner != where:
             raise ConfigError(
@@ -78,7 +78,7 @@ def _refuse_taken_names(folder: Path, where: str, owners: dict[Path, str]) -> No
             )
 
 
-def _options(folder: Path) -> Iterator[Path]:
+def options_of(folder: Path) -> Iterator[Path]:
     """Yield the options of a conf folder: its YAML files one level down or deeper."""
     for file in sorted(folder.glob("*/**/*.yaml")):
         yield file.relative_to(folder)

@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Protocol
 
+os.environ["XDG_STATE_HOME"] = mkdtemp(prefix="collab-state-")  # own runs are known by a key there
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the pocket models are small: threads only wait
 os.environ["PYTHONDONTWRITEBYTECODE"] = ""  # many commands are started: compiled once, not by each
 

@@ -9,20 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from collab.cli.compose import CONF, one_line
 from collab.cli.mark import why_foreign
+from collab.cli.overrides import CONF, is_ours, key_of, one_line, parsed
 from collab.cli.trust import refusal
 from collab.cli.wants import Want, shows_as
 from collab.config import RunConfig, read
@@ -72,8 +70,8 @@ def config_again(
     open_doors(words.folders)
     try:
         with initialize_config_module(CONF, version_base="1.3"):
-            parsed = OverridesParser.create().parse_overrides([*words.overrides])
-            for word in parsed:
+            changes = parsed(words.overrides)
+            for word in changes:
                 _change(again, word, may)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from None
@@ -81,7 +79,7 @@ def config_again(
     if HIDDEN in config.store.url:
         raise ConfigError("a manifest holds no password: say store.url=… again, or use PGPASSWORD")
     if not words.trust and (why := why_foreign(folder)):
-        said = [_key(word) for word in parsed if _is_ours(word)]
+        said = [key_of(word) for word in changes if is_ours(word)]
         left = [want for want in wants(config) if not _covered(want.key, said)]
         if left:
             who = f"{str(folder.path)!r} is not a run of yours ({why}) and"
@@ -127,7 +125,7 @@ def _literal(value: object) -> Any:  # any: JSON
 def _change(config: DictConfig, word: Override, may: Collection[str]) -> None:
     """Carry out one override."""
     group = GlobalHydra.instance().config_loader().get_group_options(word.key_or_group)
-    key = _key(word)
+    key = key_of(word)
     if key.partition(".")[0] not in may:
         raise ConfigError(
             f"{word.input_line!r} has no effect here: what may be changed is {', '.join(may)}"
@@ -139,18 +137,6 @@ def _change(config: DictConfig, word: Override, may: Collection[str]) -> None:
         OmegaConf.update(config, key, made.chosen, merge=False, force_add=True)
     else:
         OmegaConf.update(config, key, word.value(), force_add=True)
-
-
-def _key(word: Override) -> str:
-    return str(word.package or word.key_or_group.replace("/", "."))
-
-
-def _is_ours(word: Override) -> bool:
-    """Say whether a word says all that it sets: a value, or an option of our own conf."""
-    if not isinstance(word.value(), str):
-        return True
-    group = files(CONF) / word.key_or_group
-    return not group.is_dir() or (group / f"{word.value()}.yaml").is_file()
 
 
 def _covered(key: str, said: Iterable[str]) -> bool:

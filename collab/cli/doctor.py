@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     )
     add_config_arguments(parser)
     asked = parser.parse_args(argv)
-    configs = seatings(spelled_out(asked.overrides), asked.config_dir)
+    configs = seatings(spelled_out(asked.overrides), asked.config_dir, trust=asked.trust)
     return asyncio.run(_examine(configs, Console(highlight=False)))
 
 

@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
         help="what encloses the thinking, where thinking and reply are one text",
     )
     words = parser.parse_intermixed_args(argv)
-    built = composed(words.overrides, words.config_dir)
+    built = composed(words.overrides, words.config_dir, trust=words.trust)
     return asyncio.run(_import(_Source(words, built.config.runs), built, Console(soft_wrap=True)))
 
 

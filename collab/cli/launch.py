@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     )
     add_config_arguments(parser)
     asked = parser.parse_args(argv)
-    config = config_of(spelled_out(asked.overrides), asked.config_dir)
+    config = config_of(spelled_out(asked.overrides), asked.config_dir, trust=asked.trust)
     models = [model for model in config.team.values() if isinstance(model, ModelConfig)]
     with suppress(KeyboardInterrupt):  # how it is meant to end
         asyncio.run(_serve(models, Console(soft_wrap=True, highlight=False)))

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="collab plan", description=__doc__)
     add_config_arguments(parser)
     asked = parser.parse_args(argv)
-    built = composed(asked.overrides, asked.config_dir)
+    built = composed(asked.overrides, asked.config_dir, trust=asked.trust)
     asyncio.run(_plan(built, Console(soft_wrap=True, highlight=False)))
     return 0
 

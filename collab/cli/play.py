@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
     add_config_arguments(parser)
     asked = parser.parse_args(argv)
     question, overrides = _question(asked.overrides)
-    built = composed([*BEGIN, *overrides], asked.config_dir)
+    built = composed([*BEGIN, *overrides], asked.config_dir, trust=asked.trust)
     episode = asyncio.run(_play(built, question, Console()))
     return 0 if episode.finish == "answered" else 1
 

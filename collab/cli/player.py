@@ -17,7 +17,8 @@ from rich.text import Text
 
 from collab.cli import doctor
 from collab.cli.cohort import bench_of
-from collab.cli.compose import CONF, composed
+from collab.cli.compose import composed
+from collab.cli.overrides import CONF
 from collab.cli.run import place, play
 from collab.cli.session import decides
 from collab.errors import ConfigError
@@ -42,6 +43,8 @@ class Player:
     """What was asked for; empty: those of the experiment's file."""
     overrides: Sequence[str]
     config_dirs: Sequence[str]
+    trust: bool = False
+    """Whether conf folders may do what they want."""
     runs: Path = Path("runs")
     failures: int = 0
 
@@ -90,14 +93,14 @@ class Player:
         words = [f"experiment={run.experiment}", f"model@team.main={name}"]
         words += [f"team.main.revision={revision}"] if revision else []
         words += [*(run.full if self._is_full else ()), *more, *self.overrides]
-        built = composed(words, self.config_dirs)
+        built = composed(words, self.config_dirs, trust=self.trust)
         self.runs = built.config.runs
         job = Job(RunFolder(place(built, decides(built))))
         if (job.folder.path / "manifest.json").exists() and job.state == "finished":
             return job
         self.console.print(Text(safe(f"{run.experiment}: {model}"), style="bold"))
         if model.startswith(SCRIPTED):
-            _examine(words, self.config_dirs)
+            _examine(words, self.config_dirs, trust=self.trust)
         command = shlex.join(["collab", "run", *words])
         self.failures += asyncio.run(play(built, command, self.console, tables=False))
         return Job(job.folder)
@@ -108,7 +111,7 @@ class Player:
         return any(not model.startswith(SHIPPED) for model in self.models)
 
 
-def _examine(words: Sequence[str], config_dirs: Sequence[str]) -> None:
+def _examine(words: Sequence[str], config_dirs: Sequence[str], *, trust: bool) -> None:
     """Look at the scripted coders' endpoint first, as a run demands of any that takes text.
 
     Raises:
@@ -116,6 +119,7 @@ def _examine(words: Sequence[str], config_dirs: Sequence[str]) -> None:
     """
     said = io.StringIO()
     folders = [word for folder in config_dirs for word in ("-cd", folder)]
+    folders += ["--trust"] if trust else []
     with redirect_stdout(said):
         status = doctor.main([*words, *folders])
     if status:

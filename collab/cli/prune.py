@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--yes", action="store_true", help="remove it")
     asked = parser.parse_args(argv)
-    where = composed(asked.overrides, asked.config_dir).config.store.url
+    where = composed(asked.overrides, asked.config_dir, trust=asked.trust).config.store.url
     url = url_of(where)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
         raise StoreError(f"there is no store {name_of(url)!r}; set store.url, or go to its folder")

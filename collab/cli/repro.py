@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from collab.cli.player import Player, shipped
+from collab.cli.trust import add_trust_argument
 from collab.endpoints.owner import owning
 from collab.errors import ConfigError
 from collab.report.checkpoints import MEASURES, Checkpoint, differences_table, panels, shares_table
@@ -88,7 +89,7 @@ def main(argv: list[str]) -> int:
     models = [name for name in (words.models or "").split(",") if name]
     series = [_read_series(one) for one in words.series]
     models += [model for _, of in series for model in of]
-    player = Player(console, models, overrides, words.config_dir)
+    player = Player(console, models, overrides, words.config_dir, words.trust)
     if asked == [CHECKPOINTS]:
         _checkpoints(player, series or [STAND_INS])
     elif series:
@@ -193,6 +194,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="a folder with conf files of your own (repeatable)",
     )
+    add_trust_argument(parser)
     return parser
 
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import re
 import shlex
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -21,9 +22,10 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from collab.cli import sweep
-from collab.cli.compose import CONF, one_line
 from collab.cli.drift import notes
 from collab.cli.mark import mark_of
+from collab.cli.outside import open_checked
+from collab.cli.overrides import CONF, one_line
 from collab.cli.prompts import Prompts
 from collab.cli.session import decides, opened
 from collab.cli.terminal import is_wanted
@@ -48,7 +50,7 @@ from collab.store import Store
 from collab.team import Team
 
 log = logging.getLogger(__name__)
-USAGE = """usage: collab run [KEY=VALUE …] [-m] [-cd DIR] [--help] [Hydra's own flags]
+USAGE = """usage: collab run [KEY=VALUE …] [-m] [-cd DIR] [--trust] [--help] [Hydra's own flags]
 
 Plays a scenario and prints its table; what was sampled before is not sampled again.
   collab run experiment=demo                          both tests on the shipped reasoners
@@ -73,7 +75,8 @@ def main(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv):
         print(USAGE, end="")
         return 0
-    folders, rest = _config_dirs(argv)
+    folders, rest = _config_dirs([word for word in argv if word != "--trust"])
+    open_checked(_overrides(rest), folders, trust="--trust" in argv)
     with _as_command(rest), owning():  # what one job of a sweep starts, the others use
         sweep.hand_on(folders)
         try:
@@ -102,6 +105,11 @@ def _as_command(words: Sequence[str]) -> Iterator[None]:
         sys.argv = argv
         os.environ.clear()
         os.environ.update(environment)
+
+
+def _overrides(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line that change the config."""
+    return [word for word in words if word.startswith("~") or re.match(r"[^-=][^=]*=", word)]
 
 
 def _config_dirs(argv: list[str]) -> tuple[list[str], list[str]]:

@@ -31,7 +31,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--name", default="collab", help="what the model is called (%(default)s)")
     add_config_arguments(parser)
     asked = parser.parse_args(argv)
-    built = composed(["scenario=collaboration", *asked.overrides], asked.config_dir)
+    built = composed(
+        ["scenario=collaboration", *asked.overrides], asked.config_dir, trust=asked.trust
+    )
     with suppress(KeyboardInterrupt):  # how it is meant to end
         asyncio.run(_serve(built, asked.name, asked.host, asked.port))
     return 0

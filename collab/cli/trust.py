@@ -24,6 +24,8 @@ from collab.errors import ConfigError
 
 VARIABLE = "COLLAB_TRUST"
 """Names pairs for where nobody can be asked: VARIABLE@host, separated by commas."""
+SHOWN = 4
+"""Settings that a refusal names."""
 Pair = tuple[str, str]
 
 
@@ -45,7 +47,8 @@ def refusal(who: str, wants: str, settings: Iterable[str]) -> ConfigError:
         wants: What it wants, as a clause behind `wants to`.
         settings: The settings that say so.
     """
-    named = ", ".join(dict.fromkeys(settings))
+    keys = [*dict.fromkeys(settings)]
+    named = ", ".join([*keys[:SHOWN], *(["…"] if keys[SHOWN:] else [])])
     return ConfigError(
         f"{who} wants to {wants}; add --trust if it may, or set {named} on the command line"
     )

@@ -83,7 +83,7 @@ def store_wants(config: RunConfig) -> Iterator[Want]:
 def file_wants(config: RunConfig) -> Iterator[Want]:
     """Yield the files and data sets that questions and scenario want to read."""
     for group in ("questions", "scenario"):
-        for key, value in _leaves(getattr(config, group), group):
+        for key, value in leaves(getattr(config, group), group):
             if key.rpartition(".")[2] in READS and isinstance(value, str | Path):
                 yield Want(key, f"read {_shown(value)}", str(value))
 
@@ -92,7 +92,7 @@ def target_wants(config: RunConfig, groups: Iterable[str]) -> Iterator[Want]:
     """Yield the classes that are neither collab's own nor of an installed plugin."""
     packages = {point.value.partition(".")[0] for point in entry_points(group="collab.conf")}
     for group in groups:
-        for key, value in _leaves(getattr(config, group), group):
+        for key, value in leaves(getattr(config, group), group):
             if key.rpartition(".")[2] != "_target_" or value in _targets():
                 continue
             if str(value).partition(".")[0] not in packages:
@@ -158,13 +158,14 @@ def _is_beside(url: str, runs: Path) -> bool:
     return path.parent == runs and path.resolve().parent == runs.resolve()
 
 
-def _leaves(value: object, key: str) -> Iterator[tuple[str, Any]]:  # any: JSON
+def leaves(value: object, key: str) -> Iterator[tuple[str, Any]]:  # any: JSON
+    """Yield what is in plain settings, each with its dotted key."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _leaves(inner, f"{key}.{name}")
+            yield from leaves(inner, f"{key}.{name}")
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value):
-            yield from _leaves(inner, f"{key}.{number}")
+            yield from leaves(inner, f"{key}.{number}")
     else:
         yield key, value
 

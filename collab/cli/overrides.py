@@ -1,0 +1,82 @@
+"""Words of the command line that change a config, as Hydra reads them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+
+from hydra import initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from collab.errors import ConfigError
+
+CONF = "collab.conf"
+
+
+def parsed(words: Iterable[str]) -> list[Override]:
+    """Read words."""
+    found: list[Override] = OverridesParser.create().parse_overrides(list(words))
+    return found
+
+
+def values_of(word: Override) -> list[str]:
+    """Return a word with each of the values that it sweeps over, itself where there are none."""
+    if not word.is_discrete_sweep():
+        return [str(word.input_line)]
+    return [f"{word.get_key_element()}={value}" for value in word.sweep_string_iterator()]
+
+
+def key_of(word: Override) -> str:
+    """Return the dotted key that a word sets."""
+    return str(word.package or word.key_or_group.replace("/", "."))
+
+
+def is_group(word: Override) -> bool:
+    """Say whether a word chooses an option of a group, rather than set a value."""
+    known = (files(CONF) / word.key_or_group).is_dir()
+    return (known and isinstance(word.value(), str)) or word.package is not None
+
+
+def is_ours(word: Override) -> bool:
+    """Say whether a word says all that it sets: a value, or an option of our own conf."""
+    option = files(CONF) / word.key_or_group / f"{word.value()}.yaml"
+    return not is_group(word) or option.is_file()
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """Let Hydra find the conf files, and say what it cannot do in a line.
+
+    Raises:
+        ConfigError: Something does not compose.
+    """
+    try:
+        with initialize_config_module(CONF, version_base="1.3"):
+            yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(one_line(error)) from None
+
+
+def one_line(error: BaseException) -> str:
+    """Press one of Hydra's errors into a line: what it could not do, and what it could."""
+    if isinstance(error, OverrideParseException):
+        key, is_set, value = error.override.partition("=")
+        fix = f"""a value with signs goes in quotes of its own: "{key}='{value}'\""""
+        return f"cannot read {error.override!r}; {fix if is_set else 'a setting is key=value'}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kept: list[str] = []
+    for line in lines:
+        if line.startswith(("Config search path", "Set the environment variable", "full_key")):
+            break
+        kept.append(line)
+    return " ".join(kept) or type(error).__name__
+
+
+def is_seat(word: Override) -> bool:
+    """Say whether a word seats somebody."""
+    return re.match(r"\+*(model@)?team\.", word.get_key_element()) is not None
