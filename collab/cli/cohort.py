@@ -17,6 +17,7 @@ from collab.errors import ConfigError
 from collab.questions.cohort import Bench, Cohort, counted, shared
 from collab.report.measured import arm_of
 from collab.report.runs import Job, jobs
+from collab.report.trajectory import safe
 
 COUNTS = re.compile(r"(\d+)(?:-(\d+))?")
 
@@ -39,8 +40,9 @@ def main(argv: list[str]) -> int:
     cohort.write(words.to)
     console = Console(soft_wrap=True, markup=False, highlight=False)
     for model, count in shared(benches, least, most).items():
-        console.print(f"{model}: {count} of {len(benches[0].solved)} solved {counted(least, most)}")
-    console.print(f"{words.to}: {cohort} (hash {cohort.digest})")
+        alike = f"{count} of {len(benches[0].solved)} solved {counted(least, most)}"
+        console.print(safe(f"{model}: {alike}"))
+    console.print(safe(f"{words.to}: {cohort} (hash {cohort.digest})"))
     return 0
 
 
