@@ -7,7 +7,6 @@ that says how it ended. While nobody looks, nothing is written.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,8 +17,9 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
+from collab.enclosed import opened, reading
 from collab.errors import RunError
-from collab.lines import Plain, line_of
+from collab.lines import Lines, Plain, line_of
 from collab.trajectory import Event, Message, Trajectory
 
 LOOKED = ".looked"
@@ -133,7 +133,7 @@ class Eye:
         """Say that somebody looks, and return what there is to see by now.
 
         Raises:
-            RunError: The folder cannot be written.
+            RunError: The folder cannot be written, or what is shown there is damaged.
         """
         try:
             if not _looked(self.path, self.clock()):
@@ -144,13 +144,15 @@ class Eye:
                 f"cannot look into {str(self.path)!r}: {error.strerror or error}; the run shows "
                 "itself to whoever may write to its folder"
             ) from None
-        with suppress(FileNotFoundError):
-            self._read()
-        if not self._head or self.wanted not in self._head["case"]:
-            return None
-        messages = _MESSAGES.validate_python(self._head["messages"])
-        trajectory = Trajectory.replay(self._log)
-        return Seen(self._head["case"], messages, trajectory, **self._end)
+        with reading(self.path):
+            with suppress(FileNotFoundError):
+                self._read()
+            if not self._head or self.wanted not in self._head["case"]:
+                return None
+            messages = _MESSAGES.validate_python(self._head["messages"])
+            trajectory = Trajectory.replay(self._log)
+            end = {key: str(self._end.get(key, "")) for key in ("finish", "verdict")}
+            return Seen(str(self._head["case"]), messages, trajectory, **end)
 
     def close(self) -> None:
         """Look no more."""
@@ -158,7 +160,7 @@ class Eye:
             (self.path / LOOKED).unlink(missing_ok=True)
 
     def _read(self) -> None:
-        with (self.path / SHOWN).open("rb") as file:
+        with opened(self.path / SHOWN) as file:
             inode = os.fstat(file.fileno()).st_ino
             if inode != self._place[0]:
                 self._place, self._head, self._log, self._end = (inode, 0), {}, [], {}
@@ -167,7 +169,7 @@ class Eye:
         whole = whole[: whole.rfind(b"\n") + 1]
         self._place = inode, self._place[1] + len(whole)
         for line in whole.splitlines():
-            self._take(json.loads(line))
+            self._take(Lines.row_of(line))
 
     def _take(self, row: Plain) -> None:
         if "event" in row:

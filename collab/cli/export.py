@@ -8,9 +8,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from collab.enclosed import reading
 from collab.folder import RunFolder
 from collab.report.export import export
 from collab.report.inspect_log import export_log
+from collab.report.trajectory import safe
 
 
 def main(argv: list[str]) -> int:
@@ -30,6 +32,8 @@ def main(argv: list[str]) -> int:
     steps = export_log(folder, to) if words.form == "inspect" else export(folder, to, words.form)
     quiet = not console.is_terminal
     shown = track(steps, "episodes", console=console, transient=True, disable=quiet)
-    done = max(shown, default=0)
-    console.print(f"{done} episodes in {to}", markup=False, highlight=False, soft_wrap=True)
+    with reading(words.run):
+        done = max(shown, default=0)
+    said = safe(f"{done} episodes in {to}")
+    console.print(said, markup=False, highlight=False, soft_wrap=True)
     return 0

@@ -22,7 +22,8 @@ from collab.cli.run import play
 from collab.cli.show import find
 from collab.cli.wants import Want, program_wants, seat_wants, store_wants, target_wants
 from collab.config import Built, RunConfig, build
-from collab.errors import ConfigError
+from collab.enclosed import reading
+from collab.errors import ConfigError, RunError
 from collab.folder import RunFolder, digest
 from collab.questions import Prompt
 from collab.questions.selection import RUNS
@@ -56,11 +57,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--samples", type=int, default=1, help="episodes to play (default: 1)")
     add_config_arguments(parser)
     words = parser.parse_intermixed_args(argv)
-    folder = RunFolder(words.run)
-    case = find(folder, words.episode)
     console = Console(soft_wrap=True)
+    with reading(words.run):
+        folder = RunFolder(words.run)
+        case = find(folder, words.episode)
+        units = _units(folder.episode(case)[0].trajectory)
     if words.at is None:
-        print_whole(console, _units(folder.episode(case)[0].trajectory))
+        print_whole(console, units)
         return 0
     if not any(word.startswith("policy=") for word in words.overrides):
         raise ConfigError("say who decides from there on: policy=…")
@@ -120,7 +123,10 @@ def _asked(folder: RunFolder, case: str, at: int) -> _Asked:
         "at": at,
         "begins": digest({"units": [[unit.author, unit.text] for unit in begin.units]}),
     }
-    return _Asked(folder.questions()[row["question"]], of, begin, row["rival"])
+    questions = folder.questions()
+    if row["question"] not in questions:
+        raise RunError(f"questions.jsonl does not hold {row['question']!r}")
+    return _Asked(questions[row["question"]], of, begin, row["rival"])
 
 
 def _forked(built: Built, folder: RunFolder, asked: _Asked, samples: int) -> Built:

@@ -15,6 +15,7 @@ from typing import Literal, TextIO
 from rich.console import Console
 from rich.text import Text
 
+from collab.enclosed import reading
 from collab.errors import RunError
 from collab.failing import CHOICES, DEFINITIONS, Failing, kind_of
 from collab.folder import RunFolder
@@ -45,13 +46,16 @@ def main(argv: list[str]) -> int:
     words = parser.parse_args(argv)
     folder = RunFolder(words.run)
     _ = folder.manifest
-    drawn = labelled(folder, words.seed)[: max(words.sample, 0)]
+    with reading(folder.path):
+        drawn = labelled(folder, words.seed)[: max(words.sample, 0)]
     if not drawn:
         raise RunError(f"{str(folder.path)!r} has no steered episode that failed: nothing to label")
     console = Console(soft_wrap=True, highlight=False)
-    done = _label(folder, drawn, words.rater, _Desk(console, sys.stdin))
+    with reading(folder.path):
+        done = _label(folder, drawn, words.rater, _Desk(console, sys.stdin))
+        agreed = _agreement(folder)
     console.print(f"{done} of {len(drawn)} labelled by {safe(words.rater)}", markup=False)
-    for line in _agreement(folder):
+    for line in agreed:
         console.print(safe(line), markup=False)
     return 0
 

@@ -23,6 +23,7 @@ from collab.cli.show import empty
 from collab.cli.wants import Want, program_wants, seat_wants, store_wants
 from collab.cli.weights import hashes
 from collab.config import RunConfig
+from collab.enclosed import reading
 from collab.errors import ConfigError
 from collab.folder import RunFolder, digest
 from collab.holder import now
@@ -52,8 +53,9 @@ def main(argv: list[str]) -> int:
     folder = RunFolder(words.run)
     given = Words(words.overrides, words.config_dir, words.trust)
     config = config_again(folder, given, MAY, _wants)
-    if not folder.finished():
-        raise empty(folder)
+    with reading(folder.path):
+        if not folder.finished():
+            raise empty(folder)
     command = shlex.join(["collab", "regrade", *hide_words(argv)])
     return asyncio.run(_regrade(_Again(folder, config, command), Console(soft_wrap=True)))
 
@@ -134,8 +136,8 @@ async def _regrade(again: _Again, console: Console) -> int:
     folder.regrade(name, {**about, "at": now(), "command": again.command}, made.after)
     _tell(made, console)
     done = f"done: {len(made.after)} episodes judged{asked}, {folder.path / 'regraded' / name}"
-    console.print(done, highlight=False, markup=False)
-    console.print(f"tables: collab report {folder.path} --verdicts {name}", markup=False)
+    console.print(safe(done), highlight=False, markup=False)
+    console.print(safe(f"tables: collab report {folder.path} --verdicts {name}"), markup=False)
     return 1 if made.failures else 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from collab.enclosed import reading
 from collab.errors import RunError
 from collab.folder import RunFolder
 from collab.report.cells import PlainTable
@@ -21,15 +22,16 @@ def main(argv: list[str]) -> int:
     parser.add_argument("episode", nargs="?", help="the case's id, or a part that only it has")
     parser.add_argument("--limit", type=int, default=40, help="episodes to list (default: 40)")
     words = parser.parse_args(argv)
-    folder = RunFolder(words.run)
-    _ = folder.manifest
-    if not folder.finished():
-        raise empty(folder)
-    console = Console()
-    if words.episode is None:
-        _list(folder, words.limit, console)
-    else:
-        _show(folder, find(folder, words.episode), console)
+    with reading(words.run):
+        folder = RunFolder(words.run)
+        _ = folder.manifest
+        if not folder.finished():
+            raise empty(folder)
+        console = Console()
+        if words.episode is None:
+            _list(folder, words.limit, console)
+        else:
+            _show(folder, find(folder, words.episode), console)
     return 0
 
 

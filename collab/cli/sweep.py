@@ -22,7 +22,7 @@ from rich.console import Console
 from collab.errors import ConfigError, RunError
 from collab.plugins import open_doors
 from collab.release import extra
-from collab.report.runs import jobs, told
+from collab.report.runs import survey, told
 from collab.report.tables import print_whole
 from collab.report.trajectory import safe
 
@@ -70,7 +70,11 @@ def tell(console: Console) -> None:
     while _elsewhere:
         folder = _elsewhere.pop()
         try:
-            print_whole(console, told(jobs(folder)))
+            found, damaged = survey(folder)
+            if found:
+                print_whole(console, told(found))
+            for line in damaged:
+                console.print(safe(line), style="red", markup=False, highlight=False)
         except RunError:  # every job of it was refused, and has said why
             continue
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from collab.errors import RunError
 from collab.peephole import Eye, Seen
-from collab.report.runs import Job, jobs
+from collab.report.runs import Job, survey
 from collab.report.trajectory import Growing, asked, line, safe, shown
 
 OFTEN = 0.2
@@ -55,11 +55,12 @@ def going(folder: Path) -> Job:
     Raises:
         RunError: None does.
     """
-    found = [job for job in jobs(folder) if job.folder.holder]
+    sound, damaged = survey(folder)
+    found = [job for job in sound if job.folder.holder]
     if not found:
         raise RunError(
             f"no run goes on in {str(folder)!r}: start one, or look at those that are over with "
-            f"collab view {folder}"
+            f"collab view {folder}" + "".join(f"; {line}" for line in damaged)
         )
     return max(found, key=lambda job: job.started)
 

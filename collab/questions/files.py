@@ -6,8 +6,10 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,6 +17,8 @@ from collab.errors import ConfigError
 from collab.questions.table import BadRow, Row
 from collab.release import extra
 
+LONGEST = 2**28
+"""Characters that a line, or a whole json file, may have."""
 Rows = Iterator[tuple[str, Row | BadRow]]
 
 
@@ -35,13 +39,18 @@ def rows_of(path: Path, name: str, suffix: str | None = None) -> Rows:
         raise ConfigError(f"{name!r} is of no known format (known: {known}, each also as .gz)")
     try:
         yield from READERS[suffix](path, name)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
         raise ConfigError(f"cannot read {name!r}: {error}") from None
 
 
 def _json_lines(path: Path, name: str) -> Rows:
     with _opened(path) as file:
-        for number, line in enumerate(file, 1):
+        for number in count(1):
+            line = file.readline(LONGEST)
+            if not line:
+                return
+            if len(line) == LONGEST:
+                raise ValueError(f"line {number} has {LONGEST:,} characters or more")
             if line.strip():
                 yield f"{name}:{number}", _parsed(line)
 
@@ -58,7 +67,13 @@ def _parsed(line: str) -> Row | BadRow:
 
 def _json(path: Path, name: str) -> Rows:
     with _opened(path) as file:
-        rows = json.load(file)
+        text = file.read(LONGEST + 1)
+    if len(text) > LONGEST:
+        raise ValueError(f"it holds more than {LONGEST:,} characters; make it jsonl")
+    try:
+        rows = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
     if not isinstance(rows, list):
         raise ValueError("it holds no list of rows")
     for number, row in enumerate(rows, 1):
