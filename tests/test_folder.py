@@ -230,6 +230,86 @@ def test_a_damaged_episode_is_named(tmp_path: Path) -> None:
         list(RunFolder(tmp_path).episodes())
 
 
+@pytest.mark.parametrize("ascii_only", [False, True])
+@pytest.mark.parametrize("separators", [(", ", ": "), (" ,\t", " : ")])
+@pytest.mark.parametrize("first", ["case", "log"])
+def test_lines_that_were_written_anew_are_read_whatever_their_spaces_and_order(
+    tmp_path: Path, separators: tuple[str, str], ascii_only: bool, first: str
+) -> None:
+    whole = play(tmp_path, "abä")
+    for file in tmp_path.glob("*.jsonl"):
+        rows = [json.loads(line) for line in file.read_bytes().splitlines()]
+        rows = [{first: row[first], **row} if first in row else row for row in rows]
+        lines = [json.dumps(row, separators=separators, ensure_ascii=ascii_only) for row in rows]
+        file.write_text("".join(f"  {line}\r\n" for line in lines))
+    read = RunFolder(tmp_path)
+    assert read.finished().keys() == whole.keys()
+    assert [one for one, _ in read.episodes()] == [episode(case) for case in "abä"]
+    assert [*read.holding("«ä»")] == ["ä"]
+    assert [*read.holding("", "main")] == [*"abä"]
+    assert [*read.holding("", "guide")] == []
+    episodes = tmp_path / "episodes.jsonl"
+    episodes.write_bytes(episodes.read_bytes()[:-3])  # a torn last line is owed again
+    assert RunFolder(tmp_path).finished().keys() == {"a", "b"}
+    assert play(tmp_path, "abä") == whole
+    assert [one for one, _ in read.episodes()] == [episode(case) for case in "abä"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"finish":"answered"', '"finish":"unheard of"'),
+        ('"labels":{"at":0.2}', '"labels":[]'),
+        ('"event":"ended"', '"event":"rewound","to":99'),
+        ('"sampled":1', '"sampled":' + "9" * 30),
+        ('"rival":"9"', '"rival":' + "[" * 400 + "]" * 400),
+        ('"costs":', '"cost":'),
+    ],
+)
+def test_a_line_that_is_no_episode_is_named_by_its_file_and_number(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    play(tmp_path, "ab")
+    episodes = tmp_path / "episodes.jsonl"
+    first, second = episodes.read_text().splitlines()
+    assert old in second
+    episodes.write_text(f"{first}\n{second.replace(old, new)}\n")
+    with pytest.raises(RunError, match=r"episodes\.jsonl', at byte \d+: damaged \(line 2: "):
+        list(RunFolder(tmp_path).episodes())
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("[]", "valid dictionary"),
+        ("not JSON", "Expecting value"),
+        ("{}", "decides: Field required"),
+        ('{"decides": {}, "starts": [1]}', "starts.0: "),
+        ('{"decides": {"team": {"main": 3}}, "starts": []}', "decides.team.main: "),
+        ('{"decides": {"n": 1' + "0" * 40 + '}, "starts": []}', "63 bits"),
+        ('{"decides": ' + '{"x": ' * 9_999, "nested more than 200 levels"),
+        (None, "no regular file"),
+    ],
+)
+def test_a_manifest_that_is_none_is_one_line(tmp_path: Path, content: str | None, why: str) -> None:
+    if content is None:
+        (tmp_path / "manifest.json").mkdir()
+    else:
+        (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(RunError) as refused:
+        _ = RunFolder(tmp_path).manifest
+    assert why in str(refused.value)
+    assert str(tmp_path) in str(refused.value)
+
+
+def test_a_holder_with_any_number_holds_nothing(tmp_path: Path) -> None:
+    play(tmp_path, "a")
+    for pid in (10**18, 2**31, 4 * 10**6):
+        holder = {"host": socket.gethostname(), "pid": pid, "since": ""}
+        (tmp_path / ".holder").write_text(json.dumps(holder))
+        assert RunFolder(tmp_path).holder is None
+
+
 def test_a_full_disk_stops_the_run_before_a_line_comes_behind_half_a_one(tmp_path: Path) -> None:
     whole = play(tmp_path / "whole", "ab")
     play(tmp_path / "run", "a")

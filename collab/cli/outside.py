@@ -57,10 +57,11 @@ def _check(words: Sequence[str], folders: Sequence[Path]) -> None:
 def _left(words: Sequence[str], folders: Sequence[Path]) -> Iterator[Want]:
     """Yield what the folders want."""
     with composing(), _without_environment(words):
-        every = [*_expanded(words)]
+        own = [*_expanded(words)]
+        every = [*own, *_swept(own[0])]
         wanted = dict.fromkeys(want for one in every for want in _wants(one))
     open_doors()
-    known = {want for one in every for want in _known(one)}
+    known = {want for one in own for want in _known(one)}
     typed = [word for word in parsed(words) if not is_group(word)]
     keys = [key_of(word) for word in typed]
     values = {str(word.value()) for word in typed}
@@ -83,16 +84,20 @@ def _is_inside(want: Want, folders: Sequence[Path]) -> bool:
 
 
 def _expanded(words: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the words with each value of a sweep in turn, those of the experiment's file too."""
+    """Yield the words with each value that they sweep over in turn."""
     own = [values_of(word) for word in parsed(words)]
     firsts = [values[0] for values in own]
     yield firsts
     for nth, values in enumerate(own):
         yield from ([*firsts[:nth], value, *firsts[nth + 1 :]] for value in values[1:])
-    file = compose("config", overrides=firsts, return_hydra_config=True).hydra.sweeper
+
+
+def _swept(words: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the words with each value that the experiment's file sweeps over in turn."""
+    file = compose("config", overrides=[*words], return_hydra_config=True).hydra.sweeper
     for key, value in (file.get("params") or {}).items():
         (word,) = parsed([f"{key}={value}"])
-        yield from ([*firsts, one] for one in values_of(word))
+        yield from ([*words, one] for one in values_of(word))
 
 
 def _wants(words: Sequence[str]) -> Iterator[Want]:

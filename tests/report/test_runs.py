@@ -11,7 +11,7 @@ from collab.engine import Case, Episode
 from collab.errors import RunError
 from collab.folder import RunFolder, Standing
 from collab.policies.solo import Solo
-from collab.report.runs import Job, jobs, listing, told
+from collab.report.runs import Job, jobs, listing, survey, told
 from collab.report.tables import print_whole
 from collab.scenario import Score
 from collab.trajectory import Message, Question, Trajectory
@@ -177,3 +177,39 @@ def test_a_run_that_never_began_says_so(tmp_path: Path) -> None:
     os.unlink(tmp_path / "standing.json")
     with pytest.raises(RunError, match="was stopped before it began"):
         told(jobs(tmp_path))
+
+
+DAMAGE = {
+    "manifest.json": ("[]", "manifest.json"),
+    "scores.jsonl": ('{"case": 3}\n', "scores.jsonl', line 1: damaged"),
+    "questions.jsonl": ("{}\n", "questions.jsonl', line 1: damaged"),
+    "ratings.jsonl": ("?\n", "ratings.jsonl', line 1: damaged"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_run_costs_one_line_and_never_the_others(tmp_path: Path, name: str) -> None:
+    made(tmp_path / "good", *TWIN)
+    made(tmp_path / "other", *TWIN, decides=changed(scenario__length=0.5))
+    made(tmp_path / "bad", *TWIN)
+    content, says = DAMAGE[name]
+    (tmp_path / "bad" / name).write_text(content)
+    sound, (said,) = survey(tmp_path)
+    assert [job.folder.path.name for job in sound] == ["good", "other"]
+    assert said.startswith("left out: ")
+    assert f"{tmp_path}/bad/{says}" in said
+    assert len(lines(told(sound))) == 4
+    with pytest.raises(RunError, match="bad"):
+        jobs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [{"arm": "steer", "at": float("nan")}, {"arm": "steer", "steer_tokens": float("inf")}],
+)
+def test_numbers_that_are_none_break_no_table(tmp_path: Path, labels: dict[str, Any]) -> None:
+    made(tmp_path / "good", *TWIN)
+    made(tmp_path / "odd", Score("a", "q", "wrong", {"pair": "1", **labels}), *TWIN[1:])
+    sound, said = survey(tmp_path)
+    assert len(sound) + len(said) == 2
+    assert lines(listing(sound))
