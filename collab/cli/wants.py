@@ -177,7 +177,7 @@ def _shown(value: object) -> str:
 @cache
 def _targets() -> frozenset[str]:
     """Return the classes that our own conf names."""
-    found: set[str] = {"collab.scenarios.fork.Fork"}
+    found: set[str] = set()
     todo = [files("collab.conf")]
     while todo:
         for one in todo.pop().iterdir():

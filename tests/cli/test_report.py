@@ -93,8 +93,8 @@ def test_a_damaged_run_costs_one_line_of_a_list_a_report_and_a_page(
         words = {"run": kept.folder.name, "episode": "three/0"}
         assert httpx2.get(f"{url}/data/episode", params=words, timeout=60).status_code == 200
         assert httpx2.get(f"{url}/data/sweep", timeout=60).status_code == 200
-    for verb in (["report"], ["show", "three/0"], ["export"], ["regrade"]):
-        said = command(verb[0], str(runs / "bad"), *verb[1:])
+    for name, *more in (["report"], ["show", "three/0"], ["export"], ["regrade"]):
+        said = command(name, str(runs / "bad"), *more)
         assert says in said.out + said.err
 
 
