@@ -56,7 +56,10 @@ def refusal(who: str, wants: str, settings: Iterable[str]) -> ConfigError:
 
 def is_known_pair(variable: str, url: str) -> bool:
     """Say whether a key was agreed to go to an address, or our own conf sends it there."""
-    pair = (variable, urlsplit(url).hostname or "")
+    try:
+        pair = (variable, urlsplit(url).hostname or "")
+    except ValueError:  # it is no address, which is said where it is asked
+        return False
     return pair in _ours() or pair in _named() or pair in _remembered()
 
 

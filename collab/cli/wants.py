@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from collab.cli.trust import is_known_pair
-from collab.config import HIDDEN, PASSWORD, ModelConfig, RunConfig, ToolConfig
+from collab.config import ModelConfig, RunConfig, ToolConfig
 from collab.endpoints.spec import VllmSpec
 from collab.sandbox import Limits
+from collab.secret import hide_text
 
 TARGET = re.compile(r"_target_:\s*([\w.]+)")
 READS = ("path", "cohort", "repo", "thoughts")
@@ -171,7 +172,7 @@ def leaves(value: object, key: str) -> Iterator[tuple[str, Any]]:  # any: JSON
 
 
 def _shown(value: object) -> str:
-    return repr(PASSWORD.sub(rf"\g<1>{HIDDEN}@", str(value))[:LONGEST])
+    return repr(hide_text(str(value))[:LONGEST])
 
 
 @cache
