@@ -18,7 +18,8 @@ from dataclasses import replace
 import numpy as np
 
 from collab.pocket.codec import Codec
-from collab.pocket.model import Cache, Floats, Ints, Model, Rows
+from collab.pocket.kernel import Floats
+from collab.pocket.model import Cache, Ints, Model, Rows
 from collab.pocket.prefix import PrefixCache
 from collab.pocket.sampler import Sampler, luck
 from collab.wire import Job, Piece, TokenLogprob, Transcript

@@ -2,8 +2,10 @@
 
 Activations stand feature by row, and products of matrices take the rows in blocks of one width, so
 that every product has the same shape whatever the batch is. Attention is one pair of vector-matrix
-products for each row and head, over keys padded to a multiple of `STRIDE`. So a row has the same
-bits alone, in any batch, within a prompt or one token at a time.
+products for each row and head: over all keys, padded to a multiple of `STRIDE`, where the kernel
+sums them in one order however many there are; else over pieces of `PIECE` keys, added in order, so
+that these products too have one shape. So a row has the same bits alone, in any batch, within a
+prompt or one token at a time. Between kernels bits differ (`kernel.name`).
 """
 
 from __future__ import annotations
@@ -18,14 +20,10 @@ import numpy.typing as npt
 from safetensors import deserialize
 
 from collab.errors import ConfigError
+from collab.pocket.kernel import PIECE, STRIDE, Floats, block_width, blocks, sums_in_order
 
-Floats: TypeAlias = npt.NDArray[np.float32]
 Ints: TypeAlias = npt.NDArray[np.int64]
 
-WIDTHS = (16, 8, 4, 2, 1)
-"""Rows a block, best first; a model takes the first one that its BLAS treats evenly."""
-STRIDE = 32
-"""Keys are padded to a multiple of this."""
 SAFE = 60.0
 """Scores up to this are exponentiated as they are: e⁶⁰ times a whole context is a float32."""
 
@@ -136,7 +134,7 @@ class _Space:
 
         def wide(features: int) -> tuple[Floats, Floats]:
             array: Floats = np.zeros((features, lanes), np.float32)
-            return array, _blocks(array, width)
+            return array, blocks(array, width)
 
         self.hidden, _ = wide(shape.width)
         self.scale, _ = wide(1)
@@ -157,11 +155,11 @@ class _Space:
         self.sines = self.turn[1].reshape(2, -1, lanes)
         self.rows: Floats = np.zeros((rows, heads * shape.head), np.float32)
         own = shape.heads * shape.head
-        self.query = self.rows[:, :own].reshape(rows, shape.kv_heads, -1, 1, shape.head)
+        self.query = self.rows[:, :own].reshape(rows, shape.kv_heads, -1, 1, 1, shape.head)
         self.stored = self.rows[:, own:].reshape(rows, 2 * shape.kv_heads, shape.head)
         attended: Floats = np.zeros((lanes, own), np.float32)
         self.attended = attended[:rows].reshape(self.query.shape)
-        self.attended_blocks = _blocks(attended.T, width)
+        self.attended_blocks = blocks(attended.T, width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +181,10 @@ class Model:
         self.layers = [_layer(shape, weights, i) for i in range(shape.layers)]
         self.head: Floats = self.embedding * weights["model.norm.weight"]
         self.turns = _turns(shape)
-        self.width = _width([self.head, *(matrix for x in self.layers for matrix in x.matrices)])
+        matrices = [self.head, *(matrix for layer in self.layers for matrix in layer.matrices)]
+        self.width = block_width(matrices)
+        self.piece = None if sums_in_order(shape.head, shape.context) else PIECE
+        """How many keys a product takes; None: all of them."""
         self._spaces: dict[int, _Space] = {}
 
     @classmethod
@@ -200,19 +201,21 @@ class Model:
 
         With `last`, only those after the last token.
         """
-        count, keys = len(rows.ids), -(-(int(rows.positions.max()) + 1) // STRIDE) * STRIDE
+        count, multiple = len(rows.ids), self.piece or STRIDE
+        keys = -(-(int(rows.positions.max()) + 1) // multiple) * multiple
         cache.reserve(rows.slots.stop, keys)
         places = cache.index(np.arange(rows.slots.start, rows.slots.stop), rows.positions)
         space = self._space(count)
         space.hidden[:, :count] = self.embedding[rows.ids].T
         space.turn[:, :, :count] = self.turns[:, :, rows.positions]
-        unseen = np.arange(keys) > rows.positions[:, None]
-        mask = np.where(unseen, np.float32(-np.inf), np.float32(0))[:, None, None, None]
-        scores: Floats = np.empty((*space.query.shape[:-1], keys), np.float32)
+        piece = self.piece or keys
+        unseen = np.arange(keys).reshape(-1, 1, piece) > rows.positions.reshape(-1, 1, 1, 1, 1, 1)
+        mask = np.where(unseen, np.float32(-np.inf), np.float32(0))
+        scores: Floats = np.empty((*space.query.shape[:3], *mask.shape[3:]), np.float32)
         for layer, data, lines in zip(self.layers, cache.data, cache.lines, strict=True):
             self._project(space, layer)
             lines[places] = space.stored
-            seen = data[:, rows.slots, :, None, :keys]
+            seen = _pieces(data[:, rows.slots, :, None, :keys], piece)
             _attend(space, seen, mask, scores, layer.bounded)
             np.matmul(layer.out, space.attended_blocks, out=space.delta_blocks)
             np.add(space.hidden, space.delta, out=space.hidden)
@@ -220,7 +223,8 @@ class Model:
         self._norm(space)
         if last:
             block, lane = divmod(count - 1, self.width)
-            logits: Floats = self.head @ space.normed_blocks[block]
+            logits: Floats = space.logits_blocks[block]
+            np.matmul(self.head, space.normed_blocks[block], out=logits)
             return logits[:, lane : lane + 1].T.copy()
         np.matmul(self.head, space.normed_blocks, out=space.logits_blocks)
         return space.logits[:, :count].T.copy()
@@ -266,18 +270,24 @@ class Model:
 
 
 def _attend(space: _Space, seen: Floats, mask: Floats, scores: Floats, bounded: bool) -> None:
-    """Fill `attended` from the keys and values seen.
+    """Fill `attended` from the keys and values seen (2 × … × pieces × keys × head).
 
-    The weights are summed stride by stride, in order, so that padding adds zeros and no more.
+    The weights are summed stride by stride, and the values piece by piece, in order, so that
+    padding adds zeros and no more.
     """
     np.matmul(space.query, seen[0].swapaxes(-1, -2), out=scores)
     np.add(scores, mask, out=scores)
     if not bounded:
-        np.subtract(scores, np.maximum.reduce(scores, axis=-1, keepdims=True), out=scores)
+        np.subtract(scores, np.maximum.reduce(scores, axis=(-3, -1), keepdims=True), out=scores)
     np.exp(scores, out=scores)
-    strides = np.einsum("ij->i", scores.reshape(-1, STRIDE)).reshape(*scores.shape[:-1], -1)
-    np.matmul(scores, seen[1], out=space.attended)
+    strides = np.einsum("ij->i", scores.reshape(-1, STRIDE)).reshape(*scores.shape[:3], 1, 1, -1)
+    np.add.reduce(np.matmul(scores, seen[1]), axis=-3, keepdims=True, out=space.attended)
     np.divide(space.attended, np.add.accumulate(strides, axis=-1)[..., -1:], out=space.attended)
+
+
+def _pieces(seen: Floats, piece: int) -> Floats:
+    """View … × keys × head as … × pieces × keys a piece × head."""
+    return seen.reshape(*seen.shape[:-2], -1, piece, seen.shape[-1], copy=False)
 
 
 def _layer(shape: Shape, weights: dict[str, Floats], number: int) -> Layer:
@@ -310,26 +320,10 @@ def _turns(shape: Shape) -> Floats:
     return np.stack([np.vstack([cosines, cosines]), np.vstack([-sines, sines])])
 
 
-def _blocks(array: Floats, width: int) -> Floats:
-    """View features × lanes as blocks × features × width."""
-    return array.reshape(len(array), -1, width, copy=False).swapaxes(0, 1)
-
-
 def _root_mean(sums: Floats, count: int, epsilon: float) -> None:
     np.multiply(sums, np.float32(1 / count), out=sums)
     np.add(sums, np.float32(epsilon), out=sums)
     np.sqrt(sums, out=sums)
-
-
-def _width(matrices: list[Floats]) -> int:
-    """Choose the rows a block: the most for which no product depends on a row's lane."""
-    return next(width for width in WIDTHS if all(_even(matrix, width) for matrix in matrices))
-
-
-def _even(matrix: Floats, width: int) -> bool:
-    features: Floats = np.random.default_rng(0).standard_normal((matrix.shape[1], 1), np.float32)
-    product = matrix @ _blocks(np.repeat(features, 2 * width, axis=1), width)
-    return bool((product == product[:1, :, :1]).all())
 
 
 def _weights(path: Path) -> dict[str, Floats]:

@@ -8,7 +8,8 @@ from hashlib import blake2b
 
 import numpy as np
 
-from collab.pocket.model import Cache, Floats
+from collab.pocket.kernel import Floats
+from collab.pocket.model import Cache
 
 BLOCK = 32
 """Tokens a block: a prefix is reused in whole blocks."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from collab.pocket.model import Floats, Ints
+from collab.pocket.kernel import Floats
+from collab.pocket.model import Ints
 from collab.wire import Job
 
 FEW = 32

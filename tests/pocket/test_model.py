@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from collab.errors import ConfigError
-from collab.pocket.model import STRIDE, Cache, Floats, Ints, Model, Rows
+from collab.pocket.kernel import PIECE, STRIDE, Floats
+from collab.pocket.model import Cache, Ints, Model, Rows
 
 SLOTS = 40
 LONGEST = 300
@@ -32,11 +33,22 @@ class Played:
         return self.model.forward(rows, self.cache)
 
 
-@pytest.fixture(scope="module", params=[{}, {"num_key_value_heads": 4, "head_dim": 64}])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(({}, None, None), id="as-loaded"),
+        pytest.param(({"num_key_value_heads": 4, "head_dim": 64}, None, None), id="wide-heads"),
+        pytest.param(({}, 1, PIECE), id="on-an-uneven-kernel"),
+    ],
+)
 def played(
     write_checkpoint: Callable[..., Path], request: pytest.FixtureRequest
 ) -> tuple[Played, Floats]:
-    played = Played(Model.load(write_checkpoint(**request.param)))
+    """A model and its logits; the last one computes as where no larger product is even."""
+    config, width, piece = request.param
+    played = Played(Model.load(write_checkpoint(**config)))
+    played.model.width = width or played.model.width
+    played.model.piece = piece or played.model.piece
     return played, played.prompt(SLOTS - 1, 0, LONGEST)
 
 
