@@ -231,6 +231,12 @@ class RunFolder:
         text = json.dumps(_SPENT.dump_python(spent, mode="json"), indent=2)
         self.write("spent.json", text + "\n")
 
+    def note(self, name: str, value: object) -> None:
+        """Add something to what the manifest notes of this start."""
+        manifest = self.manifest
+        manifest["starts"][-1][name] = value
+        self._write_manifest(manifest)
+
     def questions(self) -> dict[str, Question]:
         """Return what is asked, by id."""
         return {question.id: question for question in self._questions.values(_QUESTION)}
@@ -351,8 +357,7 @@ class RunFolder:
             )
         manifest["config"], manifest["mark"] = config, mark
         manifest["starts"].append({**start, **_circumstances()})
-        text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
-        self.write("manifest.json", text + "\n")
+        self._write_manifest(manifest)
         self._episodes.mend()
         self._scores.mend()
 
@@ -362,6 +367,10 @@ class RunFolder:
             return {}
         named = ((_case_of(line) or _case_in(line), at) for at, line in self._episodes.placed())
         return {case: at for case, at in named if case is not None and case in cases}
+
+    def _write_manifest(self, manifest: Plain) -> None:
+        text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
+        self.write("manifest.json", text + "\n")
 
     def _episode(self, at: int) -> tuple[Episode, Plain]:
         row = self._episodes.row(at)

@@ -26,4 +26,10 @@ def notes(
         served = versions.get(identity(model), {})
         if len(served) > 1:
             counted = (f"{name or model.id!r} ({count:,} draws)" for name, count in served.items())
-            yield f"{seat} drifted: its server answered as {', '.join(counted)}"
+            yield f"{seat}{_said_of(model)} {', '.join(counted)}"
+
+
+def _said_of(model: ModelConfig) -> str:
+    if model.launch is not None and model.launch.kind == "pocket":
+        return ": its draws come from more than one kernel (docs/pocket.md):"
+    return " drifted: its server answered as"

@@ -182,6 +182,7 @@ async def play(
         async with (
             _accounted(folder, ledger, before),
             opened(built, run=path, tell=tell, ledger=ledger) as (setup, store),
+            _answered(folder, store),
         ):
             folder.ask(setup.questions)
             before_now = folder.scores().values() if console.is_terminal else ()
@@ -227,6 +228,16 @@ async def _accounted(
         folder.spend(
             {seat: before.get(seat, Cost()) + now.get(seat, Cost()) for seat in before | now}
         )
+
+
+@asynccontextmanager
+async def _answered(folder: RunFolder, store: Store) -> AsyncIterator[None]:
+    """Note which versions of the models answered, by draws, however a start ends."""
+    try:
+        yield
+    finally:
+        with suppress(CollabError):  # what ended the start is said in its place
+            folder.note("answered", await store.versions())
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from collab.errors import ConfigError
+from collab.pocket import kernel
 from collab.pocket.codec import Codec
 from collab.pocket.engine import Engine
 from collab.pocket.model import Model, Shape
@@ -44,7 +45,7 @@ class Checkpoint:
         self._folder = folder
         own = _optional(folder / "generation_config.json")
         shape = Shape.read(folder)
-        self.card = Card(shape.context, shape.vocabulary, _defaults(own))
+        self.card = Card(shape.context, shape.vocabulary, _defaults(own), kernel.name())
         end = own.get("eos_token_id", _optional(folder / "config.json").get("eos_token_id"))
         self._ends = frozenset(end if isinstance(end, list) else [end]) - {None}
 

@@ -85,6 +85,7 @@ class _Api:
             scored=asked.prompt_logprobs is not None,
             echo=asked.echo,
             nothing=nothing,
+            fingerprint=card.fingerprint,
         )
         return _Answer(self.backend, jobs, style, asked.stream, asked.include_usage)
 
@@ -95,7 +96,13 @@ class _Api:
         longest = asked.max_completion_tokens or asked.max_tokens
         card = self.backend.cards[model]
         jobs = [asked.job(model, card, self._rendered(model, asked), longest, top)]
-        style = Style(model, True, token_ids=asked.return_token_ids, logprobs=top is not None)
+        style = Style(
+            model,
+            chat=True,
+            token_ids=asked.return_token_ids,
+            logprobs=top is not None,
+            fingerprint=card.fingerprint,
+        )
         return _Answer(self.backend, jobs, style, asked.stream, asked.include_usage)
 
     async def models(self, request: Request) -> Response:

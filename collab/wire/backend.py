@@ -98,6 +98,8 @@ class Card:
     vocabulary: int
     """Token ids are below this."""
     defaults: Defaults = Defaults()
+    fingerprint: str | None = None
+    """What the bits of a draw depend on beside the weights; each reply says it."""
 
 
 @runtime_checkable

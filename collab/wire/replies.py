@@ -52,6 +52,8 @@ class Style:
     """Whether the prompt stands before the text, its log-probabilities before the text's."""
     nothing: bool = False
     """Whether no more than the prompt was asked for."""
+    fingerprint: str | None = None
+    """What the draws were computed by, as `system_fingerprint`."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -92,7 +94,8 @@ class Style:
     def _head(self, kind: str) -> Body:
         prefix = "chatcmpl" if self.chat else "cmpl"
         made = {"id": f"{prefix}-{self.id}", "object": kind}
-        return made | {"created": self.created, "model": self.model}
+        by = {"system_fingerprint": self.fingerprint} if self.fingerprint else {}
+        return made | {"created": self.created, "model": self.model} | by
 
     def _echoed(self, piece: Piece, prompt: Sequence[str]) -> Piece:
         """Put the prompt before the text."""

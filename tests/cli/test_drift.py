@@ -4,11 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from collab.cli.drift import notes
 from collab.cli.weights import identity, is_known
 from collab.config import ModelConfig
+from collab.endpoints.owner import OWNER
+from collab.folder import RunFolder
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 
@@ -113,3 +116,27 @@ def test_a_server_that_answers_as_another_version_is_reported_by_the_run(
     assert line.count("(1 draws)") == 2
     assert line.strip().startswith("main drifted: its server answered as 'fp_")
     assert line in again.out.splitlines()
+
+
+OTHER = " ".join(np.show_config("dicts")["SIMD Extensions"]["found"])
+"""What numpy is told to do without, so that its exponential is another one."""
+
+
+@pytest.mark.skipif(not OTHER, reason="numpy has one level of SIMD on this processor")
+def test_a_run_goes_on_under_another_kernel_and_its_manifest_says_so(
+    process: Command, tmp_path: Path
+) -> None:
+    words = ("run", *RUN, "name=moved", "runs=runs")
+    alone = {OWNER: ""}  # each start has a pocket server of its own
+    first = process(*words, "caps.tokens=1", "concurrency=1", cwd=tmp_path, **alone)
+    assert "caps.tokens=1 is reached" in first.err
+    moved = process(*words, cwd=tmp_path, **alone, NPY_DISABLE_CPU_FEATURES=OTHER)
+    assert moved.status == 0, moved.err
+    assert " 1 generations sampled" in moved.out
+    (folder,) = (tmp_path / "runs" / "moved").glob("solo-*")
+    before, after = (start["answered"] for start in RunFolder(folder).manifest["starts"])
+    ((model, counted),) = after.items()
+    assert counted == before[model] | {kernel: 1 for kernel in counted.keys() - before[model]}
+    assert len(counted) == 2
+    (line,) = (line for line in moved.out.splitlines() if "more than one kernel" in line)
+    assert all(f"'{kernel}' (1 draws)" in line for kernel in counted)
