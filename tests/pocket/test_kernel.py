@@ -88,10 +88,10 @@ def probed(core: str) -> tuple[str, str]:
 @pytest.mark.parametrize("core", NAMES.values())
 def test_the_model_treats_rows_evenly_under_each_kernel(core: str) -> None:
     if CHOSEN and core.lower() != CHOSEN.lower():
-        pytest.skip(f"kernel {core} is left out: OPENBLAS_CORETYPE={CHOSEN} is set")
+        pytest.skip(f"kernel {core} (OPENBLAS_CORETYPE={CHOSEN} is set)")
     name, fault = probed(core)
     if fault:
-        pytest.skip(f"kernel {core} is left out: {fault}")
+        pytest.skip(f"kernel {core}: {fault}")
     if not CHOSEN and core != first_called(name):
         return  # the same kernel by another name
     tests = str(Path(__file__).with_name("test_model.py"))

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from collab.errors import ConfigError
+from collab.pocket import kernel
 from collab.pocket.__main__ import main
 from collab.pocket.server import Pocket, find
 from collab.wire import build_app, serve
@@ -59,6 +60,20 @@ async def test_a_chat_and_its_rendered_prompt_have_the_same_tokens(
     assert chat.json()["prompt_token_ids"] == ids
     choices = [reply.json()["choices"][0] for reply in (chat, text, again)]
     assert len({tuple(choice["token_ids"]) for choice in choices}) == 1
+
+
+async def test_every_reply_and_every_event_of_a_stream_names_the_kernel(
+    client: httpx2.AsyncClient,
+) -> None:
+    text: dict[str, object] = {"prompt": "a", "max_tokens": 3}
+    chat: dict[str, object] = {"messages": [QUESTION], "max_tokens": 3}
+    for place, body in (("completions", text), ("chat/completions", chat)):
+        whole = await client.post(f"/v1/{place}", json=body)
+        assert whole.json()["system_fingerprint"] == kernel.name()
+        streamed = await client.post(f"/v1/{place}", json=body | {"stream": True})
+        lines = streamed.text.removesuffix("data: [DONE]\n\n").split("\n\n")
+        events = [json.loads(line.removeprefix("data: ")) for line in lines if line]
+        assert {event["system_fingerprint"] for event in events} == {kernel.name()}
 
 
 async def test_a_cached_prefix_shows_in_the_usage(client: httpx2.AsyncClient) -> None:
