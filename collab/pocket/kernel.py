@@ -25,8 +25,8 @@ from numpy.lib.introspect import opt_func_info
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
-WIDTHS = (16, 8, 4, 2, 1)
-"""Rows a block, best first; a model takes the first one that its BLAS treats evenly."""
+WIDTHS = (16, 8, 4, 2)
+"""Rows a block, best first; a model takes the first one that its BLAS treats evenly, else one."""
 BLOCKS = (1, 2, 3)
 """How many blocks a probe computes: a kernel may treat one alone differently."""
 STRIDE = 32
@@ -46,12 +46,12 @@ def name() -> str:
     """Name the BLAS's core and the SIMD level of numpy's exponential, such as `Haswell/X86_V3`."""
     targets = opt_func_info(func_name="^exp$", signature="float32").get("exp", {})
     exponential = next((found["current"] for found in targets.values()), "baseline")
-    return f"{_core()}/{exponential}"
+    return f"{_core()}/{exponential.partition('(')[0]}"
 
 
 def block_width(matrices: list[Floats]) -> int:
     """Choose the rows a block: the most for which no product depends on a row's place."""
-    return next(width for width in WIDTHS if all(_even(matrix, width) for matrix in matrices))
+    return next((width for width in WIDTHS if all(_even(one, width) for one in matrices)), 1)
 
 
 def blocks(array: Floats, width: int) -> Floats:
@@ -82,12 +82,16 @@ def sums_in_order(head: int, context: int) -> bool:
 
 
 def _even(matrix: Floats, width: int) -> bool:
-    """Multiply equal rows, in either order in memory, as forward passes over few and many do."""
+    """Multiply equal rows, as forward passes over few and many do, in either order in memory."""
     features: Floats = np.random.default_rng(0).standard_normal((matrix.shape[1], 1), np.float32)
-    rows = [np.repeat(features, max(2, count * width), axis=1) for count in BLOCKS]
+    rows = [np.repeat(features, count * width, axis=1) for count in BLOCKS]
     turned = [np.ascontiguousarray(array.T).T for array in rows]
-    first = _product(matrix, rows[0], width)[:, :1]
-    return all((_product(matrix, array, width) == first).all() for array in (*rows, *turned))
+    return _alike(matrix, rows, width) and _alike(matrix, turned, width)
+
+
+def _alike(matrix: Floats, arrays: list[Floats], width: int) -> bool:
+    first = _product(matrix, arrays[0], width)[:, :1]
+    return all((_product(matrix, array, width) == first).all() for array in arrays)
 
 
 def _product(matrix: Floats, rows: Floats, width: int) -> Floats:
