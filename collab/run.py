@@ -127,15 +127,16 @@ class Setup:
         case: Case,
         *,
         team: Team | None = None,
+        budget: int | None = None,
         watch: Watch | None = None,
         whole: bool = False,
     ) -> Episode:
-        """Play one case as this run does, by its own team or another one."""
+        """Play one case as this run does, by its own team and budget or other ones."""
         return await play_case(
             case,
             team or self.team,
             until=self.until,
-            budget=self.budget,
+            budget=budget or self.budget,
             replicate=self.replicate,
             watch=watch,
             whole=whole,

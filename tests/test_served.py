@@ -16,13 +16,13 @@ from collab.wire import serve
 from collab.wire.collaboration import build_collaboration
 
 
-async def play(question: Question) -> Episode:
+async def play(question: Question, most: int | None) -> Episode:
     if question.messages[-1].content == "Lost?":
         raise PolicyError("I am lost")
     assert question.messages[-1].content == "3 + 4?"
     seats = {seat: Speaker(closes=0.3) for seat in ("main", "partner")}
     case = Case(question.id, question, Alternate())
-    return await play_case(case, Team(seats), until=Sentence(), budget=200)
+    return await play_case(case, Team(seats), until=Sentence(), budget=most or 200)
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import socket
 from contextlib import suppress
 
-import uvicorn
 from rich.console import Console
 
 from collab.cli.compose import add_config_arguments, composed
@@ -15,8 +15,8 @@ from collab.config import Built
 from collab.engine import Case, Episode
 from collab.report.starting import Starting
 from collab.trajectory import Question
+from collab.wire import Server, address, key_for, key_in, listen, own_names
 from collab.wire.collaboration import build_collaboration
-from collab.wire.serving import listen, server_config
 
 
 def main(argv: list[str]) -> int:
@@ -28,26 +28,35 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="0: any free one (%(default)s)")
+    parser.add_argument("--api-key-env", help="the environment variable that holds the key to ask")
     parser.add_argument("--name", default="collab", help="what the model is called (%(default)s)")
     add_config_arguments(parser)
     asked = parser.parse_args(argv)
+    key = key_in(asked.api_key_env)
     built = composed(
         ["scenario=collaboration", *asked.overrides], asked.config_dir, trust=asked.trust
     )
-    with suppress(KeyboardInterrupt):  # how it is meant to end
-        asyncio.run(_serve(built, asked.name, asked.host, asked.port))
+    with (
+        listen(asked.host, asked.port) as listening,
+        suppress(KeyboardInterrupt),  # how it is meant to end
+    ):
+        asyncio.run(_serve(built, asked.name, listening, key, own_names(asked.host)))
     return 0
 
 
-async def _serve(built: Built, name: str, host: str, port: int) -> None:
-    console = Console()
+async def _serve(
+    built: Built, name: str, listening: socket.socket, key: str | None, names: frozenset[str]
+) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+    made = None if key else key_for(listening)
     async with opened(built, tell=Starting(console)) as (setup, _):
 
-        async def play(question: Question) -> Episode:
-            return await setup.play(Case(question.id, question, setup.policy))
+        async def play(question: Question, most: int | None) -> Episode:
+            budget = min(setup.budget, most or setup.budget)
+            return await setup.play(Case(question.id, question, setup.policy), budget=budget)
 
-        with listen(host, port) as listening:
-            where = f"http://{host}:{listening.getsockname()[1]}/v1"
-            console.print(f"serving {name!r} at {where} (Ctrl-C ends it)", highlight=False)
-            server = uvicorn.Server(server_config(build_collaboration(name, play)))
-            await server.serve(sockets=[listening])
+        console.print(f"serving {name!r} at {address(listening)}/v1 (Ctrl-C ends it)", markup=False)
+        if made:
+            console.print(f"  other machines can ask too: the API key is {made}", markup=False)
+        app = build_collaboration(name, play, key=key or made, names=names)
+        await Server(app).serve(sockets=[listening])

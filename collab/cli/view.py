@@ -1,15 +1,18 @@
 """`collab view DIR`: a run, or all runs in a folder, as a page in the browser.
 
-Served to this machine alone; what a run adds while it goes on comes up by itself.
+Served to this machine alone, at an address with a secret in it; what a run adds while it goes on
+comes up by itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import secrets
 import threading
 import webbrowser
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
@@ -27,13 +30,20 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--no-browser", action="store_true", help="only say where it is")
     add_trust_argument(parser)
     words = parser.parse_args(argv)
-    readers = partial(Prompts, trust=words.trust)
-    with serve(viewer(words.folder.resolve(), readers), port=words.port) as url:
-        Console(soft_wrap=True).print(f"{url}/ (Ctrl-C ends it)", highlight=False)
+    secret = secrets.token_urlsafe(24)
+    app = viewer(words.folder.resolve(), partial(Prompts, trust=words.trust), secret=secret)
+    with serve(app, port=words.port) as url, TemporaryDirectory(prefix="collab-view-") as own:
+        Console(soft_wrap=True).print(f"{url}/{secret}/ (Ctrl-C ends it)", highlight=False)
         if not words.no_browser:
-            webbrowser.open(url)
+            _show(f"{url}/{secret}/", Path(own) / "open.html")
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
             return 0
     return 0
+
+
+def _show(url: str, page: Path) -> None:
+    """Lead a browser to the address by a file: every user can read a command line, but not this."""
+    page.write_text(f'<meta http-equiv="refresh" content="0; url={url}">', encoding="utf-8")
+    webbrowser.open(page.as_uri())

@@ -9,18 +9,18 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
-import uvicorn
 from starlette.types import ASGIApp
 
 from collab.endpoints.scripted import Api, ScriptedServer
 from collab.errors import ConfigError
 from collab.pocket import callers
 from collab.pocket.programs import CODERS, coder
-from collab.wire import build_app, listen, server_config
+from collab.wire import Guard, Server, address, build_app, key_for, key_in, listen, own_names
 
 BETA = "/beta"
 """Where DeepSeek's API takes a begun turn."""
@@ -29,22 +29,22 @@ BETA = "/beta"
 def main(argv: Sequence[str]) -> int:
     """Serve until stopped, and return the exit status.
 
-    As soon as requests are answered, one line of JSON on stdout says where: `url`, `uds`, `pid`.
+    As soon as requests are answered, one line of JSON on stdout says where: `url`, `uds`, `pid`;
+    and `api_key`, where other machines can ask and no key was named.
     """
     asked = _parser().parse_args(argv)
     try:
-        app = _app(asked)
-        with _listen(asked) as listening:
-            place = BETA if asked.api == "deepseek" else ""
-            _Server(app, listening, asked.uds, place).serve_forever(asked.stop_with_parent)
+        key = key_in(asked.api_key_env)
+        with _listening(asked) as listening:
+            made = None if key else key_for(listening)
+            ready = {**_place(asked, listening), "pid": os.getpid(), "api_key": made}
+            server = _Server(_app(asked, key or made), ready)
+            server.serve_forever(listening, asked.stop_with_parent)
     except (ConfigError, OSError) as error:
         print(f"collab.pocket: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    finally:
-        if asked.uds is not None:
-            asked.uds.unlink(missing_ok=True)
     return 0
 
 
@@ -67,61 +67,60 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _app(asked: argparse.Namespace) -> ASGIApp:
+def _app(asked: argparse.Namespace, key: str | None) -> ASGIApp:
     """Make the app: the wire's own or, in another API's form, the scripted server's."""
     from collab.pocket.server import Pocket
 
-    key = _key(asked.api_key_env)
+    names = own_names(asked.host)
+    if asked.scripted in callers.CALLERS:
+        return Guard(callers.server(asked.scripted, api=asked.api), key, names)
     if asked.scripted is not None:
-        if asked.scripted in callers.CALLERS:
-            return callers.server(asked.scripted, api=asked.api, key=key)
-        return ScriptedServer(coder(asked.scripted), api=asked.api, key=key, keep=0)
+        return Guard(ScriptedServer(coder(asked.scripted), api=asked.api, keep=0), key, names)
     backend = Pocket(asked.models)
     if asked.api == "vllm":
-        return build_app(backend, key=key)
-    return ScriptedServer(backend, api=asked.api, key=key, keep=0)
+        return build_app(backend, key=key, names=names)
+    return Guard(ScriptedServer(backend, api=asked.api, keep=0), key, names)
 
 
-def _key(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    key = os.environ.get(variable)
-    if not key:
-        raise ConfigError(f"--api-key-env: {variable!r} is not set in the environment")
-    return key
-
-
-def _listen(asked: argparse.Namespace) -> socket.socket:
+@contextmanager
+def _listening(asked: argparse.Namespace) -> Iterator[socket.socket]:
+    """Open the port, or the Unix socket: for this user alone, and gone at the end."""
     if asked.uds is None:
-        return listen(asked.host, asked.port)
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(str(asked.uds))
-    asked.uds.chmod(0o600)
-    listening.listen(1024)
-    return listening
+        with listen(asked.host, asked.port) as listening:
+            yield listening
+        return
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(asked.uds))
+        try:
+            asked.uds.chmod(0o600)
+            listening.listen(1024)
+            yield listening
+        finally:
+            asked.uds.unlink(missing_ok=True)
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn that says where it is, and may stop with its parent."""
+def _place(asked: argparse.Namespace, listening: socket.socket) -> dict[str, str | None]:
+    path = BETA if asked.api == "deepseek" else ""
+    if asked.uds is not None:
+        return {"url": f"http://localhost{path}", "uds": str(asked.uds)}
+    return {"url": address(listening) + path, "uds": None}
 
-    def __init__(
-        self, app: ASGIApp, listening: socket.socket, uds: Path | None, place: str
-    ) -> None:
-        super().__init__(server_config(app))
-        self._listening, self._uds, self._place = listening, uds, place
 
-    def serve_forever(self, stop_with_parent: bool) -> None:
+class _Server(Server):
+    """A server that says where it is, and may stop with its parent."""
+
+    def __init__(self, app: ASGIApp, ready: Mapping[str, str | int | None]) -> None:
+        super().__init__(app)
+        self._ready = ready
+
+    def serve_forever(self, listening: socket.socket, stop_with_parent: bool) -> None:
         if stop_with_parent:
             threading.Thread(target=self._watch_parent, daemon=True).start()
-        asyncio.run(self.serve([self._listening]))
+        asyncio.run(self.serve([listening]))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        address = self._listening.getsockname()
-        host = "http://localhost" if self._uds else f"http://{address[0]}:{address[1]}"
-        url = host + self._place
-        uds = None if self._uds is None else str(self._uds)
-        print(json.dumps({"url": url, "uds": uds, "pid": os.getpid()}), flush=True)
+        print(json.dumps(self._ready), flush=True)
 
     def _watch_parent(self) -> None:
         """Read stdin to its end: the parent holds the other end of the pipe as long as it lives."""

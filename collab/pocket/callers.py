@@ -118,14 +118,12 @@ class Spoken(Words):
         return self._tokenizer.decode([token])
 
 
-def server(name: str, *, api: Api, key: str | None) -> ScriptedServer:
+def server(name: str, *, api: Api) -> ScriptedServer:
     """Serve a solver that writes the tokens of the shipped reasoners, by the name 'scripted'."""
     folder = find("plain")
     template = (folder / "chat_template.jinja").read_text()
     words = Spoken(folder)
-    return ScriptedServer(
-        caller(name), api=api, key=key, keep=0, template=template, tokenizer=words
-    )
+    return ScriptedServer(caller(name), api=api, keep=0, template=template, tokenizer=words)
 
 
 def _hash(*content: object) -> int:

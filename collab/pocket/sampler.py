@@ -30,8 +30,9 @@ class Sampler:
 
     def set(self, slot: int, job: Job, luck: Floats) -> None:
         """Give a slot the settings of a job."""
-        self.greedy[slot] = job.temperature == 0
-        self.temperature[slot] = job.temperature or 1
+        temperature = np.float32(job.temperature)
+        self.greedy[slot] = temperature == 0
+        self.temperature[slot] = temperature or 1
         self.top_p[slot], self.min_p[slot] = job.top_p, job.min_p
         self.top_k[slot] = max(job.top_k, 0)
         self.luck[slot, : len(luck)] = luck

@@ -1,22 +1,23 @@
 """The page, served on loopback: one run or many, read from their folders as they grow.
 
-Only this machine is answered: a request must name loopback as its host, and one that another page
-sends (it has an `Origin`) is refused. Answers carry a policy that lets no script in but the page's.
+Only this machine is answered, of its users only those who know the address: it has a secret in its
+path. Other sites' pages are refused, and answers have a policy that lets no script in but the
+page's own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,8 +32,8 @@ from collab.report.runs import Job, run_folders, swept
 from collab.report.shape import listed, plain_table, prices, results, title
 from collab.report.told import Reads, blocks, told
 from collab.stats import paired_effect
+from collab.wire import Guard, WireError
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -58,12 +59,13 @@ DOCUMENT = """<!doctype html>
 Readers = Callable[[RunFolder], Reads]
 
 
-def viewer(path: Path, readers: Readers | None = None) -> Starlette:
+def viewer(path: Path, readers: Readers | None = None, *, secret: str | None = None) -> Starlette:
     """Return the app that shows the runs at a path and below it.
 
     Args:
         path: A run's folder, or one with runs below it.
         readers: Make of a run who knows its prompts.
+        secret: The first part of every address; None: every user of this machine is answered.
 
     Raises:
         RunError: There is none.
@@ -87,40 +89,50 @@ def viewer(path: Path, readers: Readers | None = None) -> Starlette:
             Route("/style.css", _static(style(), "text/css")),
             *(Route(where, _answer(make)) for where, make in data.items()),
         ],
-        middleware=[Middleware(Guard)],
+        middleware=[
+            Middleware(_Headed),
+            Middleware(Guard, links=True, refuse=_refuse),
+            *([] if secret is None else [Middleware(_Secret, secret=secret)]),
+        ],
     )
 
 
 @dataclass(frozen=True)
-class Guard:
-    """Lets those through who are on this machine and come from the page itself."""
+class _Headed:
+    """Add the page's headers to every answer."""
 
     app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse; either way with the headers of the page."""
-        request = Request(scope)
-
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 added = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
                 message["headers"] = [*message["headers"], *added]
             await send(message)
 
-        if (why := _refusal(request)) is None:
-            await self.app(scope, receive, sent)
+        await self.app(scope, receive, sent)
+
+
+@dataclass(frozen=True)
+class _Secret:
+    """Answer only who knows the first part of the path."""
+
+    app: ASGIApp
+    secret: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given, slash, rest = scope["path"].removeprefix("/").partition("/")
+        if not hmac.compare_digest(given.encode(), self.secret.encode()):
+            said = "this is not the whole address: open the one that `collab view` printed"
+            await PlainTextResponse(said, 403)(scope, receive, send)
+        elif not slash:  # links in the page are relative to the folder
+            await RedirectResponse(f"/{self.secret}/")(scope, receive, send)
         else:
-            await PlainTextResponse(why, 403)(scope, receive, sent)
+            await self.app({**scope, "path": f"/{rest}"}, receive, send)
 
 
-def _refusal(request: Request) -> str | None:
-    host = request.headers.get("host", "")
-    if urlsplit(f"//{host}").hostname not in LOOPBACK:
-        return f"host {host!r} is not this machine (open http://127.0.0.1 …)"
-    origin = request.headers.get("origin")
-    if origin is not None and origin != f"http://{host}":
-        return f"requests from {origin!r} are not answered"
-    return None
+def _refuse(error: WireError) -> Response:
+    return PlainTextResponse(error.message, error.status)
 
 
 def _static(text: str, kind: str) -> Callable[[Request], Response]:

@@ -6,7 +6,8 @@ fake, a served collaboration. A client that goes away stops its work, streaming 
 
 from collab.wire.app import build_app
 from collab.wire.backend import Backend, Card, Chat, Defaults, Job, Piece, TokenLogprob, WireError
-from collab.wire.serving import listen, serve, server_config
+from collab.wire.guard import Guard, own_names
+from collab.wire.serving import Server, address, key_for, key_in, listen, serve
 from collab.wire.template import ChatTemplate
 from collab.wire.transcript import Transcript
 
@@ -16,13 +17,18 @@ __all__ = [
     "Chat",
     "ChatTemplate",
     "Defaults",
+    "Guard",
     "Job",
     "Piece",
+    "Server",
     "TokenLogprob",
     "Transcript",
     "WireError",
+    "address",
     "build_app",
+    "key_for",
+    "key_in",
     "listen",
+    "own_names",
     "serve",
-    "server_config",
 ]

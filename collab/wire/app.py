@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from collab.release import installed
 from collab.wire.backend import Backend, Job, Piece, TokenIds, WireError
-from collab.wire.replies import Body, Style, Usage
+from collab.wire.body import (
+    Body,
+    error_body,
+    on_failure,
+    on_http_error,
+    on_wire_error,
+    read_json,
+    shortened,
+)
+from collab.wire.bounds import check_answer, check_text
+from collab.wire.guard import Guard
+from collab.wire.replies import Style, Usage
 from collab.wire.schema import (
     ChatPrompt,
     ChatRequest,
     CompletionRequest,
     Detokenize,
     ModelRequest,
+    SamplingRequest,
     TokenizeChat,
     TokenizeText,
     parse,
@@ -32,11 +46,19 @@ from collab.wire.schema import (
 
 Emit: TypeAlias = Callable[[int, Piece], Awaitable[None]]
 
-KINDS = {400: "BadRequestError", 401: "AuthenticationError", 404: "NotFoundError"}
+log = logging.getLogger(__name__)
 
 
-def build_app(backend: Backend, *, key: str | None = None) -> Starlette:
-    """Serve a backend; with a `key`, only to clients that send it (all routes but /health)."""
+def build_app(
+    backend: Backend, *, key: str | None = None, names: frozenset[str] = frozenset()
+) -> Starlette:
+    """Serve a backend.
+
+    Args:
+        backend: Does the work.
+        key: What clients must send (all routes but /health).
+        names: Names of the server, besides `localhost` and IP addresses.
+    """
     api = _Api(backend)
     routes = [
         Route("/v1/completions", api.completions, methods=["POST"]),
@@ -47,35 +69,40 @@ def build_app(backend: Backend, *, key: str | None = None) -> Starlette:
         Route("/health", _health),
         Route("/version", _version),
     ]
-    app = answer_with(routes)
-    if key is not None:
-        app.add_middleware(_Guard, key=key)
-    return app
+    return guarded(routes, key, names)
 
 
-def answer_with(routes: Sequence[Route]) -> Starlette:
-    """Return an app whose errors have OpenAI's shape."""
-    return Starlette(routes=routes, exception_handlers={WireError: _refused, Exception: _failed})
-
-
-def error_body(message: str, status: int, param: str | None = None) -> Body:
-    """Say what went wrong in OpenAI's shape."""
-    kind = KINDS.get(status, "InternalServerError")
-    return {"error": {"message": message, "type": kind, "param": param, "code": status}}
+def guarded(routes: Sequence[Route], key: str | None, names: frozenset[str]) -> Starlette:
+    """Return an app behind a guard, whose errors have OpenAI's shape."""
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, key=key, names=names)],
+        exception_handlers={
+            WireError: on_wire_error,
+            HTTPException: on_http_error,
+            Exception: on_failure,
+        },
+    )
 
 
 class _Api:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
 
-    async def completions(self, request: Request) -> _Answer:
+    async def completions(self, request: Request) -> Watched:
         asked = parse(CompletionRequest, await read_json(request))
         model = self._model(asked)
-        prompts = [self._encoded(model, p, asked.add_special_tokens) for p in asked.prompts]
         card, nothing = self.backend.cards[model], asked.max_tokens == 0
         jobs = [
-            asked.job(model, card, prompt, asked.max_tokens or 1, asked.logprobs, asked.scored)
-            for prompt in prompts
+            asked.job(
+                model,
+                card,
+                self._encoded(model, prompt, asked.add_special_tokens),
+                asked.max_tokens or 1,
+                asked.logprobs,
+                asked.scored,
+            )
+            for prompt in asked.prompts
         ]
         style = Style(
             model,
@@ -87,9 +114,9 @@ class _Api:
             nothing=nothing,
             fingerprint=card.fingerprint,
         )
-        return _Answer(self.backend, jobs, style, asked.stream, asked.include_usage)
+        return self._answer(jobs, style, asked)
 
-    async def chat(self, request: Request) -> _Answer:
+    async def chat(self, request: Request) -> Watched:
         asked = parse(ChatRequest, await read_json(request))
         model = self._model(asked)
         top = asked.top_logprobs if asked.logprobs else None
@@ -103,7 +130,12 @@ class _Api:
             logprobs=top is not None,
             fingerprint=card.fingerprint,
         )
-        return _Answer(self.backend, jobs, style, asked.stream, asked.include_usage)
+        return self._answer(jobs, style, asked)
+
+    def _answer(self, jobs: Sequence[Job], style: Style, asked: SamplingRequest) -> Watched:
+        check_answer(jobs)
+        answer = _Answer(self.backend, jobs, style, asked.include_usage)
+        return Watched(answer.stream if asked.stream else answer.collect)
 
     async def models(self, request: Request) -> Response:
         entries = [
@@ -122,26 +154,28 @@ class _Api:
 
     async def tokenize(self, request: Request) -> Response:
         body = await read_json(request)
-        chat = isinstance(body, dict) and "messages" in body
+        chat = "messages" in body
         asked = parse(TokenizeChat, body) if chat else parse(TokenizeText, body)
         model = self._model(asked)
         if isinstance(asked, TokenizeChat):
             ids = self._rendered(model, asked)
         else:
             ids = self._encoded(model, asked.prompt, asked.add_special_tokens)
-        strings = [self.backend.decode(model, [i]) for i in ids]
+        told = asked.return_token_strs
         return JSONResponse(
             {
                 "count": len(ids),
                 "max_model_len": self.backend.cards[model].context,
                 "tokens": ids,
-                "token_strs": strings if asked.return_token_strs else None,
+                "token_strs": [self.backend.decode(model, [i]) for i in ids] if told else None,
             }
         )
 
     async def detokenize(self, request: Request) -> Response:
         asked = parse(Detokenize, await read_json(request))
-        return JSONResponse({"prompt": self.backend.decode(self._model(asked), asked.tokens)})
+        model = self._model(asked)
+        self._check_known(model, asked.tokens, "tokens")
+        return JSONResponse({"prompt": self.backend.decode(model, asked.tokens)})
 
     def _model(self, asked: ModelRequest) -> str:
         """The model asked for, or the first one where the request names none."""
@@ -149,36 +183,39 @@ class _Api:
         name = next(iter(cards)) if asked.model is None else asked.model
         if name not in cards:
             known = ", ".join(map(repr, cards))
-            message = f"The model {name!r} does not exist (served here: {known})."
+            message = f"The model {shortened(name)!r} does not exist (served here: {known})."
             raise WireError(message, param="model", status=404)
         return name
 
-    def _encoded(self, model: str, prompt: str | list[int], special: bool) -> TokenIds:
+    def _encoded(
+        self, model: str, prompt: str | list[int], special: bool, param: str = "prompt"
+    ) -> TokenIds:
         if isinstance(prompt, str):
+            check_text(prompt, self.backend.cards[model], param)
             return tuple(self.backend.encode(model, prompt, special=special))
-        unknown = [token for token in prompt if token >= self.backend.cards[model].vocabulary]
-        if unknown:
-            raise WireError(f"Token id {unknown[0]} is out of vocabulary", param="prompt")
+        self._check_known(model, prompt, param)
         return tuple(prompt)
+
+    def _check_known(self, model: str, tokens: Sequence[int], param: str) -> None:
+        if max(tokens, default=0) >= self.backend.cards[model].vocabulary:
+            raise WireError(f"Token id {max(tokens)} is out of vocabulary", param=param)
 
     def _rendered(self, model: str, asked: ChatPrompt) -> TokenIds:
         flags = {"generate": asked.add_generation_prompt, "go_on": asked.continue_final_message}
         text = self.backend.render(model, asked.chat, **flags)
-        return self._encoded(model, text, asked.add_special_tokens)
+        return self._encoded(model, text, asked.add_special_tokens, "messages")
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """The response to jobs; as an ASGI app, so that it can watch its client while it works."""
+class Watched:
+    """A response whose work stops when its client goes away."""
 
-    backend: Backend
-    jobs: Sequence[Job]
-    style: Style
-    stream: bool
-    include_usage: bool
+    work: Callable[[Send], Coroutine[None, None, Response | None]]
+    """Sends the response, or returns it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        work = asyncio.ensure_future(self._stream(send) if self.stream else self._collect())
+        """Work and watch."""
+        work = asyncio.ensure_future(self.work(send))
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
             await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -187,7 +224,18 @@ class _Answer:
         finally:
             await _cancel(work, gone)
 
-    async def _collect(self) -> Response:
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The response to jobs."""
+
+    backend: Backend
+    jobs: Sequence[Job]
+    style: Style
+    include_usage: bool
+
+    async def collect(self, send: Send) -> Response:
+        """Return the whole answer."""
         choices: list[list[Piece]] = [[] for job in self.jobs for _ in range(job.n)]
         usage = self._usage()
 
@@ -203,7 +251,8 @@ class _Answer:
     def _texts(self, prompt: TokenIds) -> list[str]:
         return [self.backend.decode(self.style.model, [token]) for token in prompt]
 
-    async def _stream(self, send: Send) -> None:
+    async def stream(self, send: Send) -> None:
+        """Send pieces as they come; an error is an event among them."""
         usage, started = self._usage(), set[int]()
         headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -224,6 +273,9 @@ class _Answer:
                 await say(self.style.last(usage))
         except WireError as error:
             await say(error_body(error.message, error.status, error.param))
+        except Exception as error:
+            log.exception("a stream broke off")
+            await say(error_body(f"{type(error).__name__}: {error}", 500))
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
     def _usage(self) -> Usage:
@@ -240,35 +292,6 @@ class _Answer:
             await asyncio.gather(*tasks)
         finally:
             await _cancel(*tasks)
-
-
-class _Guard:
-    """Answer only who sends the key."""
-
-    def __init__(self, app: ASGIApp, key: str) -> None:
-        self.app, self._expected = app, f"Bearer {key}".encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] != "/health":
-            given = dict(scope["headers"]).get(b"authorization", b"")
-            if not hmac.compare_digest(given, self._expected):
-                body = error_body("the API key is missing or wrong", 401)
-                await JSONResponse(body, 401)(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
-
-
-async def read_json(request: Request) -> object:
-    """Return a request's body.
-
-    Raises:
-        WireError: It is no JSON.
-    """
-    try:
-        body: object = await request.json()
-    except ValueError as error:
-        raise WireError(f"the body is no JSON: {error}") from error
-    return body
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -289,12 +312,3 @@ async def _health(request: Request) -> Response:
 async def _version(request: Request) -> Response:
     number = installed() or "0"  # none where it is run from its source tree
     return JSONResponse({"version": number, "server": "collab"})
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, WireError)
-    return JSONResponse(error_body(error.message, error.status, error.param), error.status)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    return JSONResponse(error_body(f"{type(error).__name__}: {error}", 500), 500)

@@ -7,12 +7,9 @@ import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
 
 from collab.wire.backend import Piece, TokenIds, TokenLogprob
-
-Body: TypeAlias = dict[str, Any]
-"""A JSON object (`Any`: whatever the API puts there)."""
+from collab.wire.body import Body
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Self, get_args
 
+from pydantic_core import from_json
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
@@ -31,6 +32,7 @@ from collab.endpoints.scripted.traits import (
 )
 from collab.errors import ConfigError
 from collab.wire import Backend, Card, WireError, build_app, serve
+from collab.wire.body import read, replay
 
 WIRE = frozenset({"/v1/completions", "/v1/chat/completions"})
 MODELS = "/v1/models"
@@ -138,7 +140,7 @@ class ScriptedServer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a request: record it, then fail it or let the app answer."""
-        raw, path = await _read(receive), scope["path"]
+        raw, path = await read(receive) or b"", scope["path"]
         body = _parsed(raw)
         self._note_request(scope, body)
         failure = next(self._failures, None) if path in self._generating else None
@@ -170,7 +172,7 @@ class ScriptedServer:
             await self._translate(vendor, scope, body, receive, send, failure)
             return
         read = as_read(body, self._traits)
-        again = _replay(raw if read == body else json.dumps(read).encode(), receive)
+        again = replay(raw if read == body else json.dumps(read).encode(), receive)
         there = {**scope, "path": scope["path"].replace(BETA, "/v1/", 1)}
         hidden = "context_hidden" in self._traits and there["path"] == MODELS
         if body.get("stream") or not (hidden or there["path"] in WIRE):
@@ -205,12 +207,16 @@ class ScriptedServer:
             said = faults.error(error.message)
             await JSONResponse(said, error.status)(scope, receive, send)
             return
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            said = faults.error(f"no request of this API ({type(error).__name__}: {error})")
+            await JSONResponse(said, 400)(scope, receive, send)
+            return
         asked = as_read({**heard.settings}, self._traits)
         asked |= {"prompt": prompt, "model": name, "return_token_ids": True}
         asked |= {"add_special_tokens": False, "skip_special_tokens": True}
         there = {**scope, "path": "/v1/completions"}
         reply = _Reply()
-        await self._app(there, _replay(json.dumps(asked).encode(), receive), reply)
+        await self._app(there, replay(json.dumps(asked).encode(), receive), reply)
         await reply.send(send, lambda told: self._told(vendor, heard, body, told, failure))
 
     def _told(
@@ -239,7 +245,7 @@ class ScriptedServer:
         return len(self._model.inner.encode(name, text, special=False))
 
     def _note_request(self, scope: Scope, body: Body) -> None:
-        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
         with self._changed:
             self.requests.append(Received(scope["path"], headers, body))
             if self._keep is not None:
@@ -284,26 +290,7 @@ def _check(kind: str, given: Iterable[str], known: Sequence[str]) -> None:
 
 def _parsed(raw: bytes) -> Body:
     try:
-        body = json.loads(raw)
+        body = from_json(raw)
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
-
-
-async def _read(receive: Receive) -> bytes:
-    parts, more = [], True
-    while more:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    return b"".join(parts)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Give the app a body that was read already, then what comes after it."""
-    given: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def again() -> Message:
-        return given.pop() if given else await receive()
-
-    return again
