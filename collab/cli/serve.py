@@ -55,8 +55,8 @@ async def _serve(
             budget = min(setup.budget, most or setup.budget)
             return await setup.play(Case(question.id, question, setup.policy), budget=budget)
 
-        console.print(f"serving {name!r} at {address(listening)}/v1 (Ctrl-C ends it)", markup=False)
-        if made:
-            console.print(f"  other machines can ask too: the API key is {made}", markup=False)
+        asks = f" to whoever sends the API key {made}" if made else ""
+        where = f"{address(listening)}/v1"
+        console.print(f"serving {name!r} at {where}{asks} (Ctrl-C ends it)", markup=False)
         app = build_collaboration(name, play, key=key or made, names=names)
         await Server(app).serve(sockets=[listening])

@@ -124,8 +124,8 @@ class Connection(H11Protocol):
         self.loop.call_later(self.linger, self.transport.abort)
 
     def shutdown(self) -> None:
-        """Close it if it is idle, or after the answer under way."""
-        if self._refused:
+        """Close it if no whole request has come in, or after the answer under way."""
+        if self._refused or self._stage is not None:
             self.transport.abort()
         else:
             super().shutdown()

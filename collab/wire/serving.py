@@ -23,7 +23,7 @@ from collab.errors import ConfigError
 from collab.wire.connection import Connection
 from collab.wire.guard import is_loopback
 
-PATIENCE = 1.0
+PATIENCE = 0.5
 """How long requests under way may go on when a server ends (seconds)."""
 ENDING = 0.5
 """How long their work may take to stop when their connections are cut (seconds)."""
@@ -81,10 +81,12 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: There is no such host or port here, or it is taken.
     """
+    if not 0 <= port < 2**16:
+        raise ConfigError(f"there is no port {port} (0 to 65535; 0: any free one)")
     try:
         (family, *_), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         listening = socket.create_server((host, port), family=family, backlog=1024)
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigError(f"cannot listen on {host!r}, port {port}: {why}") from error
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)

@@ -1,0 +1,102 @@
+"""What the tests of the servers share: requests byte by byte, and three apps to send them to."""
+
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPResponse
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from starlette.types import ASGIApp
+
+from collab import Sentence
+from collab.endpoints.scripted import ScriptedServer
+from collab.engine import Case, Episode, play_case
+from collab.pocket.server import Pocket
+from collab.team import Team
+from collab.testing import Speaker
+from collab.trajectory import Question
+from collab.wire import Guard, build_app, serve
+from collab.wire.collaboration import build_collaboration
+from policies.alternate import Alternate
+
+PATIENCE = 30.0
+HEAD = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+)
+CHAT = b'{"messages":[{"role":"user","content":"3 + 4?"}],"max_tokens":3}'
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: bytes
+
+
+def connect(url: str) -> socket.socket:
+    """Open a connection to a server."""
+    at = urlsplit(url)
+    return socket.create_connection((at.hostname, at.port), timeout=PATIENCE)
+
+
+def reply(connection: socket.socket) -> Reply:
+    """Read one reply; a connection that was dropped without one is an error."""
+    with HTTPResponse(connection) as response:
+        response.begin()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return Reply(response.status, headers, response.read())
+
+
+def sent(url: str, *parts: bytes, end: bool = False) -> Reply:
+    """Send bytes on a connection of their own; `end`: and that there are no more."""
+    with connect(url) as connection:
+        for part in parts:
+            connection.sendall(part)
+        if end:
+            connection.shutdown(socket.SHUT_WR)
+        return reply(connection)
+
+
+def request(body: bytes = CHAT, *headers: str, head: bytes = HEAD) -> bytes:
+    """Write a request."""
+    length = f"Content-Length: {len(body)}"
+    return head + "".join(f"{line}\r\n" for line in (*headers, length)).encode() + b"\r\n" + body
+
+
+async def play(question: Question, most: int | None) -> Episode:
+    """Play a question with two speakers."""
+    seats = {seat: Speaker(closes=0.3) for seat in ("main", "partner")}
+    case = Case(question.id, question, Alternate())
+    return await play_case(case, Team(seats), until=Sentence(), budget=min(most or 200, 200))
+
+
+def pocket() -> ASGIApp:
+    return build_app(Pocket(["plain"]))
+
+
+def openai() -> ASGIApp:
+    return Guard(ScriptedServer(Pocket(["plain"]), api="openai", keep=0))
+
+
+def collaboration() -> ASGIApp:
+    return build_collaboration("pair", play)
+
+
+@pytest.fixture(scope="session", params=[pocket, openai, collaboration])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server of each kind."""
+    with serve(request.param()) as url:
+        yield url
+
+
+def error(reply: Reply) -> dict[str, Any]:  # Any: JSON
+    """Return the error that a reply says, which must be one."""
+    found: dict[str, Any] = json.loads(reply.body)["error"]
+    assert found["message"]
+    return found
