@@ -1,14 +1,15 @@
 import json
 import math
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import httpx2
 import openai
 import pytest
 
-from collab.endpoints.scripted import ScriptedServer, recite
-from collab.wire import ChatTemplate, WireError, listen
+from collab.endpoints.scripted import TEMPLATE, ScriptedServer, Words, recite
+from collab.endpoints.scripted.mind import ScriptedModel
+from collab.wire import Card, ChatTemplate, Job, Piece, WireError, build_app, listen, serve
 
 THOUGHT = "First we add. Then we double.\n\nSo it is 12.</think>\n\nThe answer is 12."
 QUESTION = {"role": "user", "content": "How much?"}
@@ -225,6 +226,27 @@ async def test_logprobs_have_an_entry_a_token_in_both_apis(client: httpx2.AsyncC
         ({"prompt": "a", "echo": True, "stream": True}, "echo"),
         ({"prompt": "a", "prompt_logprobs": 0, "stream": True}, "prompt_logprobs"),
         ({"prompt": "a", "temprature": 1}, "temprature"),
+        ({"prompt": "a", "temperature": "1"}, "temperature"),
+        ({"prompt": "a", "stream": "yes"}, "stream"),
+        ({"prompt": "a", "n": 10**9}, "n"),
+        ({"prompt": ["a"] * 3000, "n": 2}, "n"),
+        ({"prompt": "a", "n": 4096, "logprobs": 20, "max_tokens": 199}, "logprobs"),
+        ({"prompt": "a", "max_tokens": 10**12}, "input_tokens"),
+        ({"prompt": "a", "max_tokens": -1}, "max_tokens"),
+        ({"prompt": "a", "min_tokens": 17}, "min_tokens"),
+        ({"prompt": "a", "top_k": 10**30}, "top_k"),
+        ({"prompt": "a", "seed": 10**30}, "seed"),
+        ({"prompt": "a", "stop": ["x"] * 1_000_000}, "stop"),
+        ({"prompt": "a", "stop_token_ids": [2**20]}, "stop_token_ids"),
+        ({"prompt": "a", "stream_options": {"continuous_usage_stats": True}}, "stream_options"),
+        ({"prompt": "a", "tools": [{"x": "y" * 10**6}]}, "tools"),
+        ({"prompt": [-1, 10**12]}, "prompt"),
+        ({"prompt": [True]}, "prompt"),
+        ({"prompt": ["a", 1]}, "prompt"),
+        ({"prompt": [[1], "a"]}, "prompt"),
+        ({"prompt": {"a": 1}}, "prompt"),
+        ({"prompt": ["a"] * 5000}, "prompt"),
+        ({"prompt": "x" * 1_000_000}, "prompt"),
         ({"prompt": [10**7]}, "prompt"),
         ({"prompt": ""}, "prompt"),
         ({"prompt": []}, "prompt"),
@@ -237,6 +259,40 @@ async def test_what_cannot_be_honoured_is_refused_by_name(
     status, named, message = await refusal(client, "/v1/completions", **body)
     assert (status, named) == (400, param)
     assert message
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b'{"prompt": "a", "user": "\\ud800"}', "user"),
+        (b'{"prompt": "\\udc00\\ud800"}', "prompt"),
+        (b'{"prompt": "\xff"}', None),
+        (b'{"prompt": "a", "temperature": NaN}', None),
+        (b'{"prompt": "a", "temperature": 1e999}', "temperature"),
+        (b'{"prompt": "a", "seed": ' + b"9" * 10_000 + b"}", None),
+        (b'{"prompt": ' + b"[" * 100_000 + b"1" + b"]" * 100_000 + b"}", None),
+        ('{"prompt": "a"}'.encode("utf-16"), None),
+        (b"[1]", None),
+        (b'"a"', None),
+        (b"null", None),
+        (b"", None),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_refused_with_the_field_if_it_is_one(
+    client: httpx2.AsyncClient, body: bytes, param: str | None
+) -> None:
+    json_type = {"content-type": "application/json"}
+    refused = await client.post("/v1/completions", content=body, headers=json_type)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"]) == (400, param)
+    assert 0 < len(error["message"]) < 1000
+
+
+@pytest.mark.parametrize("tokens", [[2**20], [-1], [10**30], "a", [1.5]])
+async def test_ids_that_are_no_tokens_have_no_text(
+    client: httpx2.AsyncClient, tokens: object
+) -> None:
+    assert (await refusal(client, "/detokenize", tokens=tokens))[:2] == (400, "tokens")
 
 
 async def test_neutral_values_of_unserved_fields_are_taken(client: httpx2.AsyncClient) -> None:
@@ -331,3 +387,31 @@ def test_a_continued_message_keeps_the_space_that_its_template_keeps() -> None:
     chat = [{"role": "assistant", "content": "So.\n\n"}]
     assert kept.render(chat, generate=False, go_on=True) == "So.\n\n"
     assert trimmed.render(chat, generate=False, go_on=True) == "So."
+
+
+class Breaking(ScriptedModel):
+    """A model that breaks after its first piece."""
+
+    async def complete(self, job: Job) -> AsyncGenerator[Piece, None]:
+        yield Piece("So")
+        raise RuntimeError("the cache is gone")
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+async def test_an_error_within_a_stream_is_an_event_of_it(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Breaking("", {"one": Card(64, Words.size)}, TEMPLATE, Words(), 0)
+    asked = {"stream": True, "messages": [QUESTION]}
+    if path == "/v1/completions":
+        asked = {"stream": True, "prompt": "a"}
+    with serve(build_app(model)) as url:
+        async with httpx2.AsyncClient(base_url=url, verify=False) as client:
+            told = (await client.post(path, json=asked)).text.split("\n\n")
+    first, broken, done, _ = told
+    assert "So" in first
+    assert json.loads(broken.removeprefix("data: "))["error"]["message"] == (
+        "RuntimeError: the cache is gone"
+    )
+    assert done == "data: [DONE]"
+    assert caplog.messages == ["a stream broke off"]

@@ -10,6 +10,7 @@ import argparse
 import secrets
 import threading
 import webbrowser
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,14 +33,15 @@ def main(argv: list[str]) -> int:
     words = parser.parse_args(argv)
     secret = secrets.token_urlsafe(24)
     app = viewer(words.folder.resolve(), partial(Prompts, trust=words.trust), secret=secret)
-    with serve(app, port=words.port) as url, TemporaryDirectory(prefix="collab-view-") as own:
+    with (
+        suppress(KeyboardInterrupt),  # how it is meant to end
+        serve(app, port=words.port) as url,
+        TemporaryDirectory(prefix="collab-view-") as own,
+    ):
         Console(soft_wrap=True).print(f"{url}/{secret}/ (Ctrl-C ends it)", highlight=False)
         if not words.no_browser:
             _show(f"{url}/{secret}/", Path(own) / "open.html")
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            return 0
+        threading.Event().wait()
     return 0
 
 

@@ -72,14 +72,14 @@ def _app(asked: argparse.Namespace, key: str | None) -> ASGIApp:
     from collab.pocket.server import Pocket
 
     names = own_names(asked.host)
+    if asked.scripted is None and asked.api == "vllm":
+        return build_app(Pocket(asked.models), key=key, names=names)
     if asked.scripted in callers.CALLERS:
-        return Guard(callers.server(asked.scripted, api=asked.api), key, names)
-    if asked.scripted is not None:
-        return Guard(ScriptedServer(coder(asked.scripted), api=asked.api, keep=0), key, names)
-    backend = Pocket(asked.models)
-    if asked.api == "vllm":
-        return build_app(backend, key=key, names=names)
-    return Guard(ScriptedServer(backend, api=asked.api, keep=0), key, names)
+        server = callers.server(asked.scripted, api=asked.api, names=names)
+    else:
+        script = Pocket(asked.models) if asked.scripted is None else coder(asked.scripted)
+        server = ScriptedServer(script, api=asked.api, names=names, keep=0)
+    return Guard(server, key, names)
 
 
 @contextmanager

@@ -118,12 +118,14 @@ class Spoken(Words):
         return self._tokenizer.decode([token])
 
 
-def server(name: str, *, api: Api) -> ScriptedServer:
+def server(name: str, *, api: Api, names: frozenset[str]) -> ScriptedServer:
     """Serve a solver that writes the tokens of the shipped reasoners, by the name 'scripted'."""
     folder = find("plain")
     template = (folder / "chat_template.jinja").read_text()
     words = Spoken(folder)
-    return ScriptedServer(caller(name), api=api, keep=0, template=template, tokenizer=words)
+    return ScriptedServer(
+        caller(name), api=api, names=names, keep=0, template=template, tokenizer=words
+    )
 
 
 def _hash(*content: object) -> int:

@@ -18,7 +18,7 @@ from collab.wire.backend import WireError
 
 Body: TypeAlias = dict[str, Any]
 """A JSON object (`Any`: whatever the API puts there)."""
-LONGEST = 4 * 1024 * 1024
+LONGEST = 8 * 1024 * 1024
 """The largest body of a request (bytes)."""
 PAUSE, DISCARD = 1.0, 10.0
 """How long a client whose request is refused may pause, or go on, sending (seconds)."""

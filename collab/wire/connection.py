@@ -108,10 +108,9 @@ class Connection(H11Protocol):
     def refuse(self, status: int, message: str) -> None:
         """Answer with an error unless an answer has begun, and close in a moment."""
         self._refused = True
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._answering:
             begun = self.cycle.response_started
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+            self._leave()
         else:
             begun = self.conn.our_state is not h11.IDLE
         if not begun:
@@ -123,12 +122,23 @@ class Connection(H11Protocol):
                 self.transport.write_eof()
         self.loop.call_later(self.linger, self.transport.abort)
 
+    def cut(self) -> None:
+        """Close it at once."""
+        if self._answering:
+            self._leave()
+        self.transport.abort()
+
     def shutdown(self) -> None:
         """Close it if no whole request has come in, or after the answer under way."""
         if self._refused or self._stage is not None:
             self.transport.abort()
         else:
             super().shutdown()
+
+    def _leave(self) -> None:
+        """Let the app believe that the client has gone: what it sends from now on goes nowhere."""
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
 
     @property
     def _answering(self) -> bool:

@@ -43,7 +43,8 @@ class Server(uvicorn.Server):
             connection.shutdown()
         await self._work(PATIENCE)
         for connection in list(self.server_state.connections):
-            connection.transport.abort()
+            assert isinstance(connection, Connection)
+            connection.cut()
         await self._work(ENDING)
 
     async def _work(self, seconds: float) -> None:

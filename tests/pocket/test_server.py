@@ -1,9 +1,11 @@
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,8 @@ def test_a_process_serves_on_a_unix_socket_and_removes_it(checkpoint: Path, tmp_
         assert where["uds"] == str(uds)
         with httpx2.Client(trust_env=False, transport=httpx2.HTTPTransport(uds=str(uds))) as client:
             assert client.get(f"{where['url']}/v1/models").status_code == 200
+            assert client.get("http://any.name/v1/models").status_code == 200
+        assert uds.stat().st_mode & 0o077 == 0
         assert child.stdin is not None
         child.stdin.close()
         assert child.wait() == 0
@@ -136,6 +140,45 @@ def test_a_process_asks_for_the_key_it_was_given(checkpoint: Path) -> None:
         assert httpx2.get(url, trust_env=False).status_code == 401
         headers = {"authorization": "Bearer sesame"}
         assert httpx2.get(url, headers=headers, trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize("api", ["vllm", "deepseek"])
+def test_a_process_that_other_machines_reach_makes_a_key(checkpoint: Path, api: str) -> None:
+    with process(str(checkpoint), "--host", "0.0.0.0", "--api", api) as child:
+        where = ready(child)
+        url = where["url"].replace("/beta", "") + "/v1/models"
+        assert httpx2.get(url).status_code == 401
+        headers = {"authorization": f"Bearer {where['api_key']}"}
+        for host, status in (("0.0.0.0", 200), (socket.gethostname(), 200), ("evil.example", 403)):
+            said = httpx2.get(url, headers=headers | {"host": f"{host}:8000"})
+            assert said.status_code == status
+
+
+def test_a_socket_that_somebody_else_serves_stays(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(place))
+        assert main([str(checkpoint), "--uds", str(place)]) == 2
+    assert "already in use" in capsys.readouterr().err
+    assert place.exists()
+
+
+def test_an_interrupted_process_ends_whoever_is_connected(checkpoint: Path) -> None:
+    with process(str(checkpoint)) as child, ExitStack() as stack:
+        url = ready(child)["url"]
+        at = (httpx2.URL(url).host, httpx2.URL(url).port or 0)
+        body = json.dumps({"messages": [QUESTION], "stream": True, "ignore_eos": True, "n": 64})
+        head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+        head += f"application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        for sends in ("", "GET / HT", head, head + body):
+            client = stack.enter_context(socket.create_connection(at))
+            client.sendall(sends.encode())
+        assert client.recv(12) == b"HTTP/1.1 200"
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate()
+        assert (child.returncode, errors) == (130, "")
 
 
 def test_an_interrupted_process_stops(checkpoint: Path) -> None:

@@ -36,15 +36,34 @@ def runs(hostile: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(runs: Path) -> Iterator[str]:
-    with serve(viewer(runs)) as url:
-        yield url
+    with serve(viewer(runs, secret="sesame")) as url:
+        yield f"{url}/sesame"
 
 
 def test_a_page_of_another_host_or_origin_gets_nothing(url: str) -> None:
     asked = got(f"{url}/data", headers={"host": "evil.example"})
     assert (asked.status_code, "not this machine" in asked.text) == (403, True)
     assert got(f"{url}/data", headers={"origin": "http://evil.example"}).status_code == 403
-    assert got(f"{url}/data", headers={"origin": url}).status_code == 200
+    assert got(f"{url}/data", headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    assert got(f"{url}/data", headers={"origin": url.rpartition("/")[0]}).status_code == 200
+
+
+def test_a_link_from_another_page_leads_to_the_page(url: str) -> None:
+    followed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert got(f"{url}/", headers=followed).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["[::1", "127.0.0.1:x", "a@127.0.0.1", "127.0.0.1/x", "", "é"])
+def test_a_malformed_host_is_refused(url: str, host: str) -> None:
+    assert got(f"{url}/data", headers={"host": host.encode()}).status_code == 400
+
+
+def test_who_does_not_know_the_address_gets_nothing(url: str) -> None:
+    base = url.rpartition("/")[0]
+    for path in ("", "/", "/data", "/page.js", "/sesam/data", "/sesame%00/data", "//sesame/data"):
+        asked = got(f"{base}{path}")
+        assert (asked.status_code, "`collab view` printed" in asked.text) == (403, True)
+    assert got(url).headers["location"] == "/sesame/"
 
 
 def test_every_answer_lets_in_no_script_but_the_pages_own(url: str) -> None:
@@ -52,7 +71,7 @@ def test_every_answer_lets_in_no_script_but_the_pages_own(url: str) -> None:
         policy = got(f"{url}/{where}").headers["content-security-policy"]
         assert "default-src 'none'; script-src 'self'" in policy
         assert "unsafe" not in policy
-    assert "onclick=" not in got(url).text
+    assert "onclick=" not in got(f"{url}/").text
 
 
 def test_a_search_finds_what_was_said_and_nothing_else(url: str) -> None:

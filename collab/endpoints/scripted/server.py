@@ -70,6 +70,7 @@ class ScriptedServer:
         template: str = TEMPLATE,
         tokenizer: Words | None = None,
         key: str | None = None,
+        names: frozenset[str] = frozenset(),
         keep: int | None = None,
     ) -> None:
         """Set the scene.
@@ -88,6 +89,7 @@ class ScriptedServer:
             template: The chat template.
             tokenizer: Given to several servers, it makes them agree on ids.
             key: The bearer key that clients must send.
+            names: Names of the server, besides `localhost` and IP addresses.
             keep: How many requests are remembered; None is all.
 
         Raises:
@@ -109,7 +111,7 @@ class ScriptedServer:
             script = ScriptedModel(script, cards, template, tokenizer or Words(), latency)
         self._model = Trapped(script, self._traits)
         self._model.on_abort = self._note_abort
-        self._app = build_app(self._model, key=key)
+        self._app = build_app(self._model, key=key, names=names)
         self._generating = WIRE.union(*(vendor.routes for vendor in VENDORS[api]))
 
     async def __aenter__(self) -> Self:
