@@ -74,7 +74,7 @@ def build_app(
 
 def guarded(routes: Sequence[Route], key: str | None, names: frozenset[str]) -> Starlette:
     """Return an app behind a guard, whose errors have OpenAI's shape."""
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=[Middleware(Guard, key=key, names=names)],
         exception_handlers={
@@ -83,6 +83,8 @@ def guarded(routes: Sequence[Route], key: str | None, names: frozenset[str]) -> 
             Exception: on_failure,
         },
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 class _Api:

@@ -54,7 +54,7 @@ async def on_wire_error(request: Request, error: Exception) -> Response:
 async def on_http_error(request: Request, error: Exception) -> Response:
     """Answer a request that no route takes: 404 or 405."""
     assert isinstance(error, HTTPException)
-    said = f"{error.detail}: {request.method} {shortened(request.url.path)}"
+    said = f"{error.detail}: {request.method} {shortened(request.scope['path'])}"
     return error_response(WireError(said, status=error.status_code), error.headers)
 
 

@@ -91,7 +91,7 @@ class Connection(H11Protocol):
     def pause_writing(self) -> None:
         """Note that the client reads too slowly."""
         super().pause_writing()
-        self._stuck = self.loop.call_later(self.stuck, self.transport.abort)
+        self._read_on(self.transport.get_write_buffer_size() + 1)
 
     def resume_writing(self) -> None:
         """Note that the client has read on."""
@@ -167,6 +167,14 @@ class Connection(H11Protocol):
         if stage is not None:
             after = self.head if stage == "head" else self.body
             self._slow = self.loop.call_later(after, self._too_slow, after)
+
+    def _read_on(self, before: int) -> None:
+        """Look again and again whether the client reads what waits for it (bytes)."""
+        waits = self.transport.get_write_buffer_size()
+        if waits >= before:
+            self.transport.abort()
+        else:
+            self._stuck = self.loop.call_later(self.stuck, self._read_on, waits)
 
     def _too_slow(self, after: float) -> None:
         if self._received:

@@ -101,3 +101,9 @@ def test_a_port_that_cannot_be_had_is_named() -> None:
         listen("no.such.host.invalid", 0)
     with pytest.raises(ConfigError, match="there is no port 99999"):
         listen("127.0.0.1", 99999)
+
+
+def test_a_path_with_a_slash_too_many_leads_nowhere(url: str) -> None:
+    head = HEAD.replace(b"completions", b"completions/")
+    refused = sent(url, request(head=head))
+    assert (refused.status, bool(error(refused))) == (404, True)
