@@ -180,6 +180,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(name: str, value: object) ->
             f"{url}/v1/chat/completions",
             content=json.dumps(body),
             headers={"content-type": "application/json"},
+            trust_env=False,
         )
     error = refused.json()["error"]
     assert (refused.status_code, error["param"]) == (400, name)
@@ -217,6 +218,6 @@ def test_an_episode_stops_when_its_client_goes_away(stream: bool) -> None:
     with serve(build_collaboration("pair", endless)) as url:
         body = {"messages": ASKED, "stream": stream}
         with pytest.raises(httpx2.ReadTimeout):
-            httpx2.post(f"{url}/v1/chat/completions", json=body, timeout=0.2)
+            httpx2.post(f"{url}/v1/chat/completions", json=body, timeout=0.2, trust_env=False)
         assert began.is_set()
         assert stopped.wait(30)

@@ -406,7 +406,7 @@ async def test_an_error_within_a_stream_is_an_event_of_it(
     if path == "/v1/completions":
         asked = {"stream": True, "prompt": "a"}
     with serve(build_app(model)) as url:
-        async with httpx2.AsyncClient(base_url=url, verify=False) as client:
+        async with httpx2.AsyncClient(base_url=url, trust_env=False, verify=False) as client:
             told = (await client.post(path, json=asked)).text.split("\n\n")
     first, broken, done, _ = told
     assert "So" in first

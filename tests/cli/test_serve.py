@@ -54,9 +54,9 @@ def test_a_server_that_other_machines_reach_says_the_key_that_it_asks_for(tmp_pa
     with until_ctrl_c(*words, cwd=tmp_path, env=os.environ) as said:
         at = re.search(r"at (http://127\.0\.0\.1:\d+/v1) to whoever sends the API key (\S+) ", said)
         assert at
-        assert httpx2.get(f"{at[1]}/models").status_code == 401
+        assert httpx2.get(f"{at[1]}/models", trust_env=False).status_code == 401
         headers = {"authorization": f"Bearer {at[2]}"}
-        assert httpx2.get(f"{at[1]}/models", headers=headers).status_code == 200
+        assert httpx2.get(f"{at[1]}/models", headers=headers, trust_env=False).status_code == 200
 
 
 def test_a_port_that_is_taken_is_one_line(command: Callable[..., Any]) -> None:

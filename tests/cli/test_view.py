@@ -31,9 +31,9 @@ def test_the_address_has_a_secret_that_no_command_line_shows(kept: Kept, told: P
     with until_ctrl_c("view", str(kept.folder), cwd=told.parent, env=env) as said:
         found = re.fullmatch(r"(http://127\.0\.0\.1:\d+)/([\w-]{32})/ \(Ctrl-C ends it\)\n", said)
         assert found
-        assert httpx2.get(f"{found[1]}/{found[2]}/data").status_code == 200
+        assert httpx2.get(f"{found[1]}/{found[2]}/data", trust_env=False).status_code == 200
         for path in ("", "/", "/data", "/page.js", f"/{found[2][:-1]}/data"):
-            assert httpx2.get(f"{found[1]}{path}").status_code == 403
+            assert httpx2.get(f"{found[1]}{path}", trust_env=False).status_code == 403
         opened = told.read_text()
         assert found[2] not in opened
         page = Path(opened.removeprefix("file://"))

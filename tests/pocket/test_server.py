@@ -147,10 +147,11 @@ def test_a_process_that_other_machines_reach_makes_a_key(checkpoint: Path, api: 
     with process(str(checkpoint), "--host", "0.0.0.0", "--api", api) as child:
         where = ready(child)
         url = where["url"].replace("/beta", "") + "/v1/models"
-        assert httpx2.get(url).status_code == 401
+        assert httpx2.get(url, trust_env=False).status_code == 401
         headers = {"authorization": f"Bearer {where['api_key']}"}
         for host, status in (("0.0.0.0", 200), (socket.gethostname(), 200), ("evil.example", 403)):
-            said = httpx2.get(url, headers=headers | {"host": f"{host}:8000"})
+            asked = headers | {"host": f"{host}:8000"}
+            said = httpx2.get(url, headers=asked, trust_env=False)
             assert said.status_code == status
 
 

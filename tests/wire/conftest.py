@@ -15,12 +15,12 @@ from collab import Sentence
 from collab.endpoints.scripted import ScriptedServer
 from collab.engine import Case, Episode, play_case
 from collab.pocket.server import Pocket
+from collab.policies.alternate import Alternate
 from collab.team import Team
 from collab.testing import Speaker
 from collab.trajectory import Question
 from collab.wire import Guard, build_app, serve
 from collab.wire.collaboration import build_collaboration
-from policies.alternate import Alternate
 
 PATIENCE = 30.0
 HEAD = (
