@@ -90,7 +90,11 @@ def _listening(asked: argparse.Namespace) -> Iterator[socket.socket]:
             yield listening
         return
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(asked.uds))
+        try:
+            listening.bind(str(asked.uds))
+        except OSError as error:
+            why = error.strerror or error
+            raise ConfigError(f"cannot listen on {str(asked.uds)!r}: {why}") from error
         try:
             asked.uds.chmod(0o600)
             listening.listen(1024)

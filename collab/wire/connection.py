@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import resource
 import sys
 from contextlib import suppress
@@ -20,6 +21,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from collab.wire.body import error_body, shortened
 
+CUT = logging.getLogger(f"{__name__}.cut")
+"""Where the work for a connection that was cut says how it ended: nobody needs to know."""
+CUT.disabled = True
 MOST = 4096
 """The most connections at once; fewer where the process may not open that many files."""
 
@@ -126,6 +130,7 @@ class Connection(H11Protocol):
         """Close it at once."""
         if self._answering:
             self._leave()
+            self.cycle.logger = CUT
         self.transport.abort()
 
     def shutdown(self) -> None:

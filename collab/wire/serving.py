@@ -42,6 +42,9 @@ class Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         await self._work(PATIENCE)
+        await self._cut()
+
+    async def _cut(self) -> None:
         for connection in list(self.server_state.connections):
             assert isinstance(connection, Connection)
             connection.cut()
@@ -139,11 +142,10 @@ class _InThread(Server):
         await asyncio.wrap_future(self._told)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the port and idle connections; requests under way are cancelled with the loop."""
+        """Close the port and cut every connection."""
         for server in self.servers:
             server.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
+        await self._cut()
 
 
 def server_config(app: ASGIApp, connection: type[Connection]) -> uvicorn.Config:

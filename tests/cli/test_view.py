@@ -2,7 +2,9 @@
 
 import os
 import re
+import socket
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
@@ -40,3 +42,17 @@ def test_the_address_has_a_secret_that_no_command_line_shows(kept: Kept, told: P
         assert f"url={found[0].split()[0]}" in page.read_text()
         assert page.parent.stat().st_mode & 0o077 == 0
     assert not page.exists()
+
+
+def test_ctrl_c_ends_it_without_a_word_whoever_is_connected(
+    kept: Kept, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("view", str(kept.folder), "--no-browser")
+    head = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+    with ExitStack() as stack, until_ctrl_c(*words, cwd=kept.folder, env=os.environ) as said:
+        port = int(said.split(":")[2].partition("/")[0])
+        for sends in (b"", b"GET / HT", head + b"Content-Length: 9\r\n\r\n", head + b"\r\n"):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            client.sendall(sends)
+        assert client.recv(12) == b"HTTP/1.1 403"
+    assert capfd.readouterr().err == ""
