@@ -13,6 +13,8 @@ GROUP = 64
 """How many callers share one go at most."""
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+Queued = tuple[Job, asyncio.Future[Result]]
+"""A job, and what its caller waits for."""
 log = logging.getLogger(__name__)
 
 
@@ -22,15 +24,17 @@ class Batch(Generic[Job, Result]):
     Args:
         work: Does some jobs.
         linger: Says how long a go waits for more of them (seconds).
+        splits: Says whether jobs that failed together may succeed one by one.
     """
 
     def __init__(
         self,
         work: Callable[[Sequence[Job]], Awaitable[Result]],
         linger: Callable[[], float] = lambda: 0.0,
+        splits: Callable[[Exception], bool] = lambda error: False,
     ) -> None:
-        self._work, self._linger = work, linger
-        self._queue: list[tuple[Job, asyncio.Future[Result]]] = []
+        self._work, self._linger, self._splits = work, linger, splits
+        self._queue: list[Queued[Job, Result]] = []
         self._going: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -65,18 +69,25 @@ class Batch(Generic[Job, Result]):
             await asyncio.sleep(pause)
         group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
         try:
-            result = await self._work([job for job, _ in group])
-        except Exception as error:  # for each caller to raise: none may wait for ever
-            for done in _waiting(group):
-                done.set_exception(error)
-        else:
-            for done in _waiting(group):
-                done.set_result(result)
+            await self._do(group)
         finally:
             for done in _waiting(group):
                 done.cancel()
             self._going = None
             self._start()
+
+    async def _do(self, group: Sequence[Queued[Job, Result]]) -> None:
+        try:
+            result = await self._work([job for job, _ in group])
+        except Exception as error:  # for each caller to raise: none may wait for ever
+            if len(group) > 1 and self._splits(error):
+                for one in group:
+                    await self._do([one])
+            for done in _waiting(group):
+                done.set_exception(error)
+        else:
+            for done in _waiting(group):
+                done.set_result(result)
 
 
 def _waiting(

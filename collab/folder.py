@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from collab.enclosed import check_enclosed, created, parse, read_small
 from collab.engine import Case, Episode, Label
@@ -95,6 +96,7 @@ class _Manifest(BaseModel):
 
     decides: _Decides
     starts: list[_Start]
+    id: str = Field(default="", pattern=r"^[0-9a-f]{0,32}$")
     config: dict[str, Any] = {}  # any: JSON
 
 
@@ -203,6 +205,11 @@ class RunFolder:
         return manifest
 
     @property
+    def id(self) -> str:
+        """What the store calls the run, wherever its folder is."""
+        return str(self.manifest["id"])
+
+    @property
     def holder(self) -> Holder | None:
         """The process that writes here now."""
         return Holder.of(self.path)
@@ -221,7 +228,7 @@ class RunFolder:
 
     @property
     def spent(self) -> dict[str, Cost]:
-        """What all starts have spent, by seat."""
+        """What all starts had spent when the last one ended, by seat; the store knows it now."""
         with suppress(OSError, ValueError):
             return _SPENT.validate_python(parse(read_small(self.path / "spent.json")))
         return {}
@@ -355,6 +362,7 @@ class RunFolder:
                 f"{str(self.path)!r} holds a run with other settings: {keys}. "
                 "Give this run another name=, or move the folder away"
             )
+        manifest["id"] = manifest.get("id") or uuid4().hex
         manifest["config"], manifest["mark"] = config, mark
         manifest["starts"].append({**start, **_circumstances()})
         self._write_manifest(manifest)

@@ -2,7 +2,8 @@
 
 What a draw costs is said by its model's `Rates`, whether it is sampled now or was in the store: so
 an episode's cost does not depend on who played it first. What is really spent now, cancelled draws
-and all, goes through the `Account` of its seat into the run's `Ledger`.
+and all, goes through the `Account` of its seat into the run's `Ledger`, and into the store in the
+transaction that keeps the draws.
 """
 
 from __future__ import annotations
@@ -113,6 +114,7 @@ class Account:
     rates: Rates = field(default_factory=Rates)
     ledger: Ledger | None = None
     spent: Cost = Cost()
+    seat: str = ""
 
     @asynccontextmanager
     async def request(self) -> AsyncIterator[None]:
@@ -130,9 +132,11 @@ class Account:
         finally:
             self.ledger.end()
 
-    def pay(self, generations: Iterable[Generation]) -> None:
-        """Note what was sampled now, whether it is used or was cancelled."""
-        self.spent += Cost.of(map(self.rates.cost, generations))
+    def pay(self, generations: Iterable[Generation]) -> Cost:
+        """Add what was sampled now, used or cancelled, and return what it cost."""
+        cost = Cost.of(map(self.rates.cost, generations))
+        self.spent += cost
+        return cost
 
 
 class Ledger:
@@ -158,7 +162,7 @@ class Ledger:
 
     def account(self, seat: str, rates: Rates) -> Account:
         """Open a seat's account."""
-        self.accounts[seat] = Account(rates, self)
+        self.accounts[seat] = Account(rates, self, seat=seat)
         return self.accounts[seat]
 
     @property

@@ -185,8 +185,8 @@ def written(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(
-            f"cannot write {str(path)!r}: {error.strerror or error}; what was sampled is in the "
-            "store, and the same command goes on once there is space and permission"
+            f"cannot write {str(path)!r}: {error.strerror or error}; the same command goes on once "
+            "there is space and permission"
         ) from None
 
 

@@ -288,18 +288,15 @@ class Model:
             first, seed = missing.start, seed_of(request, missing.start)
 
             def cut(partial: Generation) -> None:
-                self.account.pay([partial])
-                self.store.keep_partial(request, first, partial)
+                self.store.keep_partial(request, first, partial, self.account)
 
             async with self.account.request():
-                sampled = await self.endpoint.complete(
+                return await self.endpoint.complete(
                     request, missing, seed=seed, on_text=on_text, on_cut=cut
                 )
-                self.account.pay(sampled)
-            return sampled
 
         jointly = self.endpoint.profile.joint(request.sampling)
-        return await self.store.draws(request, draws, sample, jointly=jointly)
+        return await self.store.draws(request, draws, sample, jointly=jointly, account=self.account)
 
     def clean(self, drawn: Drawn) -> tuple[str, tuple[int, ...] | None]:
         """Return a generation's text and ids without the special tokens that end a turn."""

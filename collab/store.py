@@ -17,9 +17,11 @@ from itertools import count, groupby
 from pathlib import Path
 
 from collab.batch import Batch
-from collab.database import Change, Database, Row, State
+from collab.database import Change, Database, Row, State, Tell
+from collab.database.place import no_room
 from collab.draws import digest_of, key_of
-from collab.errors import StoreError
+from collab.errors import RunError, StoreError
+from collab.ledger import Account, Cost
 from collab.sampling import Drawn, Generation, Request
 
 Sample = Callable[[range], Awaitable[list[Generation]]]
@@ -39,6 +41,7 @@ class Store:
         self,
         where: str | Path,
         run: Path | None,
+        payer: str,
         lease: float,
         clock: Callable[[], float],
         pause: Pause,
@@ -47,13 +50,17 @@ class Store:
         """Generations that were sampled for this store's callers."""
         self.served = 0
         """Generations that its callers got without sampling."""
-        self._database = Database(where, run, self._hear)
+        self.kept = 0
+        """Generations that were sampled here and are committed."""
+        self._unkept: list[Change] = []
+        """What could not be committed."""
+        self._database = Database(where, run, self._hear, payer)
         self._lease = lease
         self._clock = clock
         self._pause = pause
         self._flights: dict[str, _Flight] = {}
         self._look_up: Batch[Iterable[str], State] = Batch(self._read, self._lull)
-        self._change: Batch[Change, State] = Batch(self._commit, self._lull)
+        self._change: Batch[Change, State] = Batch(self._commit, self._lull, no_room)
 
     @classmethod
     @asynccontextmanager
@@ -62,15 +69,22 @@ class Store:
         where: str | Path,
         *,
         run: Path | None = None,
+        payer: str = "",
+        tell: Tell = lambda said: None,
         lease: float = 60.0,
         clock: Callable[[], float] = time.time,
         pause: Pause = asyncio.sleep,
     ) -> AsyncIterator[Store]:
         """Open the store at a path (SQLite) or an SQLAlchemy URL; make it where there is none.
 
+        An error of a disk or of the store that ends the block has a note that says how many of the
+        draws that were sampled in it are committed.
+
         Args:
             where: `runs/store.sqlite`, or a URL such as `postgresql+asyncpg://host/collab`.
             run: The folder of the run that asks: what it was given is kept for it (`collab prune`).
+            payer: The id of the run whose spending is kept with what it pays for; empty: no run's.
+            tell: Is told that a database that is away is waited for, and "" when that is over.
             lease: Seconds after which a claim that nobody renewed may be taken over.
             clock: Seconds since 1970. Machines that share a store go by the database's own.
             pause: How to wait some seconds.
@@ -78,28 +92,37 @@ class Store:
         Raises:
             StoreError: It cannot be opened there, is no store, or was made by a newer collab.
         """
-        store = cls(where, run, lease, clock, pause)
+        store = cls(where, run, payer, lease, clock, pause)
         try:
-            await store._database.prepare(clock())
+            await store._database.prepare(clock(), tell)
             heart = asyncio.create_task(store._beat())
             try:
                 yield store
-            finally:
-                heart.cancel()
-                await store._look_up.close()
-                await store._change.close()
+            except BaseException as error:
+                await store._finish(heart)
+                if isinstance(error, StoreError | RunError | OSError | MemoryError):
+                    error.add_note(store._safe())
+                raise
+            await store._finish(heart)
         finally:
             await store._database.close()
 
     async def draws(
-        self, request: Request, draws: Iterable[int], sample: Sample, *, jointly: bool = True
+        self,
+        request: Request,
+        draws: Iterable[int],
+        sample: Sample,
+        *,
+        jointly: bool = True,
+        account: Account | None = None,
     ) -> list[Drawn]:
         """Return the draws asked for, in that order; sample those that nobody has.
 
         `sample(range)` is called for each contiguous range claimed by this call, or one by one if
         not `jointly`, side by side. It returns the first draws of its range, at least one; the rest
         are asked for singly. What it returns is committed at once, whatever becomes of the others.
-        A draw that somebody else is sampling is waited for. What is returned is committed.
+        A draw that somebody else is sampling is waited for. What is returned is committed, and so
+        is what `account` pays for the draws that are sampled here.
 
         Raises:
             StoreError: The store cannot be read or written.
@@ -111,21 +134,32 @@ class Store:
         while missing := {draw: key for draw, key in keys.items() if draw not in got}:
             free = {draw: key for draw, key in missing.items() if key not in self._flights}
             if free:
-                got |= await _Flight(self, request, digest, free, sample, jointly).fly()
+                got |= await _Flight(self, request, digest, free, sample, jointly, account).fly()
             else:
                 draw, key = next(iter(missing.items()))
                 got |= await self._wait(draw, key)
         return [got[draw] for draw in asked]
 
-    def keep_partial(self, request: Request, draw: int, generation: Generation) -> str:
+    def keep_partial(
+        self, request: Request, draw: int, generation: Generation, account: Account | None = None
+    ) -> str:
         """Keep what had come of a draw when it was stopped, and return its name in the store.
 
-        It is evidence of what was paid for: no draw is ever served from it.
+        It is evidence of what `account` pays for: no draw is ever served from it.
         """
         key = f"{key_of(digest_of(request), draw)}/{uuid.uuid4().hex[:8]}"
         row = Row(key, request.model, replace(generation, key=key))
-        self._change.post(Change(keep=(row,)))
+        self._change.post(_kept([row], account))
         return key
+
+    async def spent(self) -> dict[str, Cost]:
+        """Return what all starts of the run that pays have spent, by seat.
+
+        Raises:
+            StoreError: The store cannot be read or written.
+        """
+        await self._change(Change())  # what is stopped is kept behind the caller's back
+        return await self._database.spent()
 
     async def versions(self) -> dict[str, dict[str, int]]:
         """Count what the run was given, by model and by what servers called it."""
@@ -150,7 +184,32 @@ class Store:
 
     async def _commit(self, changes: Sequence[Change]) -> State:
         now = self._clock()
-        return await self._database.commit(changes, now, expires=now + self._lease)
+        try:
+            state = await self._database.commit(changes, now, expires=now + self._lease)
+        except StoreError as error:
+            if len(changes) == 1 or not no_room(error):  # else each is tried by itself
+                self._unkept += [change for change in changes if change.keep]
+            raise
+        self.kept += sum(len(change.keep) for change in changes)
+        return state
+
+    async def _finish(self, heart: asyncio.Task[None]) -> None:
+        """Commit what is queued, and try once more what could not be committed."""
+        heart.cancel()
+        await self._look_up.close()
+        await self._change.close()
+        again, self._unkept = self._unkept, []
+        with _logged("draws could not be kept"):
+            if again:
+                await self._commit(again)
+
+    def _safe(self) -> str:
+        """Say what is safe of what was sampled."""
+        if lost := sum(len(change.keep) for change in self._unkept):
+            return f"of {self.kept + lost} draws sampled by this start {lost} are lost"
+        if not self.kept:
+            return "nothing was sampled by this start"
+        return f"all {self.kept} draws sampled by this start are in the store"
 
     def _hear(self, key: str) -> None:
         """Wake whoever waits for this draw, which another process has kept or given up."""
@@ -189,6 +248,7 @@ class _Flight:
         keys: dict[int, str],
         sample: Sample,
         jointly: bool,
+        account: Account | None,
     ) -> None:
         self._store = store
         self._request = request
@@ -203,6 +263,7 @@ class _Flight:
         self._got: dict[int, Drawn] = {}
         self._sample = sample
         self._jointly = jointly
+        self._account = account
 
     async def fly(self) -> dict[int, Drawn]:
         """Get all of them: stored, sampled, or waited for where another process samples."""
@@ -267,8 +328,8 @@ class _Flight:
                 f" {draws.start} on; the sampler must return the first ones, at least one"
             )
         self._store.sampled += len(sampled)
-        rows = tuple(map(self._row, draws, sampled))
-        self._land(await self._store._change(Change(keep=rows)), fresh=True)
+        rows = list(map(self._row, draws, sampled))
+        self._land(await self._store._change(_kept(rows, self._account)), fresh=True)
         if rest := draws[len(sampled) :]:
             await self._sample_all(_singles(rest))
 
@@ -287,6 +348,14 @@ class _Flight:
         finally:
             for key in left:
                 self._end(key, None)
+
+
+def _kept(rows: Sequence[Row], account: Account | None) -> Change:
+    """Return the change that keeps some generations, and what an account pays for them."""
+    if account is None:
+        return Change(keep=tuple(rows))
+    cost = account.pay(row.generation for row in rows)
+    return Change(keep=tuple(rows), paid=((account.seat, cost),))
 
 
 def _singles(draws: Iterable[int]) -> list[range]:

@@ -33,7 +33,7 @@ from collab.config import Built, build, read
 from collab.endpoints.owner import owning
 from collab.errors import CollabError, ConfigError
 from collab.folder import RunFolder, Standing, digest
-from collab.ledger import Cost, Ledger
+from collab.ledger import Cost
 from collab.model import Model
 from collab.peephole import Peephole
 from collab.questions.cohort import Cohort
@@ -177,11 +177,9 @@ async def play(
         _log_to(path),
         _standing(folder, standing),
     ):
-        tell, before = Starting(console), folder.spent
-        ledger = Ledger(built.config.caps, Cost.of(before.values()))
         async with (
-            _accounted(folder, ledger, before),
-            opened(built, run=path, tell=tell, ledger=ledger) as (setup, store),
+            opened(built, run=path, tell=Starting(console), payer=folder.id) as (setup, store),
+            _accounted(folder, store),
             _answered(folder, store),
         ):
             folder.ask(setup.questions)
@@ -217,17 +215,15 @@ def _tabulate(
 
 
 @asynccontextmanager
-async def _accounted(
-    folder: RunFolder, ledger: Ledger, before: dict[str, Cost]
-) -> AsyncIterator[None]:
-    """Note what was spent, however a start ends."""
+async def _accounted(folder: RunFolder, store: Store) -> AsyncIterator[None]:
+    """Copy what was spent from the store to the folder, however a start ends."""
     try:
         yield
-    finally:
-        now = {seat: account.spent for seat, account in ledger.accounts.items()}
-        folder.spend(
-            {seat: before.get(seat, Cost()) + now.get(seat, Cost()) for seat in before | now}
-        )
+    except BaseException:
+        with suppress(CollabError):  # what ends the start is told already
+            folder.spend(await store.spent())
+        raise
+    folder.spend(await store.spent())
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ from collab.errors import CollabError, ConfigError
 from collab.folder import digest
 from collab.grading import Graders
 from collab.human import Human
-from collab.ledger import Account, Ledger, Rates
+from collab.ledger import Account, Caps, Cost, Ledger, Rates
 from collab.model import Completes, Model, OnCut
 from collab.policy import Policy, needs_of, seats_of, settings_in
 from collab.questions.cohort import Cohort
@@ -99,7 +99,7 @@ async def opened(
     run: Path | None = None,
     tell: Tell = lambda said: None,
     sends: bool = True,
-    ledger: Ledger | None = None,
+    payer: str = "",
 ) -> AsyncIterator[tuple[Setup, Store]]:
     """Open the store, start and check the servers, and seat the team.
 
@@ -111,17 +111,17 @@ async def opened(
             logs there.
         tell: Is told how far the start of a server is.
         sends: Whether servers are started and asked; else what is not stored raises `NotStored`.
-        ledger: Keeps the accounts of the seats; None: nothing is capped.
+        payer: The id of the run whose caps hold, and whose spending is kept; empty: none's.
 
     Raises:
         CollabError: One of them is not to be had; nothing was sampled.
     """
     config = built.config
     questions = built.questions.load(config.prompt, config.runs)
-    places = Places(run, lambda: run_of(built), tell, sends)
+    places = Places(run, lambda: run_of(built), tell, sends, payer)
     async with (
         graders(config.grader, questions, config.runs) as rules,
-        seated(config, places, built.policy, ledger, _baselines(built)) as (team, store),
+        seated(config, places, built.policy, _baselines(built)) as (team, store),
     ):
         yield _setup(built, questions, team, rules), store
 
@@ -144,6 +144,8 @@ class Places:
     """Is told how far the start of a server is."""
     sends: bool = True
     """Whether servers are started and asked; else what is not stored raises `NotStored`."""
+    payer: str = ""
+    """The id of the run whose caps hold, and whose spending is kept; empty: none's."""
 
 
 @asynccontextmanager
@@ -151,7 +153,6 @@ async def seated(
     config: RunConfig,
     places: Places,
     policy: Policy | None = None,
-    ledger: Ledger | None = None,
     baselines: Sequence[Policy] = (),
 ) -> AsyncIterator[tuple[Team, Store]]:
     """Open the store, start and check the servers, and seat the team.
@@ -162,14 +163,17 @@ async def seated(
         CollabError: One of them is not to be had, or cannot do what the policy needs.
     """
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(Store.open(config.store.url, run=places.run))
+        store = await stack.enter_async_context(
+            Store.open(config.store.url, run=places.run, payer=places.payer, tell=places.tell)
+        )
         logs = places.run / "servers" if places.run else None
         launcher = await stack.enter_async_context(Launcher(logs, tell=places.tell))
         await stack.enter_async_context(_watched(launcher))
         sent = launcher if places.sends else None
         played = (policy, *baselines) if policy else ()
         logprobs = any("logprobs" in needs_of(one) for one in played)
-        ledger = ledger or Ledger()
+        caps = config.caps if places.payer else Caps()
+        ledger = Ledger(caps, Cost.of((await store.spent()).values()))
         seating = _Seating(config, places.own, policy, logprobs, store, stack, sent, ledger)
         yield await seating.team(), store
 

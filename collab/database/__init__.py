@@ -21,13 +21,16 @@ from collab.database.owner import Owner
 from collab.database.packing import pack, pack_key, unpack, unpack_key
 from collab.database.place import clearly, name_of, passing, place_of, pool_of, url_of
 from collab.database.pool import Remote, Result, Work
+from collab.database.spending import Payment, Spending
 from collab.database.tables import chunks, claims, generations, insert_new, needs, runs, upgrade
 from collab.errors import StoreError
+from collab.ledger import Cost
 from collab.sampling import Generation
 
 PAUSES = (0.1, 0.4, 1.0, 3.0, 10.0)
 """Seconds between attempts while a database server is away."""
 Bodies = dict[bytes, bytes]
+Tell = Callable[[str], None]
 log = logging.getLogger(__name__)
 
 
@@ -52,6 +55,8 @@ class Change:
     """Claims to give up."""
     need: tuple[str, ...] = ()
     """Stored generations to note as needed by the run."""
+    paid: tuple[Payment, ...] = ()
+    """What seats of the run have paid for what is kept."""
     renew: bool = False
     """Whether to prolong the owner's other claims."""
 
@@ -76,6 +81,7 @@ class Database:
         where: A path or an SQLAlchemy URL.
         run: The folder of the run whose needs are noted, if any.
         heard: Told the key of each draw that another process kept or gave up, where that is heard.
+        payer: The id of the run whose spending is kept; empty: nobody's is.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class Database:
         where: str | Path,
         run: Path | None = None,
         heard: Callable[[str], None] = lambda _: None,
+        payer: str = "",
     ) -> None:
         self.url = url_of(where)
         on_disk = self.url.get_backend_name() == "sqlite"
@@ -92,13 +99,16 @@ class Database:
         self._owner = Owner.here()
         self._place = place_of(run, self.url) if run else None
         self._run: int | None = None
+        self._spending = Spending(payer, self.url.get_backend_name())
         with self._clearly():
             self._pool = pool_of(self.url)
         self._bell = Bell(self._pool.engine, heard) if isinstance(self._pool, Remote) else None
         self._ahead = 0.0
 
-    async def prepare(self, now: float) -> None:
+    async def prepare(self, now: float, tell: Tell = lambda said: None) -> None:
         """Make the tables, or bring older ones up to date; clear claims that have lapsed.
+
+        `tell` is told that a server that is away is waited for, and "" when that is over.
 
         Raises:
             StoreError: It is no database, cannot be written, or a newer collab made it.
@@ -116,7 +126,7 @@ class Database:
                 ours = sa.select(runs.c.id).where(runs.c.place == self._place)
                 self._run = connection.execute(ours).scalar_one()
 
-        await self.write(work)
+        await self._lasting(lambda: self.write(work), tell)
         await self.listen()
 
     async def listen(self) -> None:
@@ -152,6 +162,7 @@ class Database:
         asked = {pack_key(key) for change in changes for key in change.claim}
         dropped = {pack_key(key) for change in changes for key in change.drop}
         needed = {pack_key(key) for change in changes for key in change.need}
+        due = self._spending.due(one for change in changes for one in change.paid)
         new = await asyncio.to_thread(_columns, kept, now + self._ahead) if kept else []
 
         def work(connection: sa.Connection) -> tuple[set[bytes], Bodies, frozenset[bytes]]:
@@ -160,6 +171,7 @@ class Database:
             held = take(connection, sorted(asked), self._owner, there, then)
             bodies, _ = self._bodies(connection, sorted((asked | kept.keys()) - ours))
             self._note(connection, ours | bodies.keys() | needed)
+            self._spending.write(connection, due)
             release(connection, dropped | ours | bodies.keys(), self._owner)
             if any(change.renew for change in changes):
                 renew(connection, self._owner, then)
@@ -168,6 +180,7 @@ class Database:
             return ours, bodies, held - bodies.keys()
 
         ours, bodies, held = await self._lasting(lambda: self.write(work))
+        self._spending.note(due)
         found = await _unpacked(bodies)
         fresh = {
             row.key: replace(row.generation, key=row.key) for row in map(kept.get, ours) if row
@@ -183,6 +196,10 @@ class Database:
         """Do some work that writes, in one transaction."""
         with self._clearly():
             return await self._pool.do(work, writes=True)
+
+    async def spent(self) -> dict[str, Cost]:
+        """Return what all starts of the run that pays have spent, by seat."""
+        return await self.read(self._spending.read)
 
     async def versions(self) -> dict[str, dict[str, int]]:
         """Count what the run was given, by model and by what servers called it."""
@@ -225,17 +242,23 @@ class Database:
         if rows and self._run:
             connection.execute(insert_new(connection, needs), rows)
 
-    async def _lasting(self, work: Callable[[], Awaitable[Result]]) -> Result:
+    async def _lasting(
+        self, work: Callable[[], Awaitable[Result]], tell: Tell = lambda said: None
+    ) -> Result:
         """Do some work that may be done twice; go on where a server was away for some seconds."""
-        for seconds in PAUSES:
-            try:
-                return await work()
-            except StoreError as error:
-                if not passing(error.__cause__):
-                    raise
-                log.warning("%s; once more in %g s", error, seconds)
-            await asyncio.sleep(seconds)
-        return await work()
+        try:
+            for seconds in PAUSES:
+                try:
+                    return await work()
+                except StoreError as error:
+                    if not passing(error.__cause__):
+                        raise
+                    log.warning("%s; once more in %g s", error, seconds)
+                tell(f"waiting for the store {self._name}")
+                await asyncio.sleep(seconds)
+            return await work()
+        finally:
+            tell("")
 
     def _clearly(self) -> AbstractContextManager[None]:
         return clearly(self._name)

@@ -27,8 +27,10 @@ NETWORK = re.compile(
     r"|blobfuse\d?|mfs|lizardfs|moosefs|weka\S*|davfs\d?|vmhgfs-fuse)"
 )
 """File systems on which SQLite's locks and shared memory do not hold between machines."""
-PASSING = {"40001", "40P01", "57P01", "57P02", "57P03", "08000", "08003", "08006"}
-"""What PostgreSQL says where transactions collide, or while it stops and starts."""
+PASSING = {"40001", "40P01", "53300", "57P01", "57P02", "57P03", "08000", "08003", "08006"}
+"""What PostgreSQL says where transactions collide, while it stops and starts, or is crowded."""
+NO_ROOM = ("is full", "No space left", "I/O", "quota", "too big")
+"""What is said where a write finds no room, and a smaller one may."""
 BUSY = 60
 """Seconds to wait for another process's transaction on SQLite."""
 FIXES = {
@@ -41,6 +43,7 @@ FIXES = {
     "Read-only file": "set store.url to a path on a disk that can be written",
     "Permission denied": "make its folder writable, or set store.url to another path",
     "I/O": "check its disk and its space; what was committed stays",
+    "quota": "free some space of your quota; what was committed stays",
     "locked": f"another process has kept it for {BUSY} s: see which one, and start again",
     "malformed": "the file is damaged: put a copy back, or move it away with its -wal and -shm",
     "not a database": "set store.url to another path",
@@ -48,7 +51,12 @@ FIXES = {
     "password": "set PGPASSWORD or ~/.pgpass for this user",
     "does not exist": "make it first: createdb NAME, createuser NAME",
     "permission denied": "let this user make and write tables there",
+    "pg_hba.conf": "let this user in from this host",
+    "too many": "close other clients, or raise max_connections",
     "Connect call failed": "start the server, or correct the host and port in store.url",
+    "Connection refused": "start the server, or correct the host and port in store.url",
+    "No such file": "start the server, or correct its folder (host=) in store.url",
+    "TimeoutError": "see whether the server can be reached, or correct the host in store.url",
     "Name or service not known": "correct the host in store.url",
 }
 
@@ -102,8 +110,9 @@ def clearly(name: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
-        reason = str(getattr(error, "orig", None) or error)
-        fix = next((FIXES[word] for word in FIXES if word in reason), "see the cause above")
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        reason = reason or type(error).__name__
+        fix = next((FIXES[word] for word in FIXES if word in reason), "check store.url")
         raise StoreError(f"cannot use the store {name}: {reason}; {fix}") from error
 
 
@@ -111,7 +120,14 @@ def passing(error: BaseException | None) -> bool:
     """Say whether the same may well go through a moment later."""
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in PASSING
+    if isinstance(error, socket.gaierror):
+        return error.errno == socket.EAI_AGAIN
     return isinstance(error, OSError)
+
+
+def no_room(error: Exception) -> bool:
+    """Say whether a store refused a write for its size, so that a smaller one may go through."""
+    return isinstance(error, StoreError) and any(word in str(error) for word in NO_ROOM)
 
 
 def pool_of(url: URL) -> Local | Remote:
@@ -120,12 +136,13 @@ def pool_of(url: URL) -> Local | Remote:
         from sqlalchemy.ext.asyncio import create_async_engine  # slow to import
 
         return Remote(create_async_engine(url, pool_pre_ping=True))
-    if "uri" not in url.query:
-        _check_folder(Path(url.database or ""))
+    file = None if "uri" in url.query else Path(url.database or "")
+    if file:
+        _check_folder(file)
     engine = sa.create_engine(url, connect_args={"timeout": BUSY})
     sa.event.listen(engine, "connect", _set_up)
     sa.event.listen(engine, "begin", _begin)
-    return Local(engine)
+    return Local(engine, file)
 
 
 def network_mount(path: Path, mounts: str) -> str | None:

@@ -19,7 +19,7 @@ from collab.sampling import Generation, Logprobs
 if TYPE_CHECKING:
     from sqlalchemy.dialects.sqlite import Insert  # PostgreSQL's has the same methods
 
-SCHEMA = 3
+SCHEMA = 4
 CHUNK = 500
 """Rows, or keys, a statement."""
 log = logging.getLogger(__name__)
@@ -56,6 +56,21 @@ needs = sa.Table(
     _metadata,
     sa.Column("key", sa.LargeBinary, primary_key=True),
     sa.Column("run", sa.Integer, primary_key=True, comment="the run that was given it"),
+    sqlite_with_rowid=False,
+)
+spent = sa.Table(
+    "spent",
+    _metadata,
+    sa.Column("run", sa.String, primary_key=True, comment="the id in its manifest"),
+    sa.Column("start", sa.String, primary_key=True, comment="one opening of the store"),
+    sa.Column("seat", sa.String, primary_key=True),
+    sa.Column("draws", sa.BigInteger, nullable=False),
+    sa.Column("prompt", sa.BigInteger, nullable=False, comment="tokens, as are the next two"),
+    sa.Column("cached", sa.BigInteger, nullable=False),
+    sa.Column("completion", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("money", sa.Double, nullable=False, comment="US dollars"),
+    sa.Column("flops", sa.Double, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -154,5 +169,10 @@ def _from_mean(row: sa.Row[Any]) -> Logprobs:  # Any: one of each column
     return Logprobs(entropies=(row.top20_entropy,) * row.completion_tokens)
 
 
-STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}
+def _to_4(connection: sa.Connection) -> None:
+    """Note what runs spend."""
+    _metadata.create_all(connection)
+
+
+STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4}
 """How to leave each older schema behind."""
