@@ -36,3 +36,18 @@ async def test_a_batch_that_is_closed_does_not_linger() -> None:
     batch.post(1)
     await batch.close()
     assert done == [1]
+
+
+async def test_jobs_that_fail_together_are_done_one_by_one_where_that_may_help() -> None:
+    done: list[int] = []
+
+    async def work(jobs: Sequence[int]) -> int:
+        if 2 in jobs:
+            raise ValueError("2 does not fit")
+        done.extend(jobs)
+        return len(jobs)
+
+    batch = Batch(work, lambda: 0.01, lambda error: "fit" in str(error))
+    ends = await asyncio.gather(*map(batch, (1, 2, 3)), return_exceptions=True)
+    assert [str(end) for end in ends] == ["1", "2 does not fit", "1"]
+    assert done == [1, 3]

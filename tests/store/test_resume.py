@@ -24,7 +24,7 @@ from collab.cli.weights import identity
 from collab.config import ModelConfig
 from collab.database import Database
 from collab.database.packing import unpack_key
-from collab.database.tables import generations
+from collab.database.tables import generations, spent
 from collab.draws import digest_of, key_of, seed_of
 from collab.folder import RunFolder
 from collab.pocket.server import Pocket
@@ -168,6 +168,29 @@ def stored(where: str) -> set[str]:
     return asyncio.run(read())
 
 
+def paid(where: str) -> tuple[int, int]:
+    """Return how many draws all runs of a store have paid for, and their tokens."""
+    return _counts(where, sa.select(*map(sa.func.sum, (spent.c.draws, spent.c.completion))))
+
+
+def held(where: str) -> tuple[int, int]:
+    """Return how many generations a store holds, and their tokens."""
+    return _counts(where, sa.select(sa.func.count(), sa.func.sum(generations.c.tokens)))
+
+
+def _counts(where: str, counted: sa.Select[Any]) -> tuple[int, int]:  # Any: sums of columns
+    async def read() -> tuple[int, int]:
+        database = Database(where)
+        try:
+            await database.prepare(time.time())
+            draws, tokens = await database.read(lambda c: c.execute(counted).one())
+            return int(draws or 0), int(tokens or 0)
+        finally:
+            await database.close()
+
+    return asyncio.run(read())
+
+
 @dataclass
 class Sweep:
     """Jobs of one sweep, in a folder and a store of their own."""
@@ -203,6 +226,11 @@ class Sweep:
         self.bench.settle()
         self.bench.asked.hold = lambda: False
         return ended
+
+    def run(self) -> list[tuple[int | None, str]]:
+        """Run all jobs as far as they go; return status and errors of each."""
+        jobs = [self.bench.start(self.folder, self.where, c, self.questions) for c in self.cells]
+        return [(self.bench.wait(pid), out.with_suffix(".err").read_text()) for pid, out in jobs]
 
     def finish(self) -> list[Ended]:
         """Run all jobs to their end."""
@@ -247,6 +275,7 @@ def play_and_kill(sweep: Sweep, kills: int, interrupt: bool = False) -> None:
         assert len(set(leg)) == len(leg)
         assert there.isdisjoint(leg)
         there = stored(sweep.where)
+        assert paid(sweep.where) == held(sweep.where)
     assert killed > kills * len(sweep.cells) / 2
     if interrupt:
         [(status, said)] = sweep.stop(sweep.progress + 2, signal.SIGINT)
@@ -272,3 +301,36 @@ def test_two_jobs_killed_a_hundred_times_end_as_undisturbed_ones(
     bench: Bench, tmp_path: Path, where: str
 ) -> None:
     play_and_kill(Sweep(bench, tmp_path, where, [ONE, OTHER], 8), kills=50)
+
+
+def kill_below_a_cap(sweep: Sweep, kills: int, steps: int) -> None:
+    """Kill a run with a cap again and again; what it spent is what the store holds, to the cap."""
+    sweep.bench.asked.keys.clear()
+    statuses = []
+    for instant in sorted(random.Random(kills).sample(range(steps), kills)):
+        statuses += [status for status, _ in sweep.stop(instant)]
+        assert paid(sweep.where) == held(sweep.where)
+    assert statuses.count(-signal.SIGKILL) > kills / 2
+    draws, tokens = paid(sweep.where)
+    cap = tokens + 1
+    [(status, said)] = replace(sweep, cells=[f"caps.tokens={cap}"]).run()
+    assert status == 1
+    assert f"caps.tokens={cap} is reached" in said
+    more, all_tokens = paid(sweep.where)
+    assert (more, all_tokens) == held(sweep.where)
+    assert 0 < more - draws <= 4  # two at once, and one who was let go for each
+    [spent_file] = sweep.folder.glob("runs/*/*/spent.json")
+    assert json.loads(spent_file.read_text())["main"]["completion"] == all_tokens
+
+
+def test_a_run_killed_again_and_again_knows_what_it_spent(bench: Bench, tmp_path: Path) -> None:
+    place = str(tmp_path / "store.sqlite")
+    kill_below_a_cap(Sweep(bench, tmp_path, place, ["caps.tokens=100000"], 2), kills=4, steps=14)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_run_killed_thirty_times_knows_what_it_spent(
+    bench: Bench, tmp_path: Path, where: str
+) -> None:
+    kill_below_a_cap(Sweep(bench, tmp_path, where, ["caps.tokens=100000"], 8), kills=30, steps=90)

@@ -8,6 +8,7 @@ import pytest
 
 from collab.draws import digest_of, key_of
 from collab.errors import StoreError
+from collab.ledger import Account
 from collab.sampling import Generation, Logprobs, Request, Sampling
 from collab.store import Store
 
@@ -74,7 +75,7 @@ async def test_a_store_of_schema_1_keeps_its_generations(
         )
         for draw in range(7)
     ]
-    assert await sql(where, "SELECT version FROM schema_version") == [(3,)]
+    assert await sql(where, "SELECT version FROM schema_version") == [(4,)]
     assert await sql(where, "SELECT key FROM claims") == []
 
 
@@ -88,9 +89,19 @@ async def test_a_store_of_schema_2_keeps_its_generations_until_somebody_says_the
     async with Store.open(where) as store:
         drawn = await store.draws(REQUEST, range(2), _sample)
     assert [one.generation.served for one in drawn] == ["fp_1", "fp_1"]
-    assert await sql(where, "SELECT version FROM schema_version") == [(3,)]
+    assert await sql(where, "SELECT version FROM schema_version") == [(4,)]
     assert await sql(where, "SELECT place FROM runs") == [("(before schema 3)",)]
     assert len(await sql(where, "SELECT key FROM needs")) == 2
+
+
+async def test_a_store_of_schema_3_notes_spending_from_now_on(where: str, sql: Sql) -> None:
+    async with Store.open(where) as store:
+        await store.draws(REQUEST, range(2), _written)
+    await sql(where, "DROP TABLE spent", "UPDATE schema_version SET version = 3")
+    async with Store.open(where, payer="one") as store:
+        await store.draws(REQUEST, range(4), _written, account=Account(seat="main"))
+        assert (await store.spent())["main"].draws == 2
+    assert await sql(where, "SELECT version FROM schema_version") == [(4,)]
 
 
 async def test_an_upgrade_that_fails_leaves_the_store_as_it_was(where: str, sql: Sql) -> None:
@@ -107,7 +118,7 @@ async def test_an_upgrade_that_fails_leaves_the_store_as_it_was(where: str, sql:
 
 async def test_a_store_of_a_newer_collab_is_refused_and_left_alone(where: str, sql: Sql) -> None:
     await sql(where, VERSION_1[0], "INSERT INTO schema_version VALUES (99)")
-    with pytest.raises(StoreError, match="schema 99, this collab knows up to 3; upgrade collab"):
+    with pytest.raises(StoreError, match="schema 99, this collab knows up to 4; upgrade collab"):
         async with Store.open(where):
             pass
     with pytest.raises(Exception, match="generations"):
