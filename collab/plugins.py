@@ -70,12 +70,20 @@ def _refuse_taken_names(folder: Path, where: str, owners: dict[Path, str]) -> No
     """Note whose a folder's options are; `owners` maps those of the folders before it."""
     ours = Path(str(files("collab.conf")))
     for option in () if folder == ours else options_of(folder):
+        _check_text(folder / option)
         owner = "collab" if (ours / option).exists() else owners.setdefault(option, where)
         if owner != where:
             raise ConfigError(
                 f"{where} brings {option}, which {owner} has too; "
                 "give it a name of your own, such as mylab_…"
             )
+
+
+def _check_text(file: Path) -> None:
+    try:
+        file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the conf file {str(file)!r} cannot be read: {error}") from None
 
 
 def options_of(folder: Path) -> Iterator[Path]:

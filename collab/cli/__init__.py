@@ -5,7 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
+from collab.cli.stopping import Stop, legible, silence, stoppable
+
+UNREAD = 141
+"""The exit status where nobody reads what is printed, as a shell tells of SIGPIPE."""
+SAMPLING = ("run", "play", "fork", "regrade")
 VERBS = {
     "run": "play a scenario and print its tables (Hydra overrides; -m sweeps)",
     "play": "play one question ad hoc and watch it grow",
@@ -31,8 +37,60 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return the exit status: 0, 1 failed, 2 wrong use, 130 interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run one verb and return the exit status.
+
+    0, 1 failed, 2 wrong use, 130 interrupted, 141 nobody reads what is printed, 143 terminated.
+
+    Args:
+        argv: The words; None: those of this process, which then ends in order at a SIGTERM too.
+    """
+    if argv is not None:
+        return _told(Stop(), [*argv])
+    with stoppable() as stop:
+        legible()
+        status = _told(stop, sys.argv[1:])
+        return stop.status if stop.signal else status
+
+
+def _told(stop: Stop, arguments: list[str]) -> int:
+    """Run one verb; whatever ends it that its user can mend is told in one line."""
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        silence()
+        return UNREAD
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        silence()  # Rich ends so where nobody reads on
+        return UNREAD
+    except KeyboardInterrupt:
+        kept = "; the same command goes on" if arguments[:1] == ["label"] else ""
+        if arguments[:1] and arguments[0] in SAMPLING:
+            kept = ": what was sampled is stored; the same command goes on"
+        _say(f"{stop.word}{kept}")
+        return stop.status
+    except Exception as error:
+        from collab.cli.fault import told
+        from collab.report.trajectory import safe  # what a server said is in some of them
+
+        if (line := told(error)) is None:
+            raise
+        _say(f"error: {safe(line)}")
+        silence()
+        return 1
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # nobody reads that either
+        print(line, file=sys.stderr, flush=True)
+
+
+def _run(arguments: list[str]) -> int:
     verb = arguments[0] if arguments else "--help"
     if verb in ("-h", "--help"):
         print(_help())
@@ -48,23 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    return _run(verb, arguments[1:])
-
-
-def _run(verb: str, arguments: list[str]) -> int:
-    from collab.errors import CollabError
-
-    try:
-        status: int = importlib.import_module(f"collab.cli.{verb}").main(arguments)
-        return status
-    except CollabError as error:
-        from collab.report.trajectory import safe  # what a server said is in some of them
-
-        print(f"error: {safe(str(error))}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted: what was sampled is stored; the same command goes on", file=sys.stderr)
-        return 130
+    status: int = importlib.import_module(f"collab.cli.{verb}").main(arguments[1:])
+    return status
 
 
 def _help() -> str:

@@ -23,6 +23,7 @@ from rich.console import Console
 
 from collab.cli import sweep
 from collab.cli.drift import notes
+from collab.cli.fault import told
 from collab.cli.mark import mark_of
 from collab.cli.outside import open_checked
 from collab.cli.overrides import CONF, one_line
@@ -144,8 +145,12 @@ def job(composed: DictConfig) -> None:
         command = shlex.join(["collab", "run", *hide_words(HydraConfig.get().overrides.task)])
         failures = asyncio.run(play(built, command, Console(soft_wrap=True), whole=here))
         why = f"{failures} cases failed"
-    except CollabError as error:
-        why = safe(str(error))
+    except BrokenPipeError:  # nobody reads on
+        raise
+    except Exception as error:
+        if (line := told(error)) is None:
+            raise
+        why = safe(line)
         print(f"error: {why}", file=sys.stderr)
         failures = 1
     if failures and not here:
@@ -189,8 +194,8 @@ async def play(
             gc.freeze()  # looking through all that was imported would hold the loop for 20 ms
             async with live.watching(setup.team):
                 result = await run(setup, folder, live)
-            told = notes(built.config.models, await store.versions())
-            noted = [*result.notes, *cohort_of(built), *recorded(setup), *told, known(setup.team)]
+            drift = notes(built.config.models, await store.versions())
+            noted = [*result.notes, *cohort_of(built), *recorded(setup), *drift, known(setup.team)]
             result = replace(result, notes=noted)
         standing = replace(standing, cases=result.cases, notes=result.notes)
         folder.stands(replace(standing, failures=result.failures))
@@ -242,10 +247,11 @@ def _standing(folder: RunFolder, new: Standing) -> Iterator[None]:
     folder.stands(replace(folder.standing or new, stopped=""))
     try:
         yield
-    except CollabError as error:
-        log.error("stopped: %s", error)
-        with suppress(CollabError):  # a full disk, of which the error tells already
-            folder.stands(replace(folder.standing or new, stopped=str(error)))
+    except Exception as error:
+        if (line := told(error)) is not None:
+            log.error("stopped: %s", line)
+            with suppress(CollabError):  # a full disk, of which the error tells already
+                folder.stands(replace(folder.standing or new, stopped=line))
         raise
 
 
@@ -323,6 +329,11 @@ class _Log(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Go on."""
+
+    def close(self) -> None:
+        """Close it, whatever of it could not be written."""
+        with suppress(OSError):
+            super().close()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ PASSING = {"40001", "40P01", "53300", "57P01", "57P02", "57P03", "08000", "08003
 """What PostgreSQL says where transactions collide, while it stops and starts, or is crowded."""
 NO_ROOM = ("is full", "No space left", "I/O", "quota", "too big")
 """What is said where a write finds no room, and a smaller one may."""
+MAGIC = b"SQLite format 3\0"
+"""How a file of SQLite begins."""
 BUSY = 60
 """Seconds to wait for another process's transaction on SQLite."""
 FIXES = {
@@ -136,6 +138,8 @@ def pool_of(url: URL) -> Local | Remote:
         from sqlalchemy.ext.asyncio import create_async_engine  # slow to import
 
         return Remote(create_async_engine(url, pool_pre_ping=True))
+    if url.database in (None, "", ":memory:"):
+        raise StoreError("store.url names no file; set it to a path, such as runs/store.sqlite")
     file = None if "uri" in url.query else Path(url.database or "")
     if file:
         _check_folder(file)
@@ -165,6 +169,11 @@ def _check_folder(path: Path) -> None:
             f"the store {str(path)!r} lies on a network file system ({found}), where SQLite's locks"
             " are not safe; set store.url to a path on a local disk or to a PostgreSQL database"
         )
+    with suppress(OSError), path.open("rb") as file:
+        if not MAGIC.startswith(
+            file.read(len(MAGIC))
+        ):  # SQLite takes a short file for an empty one
+            raise StoreError(f"{str(path)!r} is no store; set store.url to another path")
 
 
 def _set_up(connection: Any, _record: object) -> None:  # Any: SQLAlchemy's DBAPI adapter
