@@ -170,10 +170,10 @@ def _check_folder(path: Path) -> None:
             " are not safe; set store.url to a path on a local disk or to a PostgreSQL database"
         )
     with suppress(OSError), path.open("rb") as file:
-        if not MAGIC.startswith(
-            file.read(len(MAGIC))
-        ):  # SQLite takes a short file for an empty one
-            raise StoreError(f"{str(path)!r} is no store; set store.url to another path")
+        if not MAGIC.startswith(file.read(len(MAGIC))):  # SQLite overwrites a file that is short
+            raise StoreError(
+                f"cannot use the store {path}: it is not a database; set store.url to another path"
+            )
 
 
 def _set_up(connection: Any, _record: object) -> None:  # Any: SQLAlchemy's DBAPI adapter

@@ -178,7 +178,7 @@ def held(where: str) -> tuple[int, int]:
     return _counts(where, sa.select(sa.func.count(), sa.func.sum(generations.c.tokens)))
 
 
-def _counts(where: str, counted: sa.Select[Any]) -> tuple[int, int]:  # Any: sums of columns
+def _counts(where: str, counted: sa.Select[Any, Any]) -> tuple[int, int]:  # Any: sums of columns
     async def read() -> tuple[int, int]:
         database = Database(where)
         try:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from collab.database import Database
@@ -79,7 +80,7 @@ async def test_a_transaction_that_is_done_twice_counts_once(where: str) -> None:
         for draws in (1, 2):
             due = spending.due([("main", Cost(draws=draws)), ("main", Cost(draws=10))])
             for _ in range(2):  # the first one's answer got lost
-                await database.write(lambda connection, due=due: spending.write(connection, due))
+                await database.write(partial(spending.write, due=due))
             spending.note(due)
         assert await database.read(spending.read) == {"main": Cost(draws=23)}
     finally:
