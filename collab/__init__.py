@@ -1,55 +1,58 @@
-"""collab: several reasoning models think together on one shared trajectory."""
+"""collab: several reasoning models think together on one shared trajectory.
 
+A name is loaded when it is asked for: a command is stopped in order as soon as it has begun.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from collab.boundary import (
-    Answer,
-    Boundary,
-    End,
-    Length,
-    Paragraph,
-    Regex,
-    Sentence,
-    Share,
-    Tag,
-    Tokens,
-    Words,
-)
-from collab.condition import (
-    AfterMoney,
-    AfterSeconds,
-    AfterTokens,
-    AfterUnits,
-    AllOf,
-    AnyOf,
-    Boxed,
-    Called,
-    Condition,
-    Repeats,
-    Says,
-    Unsure,
-)
-from collab.decision import (
-    Branch,
-    Choose,
-    Close,
-    Decision,
-    Edit,
-    Fork,
-    Insert,
-    Rewind,
-    Stop,
-    Write,
-)
-from collab.engine import Case, Episode
-from collab.errors import CollabError
-from collab.policy import Adviser, Policy, View, Writer
-from collab.settings import Settings
-from collab.trajectory import Message, Outcome, Question, Recording, Trajectory, Unit
-
 if TYPE_CHECKING:
+    from collab.boundary import (
+        Answer,
+        Boundary,
+        End,
+        Length,
+        Paragraph,
+        Regex,
+        Sentence,
+        Share,
+        Tag,
+        Tokens,
+        Words,
+    )
     from collab.cli.play import play
+    from collab.condition import (
+        AfterMoney,
+        AfterSeconds,
+        AfterTokens,
+        AfterUnits,
+        AllOf,
+        AnyOf,
+        Boxed,
+        Called,
+        Condition,
+        Repeats,
+        Says,
+        Unsure,
+    )
+    from collab.decision import (
+        Branch,
+        Choose,
+        Close,
+        Decision,
+        Edit,
+        Fork,
+        Insert,
+        Rewind,
+        Stop,
+        Write,
+    )
+    from collab.engine import Case, Episode
+    from collab.errors import CollabError
+    from collab.policy import Adviser, Policy, View, Writer
     from collab.report.notebook import Run
+    from collab.settings import Settings
+    from collab.trajectory import Message, Outcome, Question, Recording, Trajectory, Unit
 
 __all__ = [
     "Adviser",
@@ -103,15 +106,30 @@ __all__ = [
     "play",
 ]
 
+_HOMES = {
+    "collab.boundary": "Answer Boundary End Length Paragraph Regex Sentence Share Tag Tokens Words",
+    "collab.cli.play": "play",
+    "collab.condition": "AfterMoney AfterSeconds AfterTokens AfterUnits AllOf AnyOf Boxed Called "
+    "Condition Repeats Says Unsure",
+    "collab.decision": "Branch Choose Close Decision Edit Fork Insert Rewind Stop Write",
+    "collab.engine": "Case Episode",
+    "collab.errors": "CollabError",
+    "collab.policy": "Adviser Policy View Writer",
+    "collab.report.notebook": "Run",
+    "collab.settings": "Settings",
+    "collab.trajectory": "Message Outcome Question Recording Trajectory Unit",
+}
+"""The names of each module."""
+_MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
+
 
 def __getattr__(name: str) -> object:
-    """Load what a notebook wants when it is asked for: policies and runs do without."""
-    if name == "Run":
-        from collab.report.notebook import Run
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = found
+    return found
 
-        return Run
-    if name == "play":
-        from collab.cli.play import play
 
-        return play
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

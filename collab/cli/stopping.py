@@ -7,18 +7,18 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 WORDS = {signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 
 
-@dataclass
 class Stop:
-    """The signal that stopped the command, None where it was none but Ctrl-C."""
+    """Notes which signal stopped the command."""
 
-    signal: signal.Signals | None = None
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        """None where it was none but Ctrl-C."""
 
     @property
     def status(self) -> int:
