@@ -35,6 +35,7 @@ from collab.database.tables import generations
 from collab.draws import key_of
 from collab.folder import RunFolder
 from collab.grading import Graders
+from collab.ledger import Rates
 from collab.policies.solo import Solo
 from collab.reasoner import Recorded, Turn, Written
 from collab.run import Setup, Unwatched, run
@@ -123,11 +124,12 @@ async def lookups(database: Database, keys: list[str]) -> float:
 
 
 async def inserts(database: Database, keys: list[str]) -> float:
-    """Return the seconds that keeping one generation takes."""
+    """Return the seconds that keeping one generation, and what it cost, takes."""
     times = []
     for start in range(0, len(keys), BATCH):
         changes = [
-            Change(keep=(Row(key, "bench@1", DRAWN),)) for key in keys[start : start + BATCH]
+            Change(keep=(Row(key, "bench@1", DRAWN),), paid=(("main", Rates().cost(DRAWN)),))
+            for key in keys[start : start + BATCH]
         ]
         began = time.process_time()
         await database.commit(changes, time.time(), time.time() + 60)
@@ -137,7 +139,7 @@ async def inserts(database: Database, keys: list[str]) -> float:
 
 async def sizes(where: str) -> dict[str, float]:
     """Measure a store as it grows."""
-    database = Database(where)
+    database = Database(where, payer="bench")
     found: dict[str, float] = {}
     try:
         await database.prepare(time.time())

@@ -88,6 +88,9 @@ class Local:
                 source.backup(there)
         except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
             return f"what it held could not be saved ({error}): draws must be sampled again"
+        if self._there is None:  # what is left of its log would be taken for the saved file's own
+            for rest in ("-wal", "-shm"):
+                Path(f"{self._file}{rest}").unlink(missing_ok=True)
         return f"all it held is saved as {aside}: move that to its place, and start again"
 
 
