@@ -3,7 +3,6 @@
 A name is loaded when it is asked for: a command is stopped in order as soon as it has begun.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -126,6 +125,8 @@ _MODULES = {name: module for module, names in _HOMES.items() for name in names.s
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     found: object = getattr(import_module(_MODULES[name]), name)
     globals()[name] = found
     return found
