@@ -73,6 +73,7 @@ MISTAKES: Sequence[tuple[Sequence[str], str]] = (
     (("run", "-m", "hydra/launcher=nonsense"), "Could not find 'hydra/launcher/nonsense'"),
     (("run", "name=../../x"), "name: String should match"),
     (("run", *ONE, "runs=afile"), "cannot write 'afile/run/"),
+    (("run", "-m", *ONE, "runs=afile", "replicate=0,1"), "'afile/run': Not a directory"),
     (("run", *ONE, "runs=/proc/nowhere"), "cannot write '/proc/nowhere/run/"),
     (("run", *ONE, "name=" + "a" * 300), "File name too long"),
     (("run", *ONE, "store.url=."), "cannot use the store ."),
@@ -163,11 +164,12 @@ def ended(process: "subprocess.Popen[str]") -> Said:
     return Said(process.returncode, out or "", err)
 
 
-def test_nobody_who_reads_ends_a_command_quietly(finished: Finished) -> None:
+@pytest.mark.parametrize("words", [("--help",), ("ls", "{runs}")], ids=["print", "Rich"])
+def test_nobody_who_reads_ends_a_command_quietly(finished: Finished, words: Sequence[str]) -> None:
     read, write = os.pipe()
     os.close(read)
     try:
-        said = ended(start("ls", str(finished.runs), stdout=write))
+        said = ended(start(*(word.format(runs=finished.runs) for word in words), stdout=write))
     finally:
         os.close(write)
     assert (said.status, said.err) == (141, "")
