@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import socket
 import sys
 from contextlib import ExitStack
@@ -28,7 +29,7 @@ def told(tmp_path: Path) -> Path:
 
 
 def test_the_address_has_a_secret_that_no_command_line_shows(kept: Kept, told: Path) -> None:
-    browser = f"{sys.executable} {told.with_name('browser.py')} {told} %s"
+    browser = shlex.join([sys.executable, str(told.with_name("browser.py")), str(told), "%s"])
     env = os.environ | {"BROWSER": browser}
     with until_ctrl_c("view", str(kept.folder), cwd=told.parent, env=env) as said:
         found = re.fullmatch(r"(http://127\.0\.0\.1:\d+)/([\w-]{32})/ \(Ctrl-C ends it\)\n", said)
