@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -298,8 +300,9 @@ def test_a_folder_that_may_not_be_written_is_told_before_anything_is_sampled(
 ) -> None:
     here.chmod(0o555)
     nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-    for folder in here.parents[:3]:
-        folder.chmod(0o755)
+    ours = takewhile(lambda folder: folder != Path(tempfile.gettempdir()), here.parents)
+    for folder in ours:
+        folder.chmod(folder.stat().st_mode | 0o055)
     made = subprocess.run(
         [*nobody, sys.executable, "-m", "collab", *words],
         cwd=here,

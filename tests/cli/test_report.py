@@ -84,15 +84,18 @@ def test_a_damaged_run_costs_one_line_of_a_list_a_report_and_a_page(
         assert str(kept.folder) in said.out
     assert f"page: {kept.folder / 'report.html'}" in said.out
     with serve(viewer(runs)) as url:
-        found = httpx2.get(f"{url}/data", timeout=60).json()["runs"]
+        found = httpx2.get(f"{url}/data", timeout=60, trust_env=False).json()["runs"]
         assert {run["id"] for run in found} == {kept.folder.name, "bad"}
         assert reads_episodes or (found[-1]["id"] == "bad" and says in found[-1]["state"])
         words = {"run": "bad", "episode": "three/0"}
-        asked = httpx2.get(f"{url}/data/episode", params=words, timeout=60)
+        asked = httpx2.get(f"{url}/data/episode", params=words, timeout=60, trust_env=False)
         assert (asked.status_code, says in asked.text) == (404, True)
         words = {"run": kept.folder.name, "episode": "three/0"}
-        assert httpx2.get(f"{url}/data/episode", params=words, timeout=60).status_code == 200
-        assert httpx2.get(f"{url}/data/sweep", timeout=60).status_code == 200
+        assert (
+            httpx2.get(f"{url}/data/episode", params=words, timeout=60, trust_env=False).status_code
+            == 200
+        )
+        assert httpx2.get(f"{url}/data/sweep", timeout=60, trust_env=False).status_code == 200
     for name, *more in (["report"], ["show", "three/0"], ["export"], ["regrade"]):
         said = command(name, str(runs / "bad"), *more)
         assert says in said.out + said.err
