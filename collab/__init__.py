@@ -114,9 +114,10 @@ _HOMES = {
     "collab.engine": "Case Episode",
     "collab.errors": "CollabError",
     "collab.policy": "Adviser Policy View Writer",
+    "collab.report": "Trajectory",  # with its looks on a terminal and in a notebook
     "collab.report.notebook": "Run",
     "collab.settings": "Settings",
-    "collab.trajectory": "Message Outcome Question Recording Trajectory Unit",
+    "collab.trajectory": "Message Outcome Question Recording Unit",
 }
 """The names of each module."""
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -32,6 +32,7 @@ class Human:
     store: Store
     replicate: int = 0
     can: frozenset[str] = frozenset({"write", "answer", "advise"})
+    think_close: str = ""
     rates: Rates = Rates()  # noqa: RUF009 - a frozen value
 
     def count(self, text: str) -> int | None:

@@ -80,6 +80,11 @@ class Reasoner(Protocol):
         ...
 
     @property
+    def think_close(self) -> str:
+        """The tag with which it closes its thinking; empty where it has none."""
+        ...
+
+    @property
     def rates(self) -> Rates:
         """By what its tokens are counted up."""
         ...
@@ -106,6 +111,7 @@ class Recorded:
     """A seat that has nothing but its recording."""
 
     can: frozenset[str] = frozenset({"write"})
+    think_close: str = ""
     rates: Rates = Rates()  # noqa: RUF009 - a frozen value
 
     def count(self, text: str) -> int | None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from collab.errors import PolicyError
-from collab.model import Model
 from collab.reasoner import Reasoner
 
 
@@ -27,8 +26,7 @@ class Team:
     @property
     def closes(self) -> frozenset[str]:
         """The tags with which its models close their thinking."""
-        models = (one for one in self.seats.values() if isinstance(one, Model))
-        return frozenset(one.think_close for one in models if one.think_close)
+        return frozenset(one.think_close for one in self.seats.values() if one.think_close)
 
     def count(self, text: str, seat: str | None) -> int:
         """Count a text's tokens with the seat's tokenizer, else with any in the team."""

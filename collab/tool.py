@@ -50,6 +50,7 @@ class Tool:
     limits: Limits = Limits()  # noqa: RUF009 - a frozen value
     replicate: int = 0
     can: frozenset[str] = frozenset({"advise"})
+    think_close: str = ""
     rates: Rates = Rates()  # noqa: RUF009 - a frozen value
 
     @property

@@ -6,7 +6,7 @@ it was, so that forking is keeping a reference. What is struck or rewound stays 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import groupby, takewhile
@@ -450,16 +450,16 @@ class Trajectory:
         return next((event for event in self.log if isinstance(event, Closed)), None)
 
     def __rich__(self) -> RenderableType:
-        """Show it in colour on a terminal, as `rich` does."""
-        from collab.report.trajectory import shown  # whoever shows it has loaded what shows
+        """Show it on a terminal: in colour, once `collab.report` is loaded."""
+        if (show := LOOKS.terminal) is not None:
+            return show(self)
+        from rich.text import Text
 
-        return shown(self)
+        return Text("".join(unit.text for unit in self.units))
 
-    def _repr_html_(self) -> str:
-        """Show it in colour in a notebook."""
-        from collab.report.notebook import html
-
-        return html(self)
+    def _repr_html_(self) -> str | None:
+        """Show it in a notebook: in colour, once `collab.report` is loaded."""
+        return LOOKS.notebook(self) if LOOKS.notebook else None
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -471,6 +471,18 @@ class Trajectory:
             spans.append(Span(author, start, end))
             start = end
         return tuple(spans)
+
+
+@dataclass
+class Looks:
+    """How trajectories are shown; a package that can show them fills it in."""
+
+    terminal: Callable[[Trajectory], RenderableType] | None = None
+    notebook: Callable[[Trajectory], str] | None = None
+    """Returns HTML."""
+
+
+LOOKS = Looks()
 
 
 def _generated(log: Iterable[Event]) -> Iterator[Unit]:

@@ -172,6 +172,11 @@ class _Listening:
         return self.inner.can
 
     @property
+    def think_close(self) -> str:
+        """Close the thinking as the model does."""
+        return self.inner.think_close
+
+    @property
     def rates(self) -> Rates:
         """Cost what the model costs."""
         return self.inner.rates

@@ -1,1 +1,27 @@
-"""What a person reads: tables, one trajectory in colour, progress."""
+"""What a person reads: tables, figures, the page of a run, trajectories in colour."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from collab.trajectory import LOOKS, Trajectory
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["Trajectory"]
+
+
+def _on_a_terminal(trajectory: Trajectory) -> RenderableType:
+    from collab.report.trajectory import shown
+
+    return shown(trajectory)
+
+
+def _in_a_notebook(trajectory: Trajectory) -> str:
+    from collab.report.notebook import html
+
+    return html(trajectory)
+
+
+LOOKS.terminal, LOOKS.notebook = _on_a_terminal, _in_a_notebook

@@ -32,6 +32,7 @@ class Speaker:
     closes: float = 0.1
     """The chance that it closes its thinking behind a line."""
     can: frozenset[str] = ABILITIES
+    think_close: str = ""
     rates: Rates = Rates()  # noqa: RUF009 - a frozen value
 
     def count(self, text: str) -> int:

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def test_a_trajectory_shows_itself_on_a_terminal(run: Run) -> None:
 
 def test_a_trajectory_shows_itself_in_a_notebook_as_text_alone(run: Run) -> None:
     shown = run.trajectory("q/1")._repr_html_()
+    assert shown is not None
     assert "<script>" not in shown
     assert "&lt;script&gt;alert(1)&lt;/script&gt;\\x1b[31m\\u202e=1+1\\ud800" in shown
     assert "text-decoration:line-through" in shown
@@ -103,3 +105,21 @@ def test_a_trajectory_shows_itself_in_a_notebook_as_text_alone(run: Run) -> None
 def test_what_the_package_has_not_is_no_attribute_of_it() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Walk'"):
         getattr(collab, "Walk")  # noqa: B009 - what is tested
+
+
+@pytest.mark.parametrize(("show", "kind"), [("_repr_html_", "str"), ("__rich__", "Group")])
+def test_a_trajectory_that_was_made_by_hand_shows_itself_in_colour(show: str, kind: str) -> None:
+    code = f"from collab import Trajectory\nprint(type(Trajectory().{show}()).__name__)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == kind
+
+
+def test_a_trajectory_without_reports_is_plain_text() -> None:
+    code = (
+        "import sys\n"
+        "from collab.trajectory import Trajectory\n"
+        "print(Trajectory()._repr_html_(), repr(Trajectory().__rich__().plain))\n"
+        "print([name for name in sys.modules if name.startswith('collab.report')])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "None ''\n[]\n"
