@@ -7,7 +7,6 @@ ends, and the command prints the sweep's table when all have ended.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import sys
@@ -53,7 +52,6 @@ def hand_on(folders: list[str]) -> None:
 def begin_elsewhere() -> None:
     """Do in a job's own process what the command did in its, and say which job begins."""
     open_doors()
-    multiprocessing.set_start_method("forkserver", force=True)  # joblib's own, no child knows
     job = HydraConfig.get().job
     print(f"#{job.num} {safe(job.override_dirname)}", flush=True)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
 import signal
 import sys
 import threading
@@ -18,10 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Generic, TypeVar
 
 from collab.errors import GradingError
+from collab.grading.zygote import zygote
 
 STARTS = 5
 """How often a process that does not start is tried."""
@@ -63,8 +62,7 @@ class Workers(Generic[Result]):
         self, count: int, function: Callable[..., Result], caps: Caps, preload: list[str]
     ) -> None:
         self._function, self._caps = function, caps
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(preload)
+        self._preload = preload
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="grading")
         self._own = threading.local()
         self._all: set[_Worker] = set()
@@ -126,7 +124,7 @@ class Workers(Generic[Result]):
             if self._closed:
                 raise Stopped("its workers are closed")
             try:
-                worker = _Worker(self._context, self._function, self._caps)
+                worker = _Worker(self._preload, self._function, self._caps)
             except (EOFError, OSError) as error:  # what forks the processes was itself ended
                 log.warning("a grading process did not start: %r", error)
                 return None
@@ -157,15 +155,12 @@ class _Died(Exception):
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(
-        self, context: ForkServerContext, function: Callable[..., object], caps: Caps
-    ) -> None:
-        self._pipe, theirs = context.Pipe()
-        self._process: ForkServerProcess = context.Process(
-            target=_serve, args=(theirs, function, caps), daemon=True
-        )
-        self._process.start()
-        theirs.close()
+    def __init__(self, preload: list[str], function: Callable[..., object], caps: Caps) -> None:
+        self._zygote = zygote(preload)
+        self._pipe, self._pid = self._zygote.fork(_serve, function, caps)
+        self._ending = threading.Lock()  # its id is used once: then it may be another's
+        self._ended = False
+        self._code: int | None = None
 
     def ready(self) -> None:
         """Wait until it has started."""
@@ -177,9 +172,12 @@ class _Worker:
             self._pipe.send(args)
         return self._heard(wall)
 
-    def kill(self) -> None:
-        """End it."""
-        self._process.kill()
+    def kill(self) -> int | None:
+        """End it; return its exit code where that is known."""
+        with self._ending:
+            if not self._ended:
+                self._code, self._ended = self._zygote.end(self._pid), True
+            return self._code
 
     def _heard(self, wall: float) -> tuple[bool, Any]:  # any: what the function returns or raises
         late = False
@@ -190,11 +188,8 @@ class _Worker:
             late = True
         except (EOFError, OSError):
             pass
-        self.kill()
-        self._process.join()
-        code = self._process.exitcode
+        code = self.kill()
         self._pipe.close()
-        self._process.close()
         if late:
             raise _Died(f"it took more than {wall:g} s", limit=True)
         raise _Died(f"exit code {code}", limit=code == -signal.SIGPROF)

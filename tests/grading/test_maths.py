@@ -1,11 +1,10 @@
 import asyncio
 import json
-import multiprocessing
+import os
 import resource
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from collab.grading import Judgement
 from collab.grading.maths import MathsGrader, MathsSettings, _judge, last_box
 from collab.grading.workers import Caps, Workers
 from collab.trajectory import Question
+from tests.grading.processes import children, descendants
 
 ENDLESS = r"\boxed{9^{9^{9^{9}}}}"
 NO_WORKERS = MathsSettings(workers=1).model_copy(update={"memory": "much"})
@@ -117,18 +117,19 @@ async def test_an_answer_that_needs_too_much_memory_is_not_right_and_the_worker_
         assert (await grader.compare("1", r"\boxed{1}")).verdict == "correct"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc lists processes on Linux alone")
 async def test_leaving_with_judgements_under_way_stops_them() -> None:
-    before = set(multiprocessing.active_children())
+    before = descendants(os.getpid())
     async with MathsGrader(MathsSettings(workers=1, seconds=600)) as grader:
         task = asyncio.create_task(grader.compare("1", ENDLESS))
-        assert (await asyncio.to_thread(_one_child, before)).is_alive()
+        worker = await asyncio.to_thread(_grandchild, before)
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert set(multiprocessing.active_children()) <= before
+    assert worker not in descendants(os.getpid())
 
 
-def _one_child(before: set[BaseProcess]) -> BaseProcess:
-    while not (new := set(multiprocessing.active_children()) - before):
+def _grandchild(before: set[int]) -> int:
+    while not (new := descendants(os.getpid()) - children(os.getpid()) - before):
         pass
     return new.pop()
 

@@ -3,17 +3,32 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from collab.errors import GradingError
 from collab.grading.workers import Caps, Stopped, Workers
+from tests.grading.processes import children, descendants
 
 CAPS = Caps(seconds=0.3, wall=120, memory=2**30)
+
+SCRIPT = r"""
+import asyncio
+from collab.grading.maths import MathsGrader
+
+async def main():
+    async with MathsGrader() as grader:
+        print((await grader.compare("1/2", r"\boxed{0.5}")).verdict)
+
+print("begin")
+asyncio.run(main())
+"""
 
 
 def echo(word: object) -> object:
@@ -112,3 +127,35 @@ async def test_processes_that_cannot_start_are_an_error() -> None:
     with pytest.raises(GradingError, match="ended 5 times while they started"):
         await workers.call("hello")
     await workers.close()
+
+
+def test_a_script_that_guards_nothing_grades_and_is_run_once(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True)
+    assert (done.stdout, done.stderr) == (b"begin\ncorrect\n", b"")
+
+
+def test_nothing_is_imported_from_the_folder_that_a_script_is_run_in(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/script.py").write_text(SCRIPT)
+    for name in ("math_verify", "signal", "collab"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
+    command = [sys.executable, "scripts/script.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True)
+    assert (done.stdout, done.stderr) == (b"begin\ncorrect\n", b"")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="its parent's death is told on Linux alone")
+def test_a_computation_ends_with_the_process_that_asked_for_it(tmp_path: Path) -> None:
+    script = SCRIPT.replace(r"\boxed{0.5}", r"\boxed{9^{9^{9^{9}}}}").replace(
+        "MathsGrader()", "MathsGrader(MathsSettings(seconds=600))"
+    )
+    script = script.replace("import MathsGrader", "import MathsGrader, MathsSettings")
+    (tmp_path / "script.py").write_text(script)
+    command = [sys.executable, "script.py"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
+        while not descendants(process.pid) - children(process.pid) - {process.pid}:
+            pass
+        process.kill()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""  # to its end: nobody is left who could write to it
