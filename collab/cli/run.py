@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
         return 0
     folders, rest = _config_dirs([word for word in argv if word != "--trust"])
     open_checked(_overrides(rest), folders, trust="--trust" in argv)
-    with _as_command(rest), owning():  # what one job of a sweep starts, the others use
+    with _as_command(rest), sweep.quiet(), owning():  # what one job of a sweep starts, others use
         sweep.hand_on(folders)
         try:
             hydra.main(config_path=f"pkg://{CONF}", config_name="config", version_base="1.3")(job)()

@@ -10,8 +10,12 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
@@ -24,6 +28,8 @@ from collab.release import extra
 from collab.report.runs import survey, told
 from collab.report.tables import print_whole
 from collab.report.trajectory import safe
+
+LAUNCHERS = ("joblib", "ray", "submitit")
 
 _elsewhere: list[Path] = []
 """The folders of sweeps that this process handed to others."""
@@ -47,6 +53,14 @@ def hand_on(folders: list[str]) -> None:
     named = [*folders, *filter(None, os.environ.get("COLLAB_CONF", "").split(os.pathsep))]
     os.environ["COLLAB_CONF"] = os.pathsep.join(dict.fromkeys(named))
     open_doors()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out Hydra's remark that a launcher's own schema has the name of our file."""
+    with catch_warnings():
+        filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against", UserWarning)
+        yield
 
 
 def begin_elsewhere() -> None:
@@ -79,11 +93,29 @@ def tell(console: Console) -> None:
 
 def explained(error: Exception) -> Exception:
     """Return what to tell of a launcher's error; any other is returned as it is."""
-    said = str(error).partition("\n")[0]
-    if lacking := re.search(r"hydra_plugins\.hydra_(\w+)_launcher\.", said):
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [repr(error)]
+    if lacking := re.search(r"hydra_plugins\.hydra_(\w+)_launcher\.", lines[0]):
         return ConfigError(f"this launcher is not installed: {extra(lacking.group(1))}")
-    if type(error).__module__.partition(".")[0] in ("joblib", "submitit", "ray"):
+    if type(error).__name__ in ("FailedJobError", "FailedSubmissionError"):  # of submitit
+        return RunError(f"the cluster took no job: {'; '.join(lines)}")
+    if _package(type(error).__module__) in LAUNCHERS:
         return RunError(
-            f"a job's process died ({said}): what it sampled is stored; the same command goes on"
+            f"a job's process died ({lines[0]}): what it sampled is stored; "
+            "the same command goes on"
+        )
+    if _package(_raised_in(error)) in LAUNCHERS and not error.__cause__:  # else it is a job's own
+        return ConfigError(
+            f"the launcher does not start: {lines[0].rstrip('.')}; "
+            "change its settings, hydra.launcher.…"
         )
     return error
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _raised_in(error: Exception) -> str:
+    """Return the module whose code raised an error."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__", "")) if frames else ""
