@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 SWITCH = "COLLAB_TEST_WITHOUT"
-PROGRAMS = {"bwrap": "bubblewrap", "chromium": "chromium", "postgresql": "postgresql"}
+PROGRAMS = {
+    "bwrap": "bubblewrap",
+    "chromium": "chromium",
+    "munged": "munge",
+    "postgresql": "postgresql",
+    "slurmctld": "slurm-wlm",
+    "slurmd": "slurm-wlm",
+}
 """What the switch calls each, and Debian's package that brings it."""
 
 

@@ -1,34 +1,18 @@
 """Every code block in the README and in docs/ does what it says, and nothing is left out there."""
 
 import json
-import os
 import re
 import shlex
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from collab.cli import VERBS
-
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Block:
-    language: str
-    code: str
-
-
-def blocks(page: Path) -> list[Block]:
-    return [Block(*found) for found in BLOCK.findall(page.read_text(encoding="utf-8"))]
-
+from tests import optional
+from tests.conftest import Served
+from tests.docs import reader
+from tests.docs.pages import PAGES, ROOT, blocks, commands, scripts, steps
+from tests.docs.reader import Reader
 
 LONG = {
     "endpoints.md",
@@ -39,57 +23,55 @@ LONG = {
     "store.md",
     "twin-tests.md",
 }
-"""Pages whose commands take long: the fast tests only look whether they can be run."""
-SHELL = [
-    pytest.param(page, marks=[pytest.mark.long] if page.name in LONG else [], id=page.name)
-    for page in PAGES
-]
+"""Pages of which even the short commands take long: `make check-long` runs them."""
 
 
-def commands() -> Iterator[str]:
-    """The commands that a reader types, but that a test cannot run, or not a fast one."""
-    for page in PAGES:
-        for block in blocks(page):
-            lines = block.code.replace("\\\n", " ").splitlines()
-            if block.language == "console":
-                yield from (line[2:] for line in lines if line.startswith("$ "))
-            elif block.language == "bash" and page.name in LONG:
-                yield from (line for line in lines if line.startswith("collab "))
+@pytest.fixture
+def somebody(tmp_path: Path, pocket: Served, launched: None) -> Reader:
+    """A reader in a folder of their own, who has what pages take for granted."""
+    reader.prepare(tmp_path)
+    return Reader(tmp_path, f"{pocket.url}/v1")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_of_a_page_is_of_a_kind_that_is_tested(page: Path) -> None:
     assert {block.language for block in blocks(page)} <= {"python", "bash", "console"}
+    shown = [block.code for block in blocks(page) if block.language == "console"]
+    lines = [line for code in shown for line in code.replace("\\\n", " ").splitlines()]
+    assert [line for line in lines if not line.startswith(("$ ", ">>> "))] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_python_of_a_page_runs(page: Path) -> None:
-    if page.stem == "sandbox" and shutil.which("bwrap") is None:
-        pytest.skip("bubblewrap is not installed")
-    for block in blocks(page):
-        if block.language == "python":
-            exec(compile(block.code, str(page), "exec"), {"__name__": "a_reader"})
+def test_the_programs_and_the_short_commands_of_a_page_run(page: Path, somebody: Reader) -> None:
+    if page.stem == "sandbox":
+        optional.found("bwrap")
+    for step in steps(page):
+        if step.kind == "python" or (step.kind == "script" and page.name not in LONG):
+            somebody.do(step)
+    assert not somebody.faults, "".join(map(str, somebody.faults))
 
 
-@pytest.mark.usefixtures("launched")
-@pytest.mark.parametrize("page", SHELL)
-def test_the_shell_commands_of_a_page_run_in_an_empty_folder(page: Path, tmp_path: Path) -> None:
-    script = "\n".join(block.code for block in blocks(page) if block.language == "bash")
-    if not script:
-        return
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(
-        ["bash", "-e", "-c", script],
-        cwd=tmp_path,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_all_that_a_page_shows_runs_in_its_order(page: Path, somebody: Reader) -> None:
+    optional.found("bwrap")
+    if page.stem == "tutorial":
+        pytest.importorskip("setuptools", minversion="77")  # what builds the package there
+        somebody.programs = reader.environment(somebody.folder / "env")
+        somebody.env = {"PIP_NO_BUILD_ISOLATION": "0"}  # 0: there is none, nothing is downloaded
+        *_, code = (block.code for block in blocks(page) if block.language == "python")
+        reader.arbiter(somebody.folder, code)
+    somebody.read(page)
+    assert not somebody.faults, "".join(map(str, somebody.faults))
 
 
-@pytest.mark.parametrize("command", sorted(set(commands())))
+def test_what_is_said_to_be_different_of_a_command_is_said_of_one_that_is_shown() -> None:
+    pieces = [*reader.NOT_RUN, *reader.STATUS, *reader.CLUSTER]
+    assert [p for p in pieces if not any(p in f"{command} " for command in commands())] == []
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if reader.why_not(c)])
 def test_a_command_that_is_only_shown_is_one_that_exists(command: str) -> None:
     program, *words = shlex.split(command)
     if program == "make":
@@ -97,14 +79,14 @@ def test_a_command_that_is_only_shown_is_one_that_exists(command: str) -> None:
     elif program == "collab":
         assert words[0] in VERBS
     else:
-        assert program in ("vllm", "pip", "python", "apt-get", "lm_eval", "inspect")
+        assert program in ("vllm", "python", "apt-get", "lm_eval", "inspect")
 
 
 @pytest.mark.parametrize(
     "command",
-    sorted({c for c in commands() if re.match("collab run(?!.*(gide|mylab))", c)}),
+    [c for c in commands() + scripts() if re.match("collab run(?!.*(gide|mylab|--cfg))", c)],
 )
-def test_a_run_that_is_only_shown_composes(command: str, tmp_path: Path) -> None:
+def test_a_run_that_is_shown_composes(command: str, tmp_path: Path) -> None:
     from hydra import compose, initialize_config_module
 
     words = [word for word in shlex.split(command)[2:] if word != "-m"]
