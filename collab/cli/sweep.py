@@ -8,6 +8,7 @@ ends, and the command prints the sweep's table when all have ended.
 from __future__ import annotations
 
 import os
+import platform
 import re
 import sys
 from collections.abc import Iterator
@@ -64,10 +65,21 @@ def quiet() -> Iterator[None]:
 
 
 def begin_elsewhere() -> None:
-    """Do in a job's own process what the command did in its, and say which job begins."""
+    """Do in a job's own process what the command did in its, and say which job begins.
+
+    Raises:
+        ConfigError: The command's folder is not on this machine.
+    """
+    hydra = HydraConfig.get()
+    try:
+        os.chdir(hydra.runtime.cwd)  # a worker of a Ray cluster begins where that was started
+    except OSError as error:
+        raise ConfigError(
+            f"the folder {hydra.runtime.cwd!r}, where the command was given, cannot be entered on "
+            f"{platform.node()!r} ({error.strerror}): give it in one that all machines see"
+        ) from None
     open_doors()
-    job = HydraConfig.get().job
-    print(f"#{job.num} {safe(job.override_dirname)}", flush=True)
+    print(f"#{hydra.job.num} {safe(hydra.job.override_dirname)}", flush=True)
 
 
 def tell_why(failed: Exception) -> None:
@@ -96,14 +108,15 @@ def explained(error: Exception) -> Exception:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [repr(error)]
     if lacking := re.search(r"hydra_plugins\.hydra_(\w+)_launcher\.", lines[0]):
         return ConfigError(f"this launcher is not installed: {extra(lacking.group(1))}")
-    if type(error).__name__ in ("FailedJobError", "FailedSubmissionError"):  # of submitit
+    where = _raised_in(error)
+    if where in ("submitit.core.utils", "submitit.slurm.slurm") and _from(error) == "submitit":
         return RunError(f"the cluster took no job: {'; '.join(lines)}")
-    if _package(type(error).__module__) in LAUNCHERS:
+    if _from(error) in LAUNCHERS:
         return RunError(
             f"a job's process died ({lines[0]}): what it sampled is stored; "
             "the same command goes on"
         )
-    if _package(_raised_in(error)) in LAUNCHERS and not error.__cause__:  # else it is a job's own
+    if where.partition(".")[0] in LAUNCHERS and "Remote" not in repr(error.__cause__):
         return ConfigError(
             f"the launcher does not start: {lines[0].rstrip('.')}; "
             "change its settings, hydra.launcher.…"
@@ -111,8 +124,9 @@ def explained(error: Exception) -> Exception:
     return error
 
 
-def _package(module: str) -> str:
-    return module.partition(".")[0]
+def _from(error: Exception) -> str:
+    """Return the package that an error's class is from."""
+    return type(error).__module__.partition(".")[0]
 
 
 def _raised_in(error: Exception) -> str:

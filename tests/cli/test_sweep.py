@@ -120,6 +120,14 @@ def test_a_launcher_that_is_not_installed_says_what_to_install(command: Any) -> 
     assert said.error == f"error: this launcher is not installed: {extra('ray')}"
 
 
+def test_a_launcher_that_cannot_start_says_why_in_a_line(command: Any) -> None:
+    said = command("run", "-m", PARALLEL, "hydra.launcher.n_jobs=all", "replicate=0,1")
+    assert said.error == (
+        "error: the launcher does not start: n_jobs could not be converted to int; "
+        "change its settings, hydra.launcher.…"
+    )
+
+
 @pytest.mark.long
 def test_a_policy_in_a_folder_of_ones_own_is_found_by_jobs_elsewhere(
     scripted: Scripted, tmp_path: Path

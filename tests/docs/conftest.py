@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from tests.cli import conftest as cli
 from tests.docs import clusters
-from tests.store import conftest
+from tests.store import conftest as store
 
-postgres = conftest.postgres
+postgres = store.postgres
+scripted = cli.scripted
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +19,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str
         yield there
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def ray() -> Iterator[Mapping[str, str]]:
     """A Ray head on this machine, likewise."""
     with clusters.ray() as there:

@@ -56,7 +56,9 @@ def said() -> list[tuple[str, str]]:
 @cache
 def flags(verb: str) -> frozenset[str]:
     """Return the flags that a command takes."""
-    text = get_args_parser().format_usage() + " -cd -m" if verb == "run" else call(verb, "--help").out
+    text = (
+        get_args_parser().format_usage() + " -cd -m" if verb == "run" else call(verb, "--help").out
+    )
     return frozenset(FLAG.findall(text))
 
 
