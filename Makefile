@@ -57,4 +57,5 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml
 
 $(VENV)/.long: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,hf,lab]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,hf,lab,ray]' || true
 	@touch $@
