@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from collab.cli import VERBS
+from collab.cli.overrides import quiet
 from tests import optional
 from tests.conftest import Served
 from tests.docs import reader
@@ -91,7 +92,7 @@ def test_a_run_that_is_shown_composes(command: str, tmp_path: Path) -> None:
 
     words = [word for word in shlex.split(command)[2:] if word != "-m"]
     single = [re.sub(r"=([^\[,]*),.*", r"=\1", word) for word in words]
-    with initialize_config_module("collab.conf", version_base="1.3"):
+    with quiet(), initialize_config_module("collab.conf", version_base="1.3"):
         assert "policy" in compose("config", overrides=single)
 
 

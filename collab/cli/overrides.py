@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from warnings import catch_warnings, filterwarnings
 
 from hydra import initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -49,6 +50,14 @@ def is_ours(word: Override) -> bool:
 
 
 @contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out Hydra's remark that a launcher's own schema has the name of our file."""
+    with catch_warnings():
+        filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against", UserWarning)
+        yield
+
+
+@contextmanager
 def composing() -> Iterator[None]:
     """Let Hydra find the conf files, and say what it cannot do in a line.
 
@@ -56,7 +65,7 @@ def composing() -> Iterator[None]:
         ConfigError: Something does not compose.
     """
     try:
-        with initialize_config_module(CONF, version_base="1.3"):
+        with quiet(), initialize_config_module(CONF, version_base="1.3"):
             yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from None

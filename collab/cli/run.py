@@ -26,7 +26,7 @@ from collab.cli.drift import notes
 from collab.cli.fault import told
 from collab.cli.mark import mark_of
 from collab.cli.outside import open_checked
-from collab.cli.overrides import CONF, one_line
+from collab.cli.overrides import CONF, one_line, quiet
 from collab.cli.prompts import Prompts
 from collab.cli.session import decides, opened
 from collab.cli.terminal import is_wanted
@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
         return 0
     folders, rest = _config_dirs([word for word in argv if word != "--trust"])
     open_checked(_overrides(rest), folders, trust="--trust" in argv)
-    with _as_command(rest), sweep.quiet(), owning():  # what one job of a sweep starts, others use
+    with _as_command(rest), quiet(), owning():  # what one job of a sweep starts, others use
         sweep.hand_on(folders)
         try:
             hydra.main(config_path=f"pkg://{CONF}", config_name="config", version_base="1.3")(job)()

@@ -11,12 +11,9 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
-from warnings import catch_warnings, filterwarnings
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
@@ -54,14 +51,6 @@ def hand_on(folders: list[str]) -> None:
     named = [*folders, *filter(None, os.environ.get("COLLAB_CONF", "").split(os.pathsep))]
     os.environ["COLLAB_CONF"] = os.pathsep.join(dict.fromkeys(named))
     open_doors()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Leave out Hydra's remark that a launcher's own schema has the name of our file."""
-    with catch_warnings():
-        filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against", UserWarning)
-        yield
 
 
 def begin_elsewhere() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hydra._internal.utils import get_args_parser
 
 from collab.cli import VERBS
+from collab.cli.overrides import quiet
 from tests.cli.conftest import call
 from tests.docs.pages import PAGES, ROOT
 
@@ -108,7 +109,7 @@ def test_an_example_composes(command: str) -> None:
     given = [word for word in words(command)[2:] if "=" in word and not word.startswith("[")]
     given = [word for word in given if not word.startswith("question=")]
     single = [re.sub(r"=([^\[,]*),.*", r"=\1", word) for word in given]
-    with initialize_config_module("collab.conf", version_base="1.3"):
+    with quiet(), initialize_config_module("collab.conf", version_base="1.3"):
         if "policy=nonsense" in single:
             with pytest.raises(Exception, match="nonsense"):
                 compose("config", overrides=single)
