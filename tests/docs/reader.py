@@ -167,7 +167,7 @@ class Reader:
         with self._started(command) as process:
             assert process.stdout is not None
             said = process.stdout.readline()
-        if "http://" not in said or process.returncode:
+        if "http://" not in said or process.returncode not in (0, 130):
             self.faults.append(Fault(command, process.returncode, said))
 
     def _watches(self, command: str) -> None:
@@ -195,14 +195,13 @@ class Reader:
     def _resolved(self, command: str) -> str:
         """Put in what is there for what a page leaves open, and our servers for those it names."""
         command = re.sub(r"[\w/-]+-…", lambda found: self._folder(found[0]), command)
-        if re.search(r"EPISODE|q17/|--verdicts", command) or "run.trajectory(" in command:
+        if re.search(r"EPISODE|q17/|--verdicts", command):
             command = self._with_names(command)
         for seat in VLLM.findall(command):
-            command += f" team.{seat}.base_url={self.url} team.{seat}.served=plain"
-            command += f" team.{seat}.checkpoint={MODEL} team.{seat}.context=1024"
+            command += f" team.{seat}.base_url={self.url}{_plain(seat)}"
         if "http://127.0.0.1:8000/v1" in command:
             command = command.replace("http://127.0.0.1:8000/v1", self.url)
-            command += f" team.main.served=plain team.main.checkpoint={MODEL}"
+            command += _plain("main")
         return command.replace(PLACE, self.place)
 
     def _folder(self, shown: str) -> str:
@@ -216,9 +215,13 @@ class Reader:
         with (named[0] / "scores.jsonl").open() as lines:
             case = json.loads(lines.readline())["case"]
         command = command.replace("EPISODE", case).replace("q17/", case)
-        command = re.sub(r'(?<=run\.trajectory\()"[^"]*"', repr(case), command)
         verdicts = sorted(path.name for path in named[0].glob("regraded/*"))
         return re.sub(r"(?<=--verdicts )\w+", verdicts[0], command) if verdicts else command
+
+
+def _plain(seat: str) -> str:
+    """Return the settings of a seat that is served by a model in the box under another name."""
+    return f" team.{seat}.served=plain team.{seat}.checkpoint={MODEL} team.{seat}.context=1024"
 
 
 def _check_extras(command: str) -> None:
@@ -255,6 +258,7 @@ def prepare(folder: Path) -> None:
             "reasoning": f"Let us see. So it is {problem.answer}. I read it again. It is right.",
             "response": f"The answer is \\boxed{{{problem.answer}}}.",
             "meta": {"temperature": 0.6},
+            "model": "somebody/a-model",
         }
         for problem in made
         for _ in range(8)

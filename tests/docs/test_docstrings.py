@@ -7,6 +7,7 @@ from textwrap import dedent, indent
 
 import pytest
 
+from collab.folder import RunFolder
 from tests.docs.pages import ROOT, Step
 from tests.docs.reader import Reader
 
@@ -72,6 +73,9 @@ def test_the_example_of_a_docstring_runs(module: str, tmp_path: Path) -> None:
     code = examples()[module]
     if "runs/demo" in code:
         reader.do(Step("command", DEMO))
+    if "middle-…" in code:
+        (some, *_) = (path for path in tmp_path.glob("runs/demo/*") if path.is_dir())
+        code = code.replace("middle-…/steer", next(iter(RunFolder(some).scores())))
     if AROUND[module] is SERVER:
         code = indent(re.sub(r"\.\.\.  #.*", CLIENT, code), "    ")
     reader.do(Step("session", AROUND[module].format(code=code)))
