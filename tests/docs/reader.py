@@ -167,6 +167,8 @@ class Reader:
         with self._started(command) as process:
             assert process.stdout is not None
             said = process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            said += process.stdout.read()
         if "http://" not in said or process.returncode not in (0, 130):
             self.faults.append(Fault(command, process.returncode, said))
 

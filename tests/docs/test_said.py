@@ -43,11 +43,15 @@ def texts(path: Path) -> tuple[str, ...]:
     )
 
 
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
 def said() -> list[tuple[str, str]]:
     """Return each command that is named, with what stands behind it, and where."""
     return [
-        (str(path.relative_to(ROOT)), found[0])
-        for path in [*SOURCES, *COMMENTED]
+        (name_of(path), found[0])
+        for path in [*SOURCES, *COMMENTED, *PAGES]
         for text in texts(path)
         for found in NAMED.finditer(text)
         if found[1] in VERBS
@@ -87,7 +91,7 @@ def test_flags_of_named_commands_are_flags_of_theirs() -> None:
     wrong = [
         (where, command, flag)
         for where, command in said()
-        for flag in FLAG.findall(command)
+        for flag in FLAG.findall(re.sub(r"'[^']*'|\"[^\"]*\"", "", command))  # not those in values
         if flag not in flags(command.split()[1])
     ]
     assert wrong == []
@@ -98,8 +102,11 @@ def test_flags_of_named_commands_are_flags_of_theirs() -> None:
     sorted(
         {
             command
-            for _, command in said()
-            if command.split()[1] in COMPOSED and "=" in command and "…" not in command
+            for where, command in said()
+            if where not in map(name_of, PAGES)  # `tests/test_docs.py` has those
+            and command.split()[1] in COMPOSED
+            and "=" in command
+            and "…" not in command
         }
     ),
 )
@@ -142,3 +149,24 @@ def test_targets_of_make_that_are_named_are_there() -> None:
     }
     assert named
     assert named - there == set()
+
+
+def test_scripts_and_modules_that_are_named_are_there() -> None:
+    named = {
+        (path.parent, words)
+        for path in [*SOURCES, *COMMENTED, *PAGES]
+        for text in texts(path)
+        for words in re.findall(r"(?:`|^\$ )python (-m [\w.]+|[\w/]+\.py)", text, re.M)
+    }
+    assert len(named) > 5
+    assert [
+        words for folder, words in named if not any(map(Path.exists, places(folder, words)))
+    ] == []
+
+
+def places(folder: Path, words: str) -> list[Path]:
+    """Return where what is run by Python may be: a module, or a file here or in the checkout."""
+    if not words.startswith("-m "):
+        return [ROOT / words, folder / words]
+    module = ROOT / words.removeprefix("-m ").replace(".", "/")
+    return [module.with_suffix(".py"), module / "__main__.py"]
