@@ -207,8 +207,8 @@ def _serve(
         _, allowed = resource.getrlimit(resource.RLIMIT_AS)
         cap = caps.memory if allowed == resource.RLIM_INFINITY else min(caps.memory, allowed)
         resource.setrlimit(resource.RLIMIT_AS, (cap, cap))
-    pipe.send((True, None))
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        pipe.send((True, None))
         while True:
             args = pipe.recv()
             signal.setitimer(signal.ITIMER_PROF, caps.seconds)

@@ -26,6 +26,8 @@ class Step:
 
     kind: Kind
     text: str
+    refused: bool = False
+    """Whether an error stands below it."""
 
 
 def blocks(page: Path) -> list[Block]:
@@ -43,8 +45,9 @@ def steps(page: Path) -> Iterator[Step]:
             lines = block.code.splitlines()
             yield Step("session", "".join(f"{line.removeprefix('>>> ')}\n" for line in lines))
         else:
-            for line in block.code.replace("\\\n", " ").splitlines():
-                yield Step("command", line.removeprefix("$ "))
+            for shown in re.split(r"^\$ ", block.code.replace("\\\n", " "), flags=re.M)[1:]:
+                command, _, said = shown.partition("\n")
+                yield Step("command", command, said.startswith("error: "))
 
 
 def commands() -> list[str]:

@@ -42,6 +42,7 @@ NOT_RUN = {
     "lm_eval ": "it needs lm-eval, and a task of one's own",
     "inspect eval ": "it needs inspect_ai, and a task of one's own",
     "apt-get install ": "it changes the machine",
+    "--trust ": "it would send to whatever address a stranger's folder names",
 }
 """What no test can run, by a piece of the command, and why not."""
 CLUSTER = {
@@ -50,11 +51,8 @@ CLUSTER = {
     PLACE: "PostgreSQL",
 }
 """What wants more than a machine, by a piece of the command: `test_clusters.py` runs it."""
-STATUS = {
-    "policy=gide": 1,  # the page shows how it is refused
-    "experiment=openings": 1,  # two of its jobs are refused, as the page says
-}
-"""Exit codes other than 0, by a piece of the command."""
+FAILS = {"policy=gide", "experiment=openings"}
+"""Pieces of commands that fail, or of which some jobs do, as their pages say in words."""
 SERVES = re.compile(r"collab (serve|pocket|view|launch) ")
 MODEL = ROOT / "collab" / "pocket" / "models" / "plain"
 VLLM = re.compile(r"model@team\.(\w+)=vllm(?= |$)")
@@ -112,14 +110,14 @@ class Reader:
             case "script":
                 self._runs(step.text)
             case "command":
-                self._does(step.text)
+                self._does(step.text, refused=step.refused)
 
     def _saved(self, code: str) -> str:
         name = f"block_{len(list(self.folder.glob('block_*.py')))}.py"
         (self.folder / name).write_text(code, encoding="utf-8")
         return f"python {name}"
 
-    def _does(self, command: str) -> None:
+    def _does(self, command: str, *, refused: bool) -> None:
         if why_not(command):
             return
         if command.startswith("pip install '.["):
@@ -130,10 +128,9 @@ class Reader:
             self._watches(self._resolved(command))
         else:
             command = command.replace("make demo", "collab run experiment=demo")
-            wanted = next((code for piece, code in STATUS.items() if piece in command), 0)
-            self._runs(self._resolved(command), wanted)
+            self._runs(self._resolved(command), refused or any(p in command for p in FAILS))
 
-    def _runs(self, script: str, wanted: int = 0) -> None:
+    def _runs(self, script: str, fails: bool = False) -> None:
         done = subprocess.run(
             ["bash", "-e", "-c", script],
             cwd=self.folder,
@@ -144,7 +141,7 @@ class Reader:
             text=True,
             check=False,
         )
-        if done.returncode != wanted or "Traceback" in done.stdout:
+        if done.returncode != int(fails) or "Traceback" in done.stdout:
             self.faults.append(Fault(script, done.returncode, done.stdout))
 
     @contextmanager
@@ -212,7 +209,7 @@ class Reader:
 
     def _with_names(self, command: str) -> str:
         """Name an episode that is there, and verdicts that were made later."""
-        runs = [path for path in sorted(self.folder.glob("runs/*/*")) if path.is_dir()]
+        runs = [path.parent for path in sorted(self.folder.glob("r*/**/manifest.json"))]
         named = [run for run in runs if str(run.relative_to(self.folder)) in command] or runs
         with (named[0] / "scores.jsonl").open() as lines:
             case = json.loads(lines.readline())["case"]
@@ -267,6 +264,21 @@ def prepare(folder: Path) -> None:
     ]
     for name, rows in (("mine", asked), ("traces", traces)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def receive(reader: Reader) -> None:
+    """Make a run that somebody else sent: with a server of theirs in its config."""
+    small = "questions.count=4 scenario.originals=2 'scenario.points=[0.4]' budget=400 name=theirs"
+    reader.do(
+        Step(
+            "command",
+            f"collab run twin=recoverability {small} model@team.main=vllm team.main.id=a/b",
+        )
+    )
+    assert not reader.faults, reader.faults[0]
+    reader.folder.joinpath("runs/theirs").rename(reader.folder / "received")
+    for path in reader.folder.glob("received/*/manifest.json"):
+        path.write_text(path.read_text().replace(reader.url, "http://10.0.0.7:8000/v1"))
 
 
 def arbiter(folder: Path, code: str) -> None:

@@ -18,7 +18,7 @@ from tests.docs.pages import PAGES, ROOT
 SOURCES = sorted(p for p in (ROOT / "collab").rglob("*.py") if "policies" not in p.parts)
 COMMENTED = sorted((ROOT / "conf").rglob("*.yaml"))
 NAMED = re.compile(r"(?<!from )\bcollab ([a-z]+)\b([^`\n;·]*)")
-TYPED = re.compile(r"(?:^|`|\brun |\bexamples?: |· |[Ff]irst: |real: )\s*collab ([a-z]\w*)", re.M)
+TYPED = re.compile(r"(?:^ +|`|\brun |\bexamples?: |· |[Ff]irst: |real: )\s*collab ([a-z]\w*)", re.M)
 FLAG = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 COMPOSED = ("play", "plan", "run", "serve")
 """Commands whose words are all those of a config."""
@@ -61,9 +61,8 @@ def said() -> list[tuple[str, str]]:
 @cache
 def flags(verb: str) -> frozenset[str]:
     """Return the flags that a command takes."""
-    text = (
-        get_args_parser().format_usage() + " -cd -m" if verb == "run" else call(verb, "--help").out
-    )
+    said = call(verb, "--help").out
+    text = get_args_parser().format_usage() + said.splitlines()[0] if verb == "run" else said
     return frozenset(FLAG.findall(text))
 
 
