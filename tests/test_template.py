@@ -88,7 +88,7 @@ TOO_DEEP = {
     "a macro": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
     "a recursive loop": "{% set x = [1] %}{% for a in x recursive %}{{ loop(x) }}{% endfor %}",
     "a block": "{% block a %}{{ self.a() }}{% endblock %}",
-    "a value": "{% set n = namespace(x=[1]) %}{% for i in range(3000) %}{% set n.x = [n.x] %}"
+    "a value": "{% set n = namespace(x=[1]) %}{% for i in range(50000) %}{% set n.x = [n.x] %}"
     "{% endfor %}{{ n.x }}",
     "parentheses": "{{ " + "(" * 50_000 + "1" + ")" * 50_000 + " }}",
     "negations": "{{ " + "not " * 50_000 + "1 }}",
