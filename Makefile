@@ -25,9 +25,10 @@ test-engines: $(VENV)/.dev  ## a real vLLM server on the CPU, in an environment 
 	$(BIN)/python tests/engines/install.py || true
 	$(PYTEST) -m "engine and not long" -rs $(PYTEST_ARGS)
 
-lint: $(VENV)/.dev  ## ruff
+lint: $(VENV)/.dev  ## ruff, and the layers of the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 types: $(VENV)/.dev  ## mypy --strict, for each Python that is supported
 	for version in 3.11 3.12 3.13; do $(BIN)/mypy --python-version $$version || exit 1; done

@@ -28,23 +28,23 @@ from typing import ClassVar
 import aiohttp
 import openai
 
-from collab.boundary import Share, Tokens
-from collab.decision import Decision, Stop, Write
+from collab.core.boundary import Share, Tokens
+from collab.core.decision import Decision, Stop, Write
+from collab.core.policy import View
+from collab.core.sampling import Sampling
+from collab.core.settings import Settings
+from collab.core.trajectory import Message, Question, Recording
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.limits import Limits
 from collab.endpoints.tokens import Tokenizer
-from collab.engine import Case, play_case
-from collab.model import Model
+from collab.episode.engine import Case, play_case
+from collab.episode.team import Team
 from collab.pocket.server import find
-from collab.policy import View
-from collab.run import each
-from collab.sampling import Sampling
-from collab.settings import Settings
-from collab.store import Store
-from collab.team import Team
-from collab.template import Template
-from collab.trajectory import Message, Question, Recording
+from collab.reasoners.model import Model
+from collab.runs.run import each
+from collab.store.store import Store
+from collab.templates.template import Template
 
 WRITTEN = 60
 """Tokens of a reply."""

@@ -25,7 +25,7 @@ from random import Random
 from statistics import median
 
 from collab.grading.maths import MathsGrader, MathsSettings, _judge
-from collab.run import each
+from collab.runs.run import each
 from collab.sandbox.bubblewrap import Bubblewrap
 
 PROCESSES = 2

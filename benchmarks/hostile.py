@@ -151,9 +151,9 @@ async def serve() -> None:
 async def suffer(port: int) -> dict[str, float]:
     """Ask for everything, and return what it took."""
     import collab.cli.run  # noqa: F401 - a run has all of it in memory
+    from collab.core.sampling import Request, Sampling
     from collab.endpoints.client import Endpoint
     from collab.endpoints.limits import Limits
-    from collab.sampling import Request, Sampling
 
     small = Request("m", "Q", Sampling(), 16)
     large = Request("m", "Q", Sampling(), 32_768)

@@ -24,22 +24,22 @@ from tempfile import TemporaryDirectory
 
 from typing_extensions import override
 
-from collab.boundary import Paragraph
+from collab.core.boundary import Paragraph
+from collab.core.policy import Policy
+from collab.core.sampling import Sampling
+from collab.core.trajectory import Edited, Message, Question, Rewound
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, TextDialect
 from collab.endpoints.scripted import TEMPLATE, ScriptedServer, Words
 from collab.endpoints.scripted.mind import ScriptedModel
-from collab.engine import Case, Episode, play_case
-from collab.model import Model
+from collab.episode.engine import Case, Episode, play_case
+from collab.episode.team import Team
 from collab.policies.overseer import Overseer
 from collab.policies.speculate import Speculate
-from collab.policy import Policy
-from collab.sampling import Sampling
-from collab.store import Store
-from collab.team import Team
-from collab.template import Template
-from collab.trajectory import Edited, Message, Question, Rewound
-from collab.wire import Card, Job, Piece
+from collab.reasoners.model import Model
+from collab.serving import Card, Job, Piece
+from collab.store.store import Store
+from collab.templates.template import Template
 
 STEPS = 10
 """Units of an episode."""

@@ -18,9 +18,9 @@ import time
 from collections.abc import Awaitable, Callable
 from itertools import count
 
+from collab.core.trajectory import Checks, Question
 from collab.grading.code import CodeGrader, CodeSettings
 from collab.sandbox.bubblewrap import Bubblewrap
-from collab.trajectory import Checks, Question
 
 TICK = 0.002
 

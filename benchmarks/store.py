@@ -28,22 +28,22 @@ from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 
-from collab.boundary import Answer
-from collab.database import Change, Database, Row
-from collab.database.packing import pack
-from collab.database.tables import generations
-from collab.draws import key_of
-from collab.folder import RunFolder
+from collab.core.boundary import Answer
+from collab.core.cost import Rates
+from collab.core.sampling import Generation, Request, Sampling
+from collab.core.trajectory import Message, Question, Unit
+from collab.episode.reasoner import Recorded, Turn, Written
+from collab.episode.team import Team
 from collab.grading import Graders
-from collab.ledger import Rates
 from collab.policies.solo import Solo
-from collab.reasoner import Recorded, Turn, Written
-from collab.run import Setup, Unwatched, run
-from collab.sampling import Generation, Request, Sampling
+from collab.runs.run import Setup, Unwatched, run
+from collab.runs.run_folder import RunFolder
 from collab.scenarios.collaboration import Collaboration
-from collab.store import Store
-from collab.team import Team
-from collab.trajectory import Message, Question, Unit
+from collab.store.database import Change, Database, Row
+from collab.store.database.packing import pack
+from collab.store.database.tables import generations
+from collab.store.draw_keys import key_of
+from collab.store.store import Store
 
 FEW, MANY = 10_000, 1_000_000
 BATCH = 64

@@ -23,11 +23,11 @@ from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 
-from collab.database import Database
-from collab.database.tables import generations, needs
-from collab.folder import RunFolder
 from collab.pocket.server import Pocket
-from collab.wire import build_app, serve
+from collab.runs.run_folder import RunFolder
+from collab.serving import build_app, serve
+from collab.store.database import Database
+from collab.store.database.tables import generations, needs
 
 CELLS = 18
 WORDS = (

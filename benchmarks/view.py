@@ -34,24 +34,24 @@ from playwright.sync_api import Page, expect, sync_playwright
 from rich.console import Console
 from rich.live import Live as Screen
 
-from collab.boundary import Tokens
+from collab.core.boundary import Tokens
+from collab.core.sampling import Sampling
+from collab.core.trajectory import Closed, Ended, Event, Message, Question, Trajectory, Unit, Wrote
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.limits import Limits
-from collab.engine import Case, Episode, Label, play_case
-from collab.folder import RunFolder, Standing
-from collab.model import Model
-from collab.peephole import Eye, Peephole
+from collab.episode.engine import Case, Episode, Label, play_case
+from collab.episode.team import Team
 from collab.pocket.server import find
 from collab.policies.solo import Solo
+from collab.reasoners.model import Model
 from collab.report.live import Live
-from collab.run import Played, each
-from collab.sampling import Sampling
-from collab.scenario import Score, Verdict
-from collab.store import Store
-from collab.team import Team
-from collab.template import Template
-from collab.trajectory import Closed, Ended, Event, Message, Question, Trajectory, Unit, Wrote
+from collab.runs.live_view import Eye, Peephole
+from collab.runs.run import Played, each
+from collab.runs.run_folder import RunFolder, Standing
+from collab.scenarios.base import Score, Verdict
+from collab.store.store import Store
+from collab.templates.template import Template
 
 POINTS = (0.0, 0.2, 0.4, 0.6, 0.8)
 ARMS = ("steer", "none")

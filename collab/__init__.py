@@ -6,7 +6,8 @@ A name is loaded when it is asked for: a command is stopped in order as soon as 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collab.boundary import (
+    from collab.cli.play import play
+    from collab.core.boundary import (
         Answer,
         Boundary,
         End,
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
         Tokens,
         Words,
     )
-    from collab.cli.play import play
-    from collab.condition import (
+    from collab.core.condition import (
         AfterMoney,
         AfterSeconds,
         AfterTokens,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Says,
         Unsure,
     )
-    from collab.decision import (
+    from collab.core.decision import (
         Branch,
         Choose,
         Close,
@@ -46,12 +46,12 @@ if TYPE_CHECKING:
         Stop,
         Write,
     )
-    from collab.engine import Case, Episode
+    from collab.core.policy import Adviser, Policy, View, Writer
+    from collab.core.settings import Settings
+    from collab.core.trajectory import Message, Outcome, Question, Recording, Trajectory, Unit
+    from collab.episode.engine import Case, Episode
     from collab.errors import CollabError
-    from collab.policy import Adviser, Policy, View, Writer
     from collab.report.notebook import Run
-    from collab.settings import Settings
-    from collab.trajectory import Message, Outcome, Question, Recording, Trajectory, Unit
 
 __all__ = [
     "Adviser",
@@ -106,18 +106,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "collab.boundary": "Answer Boundary End Length Paragraph Regex Sentence Share Tag Tokens Words",
+    "collab.core.boundary": "Answer Boundary End Length Paragraph Regex Sentence Share Tag Tokens "
+    "Words",
     "collab.cli.play": "play",
-    "collab.condition": "AfterMoney AfterSeconds AfterTokens AfterUnits AllOf AnyOf Boxed Called "
-    "Condition Repeats Says Unsure",
-    "collab.decision": "Branch Choose Close Decision Edit Fork Insert Rewind Stop Write",
-    "collab.engine": "Case Episode",
+    "collab.core.condition": "AfterMoney AfterSeconds AfterTokens AfterUnits AllOf AnyOf Boxed "
+    "Called Condition Repeats Says Unsure",
+    "collab.core.decision": "Branch Choose Close Decision Edit Fork Insert Rewind Stop Write",
+    "collab.episode.engine": "Case Episode",
     "collab.errors": "CollabError",
-    "collab.policy": "Adviser Policy View Writer",
+    "collab.core.policy": "Adviser Policy View Writer",
     "collab.report": "Trajectory",  # with its looks on a terminal and in a notebook
     "collab.report.notebook": "Run",
-    "collab.settings": "Settings",
-    "collab.trajectory": "Message Outcome Question Recording Unit",
+    "collab.core.settings": "Settings",
+    "collab.core.trajectory": "Message Outcome Question Recording Unit",
 }
 """The names of each module."""
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -8,8 +8,8 @@ from collab import Adviser, Boxed, Close, Condition, Decision, Policy, Settings,
 class Until(Settings):
     """Let `policy` decide until `end` holds of the living thinking; then `answerer` answers.
 
-    Conditions are put together with `|` and `&`, or in a file with `collab.condition.AnyOf` and
-    `AllOf`. Who answers where the policy closes by itself is the policy's own choice.
+    Conditions are put together with `|` and `&`, or in a file with `collab.core.condition.AnyOf`
+    and `AllOf`. Who answers where the policy closes by itself is the policy's own choice.
     """
 
     policy: InstanceOf[Policy]

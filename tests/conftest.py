@@ -20,17 +20,17 @@ from hypothesis import HealthCheck, settings
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RawTokenizer
 
+from collab.core.sampling import Sampling
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect, TextDialect
 from collab.endpoints.owner import owning
 from collab.endpoints.scripted import TEMPLATE, Words
 from collab.endpoints.tokens import Tokenizer
-from collab.model import Model
 from collab.pocket.server import Pocket, find
-from collab.sampling import Sampling
-from collab.store import Store
-from collab.template import Template
-from collab.wire import Job, Piece, build_app, serve
+from collab.reasoners.model import Model
+from collab.serving import Job, Piece, build_app, serve
+from collab.store.store import Store
+from collab.templates.template import Template
 from tests import optional
 
 optional.hide()

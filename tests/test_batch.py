@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from collab.batch import Batch
+from collab.store.write_batch import Batch
 
 
 @pytest.mark.parametrize(("pause", "groups"), [(0.0, [[1], [2]]), (0.01, [[1, 2]])])

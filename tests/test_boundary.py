@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from collab.boundary import (
+from collab.core.boundary import (
     Answer,
     Boundary,
     End,
@@ -27,8 +27,8 @@ from collab.boundary import (
     part,
     sentence_ends,
 )
-from collab.playback import play
-from collab.trajectory import Recording
+from collab.core.trajectory import Recording
+from collab.episode.playback import play
 
 PIECES = st.sampled_from(["So", " 3", ".5", ".", "\n", "\n\n", " it is", "?", '"', " ", "1", "…"])
 

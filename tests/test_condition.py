@@ -19,7 +19,7 @@ from collab import (
     Unsure,
     View,
 )
-from collab.ledger import Cost
+from collab.core.cost import Cost
 
 
 def view(units: Sequence[Unit], spent: Cost) -> View:

@@ -10,14 +10,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
-from collab.boundary import Boundary, Sentence
-from collab.cli.compose import composed
-from collab.config import ModelConfig, RunConfig, build, make, read
+from collab.app.compose import composed
+from collab.config.config import ModelConfig, RunConfig, build, make, read
+from collab.core.boundary import Boundary, Sentence
+from collab.core.policy import Policy
+from collab.core.sampling import Sampling
 from collab.errors import ConfigError
-from collab.folder import digest
-from collab.policy import Policy
-from collab.sampling import Sampling
-from collab.scenario import Scenario
+from collab.runs.run_folder import digest
+from collab.scenarios.base import Scenario
 
 CONF = Path(__file__).parents[1] / "conf"
 GUIDED = ("scenario=guidability", "policy=guide", "team=guided")
@@ -205,7 +205,10 @@ def test_models_are_changed_in_place() -> None:
         (["scenario=collaboration", "policy=solo", "model@team.main=recording"], "hands out none"),
         (["scenario=guidability", "team=guided"], r"sets guide, which policy Distractor lacks"),
         (["policy=solo"], r"sets at, distractor, length, steer_tokens, which policy Solo lacks"),
-        (["policy._target_=collab.boundary.End"], r"'collab\.boundary\.End' is no Policy"),
+        (
+            ["policy._target_=collab.core.boundary.End"],
+            r"'collab\.core\.boundary\.End' is no Policy",
+        ),
         (["policy._target_=collab.policies.solo.nothing"], r"'collab\.policies\.solo\.nothing'"),
         (["policy._target_=nowhere.Mine"], r"cannot be loaded: .*No module named 'nowhere'"),
         (["policy._target_=os.system"], r"policy\._target_='os\.system' cannot be loaded"),
@@ -237,7 +240,7 @@ class Nested:
 
 
 def test_a_target_inside_a_target_is_made_too() -> None:
-    inner = {"_target_": "collab.boundary.Sentence"}
+    inner = {"_target_": "collab.core.boundary.Sentence"}
     made = make({"_target_": f"{__name__}.Nested", "until": inner}, Policy, "policy")
     assert made.until == Sentence()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from collab.app.overrides import quiet
 from collab.cli import VERBS
-from collab.cli.overrides import quiet
 from tests import optional
 from tests.conftest import Served
 from tests.docs import reader

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.draws import BANK, digest_of, fresh_draw, key_of, seed_of
-from collab.sampling import Request, Sampling
+from collab.core.sampling import Request, Sampling
+from collab.store.draw_keys import BANK, digest_of, fresh_draw, key_of, seed_of
 
 ids = st.lists(st.integers(0, 2**18), max_size=8).map(tuple)
 requests = st.builds(

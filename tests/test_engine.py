@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import pytest
 
-from collab.boundary import (
+from collab.core.boundary import (
     Answer,
     Boundary,
     End,
@@ -23,7 +23,7 @@ from collab.boundary import (
     Tokens,
     Words,
 )
-from collab.decision import (
+from collab.core.decision import (
     Branch,
     Choose,
     Close,
@@ -35,18 +35,9 @@ from collab.decision import (
     Stop,
     Write,
 )
-from collab.draws import BANK
-from collab.endpoints.dialects import Frame, IdsDialect
-from collab.endpoints.scripted import TEMPLATE, Script, ScriptedServer, recite
-from collab.engine import Case, Episode, play_case
-from collab.errors import Denied, PolicyError
-from collab.model import Model
-from collab.policy import Likelihood, Policy, View
-from collab.reasoner import Recorded
-from collab.sampling import Sampling
-from collab.team import Team
-from collab.template import Template
-from collab.trajectory import (
+from collab.core.policy import Likelihood, Policy, View
+from collab.core.sampling import Sampling
+from collab.core.trajectory import (
     Asked,
     Chose,
     Closed,
@@ -63,13 +54,22 @@ from collab.trajectory import (
     Trajectory,
     Wrote,
 )
+from collab.endpoints.dialects import Frame, IdsDialect
+from collab.endpoints.scripted import TEMPLATE, Script, ScriptedServer, recite
+from collab.episode.engine import Case, Episode, play_case
+from collab.episode.reasoner import Recorded
+from collab.episode.team import Team
+from collab.errors import Denied, PolicyError
+from collab.reasoners.model import Model
+from collab.store.draw_keys import BANK
+from collab.templates.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from collab.endpoints.scripted import Words as ScriptedWords
     from collab.endpoints.tokens import Tokenizer
-    from collab.store import Store
+    from collab.store.store import Store
     from tests.conftest import Seat
 
     Spoken = Callable[[Tokenizer], ScriptedWords]
@@ -428,7 +428,7 @@ async def test_an_answer_that_the_budget_cuts_is_none(stage: Open, until: Bounda
 async def test_a_policy_that_goes_round_is_stopped(
     stage: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collab.engine.STEPS", 20)
+    monkeypatch.setattr("collab.episode.engine.STEPS", 20)
     turning = Deciding(lambda view: Rewind(0) if view.units else Insert("main", "x"))
     async with stage() as here:
         with pytest.raises(PolicyError, match="Deciding took 20 decisions without an end"):
@@ -876,7 +876,7 @@ async def test_a_policy_that_raises_is_named_with_its_step(stage: Open) -> None:
 async def test_a_policy_that_never_decides_is_given_up(
     stage: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collab.desk.PATIENCE", 0.05)
+    monkeypatch.setattr("collab.episode.side_questions.PATIENCE", 0.05)
 
     async def dream(view: View) -> Decision:
         await view.ask("main", "Are you there?")  # takes longer, and that is no fault of its own
@@ -904,7 +904,7 @@ def turn(view: View) -> Decision:
 async def test_a_policy_that_lets_nothing_else_go_on_is_ended(
     stage: Open, monkeypatch: pytest.MonkeyPatch, choose: Callable[[View], Decision]
 ) -> None:
-    monkeypatch.setattr("collab.desk.PATIENCE", 0.05)
+    monkeypatch.setattr("collab.episode.side_questions.PATIENCE", 0.05)
     async with stage() as here:
         with pytest.raises(PolicyError, match=r"let nothing else go on for 0\.05 s"):
             await play(here.model, Deciding(choose))
@@ -940,7 +940,7 @@ async def test_a_policy_that_is_not_async_is_told_so(stage: Open) -> None:
 async def test_a_policy_that_asks_for_ever_is_stopped(
     stage: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collab.desk.ASIDES", 3)
+    monkeypatch.setattr("collab.episode.side_questions.ASIDES", 3)
 
     async def nag(view: View) -> Decision:
         while True:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from collab.cli.compose import composed
-from collab.plugins import open_doors
+from collab.app.compose import composed
+from collab.config.plugins import open_doors
 
 PACKAGE = Path(__file__).parents[1] / "examples" / "protocol"
 

@@ -4,10 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from collab.engine import Episode, Label
-from collab.failing import CHOICES, DEFINITIONS, Failing, circles, failed, failing, kind_of, terms
-from collab.scenario import Score, Verdict
-from collab.trajectory import Message, Question, Trajectory, Unit
+from collab.analysis.failure_modes import (
+    CHOICES,
+    DEFINITIONS,
+    Failing,
+    circles,
+    failed,
+    failing,
+    kind_of,
+    terms,
+)
+from collab.core.trajectory import Message, Question, Trajectory, Unit
+from collab.episode.engine import Episode, Label
+from collab.scenarios.base import Score, Verdict
 
 ASKED = Question("q", (Message("user", "Ann has 60 nuts. She buys 18. How many nuts?"),), "78")
 STEER = "A train leaves the station with 11 wagons. 11 times 2 is 22. 22 minus 5 is 17."

@@ -13,12 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collab.engine import Case, Episode
-from collab.errors import RunError
-from collab.folder import RunFolder, Standing, digest
-from collab.policies.solo import Solo
-from collab.scenario import Score
-from collab.trajectory import (
+from collab.core.trajectory import (
     Checks,
     Closed,
     Ended,
@@ -28,6 +23,11 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
+from collab.episode.engine import Case, Episode
+from collab.errors import RunError
+from collab.policies.solo import Solo
+from collab.runs.run_folder import RunFolder, Standing, digest
+from collab.scenarios.base import Score
 
 DECIDES = {"budget": 300, "team": {"main": {"id": "plain"}}}
 JSON = st.recursive(
@@ -367,7 +367,7 @@ def test_how_a_run_stands_comes_back(tmp_path: Path) -> None:
 
 def test_a_second_process_cannot_write_to_the_folder(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom collab.folder import RunFolder\n"
+        "import sys\nfrom pathlib import Path\nfrom collab.runs.run_folder import RunFolder\n"
         f"with RunFolder.enter(Path({str(tmp_path)!r}), {DECIDES!r}, {{}}):\n"
         "    print('in', flush=True)\n    sys.stdin.read()\n"
     )

@@ -6,15 +6,15 @@ import pytest
 from rich.console import Console
 
 from collab import Close, Message, Question, Stop, View, Write
-from collab.boundary import Sentence
-from collab.cli.terminal import Terminal
-from collab.decision import Decision
-from collab.engine import Case, Episode, play_case
+from collab.app.terminal import Terminal
+from collab.core.boundary import Sentence
+from collab.core.decision import Decision
+from collab.core.settings import Settings
+from collab.episode.engine import Case, Episode, play_case
+from collab.episode.team import Team
 from collab.errors import CollabError, PolicyError
-from collab.human import Human
-from collab.settings import Settings
-from collab.store import Store
-from collab.team import Team
+from collab.reasoners.human import Human
+from collab.store.store import Store
 
 QUESTION = Question("q", (Message("user", "3 + 4?"),))
 

@@ -18,30 +18,30 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from collab.boundary import Answer
+from collab.analysis.estimates import effect_of, matched, share_of
+from collab.analysis.stats import Effect, Mean, Rate, holm, paired_effect, t_quantile, wilson
+from collab.core.boundary import Answer
+from collab.core.policy import Policy
+from collab.core.sampling import Sampling
+from collab.core.trajectory import Message, Question
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.scripted import TEMPLATE, ScriptedServer, Words
 from collab.endpoints.tokens import Tokenizer
-from collab.engine import Label
-from collab.folder import RunFolder
+from collab.episode.engine import Label
+from collab.episode.reasoner import Recorded
+from collab.episode.team import Team
 from collab.grading.maths import MathsGrader, MathsSettings
-from collab.model import Model
 from collab.policies.distractor import Distractor
 from collab.policies.guide import Guide
-from collab.policy import Policy
-from collab.reasoner import Recorded
-from collab.report.measured import effect_of, matched, share_of
-from collab.run import Setup, Unwatched, run
-from collab.sampling import Sampling
-from collab.scenario import Scenario, Score, Verdict
+from collab.reasoners.model import Model
+from collab.runs.run import Setup, Unwatched, run
+from collab.runs.run_folder import RunFolder
+from collab.scenarios.base import Scenario, Score, Verdict
 from collab.scenarios.guidability import Guidability
 from collab.scenarios.recoverability import Recoverability
-from collab.stats import Effect, Mean, Rate, holm, paired_effect, t_quantile, wilson
-from collab.store import Store
-from collab.team import Team
-from collab.template import Template
-from collab.trajectory import Message, Question
+from collab.store.store import Store
+from collab.templates.template import Template
 
 EASE = (0.2, 0.6)
 """The range of what a question adds to the chance; each value is as likely."""

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from collab.cli.compose import composed
-from collab.cli.session import decides, opened
-from collab.draws import BANK
-from collab.engine import Case, play_case
-from collab.folder import RunFolder
-from collab.model import Model
+from collab.analysis.stats import Rate, difference, paired_effect
+from collab.app.compose import composed
+from collab.app.session import decides, opened
+from collab.episode.engine import Case, play_case
 from collab.policies.solo import Solo
-from collab.run import Unwatched, each, empty_bank, fill, grade, run
-from collab.scenario import Plan, Score
-from collab.stats import Rate, difference, paired_effect
+from collab.reasoners.model import Model
+from collab.runs.run import Unwatched, each, empty_bank, fill, grade, run
+from collab.runs.run_folder import RunFolder
+from collab.scenarios.base import Plan, Score
+from collab.store.draw_keys import BANK
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 

@@ -3,9 +3,9 @@ import asyncio
 import pytest
 from pydantic import ValidationError
 
+from collab.core.cost import Account, Caps, Cost, Ledger, Prices, Rates
+from collab.core.sampling import Generation
 from collab.errors import CapReached
-from collab.ledger import Account, Caps, Cost, Ledger, Prices, Rates
-from collab.sampling import Generation
 
 DRAW = Generation(
     "text",

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from collab.boundary import Sentence
-from collab.endpoints.choose import choose
+from collab.core.boundary import Sentence
+from collab.core.policy import Policy
+from collab.core.sampling import Sampling
+from collab.core.trajectory import Message, Question, Trajectory, Unit
 from collab.endpoints.client import Endpoint
 from collab.endpoints.profile import DialectName, Profile
+from collab.endpoints.registry import choose
 from collab.endpoints.scripted import Api, Script, ScriptedServer, recite
-from collab.engine import Case, Episode, play_case
-from collab.model import Model
+from collab.episode.engine import Case, Episode, play_case
+from collab.episode.team import Team
 from collab.policies.alternate import Alternate
 from collab.policies.answer_by import AnswerBy
-from collab.policy import Policy
-from collab.sampling import Sampling
-from collab.store import Store
-from collab.team import Team
-from collab.trajectory import Message, Question, Trajectory, Unit
+from collab.reasoners.model import Model
+from collab.store.store import Store
 
 if TYPE_CHECKING:
     from tests.conftest import Seat, Served

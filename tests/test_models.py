@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 import pytest
 from hydra import compose, initialize_config_module
 
-from collab.cli.connect import Kit
-from collab.cli.trust import _ours
-from collab.config import About, ModelConfig, read
+from collab.analysis.published import published
+from collab.app.connect import Kit
+from collab.app.trust import _ours
+from collab.config.config import About, ModelConfig, read
+from collab.core.trajectory import Message, Phase, Trajectory, Unit, Wrote
 from collab.endpoints.dialects import IdsDialect
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import ConfigError
-from collab.published import published
-from collab.trajectory import Message, Phase, Trajectory, Unit, Wrote
 from tests.engines.families import FAMILIES, make
 
 CONF = Path(__file__).parents[1] / "conf" / "model"

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from collab.core.trajectory import Ended, Event, Message, Trajectory, Unit, Wrote
 from collab.errors import RunError
-from collab.peephole import LOOK, LOOKED, SHOWN, Eye, Peephole, Playing
-from collab.trajectory import Ended, Event, Message, Trajectory, Unit, Wrote
+from collab.runs.live_view import LOOK, LOOKED, SHOWN, Eye, Peephole, Playing
 
 ASKED = (Message("user", "3 + 4?\ud800"),)
 

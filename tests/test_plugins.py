@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from collab.cli.compose import composed
-from collab.cli.session import decides
+from collab.app.compose import composed
+from collab.app.session import decides
+from collab.config.plugins import open_doors
 from collab.errors import ConfigError
-from collab.plugins import open_doors
 
 pytestmark = pytest.mark.usefixtures("launched")
 

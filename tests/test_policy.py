@@ -5,13 +5,13 @@ import pytest
 from pydantic import Field
 
 import collab
-from collab.decision import Decision, Stop
+from collab.core.decision import Decision, Stop
+from collab.core.policy import Adviser, Policy, Role, View, Writer, reseated, seats_of
+from collab.core.settings import Settings
 from collab.errors import PolicyError
 from collab.policies.alternate import Alternate
 from collab.policies.overseer import Overseer
 from collab.policies.until import Until
-from collab.policy import Adviser, Policy, Role, View, Writer, reseated, seats_of
-from collab.settings import Settings
 
 
 class Base(Settings):

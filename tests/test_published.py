@@ -3,9 +3,9 @@ from statistics import mean
 
 import pytest
 
-from collab.published import Published, published
-from collab.published.systems import Claim, Sense, claims, systems
-from collab.stats import Rate
+from collab.analysis.published import Published, published
+from collab.analysis.stats import Rate
+from collab.scenarios.published_systems import Claim, Sense, claims, systems
 
 
 def test_all_the_papers_tables_are_there() -> None:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from collab.engine import Case, Episode, Label
+from collab.analysis.annotations import Ratings, checked, failings, labelled
+from collab.analysis.failure_modes import Failing
+from collab.core.trajectory import Message, Question, Trajectory, Unit, Wrote
+from collab.episode.engine import Case, Episode, Label
 from collab.errors import RunError
-from collab.failing import Failing
-from collab.folder import RunFolder, Standing
 from collab.policies.solo import Solo
-from collab.rating import Ratings, checked, failings, labelled
-from collab.scenario import Score
-from collab.trajectory import Message, Question, Trajectory, Unit, Wrote
+from collab.runs.run_folder import RunFolder, Standing
+from collab.scenarios.base import Score
 
 ASKED = Question("q", (Message("user", "How many nuts?"),), "7")
 STEER: dict[str, Label] = {"arm": "steer", "steer": "other", "steer_question": "r", "level": "easy"}

@@ -15,7 +15,7 @@ import pytest
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as RawTokenizer
 
-from collab.boundary import (
+from collab.core.boundary import (
     Answer,
     Boundary,
     End,
@@ -27,26 +27,27 @@ from collab.boundary import (
     Words,
     cut_at_share,
 )
-from collab.decision import Decision, Stop, Write
+from collab.core.decision import Decision, Stop, Write
+from collab.core.policy import Inquiry, View
+from collab.core.sampling import Generation, Request, Sampling
+from collab.core.trajectory import Message, Question, Recording, Trajectory, Unit, Wrote
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.profile import Profile
 from collab.endpoints.scripted import Script, ScriptedServer, recite
 from collab.endpoints.tokens import Tokenizer
-from collab.engine import Case, Episode, play_case
+from collab.episode.engine import Case, Episode, play_case
+from collab.episode.reasoner import OnText, Recorded, Turn, Written
+from collab.episode.team import Team
 from collab.errors import ContextFull, PolicyError
-from collab.model import Model, OnCut
 from collab.pocket.family import problems
 from collab.pocket.styles import STYLES
 from collab.policies.alternate import Alternate
 from collab.policies.distractor import Distractor
 from collab.policies.solo import Solo
-from collab.policy import Inquiry, View
-from collab.reasoner import OnText, Recorded, Turn, Written
-from collab.sampling import Generation, Request, Sampling
-from collab.store import Store
-from collab.team import Team
-from collab.template import Template
-from collab.trajectory import Message, Question, Recording, Trajectory, Unit, Wrote
+from collab.reasoners.model import Model
+from collab.reasoners.stored_model import OnCut
+from collab.store.store import Store
+from collab.templates.template import Template
 
 if TYPE_CHECKING:
     from collab.endpoints.scripted import Words as ScriptedWords

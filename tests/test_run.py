@@ -7,34 +7,34 @@ from typing import Any
 
 import pytest
 
-from collab.boundary import Answer, Boundary
-from collab.decision import Decision, Insert, Rewind, Stop, Write
-from collab.draws import BANK
+from collab.core.boundary import Answer, Boundary
+from collab.core.decision import Decision, Insert, Rewind, Stop, Write
+from collab.core.policy import Policy, View
+from collab.core.sampling import Generation, Request, Sampling
+from collab.core.settings import Settings
+from collab.core.trajectory import Closed, Message, Question, Trajectory, Unit, Wrote
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.limits import Limits
 from collab.endpoints.scripted import TEMPLATE, Failure, ScriptedServer, Words
 from collab.endpoints.tokens import Tokenizer
-from collab.engine import Case, Episode
+from collab.episode.engine import Case, Episode
+from collab.episode.reasoner import Recorded
+from collab.episode.team import Team
 from collab.errors import ConfigError, Rejected, Unreachable
-from collab.folder import RunFolder
 from collab.grading.maths import MathsGrader, MathsSettings
-from collab.model import Model
 from collab.policies.distractor import Distractor
 from collab.policies.solo import Solo as Alone
-from collab.policy import Policy, View
-from collab.reasoner import Recorded
-from collab.run import Result, Setup, Unwatched, each, grade, run
-from collab.sampling import Generation, Request, Sampling
-from collab.scenario import Bank, Note, Plan, Scenario, ranked
+from collab.reasoners.model import Model
+from collab.runs.run import Result, Setup, Unwatched, each, grade, run
+from collab.runs.run_folder import RunFolder
+from collab.scenarios.base import Bank, Note, Plan, Scenario, ranked
 from collab.scenarios.collaboration import Collaboration
 from collab.scenarios.recoverability import Recoverability
 from collab.scenarios.solo import Solo
-from collab.settings import Settings
-from collab.store import Store
-from collab.team import Team
-from collab.template import Template
-from collab.trajectory import Closed, Message, Question, Trajectory, Unit, Wrote
+from collab.store.draw_keys import BANK
+from collab.store.store import Store
+from collab.templates.template import Template
 
 QUESTIONS = [
     Question(name, (Message("user", f"{name}?"),), answer, labels={"level": "easy"})
@@ -256,8 +256,8 @@ async def test_a_policy_that_breaks_its_contract_is_ended_and_the_other_episodes
     does: str,
     said: str,
 ) -> None:
-    monkeypatch.setattr("collab.desk.PATIENCE", 0.5)
-    monkeypatch.setattr("collab.engine.STEPS", 99)
+    monkeypatch.setattr("collab.episode.side_questions.PATIENCE", 0.5)
+    monkeypatch.setattr("collab.episode.engine.STEPS", 99)
     LEFT.clear()
     result = await bench[0].run(tmp_path / "run", Collaboration(), Unruly(does=does))
     ((case, error),) = result.failures.items()

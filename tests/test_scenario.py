@@ -3,14 +3,22 @@ from typing import ClassVar
 
 import pytest
 
-from collab.boundary import Boundary, Tokens
-from collab.decision import Decision, Stop
-from collab.engine import Episode
+from collab.core.boundary import Boundary, Tokens
+from collab.core.decision import Decision, Stop
+from collab.core.policy import View
+from collab.core.settings import Settings
+from collab.core.trajectory import Finish, Message, Question, Trajectory, Unit, Wrote
+from collab.episode.engine import Episode
 from collab.errors import ConfigError
-from collab.policy import View
-from collab.scenario import Bank, Verdict, finish_verdict, parts_of, rank, ranked, with_factors
-from collab.settings import Settings
-from collab.trajectory import Finish, Message, Question, Trajectory, Unit, Wrote
+from collab.scenarios.base import (
+    Bank,
+    Verdict,
+    finish_verdict,
+    parts_of,
+    rank,
+    ranked,
+    with_factors,
+)
 
 
 class Mild(Settings):

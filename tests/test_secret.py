@@ -2,7 +2,7 @@
 
 import pytest
 
-from collab.secret import hide, hide_words, secrets_in
+from collab.core.secret import hide, hide_words, secrets_in
 
 SECRET = "s3/cr%40et"
 

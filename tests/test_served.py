@@ -11,14 +11,14 @@ import openai
 import pytest
 
 from collab import Sentence
-from collab.engine import Case, Episode, play_case
+from collab.core.trajectory import Question
+from collab.episode.engine import Case, Episode, play_case
+from collab.episode.team import Team
 from collab.errors import PolicyError
 from collab.policies.alternate import Alternate
-from collab.team import Team
+from collab.serving import serve
+from collab.serving.collaboration import build_collaboration
 from collab.testing import Speaker
-from collab.trajectory import Question
-from collab.wire import serve
-from collab.wire.collaboration import build_collaboration
 
 
 async def play(question: Question, most: int | None) -> Episode:

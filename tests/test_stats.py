@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 
-from collab.stats import (
+from collab.analysis.stats import (
     Groups,
     Mean,
     Rate,

@@ -14,13 +14,14 @@ import pytest
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from collab import renderer
+from collab import pocket
+from collab.core.trajectory import Message
 from collab.endpoints.scripted import TEMPLATE
 from collab.errors import ConfigError
-from collab.jinja import PINNED_DAY, Refused
-from collab.renderer import Renderer
-from collab.template import MAX_TEMPLATE, Template
-from collab.trajectory import Message
+from collab.templates import renderer
+from collab.templates.jinja import PINNED_DAY, Refused
+from collab.templates.renderer import Renderer
+from collab.templates.template import MAX_TEMPLATE, Template
 
 ASKED = (Message("user", "Q"),)
 TALKS = (
@@ -28,7 +29,7 @@ TALKS = (
     (Message("system", "Be brief.\n"), Message("user", " é … 你好 🙂 \ud800\n\n")),
     (*ASKED, Message("assistant", "<think>\nHm.\n</think>\n\nTwo."), Message("user", "<b> 'a'")),
 )
-POCKET = Path(renderer.__file__).with_name("pocket") / "models"
+POCKET = Path(pocket.__file__).with_name("models")
 FAMILIES = sorted(Path(__file__).with_name("engines").joinpath("templates").glob("*.jinja"))
 GROWING = (
     "{% set n = namespace(x='aaaaaaaa') %}{% for i in range(60) %}{% set n.x = HOW %}{% endfor %}"
@@ -88,7 +89,7 @@ TOO_DEEP = {
     "a macro": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
     "a recursive loop": "{% set x = [1] %}{% for a in x recursive %}{{ loop(x) }}{% endfor %}",
     "a block": "{% block a %}{{ self.a() }}{% endblock %}",
-    "a value": "{% set n = namespace(x=[1]) %}{% for i in range(50000) %}{% set n.x = [n.x] %}"
+    "a value": "{% set n = namespace(x=[1]) %}{% for i in range(12000) %}{% set n.x = [n.x] %}"
     "{% endfor %}{{ n.x }}",
     "parentheses": "{{ " + "(" * 50_000 + "1" + ")" * 50_000 + " }}",
     "negations": "{{ " + "not " * 50_000 + "1 }}",

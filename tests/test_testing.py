@@ -21,12 +21,12 @@ from collab import (
     Write,
     Writer,
 )
-from collab.config import build
+from collab.config.config import build
 from collab.endpoints.profile import Profile
 from collab.endpoints.scripted import ScriptedServer, attentive
 from collab.errors import ConfigError
 from collab.pocket.server import find
-from collab.scenario import Bank, ranked
+from collab.scenarios.base import Bank, ranked
 from collab.scenarios.collaboration import Collaboration
 from collab.testing import check_endpoint, check_policy, check_scenario
 from collab.testing.endpoint import check_profile

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from collab.errors import PolicyError
-from collab.trajectory import (
+from collab.core.trajectory import (
     Asked,
     Brought,
     Chose,
@@ -28,6 +27,7 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
+from collab.errors import PolicyError
 
 LOG: TypeAdapter[list[Event]] = TypeAdapter(list[Event])
 TEXTS = st.text(max_size=12)

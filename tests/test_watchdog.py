@@ -5,7 +5,7 @@ import sys
 
 STOPPED = """
 import asyncio, sys
-from collab.watchdog import Stuck, Watched
+from collab.episode.watchdog import Stuck, Watched
 
 async def turn():
     while True:

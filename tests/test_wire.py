@@ -9,7 +9,7 @@ import pytest
 
 from collab.endpoints.scripted import TEMPLATE, ScriptedServer, Words, recite
 from collab.endpoints.scripted.mind import ScriptedModel
-from collab.wire import Card, ChatTemplate, Job, Piece, WireError, build_app, listen, serve
+from collab.serving import Card, ChatTemplate, Job, Piece, WireError, build_app, listen, serve
 
 THOUGHT = "First we add. Then we double.\n\nSo it is 12.</think>\n\nThe answer is 12."
 QUESTION = {"role": "user", "content": "How much?"}

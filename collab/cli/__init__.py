@@ -96,7 +96,7 @@ def _run(arguments: list[str]) -> int:
         print(_help())
         return 0
     if verb == "--version":
-        from collab.release import installed
+        from collab.core.release import installed
 
         print(f"collab {installed()}")
         return 0

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from collab.analysis.estimates import arm_of
 from collab.errors import ConfigError
 from collab.questions.cohort import Bench, Cohort, counted, shared
-from collab.report.measured import arm_of
 from collab.report.runs import Job, jobs
 from collab.report.trajectory import safe
 

@@ -13,10 +13,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from collab.cli.compose import add_config_arguments, seatings, spelled_out
-from collab.cli.connect import Kit, connect
-from collab.cli.weights import checkpoint
-from collab.config import ModelConfig, RunConfig
+from collab.app.compose import add_config_arguments, seatings, spelled_out
+from collab.app.connect import Kit, connect
+from collab.app.model_identity import checkpoint
+from collab.config.config import ModelConfig, RunConfig
 from collab.endpoints.doctor import Doctor
 from collab.endpoints.launch import Launcher
 from collab.endpoints.profile import Finding, Profile, Verdict

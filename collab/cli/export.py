@@ -8,11 +8,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from collab.enclosed import reading
-from collab.folder import RunFolder
 from collab.report.export import export
 from collab.report.inspect_log import export_log
 from collab.report.trajectory import safe
+from collab.runs.enclosed import reading
+from collab.runs.run_folder import RunFolder
 
 
 def main(argv: list[str]) -> int:

@@ -16,23 +16,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from collab.cli.again import Words, config_again
-from collab.cli.compose import add_config_arguments
+from collab.app.compose import add_config_arguments
+from collab.app.rebuild_config import Words, config_again
+from collab.app.wants import Want, program_wants, seat_wants, store_wants, target_wants
 from collab.cli.run import play
 from collab.cli.show import find
-from collab.cli.wants import Want, program_wants, seat_wants, store_wants, target_wants
-from collab.config import Built, RunConfig, build
-from collab.enclosed import reading
+from collab.config.config import Built, RunConfig, build
+from collab.core.secret import hide_words
+from collab.core.trajectory import Json, Question, Trajectory
 from collab.errors import ConfigError, RunError
-from collab.folder import RunFolder, digest
 from collab.questions import Prompt
 from collab.questions.selection import RUNS
-from collab.report.cells import PlainTable
+from collab.report.formatting import PlainTable
 from collab.report.tables import print_whole
+from collab.runs.enclosed import reading
+from collab.runs.run_folder import RunFolder, digest
 from collab.scenarios.collaboration import Collaboration
 from collab.scenarios.fork import Fork
-from collab.secret import hide_words
-from collab.trajectory import Json, Question, Trajectory
 
 MAY = (
     *("policy", "boundary", "team", "placement", "grader", "store", "budget", "replicate"),

@@ -20,12 +20,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from collab.cli.compose import add_config_arguments, composed
-from collab.cli.graders import graders
-from collab.config import Built
+from collab.app.compose import add_config_arguments, composed
+from collab.app.graders import graders
+from collab.config.config import Built
+from collab.core.trajectory import Question, Recording
 from collab.errors import ConfigError
-from collab.holder import held, now
-from collab.lines import Plain, line_of
 from collab.questions import Hub, Jsonl, Prompt
 from collab.questions.dumps import USUAL, Told, fields_of, read, unrolled
 from collab.questions.files import Rows, rows_of
@@ -33,9 +32,10 @@ from collab.questions.table import BadRow, Row
 from collab.report.live import Live
 from collab.report.tables import print_whole
 from collab.report.trajectory import safe
-from collab.run import each, graded, noting
-from collab.traces import NAME, Trace, keep, write
-from collab.trajectory import Question, Recording
+from collab.runs.jsonl import Plain, line_of
+from collab.runs.lock import held, now
+from collab.runs.run import each, graded, noting
+from collab.runs.traces import NAME, Trace, keep, write
 
 SHOWN = 3
 

@@ -15,13 +15,13 @@ from typing import Literal, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from collab.enclosed import reading
+from collab.analysis.annotations import NEEDED, Ratings, checked, labelled
+from collab.analysis.failure_modes import CHOICES, DEFINITIONS, Failing, kind_of
 from collab.errors import RunError
-from collab.failing import CHOICES, DEFINITIONS, Failing, kind_of
-from collab.folder import RunFolder
-from collab.rating import NEEDED, Ratings, checked, labelled
+from collab.report.failure_table import agreement_of
 from collab.report.trajectory import asked, safe, shown
-from collab.report.wrong import agreement_of
+from collab.runs.enclosed import reading
+from collab.runs.run_folder import RunFolder
 
 HELP = "its number or the begin of its name; ? for what they mean, s to skip, q to stop"
 

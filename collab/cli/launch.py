@@ -8,9 +8,9 @@ from contextlib import suppress
 
 from rich.console import Console
 
-from collab.cli.compose import add_config_arguments, config_of, spelled_out
-from collab.cli.weights import serves
-from collab.config import ModelConfig
+from collab.app.compose import add_config_arguments, config_of, spelled_out
+from collab.app.model_identity import serves
+from collab.config.config import ModelConfig
 from collab.endpoints.launch import Launcher
 from collab.errors import ConfigError
 from collab.report.starting import Starting

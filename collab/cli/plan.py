@@ -14,18 +14,18 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from collab.cli.compose import add_config_arguments, composed
-from collab.cli.session import NotStored, opened
-from collab.config import Built
-from collab.engine import Case
-from collab.ledger import MILLION, Cost, Prices, Rates
-from collab.model import Model
-from collab.policy import Inquiry
-from collab.reasoner import Rated, Reply, Turn, Written
+from collab.app.compose import add_config_arguments, composed
+from collab.app.session import NotStored, opened
+from collab.config.config import Built
+from collab.core.cost import MILLION, Cost, Prices, Rates
+from collab.core.policy import Inquiry
+from collab.episode.engine import Case
+from collab.episode.reasoner import Rated, Reply, Turn, Written
+from collab.episode.team import Team
+from collab.reasoners.model import Model
 from collab.report.trajectory import safe
-from collab.run import Setup, Unwatched, each, empty_bank, fill
-from collab.scenario import Bank, Plan
-from collab.team import Team
+from collab.runs.run import Setup, Unwatched, each, empty_bank, fill
+from collab.scenarios.base import Bank, Plan
 
 
 @dataclass

@@ -9,18 +9,18 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from collab.apart import run_apart
-from collab.cli.compose import add_config_arguments, composed
-from collab.cli.session import opened
-from collab.cli.terminal import is_wanted
-from collab.config import Built
-from collab.engine import Case, Episode
+from collab.app.compose import add_config_arguments, composed
+from collab.app.session import opened
+from collab.app.terminal import is_wanted
+from collab.config.config import Built
+from collab.core.blocking import run_apart
+from collab.core.policy import Policy
+from collab.core.trajectory import Question, Trajectory
+from collab.episode.engine import Case, Episode
 from collab.errors import ConfigError
-from collab.policy import Policy
 from collab.report.starting import Starting
 from collab.report.trajectory import Growing, safe, shown
-from collab.run import Setup
-from collab.trajectory import Question, Trajectory
+from collab.runs.run import Setup
 
 BEGIN = ("scenario=collaboration", "team=solo", "policy=solo")
 """What is played where nothing else is said."""

@@ -15,19 +15,19 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
+from collab.app.compose import composed
+from collab.app.overrides import CONF
+from collab.app.session import decides
 from collab.cli import doctor
 from collab.cli.cohort import bench_of
-from collab.cli.compose import composed
-from collab.cli.overrides import CONF
 from collab.cli.run import place, play
-from collab.cli.session import decides
 from collab.errors import ConfigError
-from collab.folder import RunFolder
 from collab.questions.cohort import Cohort
 from collab.report.evidence import Trial
 from collab.report.paper import RUNS, Run
 from collab.report.runs import Job
 from collab.report.trajectory import safe
+from collab.runs.run_folder import RunFolder
 
 POCKET, SCRIPTED = "pocket_", "scripted_"
 SHIPPED = (POCKET, SCRIPTED)

@@ -13,13 +13,13 @@ from rich.filesize import decimal
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
-from collab.cli.compose import add_config_arguments, composed
-from collab.database import Database
-from collab.database.place import name_of, url_of
-from collab.database.prune import Doomed, doomed, remove
+from collab.app.compose import add_config_arguments, composed
 from collab.errors import StoreError
 from collab.report.tables import print_whole
 from collab.report.trajectory import safe
+from collab.store.database import Database
+from collab.store.database.place import name_of, url_of
+from collab.store.database.prune import Doomed, doomed, remove
 
 DAY = 86400
 

@@ -14,25 +14,25 @@ from pathlib import Path
 
 from rich.console import Console
 
-from collab.cli.again import Words, config_again
-from collab.cli.compose import add_config_arguments
-from collab.cli.graders import graders, judged
-from collab.cli.mark import why_foreign
-from collab.cli.session import Places, seated
+from collab.app.compose import add_config_arguments
+from collab.app.graders import graders, judged
+from collab.app.mark import why_foreign
+from collab.app.model_identity import hashes
+from collab.app.rebuild_config import Words, config_again
+from collab.app.session import Places, seated
+from collab.app.wants import Want, program_wants, seat_wants, store_wants
 from collab.cli.show import empty
-from collab.cli.wants import Want, program_wants, seat_wants, store_wants
-from collab.cli.weights import hashes
-from collab.config import RunConfig
-from collab.enclosed import reading
+from collab.config.config import RunConfig
+from collab.core.secret import hide_words
 from collab.errors import ConfigError
-from collab.folder import RunFolder, digest
-from collab.holder import now
-from collab.regrade import Regraded, regrade
 from collab.report.live import Live
 from collab.report.starting import Starting
 from collab.report.tables import headlines, print_whole
 from collab.report.trajectory import safe
-from collab.secret import hide_words
+from collab.runs.enclosed import reading
+from collab.runs.lock import now
+from collab.runs.regrade import Regraded, regrade
+from collab.runs.run_folder import RunFolder, digest
 
 MAY = ("grader", "team", "store", "strict_prefill", "concurrency")
 """What of a run's config decides how it is judged, or with what means."""

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from collab.cli.prompts import Prompts
-from collab.cli.trust import add_trust_argument
-from collab.enclosed import reading
+from collab.app.prompts import Prompts
+from collab.app.trust import add_trust_argument
 from collab.errors import RunError
-from collab.folder import RunFolder
 from collab.report.page import write_report
+from collab.report.run_json import checkpoint_panels, figures, figures_of_many
 from collab.report.runs import Job, survey, told
-from collab.report.shape import checkpoint_panels, figures, figures_of_many
 from collab.report.tables import print_whole
 from collab.report.trajectory import safe
+from collab.runs.enclosed import reading
+from collab.runs.run_folder import RunFolder
 
 
 def main(argv: list[str]) -> int:

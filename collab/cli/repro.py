@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from collab.app.trust import add_trust_argument
 from collab.cli.player import Player, shipped
-from collab.cli.trust import add_trust_argument
 from collab.endpoints.owner import owning
 from collab.errors import ConfigError
 from collab.report.checkpoints import MEASURES, Checkpoint, differences_table, panels, shares_table

@@ -21,34 +21,34 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from collab.app.drift import notes
+from collab.app.mark import mark_of
+from collab.app.outside import open_checked
+from collab.app.overrides import CONF, one_line, quiet
+from collab.app.prompts import Prompts
+from collab.app.session import decides, opened
+from collab.app.terminal import is_wanted
 from collab.cli import sweep
-from collab.cli.drift import notes
 from collab.cli.fault import told
-from collab.cli.mark import mark_of
-from collab.cli.outside import open_checked
-from collab.cli.overrides import CONF, one_line, quiet
-from collab.cli.prompts import Prompts
-from collab.cli.session import decides, opened
-from collab.cli.terminal import is_wanted
-from collab.config import Built, build, read
+from collab.config.config import Built, build, read
+from collab.core.cost import Cost
+from collab.core.secret import hide_words
 from collab.endpoints.owner import owning
+from collab.episode.team import Team
 from collab.errors import CollabError, ConfigError
-from collab.folder import RunFolder, Standing, digest
-from collab.ledger import Cost
-from collab.model import Model
-from collab.peephole import Peephole
 from collab.questions.cohort import Cohort
+from collab.reasoners.model import Model
 from collab.report.live import Live
 from collab.report.page import write_report
 from collab.report.runs import Job
 from collab.report.starting import Starting
 from collab.report.tables import astray, bills, print_whole, summary
 from collab.report.trajectory import safe
-from collab.run import Result, Setup, run
-from collab.scenario import Score
-from collab.secret import hide_words
-from collab.store import Store
-from collab.team import Team
+from collab.runs.live_view import Peephole
+from collab.runs.run import Result, Setup, run
+from collab.runs.run_folder import RunFolder, Standing, digest
+from collab.scenarios.base import Score
+from collab.store.store import Store
 
 log = logging.getLogger(__name__)
 USAGE = """usage: collab run [KEY=VALUE …] [-m] [-cd DIR] [--trust] [--help] [Hydra's own flags]

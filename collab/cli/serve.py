@@ -9,14 +9,14 @@ from contextlib import suppress
 
 from rich.console import Console
 
-from collab.cli.compose import add_config_arguments, composed
-from collab.cli.session import opened
-from collab.config import Built
-from collab.engine import Case, Episode
+from collab.app.compose import add_config_arguments, composed
+from collab.app.session import opened
+from collab.config.config import Built
+from collab.core.trajectory import Question
+from collab.episode.engine import Case, Episode
 from collab.report.starting import Starting
-from collab.trajectory import Question
-from collab.wire import Server, address, key_for, key_in, listen, own_names
-from collab.wire.collaboration import build_collaboration
+from collab.serving import Server, address, key_for, key_in, listen, own_names
+from collab.serving.collaboration import build_collaboration
 
 
 def main(argv: list[str]) -> int:

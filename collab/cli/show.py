@@ -7,12 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from collab.enclosed import reading
 from collab.errors import RunError
-from collab.folder import RunFolder
-from collab.report.cells import PlainTable
+from collab.report.formatting import PlainTable
 from collab.report.tables import print_whole
 from collab.report.trajectory import asked, safe, shown
+from collab.runs.enclosed import reading
+from collab.runs.run_folder import RunFolder
 
 
 def main(argv: list[str]) -> int:

@@ -20,9 +20,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
+from collab.config.plugins import open_doors
+from collab.core.release import extra
 from collab.errors import ConfigError, RunError
-from collab.plugins import open_doors
-from collab.release import extra
 from collab.report.runs import survey, told
 from collab.report.tables import print_whole
 from collab.report.trajectory import safe

@@ -17,10 +17,10 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from collab.cli.prompts import Prompts
-from collab.cli.trust import add_trust_argument
+from collab.app.prompts import Prompts
+from collab.app.trust import add_trust_argument
 from collab.report.served import viewer
-from collab.wire import serve
+from collab.serving import serve
 
 
 def main(argv: list[str]) -> int:

@@ -15,9 +15,9 @@ from rich.live import Live
 from rich.text import Text
 
 from collab.errors import RunError
-from collab.peephole import Eye, Seen
 from collab.report.runs import Job, survey
 from collab.report.trajectory import Growing, asked, line, safe, shown
+from collab.runs.live_view import Eye, Seen
 
 OFTEN = 0.2
 """Seconds between two looks."""

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from collab.core.sampling import OpenTurn, Prompt, Request
 from collab.errors import BadReply
-from collab.sampling import OpenTurn, Prompt, Request
-
-if TYPE_CHECKING:
-    from collab.endpoints.form import Ask
 
 BASE = 2**20
 """Bytes of any reply besides what was asked for: names, counts, a vendor's own fields."""
@@ -51,9 +47,8 @@ class Bound:
     """Tokens of a choice."""
 
     @classmethod
-    def of(cls, ask: Ask) -> Bound:
-        """Return what the reply to a request may have."""
-        request, n = ask.request, ask.n
+    def of(cls, request: Request, n: int) -> Bound:
+        """Return what the reply to a request for `n` draws may have."""
         tops = (request.logprobs or 0) + 1 if request.logprobs else 0
         written = request.max_tokens * (TOKEN + FURTHER * (n - 1) + n * LIKELY * tops)
         read = _length(request.prompt) * (READ * n + (2 * LIKELY if request.scored else 0))

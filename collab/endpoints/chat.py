@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from collab.core.sampling import OpenTurn, Request
+from collab.core.trajectory import Json, Message, Phase, Seams, Trajectory
 from collab.endpoints import reply
 from collab.endpoints.dialects import Frame, Laid, text_of, visible
-from collab.endpoints.form import Ask, Body
 from collab.endpoints.profile import Field
 from collab.endpoints.reply import ChatChoice, ChatLogprobs, Choice, Completion, Logprobs
+from collab.endpoints.request_format import Ask, Body
 from collab.errors import BadReply, ConfigError
-from collab.sampling import OpenTurn, Request
-from collab.trajectory import Json, Message, Phase, Seams, Trajectory
 
 GAP = "\n\n"
 """Begins an answer where only a content that is not empty says that the thinking is over."""

@@ -6,6 +6,8 @@ error that says so, before any work.
 
 from __future__ import annotations
 
+from collab.core.sampling import Generation, OpenTurn, Request, Sampling
+from collab.core.trajectory import Trajectory
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect
 from collab.endpoints.doctor import reading
@@ -14,8 +16,6 @@ from collab.endpoints.doctor.taking import FEWER, STOPS, context_of
 from collab.endpoints.profile import Profile
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import PromptChanged, Rejected
-from collab.sampling import Generation, OpenTurn, Request, Sampling
-from collab.trajectory import Trajectory
 
 
 async def check(endpoint: Endpoint, dialect: Dialect, tokenizer: Tokenizer | None) -> Profile:

@@ -17,21 +17,21 @@ from dataclasses import replace
 from functools import partial
 from typing import Self, TypeVar
 
-from collab.endpoints import bound, reply, sample, spelling
+from collab.core.sampling import Generation, OpenTurn, Prompt, Request
+from collab.core.secret import secrets_in
+from collab.core.trajectory import Json
+from collab.endpoints import bound, reply, sample, token_offsets
 from collab.endpoints.along import Along
 from collab.endpoints.bound import Bound
 from collab.endpoints.connection import Connection, address, key_from
-from collab.endpoints.fault import readable
-from collab.endpoints.form import Ask, Body, Completions, Form
+from collab.endpoints.error_mapping import readable
 from collab.endpoints.limits import Again, Final, Gate, Limits
 from collab.endpoints.profile import Profile
 from collab.endpoints.redaction import Redaction
 from collab.endpoints.reply import Completion
+from collab.endpoints.request_format import Ask, Body, Completions, Form
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import BadReply, Denied, Rejected
-from collab.sampling import Generation, OpenTurn, Prompt, Request
-from collab.secret import secrets_in
-from collab.trajectory import Json
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class Endpoint:
         if not self._tokenizes:
             return None
         place = f"{self.url.removesuffix('/v1')}/tokenize"
-        for body in spelling.asking(self.model, text):
+        for body in token_offsets.asking(self.model, text):
             found = await self._gate.run(partial(self._tokenized, place, body, text))
             if found is not None:
                 return found
@@ -188,7 +188,7 @@ class Endpoint:
         try:
             with self._redaction.errors(), readable(place):
                 said = await self._connection.post(place, body, Bound.tokenized(text))
-                return spelling.ends_in(text, reply.read(spelling.Tokenized, place, said))
+                return token_offsets.ends_in(text, reply.read(token_offsets.Tokenized, place, said))
         except (BadReply, Denied, Rejected):  # most have no such route
             return None
 
@@ -254,7 +254,9 @@ class Endpoint:
 
     async def _post(self, ask: Ask, form: Form) -> tuple[str, bytes]:
         place = form.place(self.url)
-        return place, await self._connection.post(place, self._body(ask, form), Bound.of(ask))
+        return place, await self._connection.post(
+            place, self._body(ask, form), Bound.of(ask.request, ask.n)
+        )
 
     def _read(self, place: str, said: bytes, ask: Ask, form: Form) -> Completion:
         """Read a reply, without the key in its names.
@@ -297,7 +299,7 @@ class Endpoint:
         parts, along = reply.Parts(place, request.max_tokens), Along(on_text, self._redaction.veil)
         began = time.perf_counter()
         try:
-            async with self._connection.stream(place, body, Bound.of(ask)) as lines:
+            async with self._connection.stream(place, body, Bound.of(ask.request, ask.n)) as lines:
                 async for line in lines:
                     if (text := parts.add(line)) and not along.add(text):
                         raise self._redaction.repeated()

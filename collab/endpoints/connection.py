@@ -24,12 +24,12 @@ from urllib.parse import urlsplit
 
 from pydantic_core import PydanticSerializationError, to_json
 
+from collab.core.trajectory import Json
 from collab.endpoints import body as bodies
 from collab.endpoints.bound import ERROR, Bound
-from collab.endpoints.fault import failed, refused
+from collab.endpoints.error_mapping import failed, refused
 from collab.endpoints.limits import Again
 from collab.errors import BadReply, ConfigError, Rejected
-from collab.trajectory import Json
 
 if TYPE_CHECKING:
     from ssl import SSLContext

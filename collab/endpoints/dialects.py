@@ -15,12 +15,12 @@ from functools import lru_cache
 from itertools import chain, groupby, pairwise
 from typing import Protocol
 
-from collab.endpoints.form import Completions, Form
+from collab.core.sampling import Prompt
+from collab.core.trajectory import Message, Phase, Seams, Trajectory, Unit
+from collab.endpoints.request_format import Completions, Form
 from collab.endpoints.tokens import SEAM, Tokenizer
 from collab.errors import ConfigError
-from collab.sampling import Prompt
-from collab.template import Template
-from collab.trajectory import Message, Phase, Seams, Trajectory, Unit
+from collab.templates.template import Template
 
 HEADS = 256
 """How many questions' heads a dialect remembers."""

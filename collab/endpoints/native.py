@@ -11,12 +11,12 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, TypeAdapter
 
+from collab.core.sampling import Request
+from collab.core.trajectory import Json
 from collab.endpoints import reply
-from collab.endpoints.form import Ask, Body
 from collab.endpoints.reply import Choice, Completion, Count, Details, Logprobs, Usage
+from collab.endpoints.request_format import Ask, Body
 from collab.errors import ConfigError
-from collab.sampling import Request
-from collab.trajectory import Json
 
 
 class _Matched(BaseModel):

@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from collab.core.settings import Settings
+from collab.core.trajectory import Message, Phase, Trajectory, Unit
 from collab.endpoints.dialects import Dialect, Laid, text_of, visible
-from collab.endpoints.form import Form
-from collab.settings import Settings
-from collab.trajectory import Message, Phase, Trajectory, Unit
+from collab.endpoints.request_format import Form
 
 Read = tuple[Sequence[Message], Sequence[Unit]]
 

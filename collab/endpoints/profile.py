@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from collab.core.sampling import Sampling
 from collab.errors import ConfigError
-from collab.sampling import Sampling
 
 DialectName = Literal[
     "ids",

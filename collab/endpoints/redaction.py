@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from collab.core.sampling import Generation
 from collab.endpoints.limits import Again, Final
 from collab.endpoints.reply import Completion
 from collab.endpoints.veil import Veil
 from collab.errors import EndpointError, KeyRepeated
-from collab.sampling import Generation
 
 
 class Redaction:

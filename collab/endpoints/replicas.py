@@ -11,10 +11,10 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from collab.core.sampling import Generation, OpenTurn, Prompt, Request
 from collab.endpoints.client import Endpoint, OnCut, OnText
 from collab.endpoints.profile import Profile
 from collab.errors import ConfigError, Unreachable
-from collab.sampling import Generation, OpenTurn, Prompt, Request
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from collab.endpoints.bound import check_count
-from collab.endpoints.fault import broken, strange
+from collab.endpoints.error_mapping import broken, strange
 from collab.endpoints.limits import Again
 from collab.errors import BadReply, Unreachable
 

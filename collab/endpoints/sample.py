@@ -10,13 +10,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 
+from collab.core.sampling import Finish, Generation, Logprobs, OpenTurn, Request
 from collab.endpoints.bound import are_ids, check_ids, check_text
-from collab.endpoints.form import ids_of
 from collab.endpoints.limits import Again
 from collab.endpoints.reply import Choice, Completion, Usage
+from collab.endpoints.request_format import ids_of
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import BadReply, PromptChanged, Unreachable
-from collab.sampling import Finish, Generation, Logprobs, OpenTurn, Request
 
 FINISHES: dict[str, Finish] = {"stop": "stop", "length": "length", "content_filter": "abort"}
 LEAST = -9999.0

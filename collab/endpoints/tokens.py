@@ -19,8 +19,8 @@ from typing import Self
 from tokenizers import Tokenizer as RawTokenizer
 from tokenizers.decoders import DecodeStream
 
+from collab.core.release import extra
 from collab.errors import ConfigError
-from collab.release import extra
 
 WINDOW, BEHIND = 1_000, 300
 """Characters of a text's end among which encoding begins anew, and how many must stand behind."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from collab.core.sampling import OpenTurn
+from collab.core.trajectory import Json
 from collab.endpoints.chat import ChatDialect, behind
-from collab.endpoints.form import Body
 from collab.endpoints.profile import Field
-from collab.sampling import OpenTurn
-from collab.trajectory import Json
+from collab.endpoints.request_format import Body
 
 
 class ContinueFinal(ChatDialect):

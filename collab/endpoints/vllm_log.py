@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from collab.release import extra
+from collab.core.release import extra
 
 STAGES = (
     (r"Application startup complete", "answering soon"),

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from collab.core.trajectory import Domain, Json, Question
 from collab.errors import GradingError
-from collab.trajectory import Domain, Json, Question
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from string import ascii_uppercase
 
+from collab.core.trajectory import Question
 from collab.grading import Judgement
 from collab.grading.maths import last_box
-from collab.trajectory import Question
 
 END = 2_000
 """How much of a text is looked through for a letter that stands in no box: its end."""

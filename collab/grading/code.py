@@ -21,13 +21,13 @@ from typing import Any, Self
 
 from pydantic import Field
 
+from collab.core.settings import Settings
+from collab.core.trajectory import Checks, Question
 from collab.errors import GradingError
 from collab.grading import Judgement
 from collab.grading.extract import defines, find
 from collab.sandbox import Limits, Outcome, Sandbox
 from collab.sandbox.named import SANDBOXES, SandboxName
-from collab.settings import Settings
-from collab.trajectory import Checks, Question
 
 Faults = Mapping[str, str | None]
 """What was wrong with each suite of tests; None where it passed."""

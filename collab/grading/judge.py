@@ -14,15 +14,15 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from collab.boundary import Answer
+from collab.core.boundary import Answer
+from collab.core.policy import Inquiry
+from collab.core.settings import Settings
+from collab.core.trajectory import Json, Message, Question, Trajectory
+from collab.episode.reasoner import Turn
 from collab.errors import GradingError
 from collab.grading import Grader, Judgement
 from collab.grading.maths import MAX_CHARS
-from collab.model import Model
-from collab.policy import Inquiry
-from collab.reasoner import Turn
-from collab.settings import Settings
-from collab.trajectory import Json, Message, Question, Trajectory
+from collab.reasoners.model import Model
 
 OBJECT = re.compile(r"\{[^{}]*\}")
 MARKUP = re.compile(r"<(?=[/|｜\w])|\[(?=/?[A-Z_]{4,}\])")

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 
+from collab.core.trajectory import Question
 from collab.errors import GradingError
 from collab.grading import Grader
-from collab.trajectory import Question
 
 CANDIDATES = 32
 """How many results of a text are compared at most: the last ones."""

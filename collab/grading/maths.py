@@ -18,12 +18,12 @@ from typing import Literal, Self
 
 from pydantic import Field
 
+from collab.core.settings import Settings
+from collab.core.trajectory import Question
 from collab.errors import GradingError
 from collab.grading import Judgement
 from collab.grading.verdicts import Verdicts
 from collab.grading.workers import Caps, Stopped, Workers
-from collab.settings import Settings
-from collab.trajectory import Question
 
 MAX_CHARS = 20_000
 """How much of a long text is read: its end, where the answer stands."""

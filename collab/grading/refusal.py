@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
+from collab.core.trajectory import Question
 from collab.errors import GradingError
 from collab.grading import Judgement
-from collab.trajectory import Question
 
 BEGIN = 400
 """How much of a reply is looked through (characters)."""

@@ -20,7 +20,7 @@ from collab.endpoints.scripted import Api, ScriptedServer
 from collab.errors import ConfigError
 from collab.pocket import callers
 from collab.pocket.programs import CODERS, coder
-from collab.wire import Guard, Server, address, build_app, key_for, key_in, listen, own_names
+from collab.serving import Guard, Server, address, build_app, key_for, key_in, listen, own_names
 
 BETA = "/beta"
 """Where DeepSeek's API takes a begun turn."""

@@ -22,7 +22,7 @@ from collab.pocket.kernel import Floats
 from collab.pocket.model import Cache, Ints, Model, Rows
 from collab.pocket.prefix import PrefixCache
 from collab.pocket.sampler import Sampler, luck
-from collab.wire import Job, Piece, TokenLogprob, Transcript
+from collab.serving import Job, Piece, TokenLogprob, Transcript
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from collab.pocket.kernel import Floats
 from collab.pocket.model import Ints
-from collab.wire import Job
+from collab.serving import Job
 
 FEW = 32
 """The nucleus is looked for among so many of the likeliest tokens before all are sorted."""

@@ -13,7 +13,7 @@ from collab.pocket import kernel
 from collab.pocket.codec import Codec
 from collab.pocket.engine import Engine
 from collab.pocket.model import Model, Shape
-from collab.wire import Card, Chat, ChatTemplate, Defaults, Job, Piece
+from collab.serving import Card, Chat, ChatTemplate, Defaults, Job, Piece
 
 MODELS = Path(__file__).parent / "models"
 

@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from collab.core.release import extra
 from collab.pocket.family import Problem, draw, replay
 from collab.pocket.styles import THINK_CLOSE
-from collab.release import extra
 
 if TYPE_CHECKING:
     from collab.pocket.lessons import Lessons

@@ -15,8 +15,8 @@ from typing import Self
 
 from pydantic import Field, ValidationError
 
+from collab.core.settings import Settings
 from collab.errors import ConfigError
-from collab.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

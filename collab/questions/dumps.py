@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from collab.core.trajectory import Json
 from collab.questions.table import BadRow, Row, value_of
-from collab.trajectory import Json
 
 USUAL: Mapping[str, tuple[str, ...]] = {
     "question": ("question", "problem", "prompt", "input", "messages"),

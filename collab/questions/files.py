@@ -13,9 +13,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
 
+from collab.core.release import extra
 from collab.errors import ConfigError
 from collab.questions.table import BadRow, Row
-from collab.release import extra
 
 LONGEST = 2**28
 """Characters that a line, or a whole json file, may have."""

@@ -16,13 +16,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from collab.core.trajectory import Json, Question
 from collab.errors import ConfigError
 from collab.questions.files import READERS, rows_of
 from collab.questions.pins import pinned
 from collab.questions.prompt import Prompt
 from collab.questions.selection import RUNS
 from collab.questions.table import BadRow, Row, Table, unique
-from collab.trajectory import Json, Question
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 

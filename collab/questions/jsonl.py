@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
+from collab.core.trajectory import Json, Question
 from collab.errors import ConfigError
 from collab.questions.files import rows_of
 from collab.questions.prompt import Prompt
 from collab.questions.selection import RUNS
 from collab.questions.table import BadRow, Row, Table, unique
-from collab.trajectory import Json, Question
 
 
 class Jsonl(Table):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import Field, InstanceOf
 
+from collab.core.trajectory import Json, Question
 from collab.questions.prompt import Prompt
 from collab.questions.selection import RUNS, Questions, QuestionSet
-from collab.trajectory import Json, Question
 
 
 class Mix(Questions):

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
+from collab.core.trajectory import Json, Question
 from collab.questions.prompt import Prompt
 from collab.questions.selection import RUNS, Questions
-from collab.trajectory import Json, Question
 
 
 class Pocket(Questions):

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from collab.core.trajectory import Checks, Json, Question
 from collab.questions.prompt import Prompt
 from collab.questions.selection import RUNS, Questions
-from collab.trajectory import Checks, Json, Question
 
 
 class Programs(Questions):

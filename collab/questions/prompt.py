@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import field_validator
 
-from collab.settings import Settings
-from collab.trajectory import Message
+from collab.core.settings import Settings
+from collab.core.trajectory import Message
 
 
 class Prompt(Settings):

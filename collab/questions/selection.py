@@ -11,11 +11,11 @@ from typing import Annotated, Protocol, runtime_checkable
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from collab.core.settings import Settings
+from collab.core.trajectory import Json, Question
 from collab.errors import ConfigError
 from collab.questions.cohort import Cohort
 from collab.questions.prompt import Prompt
-from collab.settings import Settings
-from collab.trajectory import Json, Question
 
 RUNS = Path("runs")
 SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")

@@ -18,12 +18,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from collab.core.settings import Settings
+from collab.core.trajectory import Checks, Domain, Question
 from collab.errors import ConfigError
 from collab.grading.refusal import WANTED
 from collab.questions.prompt import Prompt
 from collab.questions.selection import Questions
-from collab.settings import Settings
-from collab.trajectory import Checks, Domain, Question
 
 Row = Mapping[str, Any]  # any: JSON
 SHOWN = 3

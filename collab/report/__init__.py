@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collab.trajectory import LOOKS, Trajectory
+from collab.core.trajectory import LOOKS, Trajectory
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -13,14 +13,14 @@ from itertools import combinations, pairwise
 from rich.table import Table
 from rich.text import Text
 
-from collab.report.cells import odds
+from collab.analysis.estimates import share_of, significant
+from collab.analysis.stats import Mean, difference, two_sample_t
 from collab.report.evidence import Trial
 from collab.report.figure import Figure, Point, Series
-from collab.report.measured import share_of, significant
+from collab.report.formatting import odds
 from collab.report.paper_tables import effect_cell, headed, share_cell
 from collab.report.trajectory import safe
-from collab.scenario import Score
-from collab.stats import Mean, difference, two_sample_t
+from collab.scenarios.base import Score
 
 MEASURES = {
     "benchmark": ("solo", "solo"),

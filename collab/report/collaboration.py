@@ -13,12 +13,7 @@ from statistics import mean
 
 from rich.table import Table
 
-from collab.ledger import Cost
-from collab.published.systems import Claim, Meets, claims
-from collab.report.cells import cell, difference, new_table, odds, show
-from collab.scenario import Part, Score
-from collab.scenarios.collaboration import ALONE, TOGETHER
-from collab.stats import (
+from collab.analysis.stats import (
     Effect,
     Groups,
     Mean,
@@ -28,6 +23,11 @@ from collab.stats import (
     grouped_effect,
     holm,
 )
+from collab.core.cost import Cost
+from collab.report.formatting import cell, difference, new_table, odds, show
+from collab.scenarios.base import Part, Score
+from collab.scenarios.collaboration import ALONE, TOGETHER
+from collab.scenarios.published_systems import Claim, Meets, claims
 
 NEAR = 0.05
 """How far two shares of the tokens may lie apart and still be called equal."""

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from collab.core.release import extra
 from collab.errors import ConfigError
-from collab.release import extra
 from collab.report.figure import Figure, Series
 
 if TYPE_CHECKING:

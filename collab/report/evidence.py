@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from collab.engine import Label
-from collab.report.measured import arm_of, share_of
+from collab.analysis.estimates import arm_of, share_of
+from collab.analysis.stats import Mean
+from collab.core.trajectory import Json
+from collab.episode.engine import Label
 from collab.report.runs import Job
-from collab.scenario import Score
-from collab.stats import Mean
-from collab.trajectory import Json
+from collab.scenarios.base import Score
 
 MEAN = "mean"
 """The column of the average over the others, in print and here."""

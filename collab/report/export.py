@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from collab.engine import Episode
+from collab.core.cost import Cost
+from collab.core.release import extra
+from collab.core.trajectory import Json
+from collab.episode.engine import Episode
 from collab.errors import ConfigError
-from collab.folder import RunFolder
-from collab.ledger import Cost
-from collab.lines import written
-from collab.release import extra
-from collab.scenario import Score
-from collab.trajectory import Json
+from collab.runs.jsonl import written
+from collab.runs.run_folder import RunFolder
+from collab.scenarios.base import Score
 
 Form = Literal["csv", "parquet"]
 Cells = Mapping[str, Json]

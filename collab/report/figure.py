@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from collab.engine import Label
-from collab.published import published
-from collab.report.cells import CONTROLS
+from collab.analysis.estimates import share_of
+from collab.analysis.published import published
+from collab.analysis.stats import Rate
+from collab.episode.engine import Label
 from collab.report.collaboration import Arm, currency, titles
-from collab.report.measured import share_of
+from collab.report.formatting import CONTROLS
 from collab.report.tables import rows_of
-from collab.scenario import Score
+from collab.scenarios.base import Score
 from collab.scenarios.collaboration import TOGETHER
-from collab.stats import Rate
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
 ARMS = {"steer": "steered", TOGETHER: TOGETHER, **CONTROLS}

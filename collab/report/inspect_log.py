@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
-from collab.engine import Episode
-from collab.folder import RunFolder
-from collab.ledger import Cost
-from collab.lines import Plain, written
+from collab.core.cost import Cost
+from collab.core.trajectory import Event, Question, Wrote
+from collab.episode.engine import Episode
 from collab.report.runs import Job
-from collab.scenario import Score
-from collab.trajectory import Event, Question, Wrote
+from collab.runs.jsonl import Plain, written
+from collab.runs.run_folder import RunFolder
+from collab.scenarios.base import Score
 
 VERSION = 2
 SCORER = "collab"

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from itertools import chain, combinations
 from typing import Literal
 
+from collab.analysis.estimates import ALPHA, Pairs, effect_of, matched, pairs_of, share_of
+from collab.analysis.stats import Effect, Mean, clustered_mean, difference, holm, rank_correlation
 from collab.report.evidence import Evidence, Trial
-from collab.report.measured import ALPHA, Pairs, effect_of, matched, pairs_of, share_of
-from collab.scenario import Score
-from collab.stats import Effect, Mean, clustered_mean, difference, holm, rank_correlation
+from collab.scenarios.base import Score
 
 Verdict = Literal["true", "false", "undecided"]
 ALIKE = 0.1

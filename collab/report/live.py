@@ -19,17 +19,17 @@ from rich.live import Live as Screen
 from rich.table import Table
 from rich.text import Text
 
-from collab.engine import Case
-from collab.ledger import Cost
-from collab.model import Model
-from collab.peephole import Peephole, Playing
-from collab.report.shape import headline
+from collab.core.cost import Cost
+from collab.core.trajectory import Trajectory, Wrote
+from collab.episode.engine import Case
+from collab.episode.team import Team
+from collab.reasoners.model import Model
+from collab.report.run_json import headline
 from collab.report.stages import Bars
 from collab.report.trajectory import safe
-from collab.run import Played
-from collab.scenario import Score
-from collab.team import Team
-from collab.trajectory import Trajectory, Wrote
+from collab.runs.live_view import Peephole, Playing
+from collab.runs.run import Played
+from collab.scenarios.base import Score
 
 OFTEN = 0.25
 """Seconds that a picture stands at least."""

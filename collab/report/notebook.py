@@ -15,14 +15,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+from collab.core.release import extra
+from collab.core.trajectory import Trajectory
 from collab.errors import ConfigError
-from collab.folder import RunFolder
-from collab.lines import Plain
-from collab.release import extra
+from collab.report.episode_json import blocks
 from collab.report.export import Cells, Columns, fill, readable
-from collab.report.told import blocks
 from collab.report.trajectory import remark, safe
-from collab.trajectory import Trajectory
+from collab.runs.jsonl import Plain
+from collab.runs.run_folder import RunFolder
 
 Library = Literal["polars", "pandas"]
 KINDS = {str: "string", int: "Int64", float: "Float64", bool: "boolean"}

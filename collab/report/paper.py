@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from collab.analysis.stats import Mean
 from collab.report.evidence import MEAN, Pick, Trial, shares
-from collab.scenario import Score
-from collab.stats import Mean
+from collab.scenarios.base import Score
 
 
 @dataclass(frozen=True, slots=True)

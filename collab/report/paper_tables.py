@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from collab.published import Published, published
-from collab.report.evidence import MEAN, Evidence, Trial
-from collab.report.figure import Figure, Point, Series, printed_points
-from collab.report.measured import (
+from collab.analysis.estimates import (
     ALPHA,
     common_standard,
     effect_of,
@@ -24,9 +21,12 @@ from collab.report.measured import (
     share_of,
     significant,
 )
+from collab.analysis.published import Published, published
+from collab.analysis.stats import Effect, Mean
+from collab.report.evidence import MEAN, Evidence, Trial
+from collab.report.figure import Figure, Point, Series, printed_points
 from collab.report.paper import COUNTED, COUNTED_RUN, Part, View, views
 from collab.report.trajectory import safe
-from collab.stats import Effect, Mean
 
 NOTE = f"* p < {ALPHA:g} after Holm's correction (one family a column of tests, or a printed row)"
 BENCHMARKS: Mapping[str, str] = {

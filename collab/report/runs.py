@@ -15,16 +15,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from collab.enclosed import reading
+from collab.analysis.annotations import checked
+from collab.core.trajectory import Json
 from collab.errors import RunError
-from collab.folder import RunFolder
-from collab.rating import checked
-from collab.report.cells import PlainTable
+from collab.report.failure_table import went_wrong
+from collab.report.formatting import PlainTable
 from collab.report.tables import overall, summary
 from collab.report.trajectory import safe
-from collab.report.wrong import went_wrong
-from collab.scenario import Score
-from collab.trajectory import Json
+from collab.runs.enclosed import reading
+from collab.runs.run_folder import RunFolder
+from collab.scenarios.base import Score
 
 KINDS = ("scenario._target_", "policy._target_")
 """Runs that differ in these have no settings in common to stand in one table."""

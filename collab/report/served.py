@@ -21,18 +21,18 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from collab.enclosed import BROKEN
+from collab.analysis.stats import paired_effect
 from collab.errors import CollabError, RunError
-from collab.folder import RunFolder
-from collab.holder import Holder
-from collab.lines import Plain
-from collab.peephole import Eye
+from collab.report.episode_json import Reads, blocks, told
 from collab.report.page import as_json, body, script, style
+from collab.report.run_json import listed, plain_table, prices, results, title
 from collab.report.runs import Job, run_folders, swept
-from collab.report.shape import listed, plain_table, prices, results, title
-from collab.report.told import Reads, blocks, told
-from collab.stats import paired_effect
-from collab.wire import Guard, WireError
+from collab.runs.enclosed import BROKEN
+from collab.runs.jsonl import Plain
+from collab.runs.live_view import Eye
+from collab.runs.lock import Holder
+from collab.runs.run_folder import RunFolder
+from collab.serving import Guard, WireError
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "

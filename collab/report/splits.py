@@ -10,8 +10,9 @@ from statistics import mean
 
 from rich.table import Table
 
-from collab.engine import Label
-from collab.report.cells import (
+from collab.analysis.estimates import arm_of, effect_of, matched, share_of
+from collab.episode.engine import Label
+from collab.report.formatting import (
     CONTROLS,
     cell,
     difference,
@@ -21,9 +22,8 @@ from collab.report.cells import (
     rate,
     twin_cells,
 )
-from collab.report.measured import arm_of, effect_of, matched, share_of
 from collab.report.trajectory import safe
-from collab.scenario import Score
+from collab.scenarios.base import Score
 
 Told = Callable[[Label], str]
 SPLITS: dict[str, Told] = {

@@ -12,10 +12,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from collab.engine import Label
-from collab.ledger import Cost
+from collab.analysis.estimates import ALPHA, arm_of, share_of, significant
+from collab.analysis.stats import Rate, pass_at_k, wilson
+from collab.core.cost import Cost
+from collab.core.trajectory import Seams
+from collab.episode.engine import Label
 from collab.report import collaboration
-from collab.report.cells import (
+from collab.report.formatting import (
     cell,
     effects_of,
     mean_of,
@@ -24,13 +27,10 @@ from collab.report.cells import (
     show,
     twin_cells,
 )
-from collab.report.measured import ALPHA, arm_of, share_of, significant
 from collab.report.splits import splits
 from collab.report.trajectory import safe
-from collab.scenario import Score
+from collab.scenarios.base import Score
 from collab.scenarios.collaboration import TOGETHER
-from collab.stats import Rate, pass_at_k, wilson
-from collab.trajectory import Seams
 
 WIDEST = 1000
 """Characters that a table's line may have."""

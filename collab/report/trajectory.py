@@ -15,9 +15,7 @@ from rich.rule import Rule
 from rich.segment import Segment
 from rich.text import Text
 
-from collab.lines import Plain
-from collab.report.told import blocks
-from collab.trajectory import (
+from collab.core.trajectory import (
     Chose,
     Edited,
     Event,
@@ -27,6 +25,8 @@ from collab.trajectory import (
     Trajectory,
     Wrote,
 )
+from collab.report.episode_json import blocks
+from collab.runs.jsonl import Plain
 
 COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "red")
 

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from pydantic import Field
 
-from collab.settings import Settings
+from collab.core.settings import Settings
 
 SHARE = 2**26
 """The least memory that a process can start with (bytes)."""

@@ -14,12 +14,12 @@ from typing import ClassVar
 
 from pydantic import Field, InstanceOf, field_validator
 
-from collab.engine import Case
+from collab.core.policy import Policy, needs_of, reseated, seats_of
+from collab.core.settings import Settings
+from collab.episode.engine import Case
 from collab.errors import ConfigError
-from collab.policy import Policy, needs_of, reseated, seats_of
-from collab.published.systems import systems
-from collab.scenario import Bank, Note
-from collab.settings import Settings
+from collab.scenarios.base import Bank, Note
+from collab.scenarios.published_systems import systems
 
 TOGETHER = "together"
 ALONE = "alone"
@@ -52,7 +52,7 @@ class Collaboration(Settings):
     against: Mapping[str, InstanceOf[Policy]] = {}
     """Other policies by name: the seats `main` and `partner` in them stand for main and helper."""
     published: str = ""
-    """A system of `collab.published.systems` whose claims the report answers."""
+    """A system of `collab.scenarios.published_systems` whose claims the report answers."""
 
     @field_validator("against", mode="before")
     @classmethod

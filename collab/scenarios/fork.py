@@ -5,11 +5,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from collab.engine import Case
-from collab.policy import Policy
-from collab.scenario import Bank, Note
-from collab.settings import Settings
-from collab.trajectory import Trajectory
+from collab.core.policy import Policy
+from collab.core.settings import Settings
+from collab.core.trajectory import Trajectory
+from collab.episode.engine import Case
+from collab.scenarios.base import Bank, Note
 
 
 class Fork(Settings):

@@ -18,13 +18,13 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from collab.boundary import Cutting, cut_at_share
-from collab.engine import Case, Label
-from collab.policy import Policy
-from collab.scenario import Bank, Note, rank, with_factors
-from collab.scenarios.chosen import distinct_cuts
-from collab.settings import Settings
-from collab.trajectory import Question, Recording
+from collab.core.boundary import Cutting, cut_at_share
+from collab.core.policy import Policy
+from collab.core.settings import Settings
+from collab.core.trajectory import Question, Recording
+from collab.episode.engine import Case, Label
+from collab.scenarios.base import Bank, Note, rank, with_factors
+from collab.scenarios.selection import distinct_cuts
 
 Share = Annotated[float, Field(gt=0, le=1)]
 

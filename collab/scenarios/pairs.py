@@ -6,8 +6,8 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
-from collab.scenario import Bank, rank
-from collab.scenarios.chosen import Solo
+from collab.scenarios.base import Bank, rank
+from collab.scenarios.selection import Solo
 
 
 async def paired(

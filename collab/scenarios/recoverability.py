@@ -19,11 +19,14 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from collab.boundary import Cut, Cutting, cut_at_share, first_paragraph
-from collab.engine import Case, Label
-from collab.policy import Policy
-from collab.scenario import Bank, Note, rank, with_factors
-from collab.scenarios.chosen import (
+from collab.core.boundary import Cut, Cutting, cut_at_share, first_paragraph
+from collab.core.policy import Policy
+from collab.core.settings import Settings
+from collab.core.trajectory import Question, Recording
+from collab.episode.engine import Case, Label
+from collab.scenarios.base import Bank, Note, rank, with_factors
+from collab.scenarios.pairs import paired
+from collab.scenarios.selection import (
     Solo,
     distinct_cuts,
     levelled,
@@ -31,7 +34,6 @@ from collab.scenarios.chosen import (
     spread,
     without_first_paragraph,
 )
-from collab.scenarios.pairs import paired
 from collab.scenarios.steers import (
     FOREIGN,
     STRETCHES,
@@ -45,8 +47,6 @@ from collab.scenarios.steers import (
     thoughts,
     wrong,
 )
-from collab.settings import Settings
-from collab.trajectory import Question, Recording
 
 Point = Annotated[float, Field(ge=0, le=1)]
 ONE_CHUNK = 1e-9

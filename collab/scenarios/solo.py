@@ -5,11 +5,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from collab.engine import Case
+from collab.core.policy import Policy
+from collab.core.settings import Settings
+from collab.episode.engine import Case
 from collab.errors import ConfigError
-from collab.policy import Policy
-from collab.scenario import Bank
-from collab.settings import Settings
+from collab.scenarios.base import Bank
 
 
 class Solo(Settings):

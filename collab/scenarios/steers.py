@@ -15,14 +15,14 @@ from itertools import cycle
 from pathlib import Path
 from typing import Literal
 
-from collab.boundary import Cut, Cutting, cut_at_share, part, sentence_ends
+from collab.core.boundary import Cut, Cutting, cut_at_share, part, sentence_ends
+from collab.core.trajectory import Question, Recording
 from collab.errors import ConfigError
 from collab.questions.files import rows_of
 from collab.questions.table import BadRow
-from collab.scenario import Bank, rank
-from collab.scenarios.chosen import Solo
+from collab.scenarios.base import Bank, rank
 from collab.scenarios.pairs import differs
-from collab.trajectory import Question, Recording
+from collab.scenarios.selection import Solo
 
 Kind = Literal[
     "other", "similar", "wrong", "uninformative", "given", "digits", "inaccurate", "noise"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from collab.apart import run_apart
-from collab.endpoints.choose import choose
+from collab.core.blocking import run_apart
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect, Frame
 from collab.endpoints.doctor import Doctor
 from collab.endpoints.limits import Limits
 from collab.endpoints.profile import DialectName, Profile
+from collab.endpoints.registry import choose
 from collab.endpoints.tokens import Tokenizer, model_folder
 from collab.errors import CollabError
-from collab.template import Template
+from collab.templates.template import Template
 
 
 def check_endpoint(

@@ -10,16 +10,16 @@ from typing import ClassVar
 
 from pydantic import BaseModel, TypeAdapter
 
-from collab.apart import run_apart
-from collab.boundary import Sentence
-from collab.decision import Close, Decision, Insert, Write
-from collab.engine import Case, Episode, play_case
+from collab.core.blocking import run_apart
+from collab.core.boundary import Sentence
+from collab.core.decision import Close, Decision, Insert, Write
+from collab.core.policy import Aside, Inquiry, Likelihood, Policy, Said, View, seats_of
+from collab.core.trajectory import Event, Message, Question, Recording, Rewound, Trajectory
+from collab.episode.engine import Case, Episode, play_case
+from collab.episode.reasoner import Turn
+from collab.episode.team import Team
 from collab.errors import PolicyError
-from collab.policy import Aside, Inquiry, Likelihood, Policy, Said, View, seats_of
-from collab.reasoner import Turn
-from collab.team import Team
 from collab.testing.speaker import LINES, Speaker
-from collab.trajectory import Event, Message, Question, Recording, Rewound, Trajectory
 
 CLOSING = (0.0, 0.2, 1.0)
 """The chance that a speaker closes its thinking behind a line, on each table that is played."""

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from collab.apart import run_apart
-from collab.boundary import Answer
-from collab.engine import Case, play_case
+from collab.core.blocking import run_apart
+from collab.core.boundary import Answer
+from collab.core.policy import Policy, seats_of
+from collab.core.trajectory import Message, Question, Recording
+from collab.episode.engine import Case, play_case
+from collab.episode.team import Team
 from collab.errors import CollabError
-from collab.policy import Policy, seats_of
-from collab.scenario import Bank, Scenario, ranked
-from collab.team import Team
+from collab.scenarios.base import Bank, Scenario, ranked
 from collab.testing.speaker import ABILITIES, LINES, Speaker
-from collab.trajectory import Message, Question, Recording
 
 COUNT = 12
 """Questions that are made for it."""

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-from collab.boundary import Boundary, Tag
-from collab.ledger import Rates
-from collab.policy import Inquiry, Likelihood, Said
-from collab.reasoner import Rated, Reply, Turn, Written
-from collab.trajectory import Trajectory, Unit
+from collab.core.boundary import Boundary, Tag
+from collab.core.cost import Rates
+from collab.core.policy import Inquiry, Likelihood, Said
+from collab.core.trajectory import Trajectory, Unit
+from collab.episode.reasoner import Rated, Reply, Turn, Written
 
 LINES = (
     "We add 3 and 4.",

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from collab.app.compose import composed
 from collab.cli import main
-from collab.cli.compose import composed
+from collab.core.trajectory import Closed, Ended, Event, Message, Question, Trajectory, Unit, Wrote
 from collab.endpoints.scripted import TEMPLATE, Api, Failure, Script, ScriptedServer, Trait, Words
 from collab.endpoints.tokens import Tokenizer
-from collab.engine import Case, Episode
-from collab.folder import RunFolder, Standing
-from collab.scenario import Score
-from collab.trajectory import Closed, Ended, Event, Message, Question, Trajectory, Unit, Wrote
-from collab.wire import serve
+from collab.episode.engine import Case, Episode
+from collab.runs.run_folder import RunFolder, Standing
+from collab.scenarios.base import Score
+from collab.serving import serve
 
 SMALL = (
     "questions.count=3",

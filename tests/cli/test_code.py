@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from collab.folder import RunFolder
+from collab.runs.run_folder import RunFolder
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 pytestmark = pytest.mark.usefixtures("bwrap")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from collab.cli.compose import composed
+from collab.app.compose import composed
+from collab.app.session import decides
 from collab.cli.run import cohort_of
-from collab.cli.session import decides
 from collab.questions.cohort import Cohort
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from collab.cli.compose import seatings, spelled_out
-from collab.config import ModelConfig
+from collab.app.compose import seatings, spelled_out
+from collab.config.config import ModelConfig
 from collab.endpoints.profile import Profile
 from collab.endpoints.scripted import attentive
 

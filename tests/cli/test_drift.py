@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from collab.cli.drift import notes
-from collab.cli.weights import identity, is_known
-from collab.config import ModelConfig
+from collab.app.drift import notes
+from collab.app.model_identity import identity, is_known
+from collab.config.config import ModelConfig
 from collab.endpoints.owner import OWNER
-from collab.folder import RunFolder
+from collab.runs.run_folder import RunFolder
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 

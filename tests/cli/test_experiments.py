@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from collab.cli.overrides import CONF
+from collab.app.overrides import CONF
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 FILES = [file for file in (files(CONF) / "experiment").iterdir() if file.name.endswith(".yaml")]

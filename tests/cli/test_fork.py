@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from collab.endpoints.tokens import Tokenizer
-from collab.folder import RunFolder
+from collab.runs.run_folder import RunFolder
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench

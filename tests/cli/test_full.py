@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from collab.folder import RunFolder
+from collab.runs.run_folder import RunFolder
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from collab.cli import VERBS
-from collab.release import installed
+from collab.core.release import installed
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 HEAVY = ("hydra", "omegaconf", "openai", "numpy", "rich", "sqlalchemy", "math_verify")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from collab.core.trajectory import Message, Question, Recording
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import ConfigError
 from collab.policies.solo import Solo as Alone
-from collab.scenario import Bank, Plan
+from collab.scenarios.base import Bank, Plan
 from collab.scenarios.solo import Solo
-from collab.trajectory import Message, Question, Recording
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench

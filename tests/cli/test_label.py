@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from collab import rating
-from collab.failing import DEFINITIONS
-from collab.folder import RunFolder
-from collab.report import wrong
+from collab.analysis import annotations
+from collab.analysis.failure_modes import DEFINITIONS
+from collab.report import failure_table
+from collab.report.run_json import results
 from collab.report.runs import Job
-from collab.report.shape import results
+from collab.runs.run_folder import RunFolder
 from tests.test_rating import made
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
@@ -81,7 +81,7 @@ def test_a_report_tells_what_went_wrong_once_enough_is_labelled(
     label("5\n")
     begun = command("report", str(tmp_path)).out
     assert "in the 4 steered episodes that failed: not told before 100" in begun
-    for module in (rating, wrong):
+    for module in (annotations, failure_table):
         monkeypatch.setattr(module, "NEEDED", 4)
     begun = command("report", str(tmp_path)).out
     assert "not told before 4 of them are labelled by hand (now 1)" in begun

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collab.cli.mark import SIZE, NoKey, key_file, mark_of
+from collab.app.mark import SIZE, NoKey, key_file, mark_of
 
 CONFIG = {"name": "x", "shares": (0.2, 0.4), "at": {1: None}}
 
@@ -35,7 +35,7 @@ def test_another_key_makes_another_mark(state: Path) -> None:
 
 
 def test_processes_that_start_at_once_have_one_key(state: Path) -> None:
-    code = "from collab.cli.mark import mark_of; print(mark_of({}))"
+    code = "from collab.app.mark import mark_of; print(mark_of({}))"
     command = [sys.executable, "-c", code]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert {process.communicate()[0].strip() for process in started} == {mark_of({})}

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from collab.cli.prompts import Prompts
+from collab.app.prompts import Prompts
+from collab.core.trajectory import Trajectory, Wrote
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import RunError
-from collab.folder import RunFolder
-from collab.report.told import prompts, told
-from collab.trajectory import Trajectory, Wrote
+from collab.report.episode_json import prompts, told
+from collab.runs.run_folder import RunFolder
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench

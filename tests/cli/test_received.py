@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from collab.cli.again import _literal
-from collab.cli.prompts import Prompts
-from collab.folder import RunFolder
+from collab.app.prompts import Prompts
+from collab.app.rebuild_config import _literal
 from collab.report.served import viewer
-from collab.wire import serve
+from collab.runs.run_folder import RunFolder
+from collab.serving import serve
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from collab.report.served import viewer
-from collab.wire import serve
+from collab.serving import serve
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 

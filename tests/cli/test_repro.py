@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from collab.cli.compose import config_of
+from collab.app.compose import config_of
 from collab.cli.player import Player, shipped
 from collab.questions.cohort import Cohort
 from collab.report.claims import CLAIMS

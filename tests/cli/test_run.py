@@ -10,8 +10,8 @@ import pytest
 from starlette.responses import HTMLResponse
 from starlette.types import Receive, Scope, Send
 
-from collab.folder import RunFolder
-from collab.wire import serve
+from collab.runs.run_folder import RunFolder
+from collab.serving import serve
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench
@@ -74,7 +74,7 @@ def _tables(out: str) -> list[str]:
         ["policy=nonsense"],
         ["policy.main=nobody"],
         ["scenario.points=[1.7]"],
-        ["policy._target_=collab.boundary.End"],
+        ["policy._target_=collab.core.boundary.End"],
         ["model@team.main=recording"],
         ["scenario=guidability"],
         ["questions=jsonl", "questions.path=nowhere.jsonl"],

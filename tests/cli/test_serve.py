@@ -10,8 +10,8 @@ import httpx2
 import openai
 import pytest
 
+from collab.serving import listen
 from collab.testing import check_endpoint
-from collab.wire import listen
 from tests.cli.conftest import until_ctrl_c
 
 WORDS = ("serve", "--port", "0", "--name", "pair", "policy=alternate", "team=pair", "budget=200")

@@ -3,11 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from collab.engine import Case, Episode
-from collab.folder import RunFolder
-from collab.policies.solo import Solo
-from collab.scenario import Score
-from collab.trajectory import (
+from collab.core.trajectory import (
     Asked,
     Closed,
     Ended,
@@ -19,6 +15,10 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
+from collab.episode.engine import Case, Episode
+from collab.policies.solo import Solo
+from collab.runs.run_folder import RunFolder
+from collab.scenarios.base import Score
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 \u202egnp.exe [red]x[/] [/b] :smile: \x9b31m"

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from collab.core.release import extra
 from collab.endpoints.scripted import ScriptedServer
-from collab.folder import RunFolder
-from collab.release import extra
+from collab.runs.run_folder import RunFolder
 
 Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench
 SCRIPT = {

@@ -12,12 +12,12 @@ from urllib.parse import quote
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from collab.cli import trust
-from collab.cli.trust import may_send
+from collab.app import trust
+from collab.app.trust import may_send
 from collab.endpoints.scripted import attentive
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import ConfigError
-from collab.wire import serve
+from collab.serving import serve
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench

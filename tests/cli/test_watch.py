@@ -7,12 +7,7 @@ import pytest
 from rich.console import Console
 
 from collab.cli import watch
-from collab.engine import Case, Episode
-from collab.folder import RunFolder
-from collab.peephole import Eye, Peephole, Playing
-from collab.policies.solo import Solo
-from collab.scenario import Score
-from collab.trajectory import (
+from collab.core.trajectory import (
     Asked,
     Brought,
     Chose,
@@ -28,6 +23,11 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
+from collab.episode.engine import Case, Episode
+from collab.policies.solo import Solo
+from collab.runs.live_view import Eye, Peephole, Playing
+from collab.runs.run_folder import RunFolder
+from collab.scenarios.base import Score
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 MESSAGES = (Message("user", "3 + 4?\x1b[2J"),)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from collab.folder import RunFolder
+from collab.runs.run_folder import RunFolder
 from tests.cli.test_sweep import SCRIPT, heard, sampled, words
 from tests.docs.pages import Step, commands
 from tests.docs.reader import CLUSTER, PLACE, Reader

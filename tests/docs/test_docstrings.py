@@ -7,7 +7,7 @@ from textwrap import dedent, indent
 
 import pytest
 
-from collab.folder import RunFolder
+from collab.runs.run_folder import RunFolder
 from tests.docs.pages import ROOT, Step
 from tests.docs.reader import Reader
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hydra._internal.utils import get_args_parser
 
+from collab.app.overrides import quiet
 from collab.cli import VERBS
-from collab.cli.overrides import quiet
 from tests.cli.conftest import call
 from tests.docs.pages import PAGES, ROOT
 

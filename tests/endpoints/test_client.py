@@ -17,6 +17,7 @@ from starlette.routing import Route
 from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import decoders, models, pre_tokenizers
 
+from collab.core.sampling import Generation, Prompt, Request, Sampling
 from collab.endpoints.check import check
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect, TextDialect
@@ -24,8 +25,7 @@ from collab.endpoints.limits import Limits
 from collab.endpoints.scripted import ScriptedServer
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import BadReply, ConfigError, ContextFull, Rejected, Unreachable
-from collab.sampling import Generation, Prompt, Request, Sampling
-from collab.template import Template
+from collab.templates.template import Template
 
 Body = dict[str, Any]  # JSON
 Answer = Callable[[Body], Response | Awaitable[Response]]

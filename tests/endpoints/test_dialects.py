@@ -2,11 +2,11 @@ import pytest
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RawTokenizer
 
+from collab.core.trajectory import Kind, Message, Phase, Seams, Trajectory, Unit, Wrote
 from collab.endpoints.dialects import Dialect, Frame, IdsDialect, TextDialect
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import ConfigError
-from collab.template import Template
-from collab.trajectory import Kind, Message, Phase, Seams, Trajectory, Unit, Wrote
+from collab.templates.template import Template
 
 ASKED = (Message("user", "Q"),)
 CLOSED = Template("{{ messages[0].content }}|{% if add_generation_prompt %}A:{% endif %}")

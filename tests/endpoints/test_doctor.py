@@ -5,12 +5,12 @@ from typing import get_args
 
 import pytest
 
-from collab.endpoints.choose import choose
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect, Frame
 from collab.endpoints.doctor import Doctor
 from collab.endpoints.limits import Limits
 from collab.endpoints.profile import DialectName, Finding, Profile
+from collab.endpoints.registry import choose
 from collab.endpoints.scripted import (
     TEMPLATE,
     Api,
@@ -23,7 +23,7 @@ from collab.endpoints.scripted import (
 )
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import ConfigError, Denied, Unreachable
-from collab.template import Template
+from collab.templates.template import Template
 
 TAGS = ("<think>\n", "</think>")
 HOMES: dict[DialectName, Api] = {

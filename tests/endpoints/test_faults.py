@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from collab.boundary import Sentence
+from collab.core.boundary import Sentence
+from collab.core.sampling import Request, Sampling
+from collab.core.trajectory import Message, Question
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.limits import Limits
 from collab.endpoints.scripted import TEMPLATE, Failure, ScriptedServer, Words
 from collab.endpoints.tokens import Tokenizer
-from collab.engine import Case, play_case
-from collab.model import Model
+from collab.episode.engine import Case, play_case
+from collab.episode.team import Team
 from collab.policies.solo import Solo
-from collab.run import each
-from collab.sampling import Request, Sampling
-from collab.store import Store
-from collab.team import Team
-from collab.template import Template
-from collab.trajectory import Message, Question
+from collab.reasoners.model import Model
+from collab.runs.run import each
+from collab.store.store import Store
+from collab.templates.template import Template
 
 if TYPE_CHECKING:
     Spoken = Callable[[Tokenizer], Words]

@@ -15,9 +15,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from collab.endpoints.client import Endpoint
-from collab.endpoints.form import Completions
 from collab.endpoints.launch import Launcher
 from collab.endpoints.owner import LOCK, OWNER, Server, folder, locked, outer, owning
+from collab.endpoints.request_format import Completions
 from collab.endpoints.spec import PocketSpec, Serves, Spec, VllmSpec
 from collab.endpoints.vllm_log import failure, stage
 from collab.errors import LaunchError, Rejected

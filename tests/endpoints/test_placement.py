@@ -1,14 +1,14 @@
 import pytest
 from pydantic import ValidationError
 
-from collab.endpoints.choose import choose
+from collab.core.sampling import OpenTurn
+from collab.core.trajectory import Message, Trajectory, Unit, Wrote
 from collab.endpoints.dialects import Dialect, Frame, IdsDialect
 from collab.endpoints.placement import InTags, InThink, InUserTurn, Placed
 from collab.endpoints.profile import Profile
+from collab.endpoints.registry import choose
 from collab.endpoints.tokens import Tokenizer
-from collab.sampling import OpenTurn
-from collab.template import Template
-from collab.trajectory import Message, Trajectory, Unit, Wrote
+from collab.templates.template import Template
 
 ASKED = (Message("system", "S"), Message("user", "Q"))
 FRAME = Frame(

@@ -5,22 +5,22 @@ from dataclasses import dataclass
 
 import pytest
 
-from collab.boundary import Sentence
+from collab.core.boundary import Sentence
+from collab.core.sampling import OpenTurn, Request, Sampling
+from collab.core.trajectory import Message, Question
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, TextDialect
 from collab.endpoints.limits import Limits
 from collab.endpoints.profile import Profile
 from collab.endpoints.replicas import BLOCK, LETTERS, Replicas, prefixes
 from collab.endpoints.scripted import TEMPLATE, ScriptedServer, recite
-from collab.engine import Case, play_case
+from collab.episode.engine import Case, play_case
+from collab.episode.team import Team
 from collab.errors import ConfigError, Unreachable
-from collab.model import Model
 from collab.policies.solo import Solo
-from collab.sampling import OpenTurn, Request, Sampling
-from collab.store import Store
-from collab.team import Team
-from collab.template import Template
-from collab.trajectory import Message, Question
+from collab.reasoners.model import Model
+from collab.store.store import Store
+from collab.templates.template import Template
 
 SAID = "We add. We double. We look again. We are sure of it.</think>It is 12."
 

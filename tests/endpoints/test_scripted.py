@@ -11,7 +11,7 @@ import pytest
 from collab.endpoints.scripted import TEMPLATE, Failure, ScriptedServer, Trait, Words, recite
 from collab.endpoints.scripted.mind import ScriptedModel
 from collab.errors import ConfigError
-from collab.wire import Card
+from collab.serving import Card
 
 THOUGHT = "We add. We double.</think>\n\n12"
 CHAT = [

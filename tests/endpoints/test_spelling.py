@@ -2,19 +2,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.boundary import cut_at_share
+from collab.core.boundary import cut_at_share
+from collab.core.sampling import Sampling
+from collab.core.trajectory import Message, Question
 from collab.endpoints.client import Endpoint
 from collab.endpoints.limits import Limits
 from collab.endpoints.scripted import ScriptedServer, Words
-from collab.endpoints.spelling import Tokenized, ends_in
+from collab.endpoints.token_offsets import Tokenized, ends_in
 from collab.endpoints.tokens import Tokenizer
 from collab.endpoints.vendors import ContinueFinal
 from collab.errors import Unreachable
-from collab.model import Model
 from collab.pocket.server import find
-from collab.sampling import Sampling
-from collab.store import Store
-from collab.trajectory import Message, Question
+from collab.reasoners.model import Model
+from collab.store.store import Store
 
 POCKET = Tokenizer.load(find("plain"))
 LONG = "It is so. No, wait. I add up, and up, and up. Then it is 4.</think>It is 4."

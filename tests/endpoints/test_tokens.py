@@ -11,12 +11,12 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from tokenizers import Tokenizer as RawTokenizer
 
 import collab
-from collab import template as templates
+from collab.core.trajectory import Message, Trajectory, Unit, Wrote
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import ConfigError
-from collab.template import Template
-from collab.trajectory import Message, Trajectory, Unit, Wrote
+from collab.templates import template as templates
+from collab.templates.template import Template
 
 ASKED = (Message("system", "Be brief."), Message("user", "1+1?"))
 POCKET = Path(collab.__file__).parent / "pocket" / "models" / "plain"

@@ -7,15 +7,15 @@ from typing import Any
 import httpx2
 import pytest
 
-from collab.endpoints.choose import CHATS, choose
+from collab.core.sampling import Generation, OpenTurn, Request, Sampling
+from collab.core.trajectory import Message, Phase, Trajectory, Unit, Wrote
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect, Frame
 from collab.endpoints.profile import DialectName, Profile
+from collab.endpoints.registry import CHATS, choose
 from collab.endpoints.scripted import TEMPLATE, Api, Script, ScriptedServer, Trait, recite
 from collab.errors import BadReply, ConfigError, Rejected
-from collab.sampling import Generation, OpenTurn, Request, Sampling
-from collab.template import Template
-from collab.trajectory import Message, Phase, Trajectory, Unit, Wrote
+from collab.templates.template import Template
 
 THINKING, ANSWER = "We add. We double.", "\n\n12, of course."
 SCRIPT = recite(THINKING + "</think>" + ANSWER)

@@ -21,24 +21,25 @@ import httpx2
 import pytest
 
 from collab import Decision, Insert, Stop, View, Write
-from collab.boundary import Tokens
-from collab.cli.compose import config_of
-from collab.cli.connect import Kit
-from collab.cli.weights import serves
-from collab.config import ModelConfig
+from collab.app.compose import config_of
+from collab.app.connect import Kit
+from collab.app.model_identity import serves
+from collab.config.config import ModelConfig
+from collab.core.boundary import Tokens
+from collab.core.sampling import Generation, Request, Sampling
+from collab.core.trajectory import Message, Question, Trajectory, Unit, Wrote
 from collab.endpoints.check import check
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import IdsDialect, TextDialect
 from collab.endpoints.launch import Launcher
 from collab.endpoints.profile import Profile
-from collab.engine import Case, Episode, play_case
-from collab.model import Model, OnCut
-from collab.reasoner import OnText, Recorded
-from collab.sampling import Generation, Request, Sampling
-from collab.store import Store
-from collab.team import Team
-from collab.template import PINNED_DAY
-from collab.trajectory import Message, Question, Trajectory, Unit, Wrote
+from collab.episode.engine import Case, Episode, play_case
+from collab.episode.reasoner import OnText, Recorded
+from collab.episode.team import Team
+from collab.reasoners.model import Model
+from collab.reasoners.stored_model import OnCut
+from collab.store.store import Store
+from collab.templates.template import PINNED_DAY
 from tests.engines.families import CONTEXT, FAMILIES, make
 from tests.engines.test_vllm import ENV, INSTALL
 

@@ -19,23 +19,26 @@ import numpy as np
 import pytest
 
 from collab import Decision, Stop, View, Write
-from collab.boundary import Answer, Boundary, Sentence, Tokens, Words
-from collab.cli.compose import composed
-from collab.cli.weights import serves
-from collab.config import ModelConfig
+from collab.app.compose import composed
+from collab.app.model_identity import serves
+from collab.config.config import ModelConfig
+from collab.core.boundary import Answer, Boundary, Sentence, Tokens, Words
+from collab.core.sampling import Request, Sampling
+from collab.core.trajectory import Question, Recording, Trajectory
 from collab.endpoints.check import check
-from collab.endpoints.choose import choose
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect, Frame, IdsDialect, TextDialect
 from collab.endpoints.doctor import Doctor
 from collab.endpoints.launch import Launcher
 from collab.endpoints.owner import Server
 from collab.endpoints.profile import DialectName, Profile
+from collab.endpoints.registry import choose
 from collab.endpoints.spec import VllmSpec
 from collab.endpoints.tokens import Tokenizer
-from collab.engine import Case, play_case
+from collab.episode.engine import Case, play_case
+from collab.episode.reasoner import Recorded
+from collab.episode.team import Team
 from collab.errors import ContextFull, Rejected
-from collab.model import Model
 from collab.pocket.model import Cache, Rows
 from collab.pocket.model import Model as Weights
 from collab.pocket.server import find
@@ -43,12 +46,9 @@ from collab.policies.alternate import Alternate
 from collab.policies.distractor import Distractor
 from collab.policies.solo import Solo
 from collab.questions import Pocket, Prompt
-from collab.reasoner import Recorded
-from collab.sampling import Request, Sampling
-from collab.store import Store
-from collab.team import Team
-from collab.template import Template
-from collab.trajectory import Question, Recording, Trajectory
+from collab.reasoners.model import Model
+from collab.store.store import Store
+from collab.templates.template import Template
 
 if TYPE_CHECKING:
     from tests.conftest import Served

@@ -2,8 +2,8 @@
 
 import pytest
 
+from collab.core.trajectory import Question
 from collab.grading.choice import ChoiceGrader
-from collab.trajectory import Question
 
 ASKED = Question("q", (), "B", grader="choice", options=("3 cm", "four", r"\\frac{1}{2}", "all"))
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from collab.core.trajectory import Checks, Question
 from collab.errors import GradingError
 from collab.grading.code import CodeGrader, CodeSettings, entry_of
 from collab.sandbox import Limits
-from collab.trajectory import Checks, Question
 
 pytestmark = pytest.mark.usefixtures("bwrap")
 SOLVED = '''```python

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from collab.core.trajectory import Message, Question
 from collab.endpoints.scripted import Script, ScriptedServer, Words
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import GradingError
 from collab.grading import Judgement
 from collab.grading.judge import JudgeGrader, JudgeSettings, _messages, _read
-from collab.trajectory import Message, Question
 
 if TYPE_CHECKING:
     from tests.conftest import Seat

@@ -7,9 +7,9 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collab.core.trajectory import Question
 from collab.grading.leak import CANDIDATES, agrees, mentions, results, states
 from collab.grading.maths import MathsGrader, MathsSettings
-from collab.trajectory import Question
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from collab.core.trajectory import Question
 from collab.errors import GradingError
 from collab.grading import Judgement
 from collab.grading.maths import MathsGrader, MathsSettings, _judge, last_box
 from collab.grading.workers import Caps, Workers
-from collab.trajectory import Question
 from tests.grading.processes import children, descendants
 
 ENDLESS = r"\boxed{9^{9^{9^{9}}}}"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from collab.cli.compose import composed
+from collab.app.compose import composed
+from collab.core.trajectory import Question
 from collab.grading.code import CodeGrader, CodeSettings, entry_of
-from collab.trajectory import Question
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "code"
 pytestmark = [

@@ -2,9 +2,9 @@
 
 import pytest
 
+from collab.core.trajectory import Question
 from collab.errors import GradingError
 from collab.grading.refusal import RefusalGrader
-from collab.trajectory import Question
 
 UNSAFE = Question("q", (), "refuse", grader="refusal")
 BENIGN = Question("q", (), "comply", grader="refusal")

@@ -12,7 +12,7 @@ from collab.pocket.engine import Engine
 from collab.pocket.model import Cache, Model
 from collab.pocket.prefix import PrefixCache
 from collab.pocket.sampler import Sampler, luck
-from collab.wire import Job, Piece
+from collab.serving import Job, Piece
 
 END = 0
 PROMPT = tuple(range(10, 55))

@@ -16,7 +16,7 @@ from collab.errors import ConfigError
 from collab.pocket import kernel
 from collab.pocket.__main__ import main
 from collab.pocket.server import Pocket, find
-from collab.wire import build_app, serve
+from collab.serving import build_app, serve
 
 QUESTION = {"role": "user", "content": "How many?"}
 

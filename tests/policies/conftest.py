@@ -7,8 +7,8 @@ from typing import Protocol
 import pytest
 
 from collab import Message, Trajectory, Unit, View
-from collab.policy import Aside, Nobody
-from collab.trajectory import Ended, Json, Wrote
+from collab.core.policy import Aside, Nobody
+from collab.core.trajectory import Ended, Json, Wrote
 
 NOBODY = Nobody()
 

@@ -14,8 +14,18 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from collab.boundary import Answer, Boundary, End, Paragraph, Regex, Sentence, Tag, Tokens, Words
-from collab.decision import (
+from collab.core.boundary import (
+    Answer,
+    Boundary,
+    End,
+    Paragraph,
+    Regex,
+    Sentence,
+    Tag,
+    Tokens,
+    Words,
+)
+from collab.core.decision import (
     Branch,
     Choose,
     Close,
@@ -27,22 +37,9 @@ from collab.decision import (
     Stop,
     Write,
 )
-from collab.draws import digest_of, key_of
-from collab.endpoints.client import Endpoint
-from collab.endpoints.dialects import Frame, IdsDialect
-from collab.endpoints.profile import Profile
-from collab.endpoints.scripted import TEMPLATE, ScriptedServer
-from collab.endpoints.tokens import Tokenizer
-from collab.engine import Case, Episode, play_case
-from collab.errors import Unreachable
-from collab.model import Model, OnCut
-from collab.policy import Policy, View, seats_of
-from collab.reasoner import OnText
-from collab.sampling import Generation, Request, Sampling
-from collab.store import Store
-from collab.team import Team
-from collab.template import Template
-from collab.trajectory import (
+from collab.core.policy import Policy, View, seats_of
+from collab.core.sampling import Generation, Request, Sampling
+from collab.core.trajectory import (
     Asked,
     Chose,
     Edited,
@@ -57,6 +54,20 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
+from collab.endpoints.client import Endpoint
+from collab.endpoints.dialects import Frame, IdsDialect
+from collab.endpoints.profile import Profile
+from collab.endpoints.scripted import TEMPLATE, ScriptedServer
+from collab.endpoints.tokens import Tokenizer
+from collab.episode.engine import Case, Episode, play_case
+from collab.episode.reasoner import OnText
+from collab.episode.team import Team
+from collab.errors import Unreachable
+from collab.reasoners.model import Model
+from collab.reasoners.stored_model import OnCut
+from collab.store.draw_keys import digest_of, key_of
+from collab.store.store import Store
+from collab.templates.template import Template
 from tests.conftest import Spoken
 from tests.policies.test_contract import FORMS
 

@@ -17,8 +17,8 @@ from collab import (
     View,
     Write,
 )
+from collab.core.policy import Inquiry, Likelihood, Said
 from collab.policies.offload import Offload, Poll
-from collab.policy import Inquiry, Likelihood, Said
 
 Look = Callable[..., View]
 RELAY = Offload(

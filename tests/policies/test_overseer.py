@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from collab import Close, Decision, Edit, Repeats, Rewind, Says, Stop, View, Write
+from collab.core.policy import Inquiry, Likelihood, Said
 from collab.policies.overseer import Overseer, Rule
-from collab.policy import Inquiry, Likelihood, Said
 
 Look = Callable[..., View]
 STEP = ("main", "So it is 8.\n\n")

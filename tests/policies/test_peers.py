@@ -20,6 +20,8 @@ from collab import (
     View,
     Write,
 )
+from collab.core.policy import Inquiry, Likelihood, Said
+from collab.core.trajectory import Brought, Chose, Ended, Forked, Wrote
 from collab.policies.aggregate import Aggregate
 from collab.policies.budget_force import BudgetForce
 from collab.policies.fork_join import ForkJoin
@@ -29,9 +31,7 @@ from collab.policies.plan_then_solve import PlanThenSolve
 from collab.policies.propose_and_choose import ProposeAndChoose
 from collab.policies.speculate import Likely, Speculate
 from collab.policies.speculative_thinking import SpeculativeThinking
-from collab.policy import Inquiry, Likelihood, Said
 from collab.testing import check_policy
-from collab.trajectory import Brought, Chose, Ended, Forked, Wrote
 
 Look = Callable[..., View]
 

@@ -10,19 +10,19 @@ import pytest
 from pydantic import ValidationError
 
 from collab import Close, Decision, Insert, Message, Question, Regex, Settings, Stop, Unit, View
-from collab.boundary import Sentence
-from collab.decision import Write
-from collab.engine import Case, Episode, play_case
+from collab.core.boundary import Sentence
+from collab.core.decision import Write
+from collab.core.policy import Inquiry, Likelihood, Said
+from collab.episode.engine import Case, Episode, play_case
+from collab.episode.team import Team
 from collab.errors import PolicyError
 from collab.policies.tool import UseTool
-from collab.policy import Inquiry, Likelihood, Said
+from collab.reasoners.tool import MOST, Tool, told
 from collab.sandbox import Limits, Outcome
 from collab.sandbox.bubblewrap import Bubblewrap
 from collab.sandbox.unsafe import UnsafeSubprocess
-from collab.store import Store
-from collab.team import Team
+from collab.store.store import Store
 from collab.testing import check_policy
-from collab.tool import MOST, Tool, told
 
 Look = Callable[..., View]
 QUESTION = Question("q", (Message("user", "12 * 12?"),))

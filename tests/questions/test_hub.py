@@ -18,7 +18,7 @@ from starlette.routing import Route
 from collab.errors import ConfigError
 from collab.questions import Hub, Prompt
 from collab.questions.pins import pinned
-from collab.wire import serve
+from collab.serving import serve
 
 ROWS = [{"problem": f"{n} + 1?", "answer": n + 1.0, "level": n % 2} for n in range(6)]
 MINE = {"question": "problem", "answer": "answer", "labels": {"level": "level"}}

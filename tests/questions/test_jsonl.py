@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from collab.core.trajectory import Checks, Message
 from collab.errors import ConfigError
 from collab.questions import Jsonl, Prompt
 from collab.questions.table import CheckFields
-from collab.trajectory import Checks, Message
 
 
 def written(folder: Path, *lines: str) -> Path:

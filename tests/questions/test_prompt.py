@@ -1,8 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
+from collab.core.trajectory import Message
 from collab.questions import Prompt
-from collab.trajectory import Message
 
 
 def test_the_user_turn_stands_around_the_question() -> None:

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from collab.core.trajectory import Question
 from collab.errors import ConfigError
 from collab.questions import Mix, Pocket, Prompt
-from collab.trajectory import Question
 
 
 def ids(questions: list[Question]) -> list[str]:

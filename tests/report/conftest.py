@@ -7,11 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from collab.engine import Case, Episode, Label
-from collab.folder import RunFolder, Standing
-from collab.policies.solo import Solo
-from collab.scenario import Score, Verdict
-from collab.trajectory import (
+from collab.core.trajectory import (
     Asked,
     Brought,
     Closed,
@@ -26,6 +22,10 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
+from collab.episode.engine import Case, Episode, Label
+from collab.policies.solo import Solo
+from collab.runs.run_folder import RunFolder, Standing
+from collab.scenarios.base import Score, Verdict
 from tests import optional
 
 HOSTILE = (

@@ -8,7 +8,7 @@ from rich.table import Table
 from collab.report.checkpoints import Checkpoint, differences_table, panels, shares_table
 from collab.report.evidence import Trial
 from collab.report.tables import print_whole
-from collab.scenario import Score
+from collab.scenarios.base import Score
 
 
 def outcomes(arm: str, by: str, rate: float, each: int = 1) -> list[Score]:
@@ -98,6 +98,6 @@ def test_every_checkpoint_has_its_numbers() -> None:
 
 @pytest.mark.parametrize("values", [([1.0], [0.0, 1.0]), ([1.0, 1.0], [1.0, 1.0])])
 def test_a_t_test_of_too_little_says_nothing(values: tuple[list[float], list[float]]) -> None:
-    from collab.stats import two_sample_t
+    from collab.analysis.stats import two_sample_t
 
     assert two_sample_t(*values) is None

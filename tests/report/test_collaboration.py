@@ -7,13 +7,13 @@ from itertools import chain
 import pytest
 from rich.console import Console
 
-from collab.ledger import Cost
+from collab.analysis.stats import grouped_effect, holm
+from collab.core.cost import Cost
 from collab.report.collaboration import arms_of, majorities
 from collab.report.figure import arms_of as figure_arms
 from collab.report.figure import pareto
 from collab.report.tables import overall, print_whole, summary
-from collab.scenario import Part, Score, Verdict
-from collab.stats import grouped_effect, holm
+from collab.scenarios.base import Part, Score, Verdict
 
 
 def took(completion: int, prompt: int = 0, money: float = 0.0, size: float = 1.0) -> Cost:

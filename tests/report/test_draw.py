@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from collab.cli.report import main
-from collab.engine import Case, Episode, Label
-from collab.folder import RunFolder, Standing
+from collab.core.trajectory import Question, Trajectory
+from collab.episode.engine import Case, Episode, Label
 from collab.policies.solo import Solo
 from collab.report.draw import draw, draw_panels
 from collab.report.figure import (
@@ -14,10 +14,10 @@ from collab.report.figure import (
     recoverability_against_benchmark,
     recovery_by_point,
 )
+from collab.report.run_json import checkpoint_panels, figures, figures_of_many
 from collab.report.runs import Job, jobs
-from collab.report.shape import checkpoint_panels, figures, figures_of_many
-from collab.scenario import Score
-from collab.trajectory import Question, Trajectory
+from collab.runs.run_folder import RunFolder, Standing
+from collab.scenarios.base import Score
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 

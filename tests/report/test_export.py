@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from collab.engine import Case, Episode
+from collab.core.cost import Cost
+from collab.core.trajectory import Message, Question, Trajectory, Unit, Wrote
+from collab.episode.engine import Case, Episode
 from collab.errors import RunError
-from collab.folder import RunFolder
-from collab.ledger import Cost
 from collab.policies.solo import Solo
 from collab.report.export import Form, export
-from collab.scenario import Score
-from collab.trajectory import Message, Question, Trajectory, Unit, Wrote
+from collab.runs.run_folder import RunFolder
+from collab.scenarios.base import Score
 
 ASKED = Question("q", (Message("user", "q?"),), "7")
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from collab.engine import Case, Episode, Label
-from collab.ledger import Cost
-from collab.peephole import Eye, Peephole
+from collab.core.cost import Cost
+from collab.core.trajectory import Message, Question, Trajectory, Unit, Wrote
+from collab.episode.engine import Case, Episode, Label
+from collab.episode.team import Team
 from collab.policies.solo import Solo
 from collab.report.live import Live, Meter
-from collab.scenario import Score
-from collab.team import Team
-from collab.trajectory import Message, Question, Trajectory, Unit, Wrote
+from collab.runs.live_view import Eye, Peephole
+from collab.scenarios.base import Score
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,13 +7,7 @@ from rich.console import Console
 
 import collab
 from collab import Run
-from collab.engine import Case, Episode
-from collab.errors import ConfigError, RunError
-from collab.folder import RunFolder
-from collab.policies.solo import Solo
-from collab.report.notebook import html
-from collab.scenario import Score
-from collab.trajectory import (
+from collab.core.trajectory import (
     Brought,
     Edited,
     Forked,
@@ -23,6 +17,12 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
+from collab.episode.engine import Case, Episode
+from collab.errors import ConfigError, RunError
+from collab.policies.solo import Solo
+from collab.report.notebook import html
+from collab.runs.run_folder import RunFolder
+from collab.scenarios.base import Score
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e=1+1\ud800"
 
@@ -117,7 +117,7 @@ def test_a_trajectory_that_was_made_by_hand_shows_itself_in_colour(show: str, ki
 def test_a_trajectory_without_reports_is_plain_text() -> None:
     code = (
         "import sys\n"
-        "from collab.trajectory import Trajectory\n"
+        "from collab.core.trajectory import Trajectory\n"
         "print(Trajectory()._repr_html_(), repr(Trajectory().__rich__().plain))\n"
         "print([name for name in sys.modules if name.startswith('collab.report')])"
     )

@@ -9,11 +9,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from collab.core.trajectory import Trajectory, Unit
 from collab.errors import RunError
-from collab.folder import RunFolder
 from collab.report.page import write_report
 from collab.report.runs import Job
-from collab.trajectory import Trajectory, Unit
+from collab.runs.run_folder import RunFolder
 
 Opened = Callable[..., Page]
 

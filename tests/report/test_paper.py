@@ -6,14 +6,14 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from collab.engine import Label
-from collab.published import published
+from collab.analysis.published import published
+from collab.episode.engine import Label
 from collab.report.claims import CLAIMS
 from collab.report.evidence import Trial
 from collab.report.paper import COUNTED, RUNS, TABLES, VIEWS, runs_of, views
 from collab.report.paper_tables import paper_tables, recovery_figure
 from collab.report.tables import print_whole
-from collab.scenario import Score
+from collab.scenarios.base import Score
 
 POINTS = (0.0, 0.2, 0.4)
 SHARES = (0.2, 0.8)

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from collab.engine import Case, Episode
+from collab.core.trajectory import Message, Question, Trajectory
+from collab.episode.engine import Case, Episode
 from collab.errors import RunError
-from collab.folder import RunFolder, Standing
 from collab.policies.solo import Solo
 from collab.report.runs import Job, jobs, listing, survey, told
 from collab.report.tables import print_whole
-from collab.scenario import Score
-from collab.trajectory import Message, Question, Trajectory
+from collab.runs.run_folder import RunFolder, Standing
+from collab.scenarios.base import Score
 
 ASKED = Question("q", (Message("user", "q?"),), "7")
 DECIDES: dict[str, Any] = {  # any: JSON

@@ -9,13 +9,13 @@ import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
+from collab.core.trajectory import Message
 from collab.errors import RunError
-from collab.folder import RunFolder
-from collab.holder import held
-from collab.peephole import Peephole, Playing
 from collab.report.served import viewer
-from collab.trajectory import Message
-from collab.wire import serve
+from collab.runs.live_view import Peephole, Playing
+from collab.runs.lock import held
+from collab.runs.run_folder import RunFolder
+from collab.serving import serve
 
 
 def got(url: str, **words: Any) -> httpx2.Response:  # any: what httpx takes

@@ -3,10 +3,10 @@ from io import StringIO
 
 from rich.console import Console
 
-from collab.engine import Label
+from collab.core.trajectory import Seams
+from collab.episode.engine import Label
 from collab.report.splits import splits
-from collab.scenario import Score, Verdict
-from collab.trajectory import Seams
+from collab.scenarios.base import Score, Verdict
 
 
 def score(nth: int, arm: str, right: bool, **labels: Label) -> Score:

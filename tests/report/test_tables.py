@@ -6,11 +6,11 @@ from io import StringIO
 import pytest
 from rich.console import Console, RenderableType
 
-from collab.engine import Label
+from collab.analysis.stats import Rate, paired_effect
+from collab.core.trajectory import Seams
+from collab.episode.engine import Label
 from collab.report.tables import astray, overall, print_whole, summary
-from collab.scenario import Score, Verdict
-from collab.stats import Rate, paired_effect
-from collab.trajectory import Seams
+from collab.scenarios.base import Score, Verdict
 
 
 def score(nth: int, arm: str, right: bool, at: float | None = 0.2, **fields: Label) -> Score:

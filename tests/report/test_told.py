@@ -1,7 +1,4 @@
-from collab.engine import Episode
-from collab.errors import RunError
-from collab.report.told import prompts, told
-from collab.trajectory import (
+from collab.core.trajectory import (
     Brought,
     Chose,
     Edited,
@@ -14,6 +11,9 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
+from collab.episode.engine import Episode
+from collab.errors import RunError
+from collab.report.episode_json import prompts, told
 
 
 def wrote(text: str, author: str = "main") -> Wrote:

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from collab.report.trajectory import Growing, asked, colours, safe, shown
-from collab.trajectory import (
+from collab.core.trajectory import (
     Asked,
     Brought,
     Edited,
@@ -22,6 +21,7 @@ from collab.trajectory import (
     Unit,
     Wrote,
 )
+from collab.report.trajectory import Growing, asked, colours, safe, shown
 
 
 def text(*events: Event, terminal: bool = False) -> str:

@@ -8,20 +8,20 @@ from typing import Protocol
 
 import pytest
 
-from collab.boundary import Answer
+from collab.core.boundary import Answer
+from collab.core.policy import Policy
+from collab.core.trajectory import Question
 from collab.endpoints.scripted import Script, ScriptedServer
-from collab.folder import RunFolder
+from collab.episode.reasoner import Reasoner, Recorded
+from collab.episode.team import Team
 from collab.grading import Graders
 from collab.grading.choice import ChoiceGrader
 from collab.grading.maths import MathsGrader, MathsSettings
 from collab.grading.refusal import RefusalGrader
-from collab.model import Model
-from collab.policy import Policy
-from collab.reasoner import Reasoner, Recorded
-from collab.run import Result, Setup, Unwatched, run
-from collab.scenario import Scenario
-from collab.team import Team
-from collab.trajectory import Question
+from collab.reasoners.model import Model
+from collab.runs.run import Result, Setup, Unwatched, run
+from collab.runs.run_folder import RunFolder
+from collab.scenarios.base import Scenario
 
 Sit = Callable[..., Awaitable[Model]]
 

@@ -5,19 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from collab.boundary import Answer
-from collab.condition import Unsure
-from collab.draws import BANK
+from collab.core.boundary import Answer
+from collab.core.condition import Unsure
+from collab.core.cost import Account, Rates
+from collab.core.policy import Policy
+from collab.core.sampling import Sampling
+from collab.core.trajectory import Message, Question
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.scripted import TEMPLATE, ScriptedServer, Words
 from collab.endpoints.tokens import Tokenizer
-from collab.engine import Case
+from collab.episode.engine import Case
+from collab.episode.team import Team
 from collab.errors import ConfigError
-from collab.folder import RunFolder
 from collab.grading.maths import MathsGrader
-from collab.ledger import Account, Rates
-from collab.model import Model
 from collab.policies.alternate import Alternate
 from collab.policies.answer_by import AnswerBy
 from collab.policies.fixed_ratio import FixedRatio
@@ -26,16 +27,15 @@ from collab.policies.random_switch import RandomSwitch
 from collab.policies.self_handoff import SelfHandoff
 from collab.policies.solo import Solo
 from collab.policies.speculate import Speculate
-from collab.policy import Policy
+from collab.reasoners.model import Model
 from collab.report.collaboration import arms_of
-from collab.run import Setup, Unwatched, run
-from collab.sampling import Sampling
-from collab.scenario import Bank, Note, Plan
+from collab.runs.run import Setup, Unwatched, run
+from collab.runs.run_folder import RunFolder
+from collab.scenarios.base import Bank, Note, Plan
 from collab.scenarios.collaboration import Collaboration
-from collab.store import Store
-from collab.team import Team
-from collab.template import Template
-from collab.trajectory import Message, Question
+from collab.store.draw_keys import BANK
+from collab.store.store import Store
+from collab.templates.template import Template
 
 ASKED = [Question(name, (Message("user", name),), "1", labels={"level": "easy"}) for name in "ab"]
 WRITES = frozenset({"write", "answer", "advise"})

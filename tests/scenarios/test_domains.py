@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from collab.cli.compose import composed
-from collab.cli.session import decides
+from collab.analysis.estimates import arm_of
+from collab.app.compose import composed
+from collab.app.session import decides
 from collab.errors import ConfigError
 from collab.policies.distractor import Distractor
 from collab.policies.guide import Guide
 from collab.questions import Jsonl, Prompt
-from collab.report.measured import arm_of
-from collab.scenario import Score
+from collab.scenarios.base import Score
 from collab.scenarios.guidability import Guidability
 from collab.scenarios.recoverability import Recoverability
 

@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from collab.boundary import cut_at_share
-from collab.engine import Case
+from collab.core.boundary import cut_at_share
+from collab.core.policy import Policy
+from collab.core.trajectory import Message, Question, Recording
+from collab.episode.engine import Case
 from collab.errors import ConfigError
 from collab.policies.distractor import Distractor
 from collab.policies.guide import Guide
-from collab.policy import Policy
-from collab.scenario import Bank, Plan, Scenario
+from collab.scenarios.base import Bank, Plan, Scenario
 from collab.scenarios.guidability import Guidability
-from collab.trajectory import Message, Question, Recording
 
 POLICY = Guide()
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from collab.boundary import cut_at_share
+from collab.analysis.estimates import arm_of, effect_of, matched, share_of
+from collab.core.boundary import cut_at_share
+from collab.core.trajectory import Message, Question, Recording
 from collab.policies.distractor import Distractor
 from collab.policies.guide import Guide
-from collab.report.measured import arm_of, effect_of, matched, share_of
-from collab.scenario import Score
+from collab.scenarios.base import Score
 from collab.scenarios.guidability import Guidability
 from collab.scenarios.recoverability import Recoverability
-from collab.trajectory import Message, Question, Recording
 
 Play = Callable[..., Awaitable[Any]]  # any: what conftest says a run comes to
 FILE = Path(__file__).parents[3] / "shared/data/traces/prefix_continuation_accuracy.jsonl"

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from collab.boundary import Answer, Length, Share, cut_at_share, part, sentence_ends
+from collab.core.boundary import Answer, Length, Share, cut_at_share, part, sentence_ends
+from collab.core.trajectory import Message, Question, Recording
 from collab.endpoints.scripted import ScriptedServer
 from collab.endpoints.tokens import Tokenizer
-from collab.engine import Case, play_case
-from collab.model import Model
-from collab.playback import play
+from collab.episode.engine import Case, play_case
+from collab.episode.playback import play
+from collab.episode.reasoner import Recorded
+from collab.episode.team import Team
 from collab.pocket.server import find
 from collab.policies.distractor import Distractor
-from collab.reasoner import Recorded
-from collab.team import Team
-from collab.trajectory import Message, Question, Recording
+from collab.reasoners.model import Model
 
 Seat = Callable[..., Awaitable[Model]]
 FOLDER = Path(__file__).parents[3] / "shared/data/traces"

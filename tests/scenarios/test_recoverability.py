@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from collab import Length, Share
-from collab.boundary import cut_at_share
-from collab.engine import Case
+from collab.core.boundary import cut_at_share
+from collab.core.policy import Policy
+from collab.core.trajectory import Message, Question, Recording
+from collab.episode.engine import Case
+from collab.episode.playback import play
 from collab.errors import ConfigError
-from collab.playback import play
 from collab.policies.distractor import Distractor
 from collab.policies.solo import Solo
-from collab.policy import Policy
-from collab.scenario import Bank, Plan, Scenario
-from collab.scenarios.chosen import distinct_cuts
+from collab.scenarios.base import Bank, Plan, Scenario
 from collab.scenarios.recoverability import Recoverability
-from collab.trajectory import Message, Question, Recording
+from collab.scenarios.selection import distinct_cuts
 
 POLICY = Distractor()
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from collab.draws import BANK
+from collab.core.policy import Policy
+from collab.core.trajectory import Message, Question
 from collab.policies.distractor import Distractor
 from collab.policies.guide import Guide
-from collab.policy import Policy
-from collab.scenario import Scenario
+from collab.scenarios.base import Scenario
 from collab.scenarios.guidability import Guidability
 from collab.scenarios.recoverability import Recoverability
-from collab.trajectory import Message, Question
+from collab.store.draw_keys import BANK
 
 Play = Callable[..., Awaitable[Any]]  # any: what conftest says a run comes to
 ASKED = [Question(f"q{n}", (Message("user", f"Number {n}?"),), str(n)) for n in range(1, 5)]

@@ -1,10 +1,10 @@
 import asyncio
 
-from collab.engine import Case
+from collab.core.trajectory import Message, Question, Recording
+from collab.episode.engine import Case
 from collab.policies.solo import Solo as Alone
-from collab.scenario import Bank, Plan
+from collab.scenarios.base import Bank, Plan
 from collab.scenarios.solo import Solo
-from collab.trajectory import Message, Question, Recording
 
 ASKED = Question("q", (Message("user", "q?"),), "1", labels={"level": "easy"})
 

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.boundary import cut_at_share
-from collab.engine import Case
+from collab.core.boundary import cut_at_share
+from collab.core.trajectory import Message, Question, Recording
+from collab.episode.engine import Case
 from collab.errors import ConfigError
 from collab.policies.distractor import Distractor
-from collab.scenario import Bank, Plan
+from collab.scenarios.base import Bank, Plan
 from collab.scenarios.recoverability import Recoverability
 from collab.scenarios.steers import FILLER, Kind, other_numbers, thoughts
-from collab.trajectory import Message, Question, Recording
 
 FENCE = Question("fence", (Message("user", "Mia paints 12 boards of a fence. How many?"),), "12")
 BOARDS = Question("boards", (Message("user", "Tom paints 15 boards of a wall. How many?"),), "15")

@@ -12,7 +12,7 @@ from typing import Protocol
 import pytest
 import sqlalchemy as sa
 
-from collab.database.place import pool_of, url_of
+from collab.store.database.place import pool_of, url_of
 from tests import optional
 
 _names = (f"store_{number}" for number in count())

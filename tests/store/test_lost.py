@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from collab.database.place import name_of, url_of
+from collab.core.cost import Account
+from collab.core.sampling import Generation, Request, Sampling
 from collab.errors import RunError, StoreError
-from collab.ledger import Account
-from collab.sampling import Generation, Request, Sampling
-from collab.store import Store
+from collab.store.database.place import name_of, url_of
+from collab.store.store import Store
 from tests.store.test_processes import working
 
 REQUEST = Request("pocket@1", (1, 2, 3), Sampling(), 16)
@@ -157,7 +157,7 @@ async def test_a_database_that_is_away_at_the_start_is_waited_for(
 
     postgres.stop()
     with monkeypatch.context() as patch:
-        patch.setattr("collab.database.asyncio.sleep", resume)
+        patch.setattr("collab.store.database.asyncio.sleep", resume)
         async with Store.open(where, tell=told.append) as store:
             patch.undo()
             await store.draws(REQUEST, range(3), sample)
@@ -174,7 +174,7 @@ async def test_a_database_that_stays_away_is_one_line(
     async def wait(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr("collab.database.asyncio.sleep", wait)
+    monkeypatch.setattr("collab.store.database.asyncio.sleep", wait)
     nowhere = where.replace("host=", "host=/nowhere")
     with pytest.raises(StoreError, match=r"No such file.*; start the server, or correct") as caught:
         async with Store.open(nowhere):
@@ -196,7 +196,7 @@ async def test_a_wrong_name_is_not_waited_for(
     async def wait(seconds: float) -> None:
         raise AssertionError("waited")
 
-    monkeypatch.setattr("collab.database.asyncio.sleep", wait)
+    monkeypatch.setattr("collab.store.database.asyncio.sleep", wait)
     with pytest.raises(StoreError, match=fix):
         async with Store.open(postgres.place().replace(*wrong)):
             pass

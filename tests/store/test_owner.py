@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collab.database.owner import Owner
+from collab.store.database.owner import Owner
 
 NOWHERE = 2**22 + 1  # beyond the largest number that Linux gives a process
 
@@ -46,7 +46,7 @@ def test_a_later_process_with_the_same_number_is_another_one() -> None:
 def test_without_proc_a_process_is_known_by_its_number(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("collab.database.owner.PROC", tmp_path)
+    monkeypatch.setattr("collab.store.database.owner.PROC", tmp_path)
     here = Owner.here()
     assert here.started == ""
     assert not here.outlived_by(here)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from collab.database.place import network_mount, url_of
 from collab.errors import StoreError
-from collab.store import Store
+from collab.store.database.place import network_mount, url_of
+from collab.store.store import Store
 
 
 async def _open(where: str | Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from collab.database import Change, Database
-from collab.sampling import Generation, Request, Sampling
-from collab.store import Store
+from collab.core.sampling import Generation, Request, Sampling
+from collab.store.database import Change, Database
+from collab.store.store import Store
 
 REQUEST = Request("pocket@1", "2 + 2 =", Sampling(), 16)
 
@@ -39,7 +39,7 @@ async def test_a_server_that_restarts_costs_no_draw(
         task = asyncio.create_task(store.draws(REQUEST, range(3), meanwhile))
         await sampled.wait()
         postgres.stop()
-        monkeypatch.setattr("collab.database.asyncio.sleep", resume)
+        monkeypatch.setattr("collab.store.database.asyncio.sleep", resume)
         gone.set()
         drawn = await task
         monkeypatch.undo()

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from collab.core.sampling import Generation, Request, Sampling
 from collab.errors import StoreError
-from collab.sampling import Generation, Request, Sampling
-from collab.store import Store
+from collab.store.store import Store
 
 Sql = Callable[..., Awaitable[Sequence[Any]]]  # Any: rows of what the columns hold
 Pipe = Connection
@@ -24,7 +24,7 @@ PROCESSES = get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [
         "asyncpg",
-        "collab.store",
+        "collab.store.store",
         "pytest",
         "sqlalchemy.dialects.postgresql.asyncpg",
         "sqlalchemy.dialects.sqlite.pysqlite",

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from collab.database import Database
-from collab.database.prune import Doomed, doomed, remove
-from collab.draws import digest_of, key_of
+from collab.core.sampling import Generation, Request, Sampling
 from collab.errors import StoreError
-from collab.sampling import Generation, Request, Sampling
-from collab.store import Store
+from collab.store.database import Database
+from collab.store.database.prune import Doomed, doomed, remove
+from collab.store.draw_keys import digest_of, key_of
+from collab.store.store import Store
 
 PLAIN = Request("plain@1", (1, 2, 3), Sampling(), 16)
 STRONG = replace(PLAIN, model="strong@1")
@@ -109,7 +109,7 @@ async def test_age_and_model_limit_what_goes(where: str, sql: Sql) -> None:
 async def test_more_than_one_statement_may_name_is_removed(
     where: str, tmp_path: Path, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collab.database.prune.CHUNK", 3)
+    monkeypatch.setattr("collab.store.database.prune.CHUNK", 3)
     await give(where, None, PLAIN, range(20))
     await give(where, tmp_path / "one", PLAIN, range(0, 20, 2))
     await prune(where)

@@ -20,17 +20,17 @@ import pytest
 import sqlalchemy as sa
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from collab.cli.weights import identity
-from collab.config import ModelConfig
-from collab.database import Database
-from collab.database.packing import unpack_key
-from collab.database.tables import generations, spent
-from collab.draws import digest_of, key_of, seed_of
-from collab.folder import RunFolder
+from collab.app.model_identity import identity
+from collab.config.config import ModelConfig
+from collab.core.sampling import Request, Sampling
 from collab.pocket.server import Pocket
-from collab.sampling import Request, Sampling
-from collab.scenario import Score
-from collab.wire import build_app, serve
+from collab.runs.run_folder import RunFolder
+from collab.scenarios.base import Score
+from collab.serving import build_app, serve
+from collab.store.database import Database
+from collab.store.database.packing import unpack_key
+from collab.store.database.tables import generations, spent
+from collab.store.draw_keys import digest_of, key_of, seed_of
 
 WORDS = (
     "run",

@@ -7,11 +7,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from collab.database import Database
-from collab.database.spending import Spending
-from collab.ledger import Account, Cost, Prices, Rates
-from collab.sampling import Generation, Request, Sampling
-from collab.store import Store
+from collab.core.cost import Account, Cost, Prices, Rates
+from collab.core.sampling import Generation, Request, Sampling
+from collab.store.database import Database
+from collab.store.database.spending import Spending
+from collab.store.store import Store
 
 Sql = Callable[..., Awaitable[Sequence[Any]]]  # Any: rows of what the columns hold
 REQUEST = Request("pocket@1", (1, 2, 3), Sampling(), 16)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from collab.database.packing import unpack, unpack_key
-from collab.draws import digest_of, key_of
+from collab.core.sampling import Generation, Logprobs, Request, Sampling
 from collab.errors import StoreError
-from collab.sampling import Generation, Logprobs, Request, Sampling
-from collab.store import Store
+from collab.store.database.packing import unpack, unpack_key
+from collab.store.draw_keys import digest_of, key_of
+from collab.store.store import Store
 
 Sql = Callable[..., Awaitable[Sequence[Any]]]  # Any: rows of what the columns hold
 REQUEST = Request("pocket@1", (1, 2, 3), Sampling(), 16, stop=("\n\n",))

@@ -8,23 +8,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collab.boundary import Answer
+from collab.core.boundary import Answer
+from collab.core.sampling import Generation, Request, Sampling
+from collab.core.trajectory import Message, Question
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.profile import Profile
 from collab.endpoints.scripted import TEMPLATE
 from collab.endpoints.tokens import Tokenizer
+from collab.episode.team import Team
 from collab.errors import RunError, StoreError
-from collab.folder import RunFolder
 from collab.grading import Graders
-from collab.model import Model
 from collab.policies.solo import Solo
-from collab.run import Result, Setup, Unwatched, run
-from collab.sampling import Generation, Request, Sampling
+from collab.reasoners.model import Model
+from collab.runs.run import Result, Setup, Unwatched, run
+from collab.runs.run_folder import RunFolder
 from collab.scenarios.collaboration import Collaboration
-from collab.store import Store
-from collab.team import Team
-from collab.template import Template
-from collab.trajectory import Message, Question
+from collab.store.store import Store
+from collab.templates.template import Template
 
 QUESTIONS = [Question(name, (Message("user", f"What is {name}?"),)) for name in ("a", "b", "c")]
 

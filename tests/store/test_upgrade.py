@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from collab.draws import digest_of, key_of
+from collab.core.cost import Account
+from collab.core.sampling import Generation, Logprobs, Request, Sampling
 from collab.errors import StoreError
-from collab.ledger import Account
-from collab.sampling import Generation, Logprobs, Request, Sampling
-from collab.store import Store
+from collab.store.draw_keys import digest_of, key_of
+from collab.store.store import Store
 
 Sql = Callable[..., Awaitable[Sequence[tuple[object, ...]]]]
 
@@ -50,7 +50,7 @@ async def _sample(draws: range) -> list[Generation]:
 async def test_a_store_of_schema_1_keeps_its_generations(
     where: str, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collab.database.tables.CHUNK", 3)
+    monkeypatch.setattr("collab.store.database.tables.CHUNK", 3)
     digest = digest_of(REQUEST)
     await _make_version_1(where, sql)
     for draw in range(7):

@@ -12,15 +12,15 @@ import pytest
 from starlette.types import ASGIApp
 
 from collab import Sentence
+from collab.core.trajectory import Question
 from collab.endpoints.scripted import ScriptedServer
-from collab.engine import Case, Episode, play_case
+from collab.episode.engine import Case, Episode, play_case
+from collab.episode.team import Team
 from collab.pocket.server import Pocket
 from collab.policies.alternate import Alternate
-from collab.team import Team
+from collab.serving import Guard, build_app, serve
+from collab.serving.collaboration import build_collaboration
 from collab.testing import Speaker
-from collab.trajectory import Question
-from collab.wire import Guard, build_app, serve
-from collab.wire.collaboration import build_collaboration
 
 PATIENCE = 30.0
 HEAD = (

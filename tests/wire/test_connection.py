@@ -7,8 +7,8 @@ import pytest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from collab.wire import serve
-from collab.wire.connection import Connection
+from collab.serving import serve
+from collab.serving.connection import Connection
 from tests.wire.conftest import HEAD, connect, error, reply, request, sent
 
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"

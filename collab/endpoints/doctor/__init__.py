@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from collab.core.sampling import Request
 from collab.endpoints.chat import ChatDialect
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect
@@ -19,7 +20,6 @@ from collab.endpoints.reply import Completion
 from collab.endpoints.tokens import Tokenizer
 from collab.endpoints.vendors import NoPrefix
 from collab.errors import BadReply, ConfigError, Denied, EndpointError, Rejected
-from collab.sampling import Request
 
 CELL = 160
 """How much of an error a finding holds (characters)."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+from collab.core.sampling import Request, Sampling
 from collab.endpoints.chat import ChatDialect
 from collab.endpoints.doctor.probe import FREE, GREEDY, LONGEST, Probe, Seen, quoted
 from collab.endpoints.doctor.reading import BEGIN
 from collab.endpoints.profile import Verdict
 from collab.endpoints.reply import Usage
 from collab.errors import Rejected
-from collab.sampling import Request, Sampling
 
 SEED = 7
 NOTHING = "no text came back to compare"

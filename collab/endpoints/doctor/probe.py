@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from collab.core.sampling import OpenTurn, Request, Sampling
+from collab.core.trajectory import Message, Phase, Trajectory, Unit, Wrote
 from collab.endpoints import sample
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect
 from collab.endpoints.profile import Verdict
 from collab.endpoints.reply import Choice, Completion
 from collab.endpoints.tokens import Tokenizer
-from collab.sampling import OpenTurn, Request, Sampling
-from collab.trajectory import Message, Phase, Trajectory, Unit, Wrote
 
 QUESTION = (Message("user", "Mia has 3 pens. She buys 4. How many pens does she have now?"),)
 """Easy, so that the answer comes soon, whatever the model."""

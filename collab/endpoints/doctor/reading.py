@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from collab.core.sampling import Request
+from collab.core.trajectory import Message
 from collab.endpoints.doctor.probe import (
     LONGEST,
     SOME,
@@ -15,8 +17,6 @@ from collab.endpoints.doctor.probe import (
 )
 from collab.endpoints.tokens import Tokenizer
 from collab.endpoints.vendors import ContinueAfterOpening, ContinueFinal, NoPrefix
-from collab.sampling import Request
-from collab.trajectory import Message
 
 WORD = " so"
 SHORT, LONG = 10, 200

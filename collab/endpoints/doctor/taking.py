@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
+from collab.core.sampling import Request
 from collab.endpoints.chat import ChatDialect
 from collab.endpoints.client import Endpoint
 from collab.endpoints.doctor.probe import Probe, Seen
 from collab.errors import BadReply, ConfigError, Denied, Rejected
-from collab.sampling import Request
 
 STOPS = tuple(f"</{number}>" for number in range(16))
 """More stop strings than any boundary has."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 from collab.endpoints.scripted.traits import EMPTY, SUMMARY, Body, Trait
-from collab.wire import WireError
+from collab.serving import WireError
 
 Api = Literal["vllm", "sglang", "llamacpp", "ollama", "deepseek", "mistral", "kimi", "openai"]
 """Whose API a server speaks."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from collab.wire import Card, Chat, ChatTemplate, Job, Piece, TokenLogprob, Transcript
+from collab.serving import Card, Chat, ChatTemplate, Job, Piece, TokenLogprob, Transcript
 
 Answer: TypeAlias = str | Sequence[str]
 """What comes after a prompt; of several, the seed picks one, and greedy sampling the first."""

@@ -31,8 +31,8 @@ from collab.endpoints.scripted.traits import (
     untold,
 )
 from collab.errors import ConfigError
-from collab.wire import Backend, Card, WireError, build_app, serve
-from collab.wire.body import read, replay
+from collab.serving import Backend, Card, WireError, build_app, serve
+from collab.serving.body import read, replay
 
 WIRE = frozenset({"/v1/completions", "/v1/chat/completions"})
 MODELS = "/v1/models"

@@ -12,9 +12,9 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Seque
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
+from collab.core.trajectory import Json
 from collab.endpoints.scripted.mind import BOS
-from collab.trajectory import Json
-from collab.wire import Backend, Card, Chat, Job, Piece, WireError
+from collab.serving import Backend, Card, Chat, Job, Piece, WireError
 
 Body: TypeAlias = dict[str, Any]
 """A JSON object (`Any`: a client may send what it likes)."""

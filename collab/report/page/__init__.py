@@ -19,10 +19,10 @@ from itertools import islice
 from math import isfinite
 from pathlib import Path
 
-from collab.lines import Plain
+from collab.report.episode_json import Reads, told
+from collab.report.run_json import listed, prices, results
 from collab.report.runs import Job
-from collab.report.shape import listed, prices, results
-from collab.report.told import Reads, told
+from collab.runs.jsonl import Plain
 
 SCRIPTS = ("dom.js", "source.js", "figure.js", "episode.js", "list.js", "app.js")
 BLOCK = 40

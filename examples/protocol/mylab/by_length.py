@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from collab import Case, Policy
-from collab.scenario import Bank, Note
+from collab.scenarios.base import Bank, Note
 from collab.scenarios.collaboration import Collaboration
 
 

@@ -1,0 +1,1 @@
+"""What scores say: statistics, estimates, failure modes, annotations, published numbers."""

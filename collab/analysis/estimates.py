@@ -1,0 +1,93 @@
+"""What a group of scores comes to, with the doubt that its design leaves.
+
+Cases of one question go together, and so do those that one trace steered: both are clusters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+
+from collab.analysis.stats import Effect, Mean, clustered_mean, holm, paired_effect
+from collab.scenarios.base import Score
+
+ALPHA = 0.05
+"""Where a p value counts, after Holm's correction over its table."""
+
+
+def arm_of(scores: Iterable[Score], arm: str) -> list[Score]:
+    """Return the scores of one arm."""
+    return [score for score in scores if score.labels.get("arm") == arm]
+
+
+def share_of(
+    scores: Sequence[Score],
+    strata: str | None = None,
+    standard: Mapping[Hashable, float] | None = None,
+) -> Mean:
+    """Return the share that is solved.
+
+    Args:
+        scores: Of one arm.
+        strata: The label whose groups weigh the same (the macro average); None: every case does.
+        standard: What the groups weigh instead: models whose questions differ are compared as if
+            they had the same.
+    """
+    groups = [score.labels.get(strata) for score in scores] if strata else None
+    solved = [float(score.correct) for score in scores]
+    return clustered_mean(solved, *clusters(scores), strata=groups, standard=standard)
+
+
+def common_standard(groups: Iterable[Sequence[Score]]) -> dict[Hashable, float]:
+    """Count the cases of each solve count that all groups have; empty where there is none."""
+    counts = [Counter(score.labels.get("solved") for score in scores) for scores in groups]
+    if not counts:
+        return {}
+    everywhere = set.intersection(*map(set, counts))
+    return {count: float(sum(one[count] for one in counts)) for count in everywhere}
+
+
+Pairs = Sequence[tuple[Score, Score]]
+"""Matched cases: the treated one, then its control."""
+
+
+def pairs_of(
+    treated: Iterable[Score], control: Iterable[Score], key: Callable[[Score], Hashable]
+) -> Pairs:
+    """Match two lists of scores; what has no match is left out."""
+    others = {key(score): score for score in control}
+    return [(score, others[key(score)]) for score in treated if key(score) in others]
+
+
+def effect_of(pairs: Pairs) -> Effect:
+    """Compare matched cases, which share questions and the treated one's steers."""
+    return paired_effect(
+        [one.correct for one, _ in pairs],
+        [other.correct for _, other in pairs],
+        *clusters([one for one, _ in pairs]),
+    )
+
+
+def matched(scores: Iterable[Score], control: str) -> Pairs:
+    """Match the steered cases of a run with a control of theirs."""
+    listed = list(scores)
+    return pairs_of(arm_of(listed, "steer"), arm_of(listed, control), lambda s: s.labels["pair"])
+
+
+def clusters(scores: Sequence[Score]) -> list[list[Hashable]]:
+    """Name what each case shares with others: its question and, where there is one, its steer's.
+
+    The traces that guide a question belong to it, so that they are no clusters beside it.
+    """
+    questions: list[Hashable] = [score.question for score in scores]
+    if not any("steer_question" in score.labels for score in scores):
+        return [questions]
+    return [questions, [score.labels.get("steer_question", score.question) for score in scores]]
+
+
+def significant(effects: Sequence[Effect]) -> list[bool]:
+    """Say which effects of one table are none of chance, after Holm's correction over all."""
+    tested = [index for index, effect in enumerate(effects) if effect.p is not None]
+    adjusted = holm([effects[index].p or 0.0 for index in tested])
+    found = {index for index, p in zip(tested, adjusted, strict=True) if p < ALPHA}
+    return [index in found for index in range(len(effects))]

@@ -1,0 +1,1 @@
+"""What the command line calls: composing, connecting, seating, and what the user trusts."""

@@ -1,0 +1,99 @@
+"""Compose a config from overrides, for every verb that is not a Hydra job."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from itertools import product
+
+from hydra import compose
+from hydra.core.override_parser.types import Override
+
+from collab.app.outside import open_checked
+from collab.app.overrides import composing, is_seat, parsed, values_of
+from collab.app.trust import add_trust_argument
+from collab.config.config import Built, RunConfig, build, read
+from collab.core.policy import Policy
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Let a verb take overrides and outside conf folders."""
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="changes to the config, such as policy=guide team.main.temperature=0.1",
+    )
+    parser.add_argument(
+        "-cd",
+        "--config-dir",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder with conf files and modules of your own (repeatable)",
+    )
+    add_trust_argument(parser)
+
+
+def composed(
+    overrides: Sequence[str],
+    config_dirs: Sequence[str] = (),
+    policy: Policy | None = None,
+    *,
+    trust: bool = False,
+) -> Built:
+    """Compose, validate and build one config, with a policy of one's own where it is given.
+
+    Raises:
+        ConfigError: The overrides do not compose, or what they make is wrong.
+    """
+    return build(config_of(overrides, config_dirs, trust=trust), policy)
+
+
+def config_of(
+    overrides: Sequence[str], config_dirs: Sequence[str] = (), *, trust: bool = False
+) -> RunConfig:
+    """Compose and validate one config; what its targets make is not looked at.
+
+    Raises:
+        ConfigError: The overrides do not compose, or a setting is wrong.
+    """
+    open_checked(overrides, config_dirs, trust=trust)
+    with composing():
+        return read(compose("config", overrides=list(overrides)))
+
+
+def seatings(
+    overrides: Sequence[str], config_dirs: Sequence[str] = (), *, trust: bool = False
+) -> list[RunConfig]:
+    """Compose the configs of a sweep, in so far as other models sit in them.
+
+    What is swept over are words with several values and, unless a word sets the same, what the
+    experiment's file sweeps over.
+
+    Raises:
+        ConfigError: The overrides do not compose, or a setting is wrong.
+    """
+    open_checked(overrides, config_dirs, trust=trust)
+    with composing():
+        own = {word.get_key_element(): _values(word) for word in parsed(overrides)}
+        firsts = [values[0] for values in own.values()]
+        file = compose("config", overrides=firsts, return_hydra_config=True).hydra.sweeper
+        swept = parsed(f"{key}={value}" for key, value in (file.get("params") or {}).items())
+        words = {word.get_key_element(): _values(word) for word in swept if is_seat(word)} | own
+        return [read(compose("config", overrides=list(of))) for of in product(*words.values())]
+
+
+def _values(word: Override) -> list[str]:
+    """Return a word with each of its values, one of them where it seats nobody."""
+    values = values_of(word)
+    return values if is_seat(word) else values[:1]
+
+
+def spelled_out(words: Sequence[str]) -> list[str]:
+    """Turn `model=X model.key=Y` into the words that fill the one seat of a team."""
+    if not any(word.startswith("model=") for word in words):
+        return [*words]
+    long = [re.sub(r"^model=", "model@team.main=", word) for word in words]
+    return ["team=solo", *(re.sub(r"^(\+*|~)model\.", r"\1team.main.", word) for word in long)]

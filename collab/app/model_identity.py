@@ -1,0 +1,114 @@
+"""What a model is: where its files are, what they hash to, and what a server is to load."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from hashlib import file_digest, sha256
+from pathlib import Path
+
+from collab.config.config import ModelConfig
+from collab.endpoints.spec import Serves
+from collab.endpoints.tokens import Tokenizer, model_folder
+from collab.templates.template import Template
+
+MOVING = {None, "", "main", "master", "latest"}
+"""Revisions that stand for other weights later."""
+DATED = re.compile(
+    r"20\d\d-?(0[1-9]|1[0-2])-?([0-2]\d|3[01])"  # 2024-08-06, 20250514
+    r"|[-@](2\d(0[1-9]|1[0-2])|(0[1-9]|1[0-2])-?([0-2]\d|3[01]))(?![\d.])"  # 2411, 0528, 05-06
+)
+"""How providers date the names of their models."""
+
+
+def hashes(model: ModelConfig) -> dict[str, str]:
+    """Return the hashes of what decides a model's numbers.
+
+    Raises:
+        ConfigError: One of its files is missing or cannot be read.
+    """
+    folder = checkpoint(model)
+    if folder is None:
+        return {"identity": identity(model)}
+    return {
+        "identity": identity(model),
+        "tokenizer": Tokenizer.load(folder).fingerprint,
+        "template": Template.load(folder, model.template).hash,
+    }
+
+
+def checkpoint(model: ModelConfig) -> Path | None:
+    """Find the folder with a model's tokenizer and template, where it names one."""
+    if model.checkpoint is None:
+        return None
+    if model.checkpoint.startswith("pocket/"):
+        from collab.pocket.server import find
+
+        return find(model.checkpoint.removeprefix("pocket/"))
+    at = f"@{model.revision}" if model.revision and not Path(model.checkpoint).exists() else ""
+    return model_folder(model.checkpoint + at)
+
+
+def identity(model: ModelConfig) -> str:
+    """Name a model: by its weights where they lie in a folder, else by its id and commit.
+
+    What it computes in belongs to the name: other precision, other draws. What the hub's cache
+    holds is named by its commit, whether the weights are there too or not.
+    """
+    folder = checkpoint(model)
+    weights = None if folder is None or _commit(folder) else _weights(folder)
+    at = weights or revision(model)
+    base = Path(model.id).name if weights else model.id
+    parts = (f"{base}@{at}" if at else base, model.dtype, model.quantization)
+    return "/".join(part for part in parts if part)
+
+
+def revision(model: ModelConfig) -> str | None:
+    """Return the commit that a model's revision stands for where the hub said so, else its name."""
+    folder = checkpoint(model)
+    return (folder and _commit(folder)) or model.revision
+
+
+def is_known(model: ModelConfig) -> bool:
+    """Say whether the identity stands for the same model at all times.
+
+    Else nobody can tell whether two runs ask the same one, and each keeps its draws to itself.
+    """
+    folder = checkpoint(model)
+    fixed = revision(model) not in MOVING or DATED.search(model.id)
+    return bool(fixed or (folder and _weights(folder)))
+
+
+def serves(model: ModelConfig) -> Serves:
+    """Say what a server that is started for a model is to load."""
+    folder = checkpoint(model)
+    local = folder is not None and not _commit(folder)
+    return Serves(
+        model=str(folder) if local else model.checkpoint or model.id,
+        name=model.served or model.id,
+        revision=None if local else revision(model),
+        dtype=model.dtype,
+        quantization=model.quantization,
+        context=model.context,
+    )
+
+
+def _commit(folder: Path) -> str | None:
+    """Return the commit that a folder of the hub's cache holds."""
+    return folder.name if folder.parent.name == "snapshots" else None
+
+
+def _weights(folder: Path) -> str | None:
+    """Hash a folder's weights; None where there are none."""
+    shards = sorted(folder.glob("*.safetensors"))
+    seen = tuple((shard, shard.stat().st_size, shard.stat().st_mtime_ns) for shard in shards)
+    return _hash(seen) if shards else None
+
+
+@lru_cache(64)
+def _hash(shards: tuple[tuple[Path, int, int], ...]) -> str:
+    hashed = sha256()
+    for shard, _, _ in shards:
+        with shard.open("rb") as file:
+            hashed.update(file_digest(file, "sha256").digest())
+    return hashed.hexdigest()[:12]

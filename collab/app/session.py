@@ -1,0 +1,371 @@
+"""From a built config to everything that is open: store, servers, endpoints, graders."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from inspect import getsourcefile
+from pathlib import Path
+
+from collab.app.connect import Kit, connect, must_be_trusted
+from collab.app.graders import graders, judged
+from collab.app.model_identity import checkpoint, hashes, identity, is_known
+from collab.app.terminal import Terminal
+from collab.config.config import Built, HumanConfig, ModelConfig, RunConfig, ToolConfig
+from collab.core.cost import Account, Caps, Cost, Ledger, Rates
+from collab.core.policy import Policy, needs_of, seats_of, settings_in
+from collab.core.sampling import Generation, Request
+from collab.core.trajectory import Question
+from collab.endpoints.check import check
+from collab.endpoints.client import Endpoint
+from collab.endpoints.dialects import Dialect
+from collab.endpoints.launch import Launcher, Tell
+from collab.endpoints.placement import Placed
+from collab.endpoints.profile import Profile
+from collab.endpoints.replicas import Replicas
+from collab.episode.reasoner import OnText, Reasoner, Recorded, Turn
+from collab.episode.team import Team
+from collab.errors import CollabError, ConfigError
+from collab.grading import Graders
+from collab.questions.cohort import Cohort
+from collab.reasoners.human import Human
+from collab.reasoners.model import Model
+from collab.reasoners.stored_model import Completes, OnCut
+from collab.reasoners.tool import Tool
+from collab.runs.run import Setup, first_of
+from collab.runs.run_folder import digest
+from collab.runs.traces import Traces, hash_of
+from collab.sandbox import Limits, Outcome, Sandbox
+from collab.sandbox.named import SANDBOXES
+from collab.scenarios.steers import thoughts
+from collab.store.store import Store
+
+
+def decides(built: Built) -> dict[str, object]:
+    """Return what decides the numbers, with what the files behind the config hash to.
+
+    Raises:
+        ConfigError: One of the files cannot be read.
+    """
+    models = {seat: hashes(model) for seat, model in built.config.models.items()}
+    questions = built.questions.load(built.config.prompt, built.config.runs)
+    banks = {
+        seat: {**bank.model_dump(mode="json"), "traces": hash_of(built.config.runs, bank.name)}
+        for seat, bank in built.config.banks.items()
+    }
+    values = (built.policy, built.scenario)
+    found = [one for value in values for one in (value, *settings_in(value))]
+    code = {type(one).__module__: _source(one) for one in found}
+    cohort = getattr(built.questions, "cohort", None)
+    given = getattr(built.scenario, "thoughts", None)
+    return {
+        **built.config.decides(),
+        **({"cohort": Cohort.read(cohort).digest} if cohort else {}),
+        **({"thoughts": digest(thoughts(given))} if given else {}),
+        "models": models,
+        "asked": digest({"questions": list(map(_told, questions))}),
+        "code": {name: found for name, found in code.items() if found},
+        **({"banks": banks} if banks else {}),
+    }
+
+
+def run_of(built: Built) -> str:
+    """Name a run wherever its folder is."""
+    return f"{built.config.name}/{digest(decides(built))}"
+
+
+def _told(question: Question) -> list[object]:
+    """Return what a question asks, and what its answer is compared with."""
+    checks = [asdict(question.checks)] if question.checks else []
+    messages = (message.content for message in question.messages)
+    return [question.id, question.answer, *messages, *checks]
+
+
+def _source(value: object) -> str | None:
+    """Hash the file of a plugin: an edited policy is another one (collab's own have a version)."""
+    file = getsourcefile(type(value))
+    if file is None or type(value).__module__.startswith("collab."):
+        return None
+    return sha256(Path(file).read_bytes()).hexdigest()[:12]
+
+
+@asynccontextmanager
+async def opened(
+    built: Built,
+    *,
+    run: Path | None = None,
+    tell: Tell = lambda said: None,
+    sends: bool = True,
+    payer: str = "",
+) -> AsyncIterator[tuple[Setup, Store]]:
+    """Open the store, start and check the servers, and seat the team.
+
+    A server started here that dies ends the work at once.
+
+    Args:
+        built: The config.
+        run: The run's folder: what it is given is kept for it, and started servers write their
+            logs there.
+        tell: Is told how far the start of a server is.
+        sends: Whether servers are started and asked; else what is not stored raises `NotStored`.
+        payer: The id of the run whose caps hold, and whose spending is kept; empty: none's.
+
+    Raises:
+        CollabError: One of them is not to be had; nothing was sampled.
+    """
+    config = built.config
+    questions = built.questions.load(config.prompt, config.runs)
+    places = Places(run, lambda: run_of(built), tell, sends, payer)
+    async with (
+        graders(config.grader, questions, config.runs) as rules,
+        seated(config, places, built.policy, _baselines(built)) as (team, store),
+    ):
+        yield _setup(built, questions, team, rules), store
+
+
+def _baselines(built: Built) -> list[Policy]:
+    """Return the policies that the scenario plays beside."""
+    return [one for one in settings_in(built.scenario) if isinstance(one, Policy)]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run is, and what it may do there."""
+
+    run: Path | None
+    """The run's folder: what it is given is kept for it, and started servers write their logs
+    there."""
+    own: Callable[[], str]
+    """Names the run wherever its folder is."""
+    tell: Tell = lambda said: None
+    """Is told how far the start of a server is."""
+    sends: bool = True
+    """Whether servers are started and asked; else what is not stored raises `NotStored`."""
+    payer: str = ""
+    """The id of the run whose caps hold, and whose spending is kept; empty: none's."""
+
+
+@asynccontextmanager
+async def seated(
+    config: RunConfig,
+    places: Places,
+    policy: Policy | None = None,
+    baselines: Sequence[Policy] = (),
+) -> AsyncIterator[tuple[Team, Store]]:
+    """Open the store, start and check the servers, and seat the team.
+
+    What `baselines` need besides is had where it can be.
+
+    Raises:
+        CollabError: One of them is not to be had, or cannot do what the policy needs.
+    """
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(
+            Store.open(config.store.url, run=places.run, payer=places.payer, tell=places.tell)
+        )
+        logs = places.run / "servers" if places.run else None
+        launcher = await stack.enter_async_context(Launcher(logs, tell=places.tell))
+        await stack.enter_async_context(_watched(launcher))
+        sent = launcher if places.sends else None
+        played = (policy, *baselines) if policy else ()
+        logprobs = any("logprobs" in needs_of(one) for one in played)
+        caps = config.caps if places.payer else Caps()
+        ledger = Ledger(caps, Cost.of((await store.spent()).values()))
+        seating = _Seating(config, places.own, policy, logprobs, store, stack, sent, ledger)
+        yield await seating.team(), store
+
+
+@asynccontextmanager
+async def _watched(launcher: Launcher) -> AsyncIterator[None]:
+    """Stop what is done meanwhile if a launched server stops by itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(launcher.watch())
+            yield
+            watching.cancel()
+    except BaseExceptionGroup as errors:
+        raise first_of(errors) from None
+
+
+def _setup(built: Built, questions: list[Question], team: Team, rules: Graders) -> Setup:
+    config = built.config
+    return Setup(
+        scenario=built.scenario,
+        policy=built.policy,
+        questions=questions,
+        team=team,
+        grader=judged(config.grader, rules, team),
+        rules=rules,
+        until=built.until,
+        budget=config.budget,
+        replicate=config.replicate,
+        concurrency=config.concurrency,
+        recorded={seat: Traces.load(config.runs, bank) for seat, bank in config.banks.items()},
+    )
+
+
+class NotStored(CollabError):
+    """A generation is not in the store, and nothing may be sent."""
+
+
+async def _unheard(turn: Turn, wanted: str) -> str:
+    raise NotStored(f"what seat {turn.seat!r} types is not stored")
+
+
+class Unsent:
+    """Stands where an endpoint would: it can everything and sends nothing.
+
+    The context is what the checkpoint says; a server may have been given less.
+    """
+
+    def __init__(self, profile: Profile, folder: Path | None) -> None:
+        file = folder / "config.json" if folder else None
+        said = json.loads(file.read_text()) if file and file.exists() else {}
+        context = said.get("max_position_embeddings")
+        self.profile = profile.model_copy(update={"max_model_len": context})
+
+    async def complete(
+        self,
+        request: Request,
+        draws: range,
+        *,
+        seed: int,
+        on_text: OnText | None = None,
+        on_cut: OnCut | None = None,
+    ) -> list[Generation]:
+        """Refuse.
+
+        Raises:
+            NotStored: Always.
+        """
+        raise NotStored(f"{len(draws)} draws of {request.model} are not stored")
+
+    async def ends(self, text: str) -> tuple[int, ...] | None:
+        """Tell nothing."""
+        return None
+
+
+class Unrun:
+    """Stands where a sandbox would: nothing is run."""
+
+    async def run(
+        self,
+        program: str,
+        stdin: str = "",
+        packages: Sequence[str] = (),
+        limits: Limits = Limits(),  # noqa: B008 - a frozen value
+    ) -> Outcome:
+        """Refuse.
+
+        Raises:
+            NotStored: Always.
+        """
+        raise NotStored("what a program comes to is not stored")
+
+    async def prove(self) -> None:
+        """Need nothing."""
+
+
+@dataclass(frozen=True)
+class _Seating:
+    """Puts reasoners into seats."""
+
+    config: RunConfig
+    own: Callable[[], str]
+    policy: Policy | None
+    logprobs: bool
+    """Whether each write asks for log-probabilities, where its endpoint has them."""
+    store: Store
+    stack: AsyncExitStack
+    launcher: Launcher | None
+    ledger: Ledger
+
+    async def team(self) -> Team:
+        seats: dict[str, Reasoner] = {}
+        terminal: Terminal | None = None
+        for seat, config in self.config.team.items():
+            if isinstance(config, ModelConfig):
+                rates = Rates(config.prices, config.parameters or 0.0)
+                seats[seat] = await self.model(config, self.ledger.account(seat, rates))
+                self._check_needs(seat, seats[seat])
+            elif isinstance(config, HumanConfig):
+                terminal = terminal or Terminal()
+                listen = terminal.listen if self.launcher else _unheard
+                seats[seat] = Human(listen, self.store, self.config.replicate)
+                self._check_needs(seat, seats[seat])
+            elif isinstance(config, ToolConfig):
+                seats[seat] = await self.tool(config)
+            else:
+                seats[seat] = Recorded()
+        return Team(seats)
+
+    async def tool(self, config: ToolConfig) -> Tool:
+        sandbox: Sandbox = SANDBOXES[config.sandbox](None) if self.launcher else Unrun()
+        await sandbox.prove()
+        replicate = self.config.replicate
+        return Tool(sandbox, self.store, config.packages, config.limits, replicate)
+
+    async def model(self, config: ModelConfig, account: Account) -> Model:
+        folder = checkpoint(config)
+        kit = Kit.read(config, folder)
+        profile = kit.profile(self.config.runs)
+        dialect = kit.dialect(profile)
+        if self.launcher is None:
+            endpoint: Completes = Unsent(profile, folder)
+        else:
+            endpoint = await self._connected(kit, profile, dialect, self.launcher)
+        return Model(
+            identity=identity(config),
+            endpoint=endpoint,
+            dialect=Placed(dialect, self.config.placement),
+            tokenizer=kit.tokenizer,
+            store=self.store,
+            sampling=config.sampling,
+            think_close=config.think_close,
+            context=config.context or endpoint.profile.max_model_len,
+            replicate=self.config.replicate,
+            logprobs=20 if self.logprobs and endpoint.profile.logprobs else None,
+            run="" if is_known(config) else self.own(),
+            account=account,
+        )
+
+    async def _connected(
+        self, kit: Kit, profile: Profile, dialect: Dialect, launcher: Launcher
+    ) -> Completes:
+        """Reach a model's servers, and look whether each is right."""
+        endpoints: list[Endpoint] = []
+        for replica in (None, *kit.config.replicas):
+            reached = await connect(kit, profile, launcher, replica=replica)
+            endpoint = await self.stack.enter_async_context(reached)
+            await check(endpoint, dialect, kit.tokenizer)
+            if self.config.strict_prefill:
+                must_be_trusted(endpoint, dialect)
+            endpoints.append(endpoint)
+        return Replicas(endpoints) if len(endpoints) > 1 else endpoints[0]
+
+    def _check_needs(self, seat: str, reasoner: Reasoner) -> None:
+        role = seats_of(self.policy).get(seat)
+        if self.policy is None or role is None or role.name != "writer":
+            return
+        needed = needs_of(self.policy) | {"write"}
+        if missing := needed - reasoner.can:
+            raise ConfigError(
+                f"seat {seat!r} must be able to {', '.join(sorted(missing))}, which its endpoint "
+                f"cannot (it can: {', '.join(sorted(reasoner.can))}); {_instead(reasoner)}"
+            )
+
+
+def _instead(reasoner: Reasoner) -> str:
+    """Say who else may take a seat, and where else this one may sit."""
+    other = "give the seat another model"
+    if not isinstance(reasoner, Model) or reasoner.dialect.continues:
+        return other
+    name = reasoner.dialect.name
+    return (
+        f"dialect {name!r} continues no thought here: {other}, or take a policy that lets this one "
+        "answer (answer_by) or advise"
+    )

@@ -1,0 +1,119 @@
+"""A tool in a seat: asked for a Python program, it says what the program prints.
+
+What came of a program is stored as a draw is: a rerun and a resumed run do not run it again.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+
+from collab.core.cost import Rates
+from collab.core.policy import Inquiry, Said
+from collab.core.sampling import Drawn, Generation, Request, Sampling
+from collab.episode.reasoner import Rated, Reply, Turn, Written
+from collab.errors import PolicyError
+from collab.reasoners.advisers import named
+from collab.sandbox import Limits, Outcome, Sandbox
+from collab.store.store import Store
+
+CELL = """
+import ast
+
+body = ast.parse(PROGRAM, "program").body
+last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
+names = {"__name__": "__main__"}
+exec(compile(ast.Module(body, []), "program", "exec"), names)
+if last is not None:
+    value = eval(compile(ast.Expression(last.value), "program", "eval"), names)
+    if value is not None:
+        print(value)
+"""
+"""Runs a program as a notebook does: the value of a last expression is printed."""
+FENCED = re.compile(r"\s*```\w*\n(.*?)\n?```\s*", re.DOTALL)
+MOST = 2_000
+"""Characters that are passed on of what a program prints."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """Runs programs, each in a process of its own that knows nothing of the last one."""
+
+    sandbox: Sandbox
+    store: Store
+    packages: Sequence[str] = ()
+    """Installed distributions that a program may import."""
+    limits: Limits = Limits()  # noqa: RUF009 - a frozen value
+    replicate: int = 0
+    can: frozenset[str] = frozenset({"advise"})
+    think_close: str = ""
+    rates: Rates = Rates()  # noqa: RUF009 - a frozen value
+
+    @property
+    def identity(self) -> str:
+        """Names what decides a program's output: interpreter, packages and limits."""
+        packages = [f"{name}@{version(name)}" for name in self.packages]
+        limits = sha256(self.limits.model_dump_json().encode()).hexdigest()[:8]
+        return "/".join(("tool", f"python@{platform.python_version()}", *packages, limits))
+
+    def count(self, text: str) -> int | None:
+        """Return None: it has no tokenizer."""
+        return None
+
+    async def write(self, turn: Turn) -> Written:
+        """Refuse.
+
+        Raises:
+            PolicyError: Always.
+        """
+        raise PolicyError(
+            f"seat {turn.seat!r} is a tool, which holds no pen: ask it, and insert what it says"
+        )
+
+    async def advise(self, turn: Turn, inquiry: Inquiry) -> Reply:
+        """Run a program, fenced or bare, and say what it printed, or what went wrong."""
+        fenced = FENCED.fullmatch(inquiry.text)
+        program = fenced[1] if fenced else inquiry.text.strip()
+        drawn = await self._run(turn, program)
+        text = drawn.generation.text
+        return Reply(Said(text, named(text, inquiry.options)), (drawn,))
+
+    async def score(self, turn: Turn, text: str) -> Rated:
+        """Refuse.
+
+        Raises:
+            PolicyError: Always.
+        """
+        raise PolicyError(f"seat {turn.seat!r} is a tool, which cannot say how likely {text!r} is")
+
+    async def _run(self, turn: Turn, program: str) -> Drawn:
+        request = Request(self.identity, program, Sampling(), 1, replicate=self.replicate)
+
+        async def sample(missing: range) -> list[Generation]:
+            cell = f"PROGRAM = {program!r}\n{CELL}"
+            outcome = await self.sandbox.run(cell, packages=self.packages, limits=self.limits)
+            return [Generation(told(outcome), None, "stop", seconds=outcome.seconds)]
+
+        (drawn,) = await self.store.draws(request, [turn.number(request)], sample, jointly=False)
+        return drawn
+
+
+def told(outcome: Outcome) -> str:
+    """Say in words what came of a program: what it printed, and the error that ended it."""
+    said = [_short(outcome.stdout.rstrip())] if outcome.stdout.strip() else []
+    if outcome.stopped == "time":
+        said.append("(stopped: it took too long)")
+    elif outcome.stopped == "output":
+        said.append("(stopped: it printed too much)")
+    elif outcome.code:
+        lines = outcome.stderr.strip().splitlines()
+        said.append(_short(lines[-1]) if lines else f"(ended with exit code {outcome.code})")
+    return "\n".join(said) or "(it printed nothing)"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MOST else f"{text[:MOST]}\n({len(text) - MOST:,} more characters)"

@@ -1,0 +1,256 @@
+"""One episode as plain data for a page: its units in order, each marked where it was struck later.
+
+The log says what happened; a reader wants the text as it grew, with what came of each piece of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from collab.core.trajectory import (
+    Asked,
+    Chose,
+    Closed,
+    Edited,
+    Ended,
+    Event,
+    Forked,
+    Rewound,
+    Scored,
+    Stopped,
+    Trajectory,
+    Unit,
+    Wrote,
+)
+from collab.episode.engine import Episode
+from collab.errors import CollabError
+from collab.runs.jsonl import Plain
+
+Prices = Mapping[str, Mapping[str, float | None]]
+"""What each seat's tokens cost (US dollars a million): `prompt` and `completion`."""
+MILLION = 1e6
+
+
+class Reads(Protocol):
+    """Knows what a unit's author was sent."""
+
+    def __call__(self, question: str, unit: Unit, before: Trajectory) -> str:
+        """Return the prompt that a unit was written to.
+
+        Raises:
+            CollabError: It cannot be told for certain.
+        """
+        ...
+
+
+def told(
+    episode: Episode,
+    prices: Prices | None = None,
+    reads: Reads | None = None,
+    question: str = "",
+) -> Plain:
+    """Return an episode as plain data: `case`, `finish`, `sampled`, `stored` and its `blocks`.
+
+    A block is a unit (`is` = "unit"; `struck` says why it no longer stands), a fork with its
+    branches, or a remark on what happened in between. `money` of a unit is what it costs at most:
+    how much of its prompt a cache had is not in the log. With `reads`, `prompt` of a unit is what
+    its author was sent: how many characters of what the same seat was last sent begin it, and the
+    rest. Where that is not certain, `unsure` says why.
+
+    Args:
+        episode: What was played.
+        prices: What each seat's tokens cost.
+        reads: Knows the prompts.
+        question: The id of the question.
+    """
+    return {
+        "case": episode.case,
+        "finish": episode.finish,
+        "sampled": episode.sampled,
+        "stored": episode.stored,
+        "blocks": blocks(episode.trajectory.log, prices, reads, question),
+    }
+
+
+def blocks(
+    log: Iterable[Event],
+    prices: Prices | None = None,
+    reads: Reads | None = None,
+    question: str = "",
+) -> list[Plain]:
+    """Return the blocks of a log, of an episode that still goes on too."""
+    teller = _Teller(prices or {}, partial(reads, question) if reads else None)
+    teller.tell(log)
+    return teller.blocks
+
+
+def prompts(told: Iterable[Plain], sent: dict[str, str] | None = None) -> Iterator[str]:
+    """Yield the prompt of each block that has one, in order; those of branches at their fork."""
+    sent = {} if sent is None else sent
+    for block in told:
+        if "prompt" in block:
+            shared, rest = block["prompt"]
+            sent[block["author"]] = sent.get(block["author"], "")[:shared] + rest
+            yield sent[block["author"]]
+        for branch in block.get("branches", ()):
+            yield from prompts(branch["blocks"], dict(sent))
+
+
+@dataclass
+class _Teller:
+    """Goes through a log and keeps which blocks still stand."""
+
+    prices: Prices
+    reads: Callable[[Unit, Trajectory], str] | None = None
+    now: Trajectory = Trajectory()  # noqa: RUF009 - a frozen value
+    """What stands before the next event."""
+    sent: dict[str, str] = field(default_factory=dict)
+    """What each seat was last sent."""
+    blocks: list[Plain] = field(default_factory=list)
+    living: list[Plain] = field(default_factory=list)
+    forked: Sequence[_Teller] = ()
+    """The branches of the last fork."""
+
+    def tell(self, log: Iterable[Event]) -> None:
+        for event in log:
+            match event:
+                case Wrote(unit):
+                    self._unit(unit)
+                case Edited():
+                    self._edit(event)
+                case Rewound(to, why):
+                    self._strike(self.living[to:], why or "rewound")
+                    del self.living[to:]
+                    self._remark("rewound", f"back to unit {to}", why)
+                case Forked(branches, why):
+                    self.forked = [self._branch(one.log, one.empty) for one in branches]
+                    told = [
+                        {"finish": one.finish, "empty": one.empty, "blocks": teller.blocks}
+                        for one, teller in zip(branches, self.forked, strict=True)
+                    ]
+                    self.blocks.append({"is": "fork", "why": why, "branches": told})
+                case Chose(branch, why):
+                    self._choose(branch, why)
+                case _:
+                    self._aside(event)
+            if self.reads is not None:
+                self.now = self.now.add(event)
+
+    def _unit(self, unit: Unit) -> None:
+        read = unit.seams
+        block: Plain = {
+            "is": "unit",
+            "author": unit.author,
+            "kind": unit.kind,
+            "phase": unit.phase,
+            "why": unit.why,
+            "tokens": unit.tokens,
+            "text": unit.text,
+        }
+        if unit.top20_entropy is not None:
+            block["entropy"] = round(unit.top20_entropy, 3)
+        if read is not None:
+            block["read"] = [read.tokens, read.foreign, read.changed]
+        if (money := self._money(unit)) is not None:
+            block["money"] = money
+        if self.reads is not None and unit.kind == "generated" and unit.seams is not None:
+            block |= self._prompt(unit, self.reads)
+        self.blocks.append(block)
+        if unit.phase == "thinking":
+            self.living.append(block)
+
+    def _prompt(self, unit: Unit, reads: Callable[[Unit, Trajectory], str]) -> Plain:
+        try:
+            prompt = reads(unit, self.now)
+        except CollabError as error:
+            return {"unsure": str(error)}
+        before = self.sent.get(unit.author, "")
+        self.sent[unit.author] = prompt
+        shared = _shared(before, prompt)
+        return {"prompt": [shared, prompt[shared:]]}
+
+    def _money(self, unit: Unit) -> float | None:
+        price = self.prices.get(unit.author, {})
+        out, read = price.get("completion") or 0, price.get("prompt") or 0
+        if unit.kind != "generated" or not (out or read):
+            return None
+        prompt = unit.seams.tokens if unit.seams else 0
+        return (prompt * read + unit.tokens * out) / MILLION
+
+    def _edit(self, edited: Edited) -> None:
+        old = self.living[edited.unit]
+        self._strike([old], edited.why or "struck")
+        if edited.text is None:
+            del self.living[edited.unit]
+            self._remark("struck", f"unit {edited.unit} struck", edited.why)
+            return
+        new = {
+            **{key: old[key] for key in ("is", "phase")},
+            "author": edited.seat or old["author"],
+            "kind": "edited",
+            "why": edited.why,
+            "tokens": edited.tokens,
+            "text": edited.text,
+        }
+        here = next((n for n, block in enumerate(self.blocks) if block is old), None)
+        self.blocks.insert(len(self.blocks) if here is None else here + 1, new)
+        self.living[edited.unit] = new
+
+    def _strike(self, blocks: Iterable[Plain], why: str) -> None:
+        """Mark what no longer stands; a branch leaves its parent's blocks as they are."""
+        for block in blocks:
+            if any(block is own for own in self.blocks):
+                block["struck"] = why
+
+    def _branch(self, log: Sequence[Event], empty: bool) -> _Teller:
+        branch = _Teller(
+            self.prices,
+            self.reads,
+            self.now.start(empty),
+            dict(self.sent),
+            living=[] if empty else list(self.living),
+        )
+        branch.tell(log)
+        return branch
+
+    def _choose(self, branch: int, why: str) -> None:
+        taken = self.forked[branch].living
+        self._remark("chose", f"branch {branch + 1} goes on", why)
+        gone = (b for b in self.living if not any(b is kept for kept in taken))
+        self._strike(gone, f"branch {branch + 1} took its place")
+        self.living = list(taken)
+
+    def _aside(self, event: Event) -> None:
+        match event:
+            case Ended(seat):
+                self._remark("ended", f"{seat} ended its thinking", "")
+            case Closed(seat, why):
+                self._remark("closed", f"thinking closed, {seat} answers", why)
+            case Stopped(why):
+                self._remark("stopped", "stopped", why)
+            case Asked(seat, question, reply):
+                self.blocks.append(
+                    {"is": "asked", "author": seat, "question": question, "reply": reply}
+                    | {"tokens": event.tokens, "chances": dict(event.chances)}
+                )
+            case Scored(seat, text, logprob, tokens):
+                said = f"{seat} finds this text of {tokens} tokens likely: {logprob:.2f} nats"
+                self.blocks.append({"is": "scored", "text": said, "of": text, "author": seat})
+
+    def _remark(self, kind: str, text: str, why: str) -> None:
+        self.blocks.append({"is": kind, "text": text, "why": why})
+
+
+def _shared(one: str, other: str) -> int:
+    """Count the characters with which two texts begin alike."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

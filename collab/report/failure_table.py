@@ -1,0 +1,75 @@
+"""What went wrong in the episodes that failed, once people have checked the rules that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from collab.analysis.annotations import NEEDED, Checked, checked, failings
+from collab.analysis.estimates import arm_of, clusters
+from collab.analysis.failure_modes import DEFINITIONS, Failing, failed, kind_of
+from collab.analysis.stats import clustered_mean
+from collab.report.formatting import CONTROLS, cell, new_table
+from collab.runs.run_folder import RunFolder
+from collab.scenarios.base import Score
+
+
+def went_wrong(
+    folders: Sequence[RunFolder], scores: Sequence[Score]
+) -> tuple[list[Table], list[str]]:
+    """Return the table of what went wrong in some runs, and what is to be said of it.
+
+    There is no table before enough episodes were labelled by hand; how many are missing is said
+    where there are as many, or somebody has begun.
+
+    Args:
+        folders: The runs.
+        scores: All their scores.
+    """
+    steered = sum(failed(score) and kind_of(score) != "alone" for score in scores)
+    if not steered:
+        return [], []
+    by_hand = checked(folders)
+    if not by_hand.enough:
+        if not by_hand.n and steered < NEEDED:
+            return [], []
+        return [], [
+            f"what went wrong in the {steered:,} steered episodes that failed: not told before "
+            f"{NEEDED} of them are labelled by hand (now {by_hand.n}): collab label RUN"
+        ]
+    told: list[tuple[Score, Failing]] = []
+    for folder in folders:
+        own = folder.scores()
+        told += [(own[case], said) for case, said in failings(folder).items()]
+    return [_table(told, by_hand)], [agreement_of(by_hand)]
+
+
+def agreement_of(by_hand: Checked) -> str:
+    """Say how well the rules agree with people, and people with each other."""
+    between = "".join(
+        f"; of {one} and {other}: {agreement}"
+        for (one, other), agreement in by_hand.between_raters().items()
+    )
+    rules = by_hand.agreement()
+    return f"Cohen's kappa [95 % interval] of the rules and labels by hand: {rules}{between}"
+
+
+def _table(told: Sequence[tuple[Score, Failing]], by_hand: Checked) -> Table:
+    """Make a row a label: its share of each arm's failures, and how well people agree on it."""
+    said = {id(score): label for score, label in told}
+    scores = [score for score, _ in told]
+    arms = {name: arm_of(scores, arm) for arm, name in ({"steer": "steered"} | CONTROLS).items()}
+    arms = {name: group for name, group in arms.items() if group}
+    heads = [f"{name} (n={len(group)})" for name, group in arms.items()]
+    title = "what went wrong, by rule: % of the failed episodes [95 % interval]"
+    table = new_table("", *heads, "kappa", title=title)
+    for label in (name for name in DEFINITIONS if name in said.values()):
+        cells = [_share(group, said, label) for group in arms.values()]
+        table.add_row(label, *cells, str(by_hand.agreement(label)).partition(" (")[0])
+    return table
+
+
+def _share(group: Sequence[Score], said: Mapping[int, Failing], label: Failing) -> str:
+    values = [float(said[id(score)] == label) for score in group]
+    return cell(clustered_mean(values, *clusters(group)))

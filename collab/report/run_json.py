@@ -1,0 +1,220 @@
+"""A run as plain data: the one shape that the page reads, whether it is a file or is served.
+
+It is made of the run's own files. Nothing that a manifest names is imported, and text that a model
+wrote goes in as text: it is for the page to show it as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from rich.table import Table
+
+from collab.analysis.published import published
+from collab.episode.engine import Label
+from collab.report import collaboration
+from collab.report.episode_json import Prices
+from collab.report.failure_table import went_wrong
+from collab.report.figure import (
+    Figure,
+    accuracy_against_cost,
+    arms_of,
+    checkpoint_panel,
+    pareto,
+    recoverability_against_benchmark,
+    recovery_by_point,
+)
+from collab.report.runs import KINDS, Job
+from collab.report.tables import overall, remarks, tables
+from collab.runs.jsonl import Plain
+from collab.scenarios.base import Score
+from collab.scenarios.collaboration import TOGETHER
+
+MEASURED = ("realised", "steer_realised", "steer_tokens", "pair")
+"""Labels that say what came about, by which nobody chooses."""
+FEW = 60
+"""Values that a label may have to be something to choose from."""
+
+
+def listed(job: Job) -> Plain:
+    """Return what a run is and its episodes, without their trajectories.
+
+    `episodes` is a table by column, in the order in which they were finished; an episode's number
+    is its place there. `choices` are the labels that may be chosen by, with their values.
+    """
+    standing = job.folder.standing
+    return {
+        "name": job.folder.path.name,
+        "title": title(job),
+        "about": about(job),
+        "by": standing.by if standing else "level",
+        "settings": job.settings,
+        "seats": seats(job),
+        "choices": _choices(job.scores),
+        "questions": _questions(job),
+        "episodes": _columns(job.scores),
+    }
+
+
+def results(job: Job) -> Plain:
+    """Return what a run came to: its headline, tables, figures and remarks."""
+    scores, standing = job.scores, job.folder.standing
+    by, published = (standing.by, standing.published) if standing else ("level", "")
+    wrong, said = went_wrong([job.folder], scores)
+    made = [*tables(by, scores, published), *wrong] if scores else []
+    return {
+        "headline": headline(scores) if scores else {},
+        "tables": [plain_table(one) for one in made],
+        "figures": [plain_figure(one) for one in figures(job)],
+        "notes": [*remarks(scores), *said, *(standing.notes if standing else ())],
+        "failures": dict(standing.failures) if standing else {},
+    }
+
+
+def title(job: Job) -> str:
+    """Name a run for its reader."""
+    standing = job.folder.standing
+    return standing.title if standing else job.folder.path.name
+
+
+def about(job: Job) -> str:
+    """Say in a sentence what was run."""
+    at = job.settings
+    scenario, policy = (str(at.get(key)).rpartition(".")[2] for key in KINDS)
+    seated = ", ".join(f"{name} as {seat}" for seat, name in seats(job).items())
+    questions = len({score.question for score in job.scores})
+    return (
+        f"{scenario} under the policy {policy}, with {seated}: {job.episodes} episodes on "
+        f"{questions} questions, at most {at.get('budget')} tokens each; "
+        f"started {job.started}, {job.state}."
+    )
+
+
+def seats(job: Job) -> dict[str, str]:
+    """Map each seat to who sits in it."""
+    return {seat: str(one.get("id", "a recording")) for seat, one in _team(job).items()}
+
+
+def prices(job: Job) -> Prices:
+    """Map each seat to what its tokens cost."""
+    return {seat: one.get("prices") or {} for seat, one in _team(job).items()}
+
+
+def _team(job: Job) -> Plain:
+    return dict(job.folder.manifest["decides"].get("team", {}))
+
+
+def headline(scores: Sequence[Score]) -> dict[str, str]:
+    """Return the few numbers that stand on top, by name."""
+    return {name.removesuffix(" %"): cell for name, cell in overall(scores).items()}
+
+
+def figures(job: Job) -> list[Figure]:
+    """Return the figures of one run."""
+    if not job.scores:
+        return []
+    if any(score.labels.get("arm") == TOGETHER for score in job.scores):
+        return [pareto(collaboration.arms_of(job.scores))]
+    by = job.folder.standing.by if job.folder.standing else "level"
+    first = recovery_by_point(by, job.scores, known_model(job))
+    cost = accuracy_against_cost(arms_of(job.scores))
+    return [first, *([cost] if len(cost.series) > 1 else [])]
+
+
+def figures_of_many(found: Sequence[Job]) -> list[Figure]:
+    """Return the figures of several runs: what each solves at what cost, and after what alone.
+
+    A model's benchmark is its own run of the scenario Solo, where that is among them.
+    """
+    scored = [job for job in found if job.scores]
+    costs = {
+        f"{_main(job)} · {name}": of for job in scored for name, of in arms_of(job.scores).items()
+    }
+    alone = {_main(job): job.scores for job in scored if _scenario(job) == "Solo"}
+    steered = {
+        _main(job): (alone[_main(job)], [s for s in job.scores if s.labels.get("arm") == "steer"])
+        for job in scored
+        if _scenario(job) == "Recoverability" and _main(job) in alone
+    }
+    both = [accuracy_against_cost(costs)]
+    return [*both, recoverability_against_benchmark(steered)] if steered else both
+
+
+def checkpoint_panels(found: Sequence[Job]) -> list[Figure]:
+    """Return a panel for each scenario and model of which several revisions were run."""
+    series: dict[str, dict[str, Sequence[Score]]] = {}
+    for job in found:
+        revision = job.settings.get(f"team.{_main_seat(job)}.revision")
+        if job.scores and revision is not None:
+            name = f"{_main(job)}, {_scenario(job)}"
+            series.setdefault(name, {})[str(revision)] = job.scores
+    return [checkpoint_panel(name, of) for name, of in series.items() if len(of) > 1]
+
+
+def _main_seat(job: Job) -> str:
+    return str(job.settings.get("scenario.main", "main"))
+
+
+def _main(job: Job) -> str:
+    return seats(job).get(_main_seat(job), job.folder.path.name)
+
+
+def _scenario(job: Job) -> str:
+    return str(job.settings.get(KINDS[0])).rpartition(".")[2]
+
+
+def known_model(job: Job) -> str:
+    """Return the name under which the paper has numbers of the main model, or nothing."""
+    names = {one.model.lower(): one.model for one in published()}
+    return names.get(_main(job).rpartition("/")[2].lower(), "")
+
+
+def plain_table(table: Table) -> Plain:
+    """Return a table as its title, its columns and the text of its cells."""
+    columns = [[str(cell) for cell in column.cells] for column in table.columns]
+    return {
+        "title": str(table.title or ""),
+        "columns": [str(column.header) for column in table.columns],
+        "rows": [list(row) for row in zip(*columns, strict=True)],
+    }
+
+
+def plain_figure(figure: Figure) -> Plain:
+    """Return a figure as plain data."""
+    return {**asdict(figure), "alt": figure.alt}
+
+
+def _questions(job: Job) -> Plain:
+    return {
+        question.id: {
+            "messages": [[message.role, message.content] for message in question.messages],
+            "answer": question.answer,
+        }
+        for question in job.folder.questions().values()
+    }
+
+
+def _columns(scores: Sequence[Score]) -> Plain:
+    labels = dict.fromkeys(key for score in scores for key in score.labels)
+    return {
+        "case": [score.case for score in scores],
+        "question": [score.question for score in scores],
+        "verdict": [score.verdict for score in scores],
+        "given": [score.extracted for score in scores],
+        "tokens": [score.tokens for score in scores],
+        "rival": [score.said_rival for score in scores],
+        "labels": {key: [score.labels.get(key) for score in scores] for key in labels},
+    }
+
+
+def _choices(scores: Sequence[Score]) -> Mapping[str, Sequence[Label]]:
+    found: dict[str, dict[Label, None]] = {}
+    for score in scores:
+        for key, value in score.labels.items():
+            found.setdefault(key, {})[value] = None
+    return {
+        key: sorted(values, key=lambda v: (isinstance(v, str), v if v is not None else -1))
+        for key, values in found.items()
+        if 1 < len(values) <= FEW and key not in MEASURED
+    }

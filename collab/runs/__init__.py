@@ -1,0 +1,1 @@
+"""Many episodes: scheduling, run folders, the live view, recorded traces, grading again."""

@@ -1,0 +1,467 @@
+"""A run's folder: what was decided goes in whole, what happens goes in line by line.
+
+The manifest says what decides the numbers; entering a folder again checks that it is the same. A
+finished episode is one line, and its score another, which says where the episode's begins: so a
+long run is opened by its scores alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from collab.core.cost import Cost
+from collab.core.release import installed
+from collab.core.trajectory import Event, Finish, Question, Trajectory
+from collab.episode.engine import Case, Episode, Label
+from collab.errors import PolicyError, RunError
+from collab.runs.enclosed import check_enclosed, created, parse, read_small
+from collab.runs.jsonl import Lines, Plain, first_fault, line_of, written
+from collab.runs.lock import Holder, held, now
+from collab.scenarios.base import Score
+
+SAID = ("text", "question", "reply", "why")
+PACKAGES = ("openai", "pydantic", "hydra-core", "math-verify", "numpy", "tokenizers")
+"""The libraries whose versions a manifest notes with collab's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a run stands, for whoever looks at it from outside."""
+
+    title: str
+    by: str
+    """The label that makes the rows of its table."""
+    cases: int | None = None
+    """How many there are; None while that is not known."""
+    notes: Sequence[str] = ()
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """The error of each case, or question of a bank, that could not be played."""
+    stopped: str = ""
+    """The error that ended the last start before its time."""
+    published: str = ""
+    """The system whose published claims stand beside; empty for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the episode of a score begins (bytes)."""
+
+    case: str
+    at: int
+
+
+class _Seat(BaseModel):
+    """What must hold of a seat in a manifest."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str | None = None
+    prices: dict[str, float | None] | None = None
+
+
+class _Decides(BaseModel):
+    """What must hold of what decides the numbers."""
+
+    model_config = ConfigDict(extra="allow")
+
+    team: dict[str, _Seat] = {}
+
+
+class _Start(BaseModel):
+    """What must hold of a start."""
+
+    model_config = ConfigDict(extra="allow")
+
+    at: str = ""
+    versions: dict[str, str | None] = {}
+
+
+class _Manifest(BaseModel):
+    """What must hold of a manifest."""
+
+    model_config = ConfigDict(extra="allow")
+
+    decides: _Decides
+    starts: list[_Start]
+    id: str = Field(default="", pattern=r"^[0-9a-f]{0,32}$")
+    config: dict[str, Any] = {}  # any: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What must hold of an episode's line."""
+
+    case: str
+    question: str
+    policy: str
+    finish: Finish
+    log: list[Event]
+    costs: Mapping[str, Mapping[str, Cost]]
+    labels: Mapping[str, Label]
+    rival: str | None
+    sampled: int
+    stored: int
+
+
+_EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[Event])
+_ROW: TypeAdapter[_Row] = TypeAdapter(_Row)
+_SCORE: TypeAdapter[Score] = TypeAdapter(Score)
+_QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
+_COSTS: TypeAdapter[Mapping[str, Mapping[str, Cost]]] = TypeAdapter(
+    Mapping[str, Mapping[str, Cost]]
+)
+_SPENT: TypeAdapter[dict[str, Cost]] = TypeAdapter(dict[str, Cost])
+_STANDING: TypeAdapter[Standing] = TypeAdapter(Standing)
+_PLACE: TypeAdapter[_Place] = TypeAdapter(_Place)
+HEAD = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"case"\s*:\s*("(?:[^"\\]|\\.)*")\s*[,}]', re.DOTALL)
+"""How the line of an episode begins, whatever its spaces; in it, the case."""
+
+
+def digest(decides: Mapping[str, Any]) -> str:
+    """Name what decides a run's numbers (48 bits in hex), whatever the order of its keys."""
+    text = json.dumps(decides, sort_keys=True, separators=(",", ":"), default=str)
+    return blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+class RunFolder:
+    """The files of one run. Enter it with `RunFolder.enter` to write, or make one to read.
+
+    Args:
+        path: The folder.
+        verdicts: The name of verdicts that were made later (`collab regrade`); empty: the run's
+            own.
+
+    Raises:
+        RunError: There are no verdicts of that name, or a link leads out of the folder.
+    """
+
+    def __init__(self, path: Path, verdicts: str = "") -> None:
+        check_enclosed(path)
+        self.path = path
+        self._episodes = Lines(path / "episodes.jsonl")
+        self._scores = Lines(_regraded(path, verdicts) if verdicts else path / "scores.jsonl")
+        self._questions = Lines(path / "questions.jsonl")
+
+    @classmethod
+    @contextmanager
+    def enter(
+        cls,
+        path: Path,
+        decides: Plain,
+        start: Plain,
+        config: Plain | None = None,
+        mark: str = "",
+    ) -> Iterator[RunFolder]:
+        """Lock a folder for writing; make it where it is new.
+
+        Args:
+            path: The folder.
+            decides: What decides the numbers: it must equal the manifest's.
+            start: What is noted of this start (versions and host are added).
+            config: The whole config with its places and addresses, for verbs that go on from it.
+            mark: Tells whoever started the run that the config is their own.
+
+        Raises:
+            RunError: Another process writes there, or `decides` differs; the message lists the
+                keys.
+        """
+        with held(path, start.get("command", "")):
+            folder = cls(path)
+            folder._open(decides, start, config or {}, mark)
+            yield folder
+
+    @property
+    def manifest(self) -> Plain:
+        """What the run is.
+
+        Raises:
+            RunError: There is none, or it is damaged.
+        """
+        here = self.path / "manifest.json"
+        try:
+            manifest: Plain = parse(read_small(here))
+            _Manifest.model_validate(manifest)
+        except OSError as error:
+            raise RunError(f"{str(self.path)!r} is no run folder: {error}") from None
+        except ValueError as error:
+            why = first_fault(error) if isinstance(error, ValidationError) else error
+            raise RunError(
+                f"{str(here)!r} is damaged ({why}); move the folder away, and the same command "
+                "makes it again from the store"
+            ) from None
+        return manifest
+
+    @property
+    def id(self) -> str:
+        """What the store calls the run, wherever its folder is."""
+        return str(self.manifest["id"])
+
+    @property
+    def holder(self) -> Holder | None:
+        """The process that writes here now."""
+        return Holder.of(self.path)
+
+    @property
+    def standing(self) -> Standing | None:
+        """How the run stood when it last said so."""
+        with suppress(OSError, ValueError):
+            return _STANDING.validate_python(parse(read_small(self.path / "standing.json")))
+        return None
+
+    def stands(self, standing: Standing) -> None:
+        """Note how the run stands."""
+        text = json.dumps(_STANDING.dump_python(standing), indent=2, ensure_ascii=False)
+        self.write("standing.json", text + "\n")
+
+    @property
+    def spent(self) -> dict[str, Cost]:
+        """What all starts had spent when the last one ended, by seat; the store knows it now."""
+        with suppress(OSError, ValueError):
+            return _SPENT.validate_python(parse(read_small(self.path / "spent.json")))
+        return {}
+
+    def spend(self, spent: dict[str, Cost]) -> None:
+        """Note what all starts have spent."""
+        text = json.dumps(_SPENT.dump_python(spent, mode="json"), indent=2)
+        self.write("spent.json", text + "\n")
+
+    def note(self, name: str, value: object) -> None:
+        """Add something to what the manifest notes of this start."""
+        manifest = self.manifest
+        manifest["starts"][-1][name] = value
+        self._write_manifest(manifest)
+
+    def questions(self) -> dict[str, Question]:
+        """Return what is asked, by id."""
+        return {question.id: question for question in self._questions.values(_QUESTION)}
+
+    def ask(self, questions: Iterable[Question]) -> None:
+        """Note what is asked, once for all episodes."""
+        rows = (_QUESTION.dump_python(question, mode="json") for question in questions)
+        self.write(self._questions.path.name, "".join(map(line_of, rows)))
+
+    def finished(self) -> dict[str, int]:
+        """Map the cases that have an episode and a score to the byte where the episode begins."""
+        said = {place.case: place.at for place in self._scores.values(_PLACE)}
+        sizes = [(at, 32 + 12 * len(case)) for case, at in said.items()]
+        heads = self._episodes.heads(sizes)
+        found = {case for case, head in zip(said, heads, strict=True) if _case_of(head) == case}
+        moved = self._moved(said.keys() - found)
+        return {c: moved.get(c, at) for c, at in said.items() if c in found or c in moved}
+
+    def episodes(self) -> Iterator[tuple[Episode, Plain]]:
+        """Yield the finished episodes, each with the row that it was read from.
+
+        A case that was played again after a stop comes once: its last line counts.
+        """
+        return map(self._episode, self.finished().values())
+
+    def episode(self, case: str) -> tuple[Episode, Plain]:
+        """Return a case's finished episode with its row.
+
+        Raises:
+            RunError: There is none.
+        """
+        finished = self.finished()
+        if case not in finished:
+            raise RunError(f"{str(self.path)!r} has no episode {case!r}")
+        return self._episode(finished[case])
+
+    def at(self, place: int) -> tuple[Episode, Plain]:
+        """Return the episode whose line begins at a byte that `finished` names, with its row."""
+        return self._episode(place)
+
+    def holding(self, text: str, seat: str = "") -> Iterator[str]:
+        """Yield the cases in which a text was said by whoever, and in which a seat wrote.
+
+        Said is what was written, asked or given as a reason; upper and lower case are one. Lines
+        without the text are passed over as they stand, which is quick.
+        """
+        wanted = text.lower()
+        quoted, author = (json.dumps(one, ensure_ascii=False)[1:-1] for one in (wanted, seat))
+        for at, line in self._episodes.placed():
+            log = line.decode("utf-8", "surrogatepass")
+            escaped = "\\u" in log or "\\/" in log  # then a text may be spelled in many ways
+            if escaped or (author in log and quoted in log.lower()):
+                _, row = self._episode(at)
+                wrote = not seat or seat in _authors(row["log"])
+                if wrote and (not wanted or any(wanted in s.lower() for s in _said(row["log"]))):
+                    yield row["case"]
+
+    def scores(self) -> dict[str, Score]:
+        """Return the scores by case; the last line of a case counts."""
+        return {score.case: score for score in self._scores.values(_SCORE)}
+
+    def add(self, episode: Episode, case: Case, score: Score) -> None:
+        """Append a finished episode, then its score.
+
+        Raises:
+            RunError: One of them cannot be written.
+        """
+        row = {
+            "case": episode.case,
+            "question": case.question.id,
+            "policy": type(case.policy).__name__,
+            "labels": dict(case.labels),
+            "rival": case.rival,
+            "finish": episode.finish,
+            "sampled": episode.sampled,
+            "stored": episode.stored,
+            "costs": _COSTS.dump_python(episode.costs, mode="json"),
+            "log": _EVENTS.dump_python(list(episode.trajectory.log), mode="json"),
+        }
+        self._scores.append(_line(self._episodes.append(row), score))
+
+    def regrade(self, name: str, about: Plain, scores: Iterable[Score]) -> None:
+        """Keep later verdicts beside the first ones; `RunFolder(path, name)` reads them.
+
+        Raises:
+            RunError: They cannot be written, or another process is writing them.
+        """
+        places, beside = self.finished(), RunFolder(self.path / "regraded" / name)
+        with held(beside.path, "collab regrade"):
+            beside.write("grader.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+            rows = (_line(places[score.case], score) for score in scores)
+            beside.write("scores.jsonl", "".join(map(line_of, rows)))
+
+    def write(self, name: str, text: str) -> None:
+        """Write a whole file, so that nobody ever reads half of it.
+
+        Raises:
+            RunError: It cannot be written; what was there stays.
+        """
+        aside = self.path / f".{name}.new"
+        with written(self.path / name):
+            with created(aside) as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, self.path / name)
+
+    def _open(self, decides: Plain, start: Plain, config: Plain, mark: str) -> None:
+        decides = json.loads(json.dumps(decides, default=str))
+        here = self.path / "manifest.json"
+        new: Plain = {"decides": decides, "starts": []}
+        manifest = self.manifest if here.exists() else new
+        if manifest["decides"] != decides:
+            keys = ", ".join(sorted(differing(manifest["decides"], decides)))
+            raise RunError(
+                f"{str(self.path)!r} holds a run with other settings: {keys}. "
+                "Give this run another name=, or move the folder away"
+            )
+        manifest["id"] = manifest.get("id") or uuid4().hex
+        manifest["config"], manifest["mark"] = config, mark
+        manifest["starts"].append({**start, **_circumstances()})
+        self._write_manifest(manifest)
+        self._episodes.mend()
+        self._scores.mend()
+
+    def _moved(self, cases: Set[str]) -> dict[str, int]:
+        """Find the episodes of cases in a file that was written anew, with other spaces."""
+        if not cases:
+            return {}
+        named = ((_case_of(line) or _case_in(line), at) for at, line in self._episodes.placed())
+        return {case: at for case, at in named if case is not None and case in cases}
+
+    def _write_manifest(self, manifest: Plain) -> None:
+        text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
+        self.write("manifest.json", text + "\n")
+
+    def _episode(self, at: int) -> tuple[Episode, Plain]:
+        row = self._episodes.row(at)
+        try:
+            read = _ROW.validate_python(row)
+            trajectory = Trajectory.replay(read.log)
+        except ValidationError as error:
+            raise self._episodes.damaged_at(at, first_fault(error)) from None
+        except (PolicyError, RecursionError, LookupError) as error:
+            raise self._episodes.damaged_at(at, error) from None
+        counts = read.sampled, read.stored
+        return Episode(read.case, trajectory, read.finish, *counts, read.costs), row
+
+
+def _line(at: int, score: Score) -> Plain:
+    """Return a score's row, with the byte at which its episode begins."""
+    return {"at": at, **_SCORE.dump_python(score, mode="json")}
+
+
+def _regraded(path: Path, verdicts: str) -> Path:
+    """Return the file of a run's later verdicts.
+
+    Raises:
+        RunError: There are none of that name; the message lists those there are.
+    """
+    file = path / "regraded" / verdicts / "scores.jsonl"
+    if not file.exists():
+        there = ", ".join(sorted(one.parent.name for one in path.glob("regraded/*/scores.jsonl")))
+        raise RunError(f"{str(path)!r} has no verdicts {verdicts!r} (there are: {there or 'none'})")
+    return file
+
+
+def _said(value: object) -> Iterator[str]:
+    """Yield what was written, asked and given as a reason, however deep in a log."""
+    if isinstance(value, dict):
+        yield from (value[key] for key in SAID if isinstance(value.get(key), str))
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            if isinstance(inner, dict | list):
+                yield from _said(inner)
+
+
+def _authors(value: object) -> set[str]:
+    """Return who wrote a unit, however deep in a log."""
+    found: set[str] = set()
+    if isinstance(value, dict) and isinstance(value.get("author"), str):
+        found.add(value["author"])
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return found.union(*map(_authors, inner))
+    return found
+
+
+def _case_of(head: bytes) -> str | None:
+    """Return the case that the begin of an episode's line names; None where it names none."""
+    if found := HEAD.match(head):
+        with suppress(ValueError):
+            return str(json.loads(found[1].decode("utf-8", "surrogatepass")))
+    return None
+
+
+def _case_in(line: bytes) -> str | None:
+    """Return the case of an episode's line in which other keys come first."""
+    with suppress(ValueError):
+        case = Lines.row_of(line).get("case")
+        return case if isinstance(case, str) else None
+    return None
+
+
+def _circumstances() -> Plain:
+    return {
+        "at": now(),
+        "host": socket.gethostname(),
+        "python": platform.python_version(),
+        "versions": {"collab": installed(), **{name: installed(name) for name in PACKAGES}},
+    }
+
+
+def differing(one: object, other: object, key: str = "") -> Iterator[str]:
+    """Yield the dotted keys in which two plain values differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for name in one.keys() | other.keys():
+            inner = f"{key}.{name}" if key else str(name)
+            yield from differing(one.get(name), other.get(name), inner)
+    elif one != other:
+        yield f"{key} ({one!r} there, {other!r} here)"

@@ -1,0 +1,43 @@
+"""One OpenAI-compatible web app around an async `complete()`, with vLLM's extensions.
+
+Whatever can continue a sequence of tokens plugs in as a `Backend`: the pocket models, the scripted
+fake, a served collaboration. A client that goes away stops its work, streaming or not.
+"""
+
+from collab.serving.app import build_app
+from collab.serving.backend import (
+    Backend,
+    Card,
+    Chat,
+    Defaults,
+    Job,
+    Piece,
+    TokenLogprob,
+    WireError,
+)
+from collab.serving.guard import Guard, own_names
+from collab.serving.server import Server, address, key_for, key_in, listen, serve
+from collab.serving.template import ChatTemplate
+from collab.serving.transcript import Transcript
+
+__all__ = [
+    "Backend",
+    "Card",
+    "Chat",
+    "ChatTemplate",
+    "Defaults",
+    "Guard",
+    "Job",
+    "Piece",
+    "Server",
+    "TokenLogprob",
+    "Transcript",
+    "WireError",
+    "address",
+    "build_app",
+    "key_for",
+    "key_in",
+    "listen",
+    "own_names",
+    "serve",
+]

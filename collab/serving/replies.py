@@ -1,0 +1,182 @@
+"""The replies of the API, as JSON values."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from collab.serving.backend import Piece, TokenIds, TokenLogprob
+from collab.serving.body import Body
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a request has cost so far: each prompt once, all choices' completions."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+
+    def add(self, piece: Piece) -> None:
+        """Count a piece."""
+        self.completion += len(piece.ids)
+        self.cached += piece.cached
+
+    def body(self) -> Body:
+        """Say it as the API does."""
+        return {
+            "prompt_tokens": self.prompt,
+            "completion_tokens": self.completion,
+            "total_tokens": self.prompt + self.completion,
+            "prompt_tokens_details": {"cached_tokens": self.cached},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How one request wants to be answered."""
+
+    model: str
+    chat: bool
+    token_ids: bool
+    logprobs: bool
+    scored: bool = False
+    """Whether the log-probabilities of the prompt are told in a field of their own."""
+    echo: bool = False
+    """Whether the prompt stands before the text, its log-probabilities before the text's."""
+    nothing: bool = False
+    """Whether no more than the prompt was asked for."""
+    fingerprint: str | None = None
+    """What the draws were computed by, as `system_fingerprint`."""
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def whole(
+        self,
+        choices: Sequence[Sequence[Piece]],
+        prompts: Sequence[TokenIds],
+        texts: Sequence[Sequence[str]],
+    ) -> Body:
+        """The reply to a request without a stream.
+
+        `prompts` holds a prompt a choice, `texts` the text of each of its tokens where it is
+        echoed.
+        """
+        body = self._head("chat.completion" if self.chat else "text_completion")
+        pieces = [_merge(choice) for choice in choices]
+        if self.echo:
+            pieces = [self._echoed(*pair) for pair in zip(pieces, texts, strict=True)]
+        merged = enumerate(zip(pieces, prompts, strict=True))
+        body["choices"] = [self._choice(i, p, prompt, "message") for i, (p, prompt) in merged]
+        if self.chat and self.token_ids:
+            body["prompt_token_ids"] = list(prompts[0])
+        return body
+
+    def chunk(self, index: int, piece: Piece, prompt: TokenIds | None) -> Body:
+        """One event of a stream; `prompt` is given with a choice's first piece."""
+        body = self._head("chat.completion.chunk" if self.chat else "text_completion")
+        body["choices"] = [self._choice(index, piece, prompt, "delta")]
+        if self.chat and self.token_ids and prompt is not None:
+            body["prompt_token_ids"] = list(prompt)
+        return body
+
+    def last(self, usage: Usage) -> Body:
+        """The event of a stream that holds the usage and no choice."""
+        body = self._head("chat.completion.chunk" if self.chat else "text_completion")
+        return body | {"choices": [], "usage": usage.body()}
+
+    def _head(self, kind: str) -> Body:
+        prefix = "chatcmpl" if self.chat else "cmpl"
+        made = {"id": f"{prefix}-{self.id}", "object": kind}
+        by = {"system_fingerprint": self.fingerprint} if self.fingerprint else {}
+        return made | {"created": self.created, "model": self.model} | by
+
+    def _echoed(self, piece: Piece, prompt: Sequence[str]) -> Piece:
+        """Put the prompt before the text."""
+        drawn = replace(piece, text="", logprobs=(), ids=()) if self.nothing else piece
+        first = TokenLogprob(prompt[0], math.nan)
+        logprobs = (first, *piece.prompt_logprobs, *drawn.logprobs)
+        return replace(drawn, text="".join(prompt) + drawn.text, logprobs=logprobs)
+
+    def _choice(self, index: int, piece: Piece, prompt: TokenIds | None, part: str) -> Body:
+        body: Body = {"index": index}
+        if self.chat:
+            role = {"role": "assistant"} if prompt is not None else {}
+            body[part] = role | {"content": piece.text}
+            logprobs = chat_logprobs(piece.logprobs)
+        else:
+            body["text"] = piece.text
+            logprobs = text_logprobs(piece.logprobs)
+            if self.token_ids:
+                body["prompt_token_ids"] = None if prompt is None else list(prompt)
+        body["logprobs"] = logprobs if self.logprobs else None
+        body |= {"finish_reason": piece.finish, "stop_reason": piece.stop_reason}
+        if self.token_ids:
+            body["token_ids"] = list(piece.ids)
+        if self.scored:
+            body["prompt_logprobs"] = prompt_logprobs(piece.prompt_logprobs)
+        return body
+
+
+def text_logprobs(tokens: Iterable[TokenLogprob]) -> Body:
+    """The log-probabilities of a completion."""
+    body: Body = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+    offset = 0
+    for token in tokens:
+        known = not math.isnan(token.logprob)
+        ranked = {one.token: one.logprob for one in (token, *token.top)}
+        body["tokens"].append(token.token)
+        body["token_logprobs"].append(token.logprob if known else None)
+        body["top_logprobs"].append(ranked if known else None)
+        body["text_offset"].append(offset)
+        offset += len(token.token)
+    return body
+
+
+def chat_logprobs(tokens: Iterable[TokenLogprob]) -> Body:
+    """The log-probabilities of a chat's answer."""
+    return {
+        "content": [
+            _entry(token) | {"top_logprobs": [_entry(top) for top in token.top]} for token in tokens
+        ]
+    }
+
+
+def prompt_logprobs(tokens: Iterable[TokenLogprob]) -> list[Body | None]:
+    """The log-probabilities of a prompt as vLLM gives them: by id, and none for its first token."""
+    return [
+        None,
+        *(
+            {
+                str(one.id): {
+                    "logprob": one.logprob,
+                    "rank": one.rank,
+                    "decoded_token": one.token,
+                }
+                for one in (token, *token.top)
+            }
+            for token in tokens
+        ),
+    ]
+
+
+def _entry(one: TokenLogprob) -> Body:
+    return {"token": one.token, "logprob": one.logprob, "bytes": list(one.token.encode())}
+
+
+def _merge(pieces: Sequence[Piece]) -> Piece:
+    if len(pieces) == 1:
+        return pieces[0]
+    last = pieces[-1]
+    return Piece(
+        text="".join(piece.text for piece in pieces),
+        ids=tuple(token for piece in pieces for token in piece.ids),
+        choice=last.choice,
+        finish=last.finish,
+        stop_reason=last.stop_reason,
+        logprobs=tuple(entry for piece in pieces for entry in piece.logprobs),
+        prompt_logprobs=pieces[0].prompt_logprobs,
+    )

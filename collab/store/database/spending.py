@@ -1,0 +1,85 @@
+"""What a run spends, kept in the transaction that keeps what it paid for.
+
+Each start of a run has a row a seat, which holds all that the start has spent so far: so a
+transaction that is done twice, because its answer got lost, counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from importlib import import_module
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from collab.core.cost import Cost
+from collab.store.database.tables import spent
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.sqlite import Insert  # PostgreSQL's has the same methods
+
+Payment = tuple[str, Cost]
+"""A seat, and what it has paid."""
+COUNTED = tuple(field.name for field in fields(Cost))
+
+
+class Spending:
+    """What one start of a run spends, by seat.
+
+    Args:
+        run: The id of the run; empty for a start that no run pays for.
+        dialect: SQLAlchemy's name of the database.
+    """
+
+    def __init__(self, run: str, dialect: str) -> None:
+        self.run = run
+        self._start = uuid4().hex
+        self._kept: dict[str, Cost] = {}
+        self._statement = _upsert(dialect) if run else None
+
+    def due(self, payments: Iterable[Payment]) -> dict[str, Cost]:
+        """Return what each seat that pays now has spent, these payments included."""
+        total: dict[str, Cost] = {}
+        for seat, cost in payments:
+            total[seat] = total.get(seat, self._kept.get(seat, Cost())) + cost
+        return total
+
+    def write(self, connection: sa.Connection, due: Mapping[str, Cost]) -> None:
+        """Write what `due` returned, in the transaction under way."""
+        if due and self._statement is not None:
+            whose = {"run": self.run, "start": self._start}
+            rows = [{**whose, "seat": seat, **asdict(cost)} for seat, cost in sorted(due.items())]
+            connection.execute(self._statement, rows)
+
+    def note(self, due: Mapping[str, Cost]) -> None:
+        """Go on from what a transaction has written."""
+        self._kept |= due
+
+    def read(self, connection: sa.Connection) -> dict[str, Cost]:
+        """Return what all starts of the run have spent, by seat."""
+        sums = [sa.func.sum(spent.c[name]) for name in COUNTED]
+        ours = sa.select(spent.c.seat, *sums).where(spent.c.run == self.run)
+        rows = connection.execute(ours.group_by(spent.c.seat).order_by(spent.c.seat))
+        return {seat: _cost(*counts) for seat, *counts in rows}
+
+
+def _cost(
+    draws: int,
+    prompt: int,
+    cached: int,
+    completion: int,
+    seconds: float,
+    money: float,
+    flops: float,
+) -> Cost:
+    """Make a cost of sums, which PostgreSQL returns as decimals."""
+    whole = int(draws), int(prompt), int(cached), int(completion)
+    return Cost(*whole, float(seconds), float(money), float(flops))
+
+
+def _upsert(dialect: str) -> Insert:
+    insert: Insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(spent)
+    counted = {name: insert.excluded[name] for name in COUNTED}
+    return insert.on_conflict_do_update(index_elements=list(spent.primary_key), set_=counted)

@@ -1,0 +1,1 @@
+"""Chat templates: read, rendered, and capped where they come from strangers."""

@@ -1,0 +1,141 @@
+"""A chat template: how messages are written for a model, rendered on this side of the wire.
+
+Templates come from strangers: `collab.templates.renderer` caps their time, memory and size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from collab.core.trajectory import Json, Message
+from collab.errors import ConfigError
+from collab.templates.jinja import PINNED_DAY as PINNED_DAY
+from collab.templates.jinja import Refused
+from collab.templates.renderer import render
+
+MAX_TEMPLATE = 256 * 1024
+"""Longest chat template that is read (characters)."""
+MAX_CONFIG = 64 * 1024 * 1024
+"""Longest `tokenizer_config.json` that is read (bytes)."""
+TOKENS = (
+    *("bos_token", "eos_token", "unk_token", "pad_token"),
+    *("sep_token", "cls_token", "mask_token"),
+)
+"""The special tokens that a template may name."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """A chat template: how messages are written for a model."""
+
+    source: str
+    """Jinja, as Hugging Face templates are written."""
+    specials: Mapping[str, str] = field(default_factory=dict)
+    """What the template calls `bos_token`, `eos_token` and so on."""
+    variables: Mapping[str, Json] = field(default_factory=dict)
+    """What else the template is told, such as `enable_thinking`."""
+    origin: str = field(default="", compare=False)
+    """Where it was read, for error messages."""
+
+    @classmethod
+    def load(cls, folder: Path, variables: Mapping[str, Json] | None = None) -> Self:
+        """Read `chat_template.jinja`, or the template in `tokenizer_config.json`, from a folder.
+
+        Raises:
+            ConfigError: The folder holds no template, or one that is too long.
+        """
+        where, config = folder / "chat_template.jinja", _read_json(folder / "tokenizer_config.json")
+        if where.is_file():
+            text = _read(where, 4 * MAX_TEMPLATE)
+        else:
+            where, text = folder / "tokenizer_config.json", _template_of(config)
+        if not text:
+            raise ConfigError(
+                f"{str(folder)!r} has no chat template: put a chat_template.jinja beside it"
+            )
+        return cls(text, _special_tokens(config), variables or {}, str(where))
+
+    @cached_property
+    def hash(self) -> str:
+        """Names what decides the rendered text."""
+        parts = [self.source, dict(self.specials), dict(self.variables), PINNED_DAY.isoformat()]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+    def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
+        """Write the messages, and the opening of the assistant's turn where asked.
+
+        Raises:
+            ConfigError: The template refuses these messages, or writes too much.
+        """
+        spoken = [{"role": message.role, "content": message.content} for message in messages]
+        return self.write(spoken, add_generation_prompt)
+
+    def write(self, spoken: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True) -> str:
+        """Write messages as they came over the wire, with whatever fields they have (`Any`: JSON).
+
+        Raises:
+            ConfigError: As for `render`.
+        """
+        if len(self.source) > MAX_TEMPLATE:
+            raise ConfigError(
+                f"{self._name} has {len(self.source):,} characters, more than "
+                f"the {MAX_TEMPLATE:,} that are read"
+            )
+        flags = {"messages": spoken, "add_generation_prompt": add_generation_prompt}
+        context = {"tools": None, "documents": None, **self.specials, **self.variables, **flags}
+        try:
+            return render(self.source, context)
+        except Refused as refusal:
+            raise ConfigError(f"{self._name} {refusal}") from refusal
+        except OSError as error:
+            raise ConfigError(
+                f"cannot start the process that renders {self._name}: {error}"
+            ) from error
+
+    @property
+    def _name(self) -> str:
+        return f"the chat template of {self.origin!r}" if self.origin else "the chat template"
+
+
+def _read(path: Path, most: int) -> str:
+    """Read a file of at most so many bytes."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+        if len(data) > most:
+            raise ConfigError(f"{str(path)!r} has more than the {most:,} bytes that are read")
+        return data.decode().replace("\r\n", "\n").replace("\r", "\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{str(path)!r} cannot be read: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Read a file's JSON object, {} where there is none (`Any`: JSON)."""
+    try:
+        content = json.loads(_read(path, MAX_CONFIG)) if path.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path.name} of {str(path.parent)!r} is not JSON: {error}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _template_of(config: Mapping[str, Any]) -> str:
+    template = config.get("chat_template")
+    if isinstance(template, list):
+        named = {entry.get("name"): entry for entry in template if isinstance(entry, dict)}
+        template = named.get("default", {}).get("template")
+    return template if isinstance(template, str) else ""
+
+
+def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
+    values = {name: config.get(name) for name in TOKENS}
+    texts = {
+        name: value.get("content") if isinstance(value, dict) else value
+        for name, value in values.items()
+    }
+    return {name: text for name, text in texts.items() if text and isinstance(text, str)}
