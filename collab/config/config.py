@@ -1,7 +1,7 @@
 """From plain YAML to values: compose, validate, and instantiate what a `_target_` names.
 
-This module, `plugins.py` and the command line are the only ones that know Hydra. Nothing of it
-travels further: what leaves here are pydantic values.
+Only this package, `collab.app` and the command line know Hydra. Nothing of it travels further: what
+leaves here are pydantic values.
 """
 
 from __future__ import annotations

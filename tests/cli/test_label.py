@@ -14,7 +14,7 @@ from collab.report import failure_table
 from collab.report.run_json import results
 from collab.report.runs import Job
 from collab.runs.run_folder import RunFolder
-from tests.test_rating import made
+from tests.analysis.test_annotations import made
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.wire.conftest import CHAT, HEAD, Reply, error, request, sent
+from tests.serving.conftest import CHAT, HEAD, Reply, error, request, sent
 
 HERE = settings(
     max_examples=40,

@@ -5,7 +5,7 @@ import pytest
 from collab.endpoints.scripted import ScriptedServer
 from collab.errors import ConfigError
 from collab.serving import Guard, key_for, key_in, listen, serve
-from tests.wire.conftest import CHAT, HEAD, error, request, sent
+from tests.serving.conftest import CHAT, HEAD, error, request, sent
 
 EVIL = "evil.example"
 

@@ -14,7 +14,7 @@ from collab.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("launched")
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 POLICY = '''\
 """Write once, then answer."""
 
@@ -179,7 +179,7 @@ def test_a_policy_that_does_not_decide_is_refused(tmp_path: Path) -> None:
 def test_an_edited_policy_is_another_run(tmp_path: Path) -> None:
     (tmp_path / "policy").mkdir()
     (tmp_path / "policy" / "edited_alone.yaml").write_text("_target_: edited_alone.EditedAlone\n")
-    source = (Path(__file__).parent.parent / "policies" / "solo.py").read_text()
+    source = (Path(__file__).parents[2] / "policies" / "solo.py").read_text()
     module = tmp_path / "edited_alone.py"
     module.write_text(source.replace("class Solo", "class EditedAlone"))
     built = composed(["scenario=solo", "team=solo", "policy=edited_alone"], [str(tmp_path)])

@@ -30,8 +30,8 @@ from collab.scenarios.base import Bank, ranked
 from collab.scenarios.collaboration import Collaboration
 from collab.testing import check_endpoint, check_policy, check_scenario
 from collab.testing.endpoint import check_profile
+from tests.config.test_config import OPTIONS, config, overrides_for
 from tests.conftest import Served
-from tests.test_config import OPTIONS, config, overrides_for
 
 
 class Good(Settings):

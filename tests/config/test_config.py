@@ -19,7 +19,7 @@ from collab.errors import ConfigError
 from collab.runs.run_folder import digest
 from collab.scenarios.base import Scenario
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 GUIDED = ("scenario=guidability", "policy=guide", "team=guided")
 HELPED = ("scenario=collaboration", "policy=offload", "team=helped")
 OVERSEEN = ("scenario=collaboration", "policy=overseer", "team=overseen")

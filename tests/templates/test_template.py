@@ -30,7 +30,7 @@ TALKS = (
     (*ASKED, Message("assistant", "<think>\nHm.\n</think>\n\nTwo."), Message("user", "<b> 'a'")),
 )
 POCKET = Path(pocket.__file__).with_name("models")
-FAMILIES = sorted(Path(__file__).with_name("engines").joinpath("templates").glob("*.jinja"))
+FAMILIES = sorted(Path(__file__).parents[1].joinpath("engines", "templates").glob("*.jinja"))
 GROWING = (
     "{% set n = namespace(x='aaaaaaaa') %}{% for i in range(60) %}{% set n.x = HOW %}{% endfor %}"
 )

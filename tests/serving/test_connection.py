@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from collab.serving import serve
 from collab.serving.connection import Connection
-from tests.wire.conftest import HEAD, connect, error, reply, request, sent
+from tests.serving.conftest import HEAD, connect, error, reply, request, sent
 
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 LARGE = b'{"messages":"' + b"x" * 20_000_000 + b'"}'
