@@ -1,4 +1,6 @@
-"""Run a server for as long as its owner lives: `python supervise.py OWNER RUN COMMAND ...`.
+"""Run a server for as long as its owner lives.
+
+It is run as `python supervise.py OWNER RUN COMMAND ...`.
 
 OWNER is a file that the owner keeps locked, RUN one that is locked here while the command runs and
 then holds its exit status. Whoever starts it holds the other end of stdin and writes a byte once
