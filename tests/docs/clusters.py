@@ -21,7 +21,7 @@ SlurmctldPort={ports[0]}
 SlurmdPort={ports[1]}
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
@@ -40,7 +40,10 @@ SchedulerType=sched/builtin
 NodeName=localhost CPUs=4 RealMemory=32768 State=UNKNOWN
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
-"""One node in one partition, called as in the docs; it says to have what jobs ask for."""
+"""One node in one partition, called as in the docs; it says to have what jobs ask for.
+
+A job that is queued again begins when its credentials have expired: not after two minutes.
+"""
 
 
 @contextmanager
@@ -99,9 +102,10 @@ def ray() -> Iterator[Mapping[str, str]]:
 def _running(
     command: list[str], there: Mapping[str, str], folder: Path, wait: str
 ) -> Iterator[None]:
-    """Run a daemon from when it answers to the end of the context."""
+    """Run a daemon from when it answers to the end of the context, or of this process."""
+    tied = ["setpriv", "--pdeathsig", "TERM", *command]
     with (folder / f"{Path(command[0]).name}.out").open("wb") as out:
-        process = subprocess.Popen(command, env=os.environ | there, stdout=out, stderr=out)
+        process = subprocess.Popen(tied, env=os.environ | there, stdout=out, stderr=out)
     try:
         while subprocess.run(
             wait, shell=True, env=os.environ | there, capture_output=True, check=False

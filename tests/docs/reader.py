@@ -188,7 +188,7 @@ class Reader:
 
     def _environment(self) -> dict[str, str]:
         path = os.pathsep.join([str(self.programs), os.environ["PATH"]])
-        ours = {"PATH": path, "BROWSER": "true", "COLUMNS": "200"}
+        ours = {"PATH": path, "BROWSER": "true", "COLUMNS": "200", "MY_KEY": "a-key-of-mine"}
         return {**os.environ, **ours, **self.env}
 
     def _resolved(self, command: str) -> str:
@@ -201,7 +201,7 @@ class Reader:
         if "http://127.0.0.1:8000/v1" in command:
             command = command.replace("http://127.0.0.1:8000/v1", self.url)
             command += _plain("main")
-        return command.replace(PLACE, self.place)
+        return command.replace(PLACE, f"""'"{self.place}"'""")  # Hydra wants quotes around signs
 
     def _folder(self, shown: str) -> str:
         found = sorted(self.folder.glob(shown.replace("…", "*")))
