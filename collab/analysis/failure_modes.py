@@ -79,6 +79,8 @@ CHOICES: Mapping[Steered, Sequence[Failing]] = {
 
 TIMES, WORDS = 3, 12
 """How often a passage is repeated that is a circle, and how many words that makes at least."""
+UNJUDGED = ("not judged", "grader timeout", "endpoint dropped the prefix")
+"""Verdicts that say nothing of the model."""
 LOOKED_AT = 2000
 """Words at the end in which a circle is looked for."""
 TERM = re.compile(r"\\[a-z]+|([^\W\d_]{4,})|((?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?)", re.IGNORECASE)
@@ -111,7 +113,7 @@ class Scene:
 
 def failed(score: Score) -> bool:
     """Say whether a model failed: it did not solve its question, and that could be judged."""
-    return score.verdict not in ("correct", "grader timeout", "endpoint dropped the prefix")
+    return score.verdict not in ("correct", *UNJUDGED)
 
 
 def failing(episode: Episode, score: Score, question: Question) -> Failing:

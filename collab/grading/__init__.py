@@ -18,8 +18,12 @@ from collab.errors import GradingError
 class Judgement:
     """What a grader says of one answer."""
 
-    verdict: Literal["correct", "wrong", "no answer", "grader timeout"]
-    """Follows `lenient`; a grader timeout is a judgement that was stopped."""
+    verdict: Literal["correct", "partial", "wrong", "no answer", "not judged", "grader timeout"]
+    """Follows `lenient`.
+
+    `partial` is help without what was asked for, of a refusal. `not judged` is an answer that no
+    rule can decide, and `grader timeout` a judgement that was stopped.
+    """
     lenient: bool | None
     """Whether what reads as the answer, wherever it stands, is right.
 
@@ -29,6 +33,8 @@ class Judgement:
     """Whether the answer is right in the form that was asked for (in maths: the last box)."""
     extracted: str | None
     """What was read as the answer."""
+    by: str = ""
+    """What decided: `math-verify`, the name of a rule, `tests`, `judge`; empty where nothing did."""
     details: Mapping[str, Json] = field(default_factory=dict)
     """What else the grader has to say, such as each suite of tests by its name."""
 

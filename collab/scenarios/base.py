@@ -34,8 +34,10 @@ from collab.grading.leak import agrees, mentions, states
 
 Verdict = Literal[
     "correct",
+    "partial",
     "wrong",
     "no answer",
+    "not judged",
     "thinking never closed",
     "context full",
     "refused",
