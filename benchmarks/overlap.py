@@ -30,7 +30,7 @@ from collab.core.sampling import Sampling
 from collab.core.trajectory import Edited, Message, Question, Rewound
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, TextDialect
-from collab.endpoints.scripted import TEMPLATE, ScriptedServer, Words
+from collab.endpoints.scripted import TEMPLATE, ScriptedServer, WordTokenizer
 from collab.endpoints.scripted.mind import ScriptedModel
 from collab.episode.engine import Case, Episode, play_case
 from collab.episode.team import Team
@@ -77,8 +77,8 @@ class Slow(ScriptedModel):
 
     def __init__(self, seconds: float) -> None:
         """Set how long a unit takes (seconds)."""
-        cards = {name: Card(2 * BUDGET, Words.size) for name in ("small", "big")}
-        super().__init__(mind, cards, TEMPLATE, Words(), 0.0)
+        cards = {name: Card(2 * BUDGET, WordTokenizer.size) for name in ("small", "big")}
+        super().__init__(mind, cards, TEMPLATE, WordTokenizer(), 0.0)
         self._seconds = seconds
 
     @override

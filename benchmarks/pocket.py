@@ -25,7 +25,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import httpx2
 import numpy as np
 
-from collab.pocket.model import Cache, Model, Rows
+from collab.pocket.model import KeyValueCache, PocketNetwork, TokenRows
 from collab.pocket.server import find
 
 CONCURRENCY = (1, 8, 64)
@@ -136,12 +136,12 @@ def request(prompt: str, seed: int) -> dict[str, object]:
 
 def numpy_loop(folder: Path) -> float:
     """Step 64 sequences of equal length through the bare forward pass, greedily."""
-    model, count = Model.load(folder), 64
-    cache, ids = Cache(model.shape), np.arange(count)
+    model, count = PocketNetwork.load(folder), 64
+    cache, ids = KeyValueCache(model.shape), np.arange(count)
     started = time.perf_counter()
     for step in range(TOKENS):
         positions = np.full(count, step)
-        ids = model.forward(Rows(ids, positions, slice(0, count)), cache).argmax(-1)
+        ids = model.forward(TokenRows(ids, positions, slice(0, count)), cache).argmax(-1)
     return count * TOKENS / (time.perf_counter() - started)
 
 

@@ -32,14 +32,14 @@ from collab.core.boundary import Answer
 from collab.core.cost import Rates
 from collab.core.sampling import Generation, Request, Sampling
 from collab.core.trajectory import Message, Question, Unit
-from collab.episode.reasoner import Recorded, Turn, Written
+from collab.episode.reasoner import Recorded, Turn, WrittenTurn
 from collab.episode.team import Team
 from collab.grading import Graders
 from collab.policies.solo import Solo
-from collab.runs.run import Setup, Unwatched, run
+from collab.runs.run import Setup, SilentStages, run
 from collab.runs.run_folder import RunFolder
 from collab.scenarios.collaboration import Collaboration
-from collab.store.database import Change, Database, Row
+from collab.store.database import Database, StoredRow, Transaction
 from collab.store.database.packing import pack
 from collab.store.database.tables import generations
 from collab.store.draw_keys import key_of
@@ -128,7 +128,9 @@ async def inserts(database: Database, keys: list[str]) -> float:
     times = []
     for start in range(0, len(keys), BATCH):
         changes = [
-            Change(keep=(Row(key, "bench@1", DRAWN),), paid=(("main", Rates().cost(DRAWN)),))
+            Transaction(
+                keep=(StoredRow(key, "bench@1", DRAWN),), paid=(("main", Rates().cost(DRAWN)),)
+            )
             for key in keys[start : start + BATCH]
         ]
         began = time.process_time()
@@ -189,11 +191,11 @@ def contention(where: str) -> dict[int, float]:
 class Quick(Recorded):
     """Writes at once."""
 
-    async def write(self, turn: Turn) -> Written:
+    async def write(self, turn: Turn) -> WrittenTurn:
         """Write a thought, then an answer."""
         ids = tuple(range(400, 460))
         unit = Unit(turn.seat, DRAWN.text, "generated", phase=turn.phase, ids=ids, tokens=60)
-        return Written((unit,), "end")
+        return WrittenTurn((unit,), "end")
 
 
 def play(path: Path, episodes: int) -> int:
@@ -212,7 +214,7 @@ def play(path: Path, episodes: int) -> int:
         budget=1000,
     )
     with RunFolder.enter(path, {}, {}) as folder:
-        result = asyncio.run(run(setup, folder, Unwatched()))
+        result = asyncio.run(run(setup, folder, SilentStages()))
     assert len(result.scores) == episodes
     return _memory()
 

@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 
-from collab.pocket.server import Pocket
+from collab.pocket.server import PocketBackend
 from collab.runs.run_folder import RunFolder
 from collab.serving import build_app, serve
 from collab.store.database import Database
@@ -41,7 +41,7 @@ WORDS = (
 
 def sweep(folder: Path, where: str) -> None:
     """Play all jobs; the refused ones make the status 1."""
-    with serve(build_app(Pocket())) as url:
+    with serve(build_app(PocketBackend())) as url:
         words = [*WORDS, f"+team.main.base_url={url}", f"store.url={where}"]
         done = subprocess.run([sys.executable, "-m", "collab", *words], cwd=folder, check=False)
     assert done.returncode == 1, f"the sweep ended with {done.returncode}"

@@ -45,10 +45,10 @@ from collab.episode.team import Team
 from collab.pocket.server import find
 from collab.policies.solo import Solo
 from collab.reasoners.model import Model
-from collab.report.live import Live
-from collab.runs.live_view import Eye, Peephole
+from collab.report.live import RunProgress
+from collab.runs.live_view import LiveView, LiveViewer
 from collab.runs.run import Played, each
-from collab.runs.run_folder import RunFolder, Standing
+from collab.runs.run_folder import RunFolder, RunStatus
 from collab.scenarios.base import Score, Verdict
 from collab.store.store import Store
 from collab.templates.template import Template
@@ -74,7 +74,7 @@ def write_run(path: Path, episodes: int) -> None:
         for n in range(asked)
     ]
     with RunFolder.enter(path, DECIDES, {}) as folder:
-        folder.stands(Standing("Recoverability · main bench", "at", episodes))
+        folder.stands(RunStatus("Recoverability · main bench", "at", episodes))
         folder.ask(questions)
         for question, at, arm in product(questions, POINTS, ARMS):
             case = Case(f"{question.id}/{at:g}/{arm}", question, Solo())
@@ -160,7 +160,7 @@ def plain_read(path: Path) -> float:
     return time.perf_counter() - began
 
 
-class Timed(Live):
+class Timed(RunProgress):
     """A live view that counts what it costs (seconds of the CPU)."""
 
     cost = 0.0
@@ -195,7 +195,7 @@ async def live_share(path: Path) -> float:
 
     known, folder = driver.tokenizer(), find("plain")
     live = Timed(
-        Console(file=StringIO(), force_terminal=True, width=120, height=40), Peephole(path)
+        Console(file=StringIO(), force_terminal=True, width=120, height=40), LiveView(path)
     )
     with driver.server(0) as url:
         async with (
@@ -219,7 +219,7 @@ async def live_share(path: Path) -> float:
             await each(cases[:2], one, 2)
             live.cost, began = 0.0, time.process_time()
             async with live.watching(team):
-                Eye(path).look()
+                LiveViewer(path).look()
                 await each(cases[2:], one, driver.CONCURRENCY)
             return live.cost / (time.process_time() - began)
 

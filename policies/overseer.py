@@ -24,8 +24,8 @@ from collab import (
     Writer,
 )
 
-Verdict = Literal["accept", "correct", "rewind", "stop"]
-CHOICES: tuple[Verdict, ...] = ("accept", "correct", "rewind", "stop")
+Ruling = Literal["accept", "correct", "rewind", "stop"]
+CHOICES: tuple[Ruling, ...] = ("accept", "correct", "rewind", "stop")
 QUESTION = """The last step of the thinking is:
 {step}
 
@@ -41,7 +41,7 @@ class Rule(Settings):
     """What is done with a unit of which something holds; the overseer gives no verdict on it."""
 
     when: Condition
-    then: Verdict = "rewind"
+    then: Ruling = "rewind"
     text: str = ""
     """What a corrected unit becomes; empty: what the overseer writes, nothing where there is none.
     """
@@ -88,7 +88,7 @@ class Overseer(Settings):
             case "stop":
                 return Stop(f"stopped at {step!r}")
 
-    async def _verdict(self, view: View) -> tuple[Verdict, str | None]:
+    async def _verdict(self, view: View) -> tuple[Ruling, str | None]:
         """Return what is to be done with the last unit, and what it becomes if it is corrected."""
         rule = next((one for one in self.rules if one.when.holds(view, view.units[-1:])), None)
         verdict, text = (rule.then, rule.text) if rule else ("accept", "")

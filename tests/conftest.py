@@ -24,9 +24,9 @@ from collab.core.sampling import Sampling
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect, TextDialect
 from collab.endpoints.owner import owning
-from collab.endpoints.scripted import TEMPLATE, Words
+from collab.endpoints.scripted import TEMPLATE, WordTokenizer
 from collab.endpoints.tokens import Tokenizer
-from collab.pocket.server import Pocket, find
+from collab.pocket.server import PocketBackend, find
 from collab.reasoners.model import Model
 from collab.serving import Job, Piece, build_app, serve
 from collab.store.store import Store
@@ -48,7 +48,7 @@ settings.load_profile("collab")
 CORPUS = "So we add 3 and 4. Then we stop.\n\nIs it 7? Wait. The answer is 7.</s>\n"
 
 
-class Listening(Pocket):
+class Listening(PocketBackend):
     """The shipped models, with a note of every prompt that has reached them."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Served:
     template: str
 
 
-class Spoken(Words):
+class Spoken(WordTokenizer):
     """A real tokenizer for the scripted server."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -136,7 +136,7 @@ def pocket() -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def spoken() -> Callable[[Tokenizer], Words]:
+def spoken() -> Callable[[Tokenizer], WordTokenizer]:
     """Return how to give the scripted server a real tokenizer."""
     return Spoken
 

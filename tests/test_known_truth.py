@@ -26,7 +26,7 @@ from collab.core.sampling import Sampling
 from collab.core.trajectory import Message, Question
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect
-from collab.endpoints.scripted import TEMPLATE, ScriptedServer, Words
+from collab.endpoints.scripted import TEMPLATE, ScriptedServer, WordTokenizer
 from collab.endpoints.tokens import Tokenizer
 from collab.episode.engine import Label
 from collab.episode.reasoner import Recorded
@@ -35,7 +35,7 @@ from collab.grading.maths import MathsGrader, MathsSettings
 from collab.policies.distractor import Distractor
 from collab.policies.guide import Guide
 from collab.reasoners.model import Model
-from collab.runs.run import Setup, Unwatched, run
+from collab.runs.run import Setup, SilentStages, run
 from collab.runs.run_folder import RunFolder
 from collab.scenarios.base import Scenario, Score, Verdict
 from collab.scenarios.guidability import Guidability
@@ -333,12 +333,12 @@ class Bench:
             budget=2000,
         )
         with RunFolder.enter(self.folder / name, {}, {}) as folder:
-            return list((await run(setup, folder, Unwatched())).scores)
+            return list((await run(setup, folder, SilentStages())).scores)
 
 
 @pytest.fixture
 async def bench(
-    wordy: Tokenizer, spoken: Callable[[Tokenizer], Words], store: Store, tmp_path: Path
+    wordy: Tokenizer, spoken: Callable[[Tokenizer], WordTokenizer], store: Store, tmp_path: Path
 ) -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
         seats = {}

@@ -12,7 +12,7 @@ from collab.app.session import decides, opened
 from collab.episode.engine import Case, play_case
 from collab.policies.solo import Solo
 from collab.reasoners.model import Model
-from collab.runs.run import Unwatched, each, empty_bank, fill, grade, run
+from collab.runs.run import SilentStages, each, empty_bank, fill, grade, run
 from collab.runs.run_folder import RunFolder
 from collab.scenarios.base import Plan, Score
 from collab.store.draw_keys import BANK
@@ -38,7 +38,7 @@ async def scores_of(folder: Path, model: str, seed: int, replicate: int = 0) -> 
     built = composed(overrides(folder, model, seed, replicate))
     with RunFolder.enter(folder / f"{model}-{seed}-{replicate}", decides(built), {}) as place:
         async with opened(built) as (setup, _):
-            return (await run(setup, place, Unwatched())).scores
+            return (await run(setup, place, SilentStages())).scores
 
 
 def rate(scores: Sequence[Score], arm: str) -> Rate:
@@ -63,7 +63,7 @@ async def control_and_solo(folder: Path) -> tuple[list[Score], list[Score]]:
     built = composed(overrides(folder, "restating", 21, 0))
     async with opened(built) as (setup, _):
         bank = empty_bank(setup)
-        await fill(bank, setup, Unwatched(), {})
+        await fill(bank, setup, SilentStages(), {})
         plan = await Plan.of(setup.scenario.cases(bank, setup.policy))
         control = [c for c in plan.cases if c.labels["arm"] == "none" and c.labels["at"] == 0]
         solo = [Case(f"{c.id}/solo", c.question, Solo(), labels=c.labels) for c in control]

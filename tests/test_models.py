@@ -11,9 +11,9 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from collab.analysis.published import published
-from collab.app.connect import Kit
+from collab.app.connect import ModelKit
 from collab.app.trust import _ours
-from collab.config.config import About, ModelConfig, read
+from collab.config.config import About, ModelConfig, read_config
 from collab.core.trajectory import Message, Phase, Trajectory, Unit, Wrote
 from collab.endpoints.dialects import IdsDialect
 from collab.endpoints.tokens import Tokenizer
@@ -38,7 +38,7 @@ def seated() -> dict[str, ModelConfig]:
         left |= {"checkpoint"} if "\ncheckpoint: ???" in text else set()
         words += [f"team.{name}.{key}=mine/it" for key in sorted(left)]
     with initialize_config_module("collab.conf", version_base="1.3"):
-        team = read(compose("config", overrides=words)).team
+        team = read_config(compose("config", overrides=words)).team
     return {name: one for name, one in team.items() if isinstance(one, ModelConfig)}
 
 
@@ -46,9 +46,9 @@ def model(name: str) -> ModelConfig:
     return seated()[name]
 
 
-def kit(one: ModelConfig, folder: Path) -> Kit:
+def kit(one: ModelConfig, folder: Path) -> ModelKit:
     assert one.about.template is not None
-    return Kit.read(one, make(one.about.template, folder))
+    return ModelKit.read(one, make(one.about.template, folder))
 
 
 def test_every_model_of_the_paper_has_a_file() -> None:
@@ -69,7 +69,7 @@ def test_the_papers_models_are_sampled_as_in_the_paper() -> None:
 
 def test_what_is_only_told_of_a_model_decides_nothing() -> None:
     with initialize_config_module("collab.conf", version_base="1.3"):
-        config = read(compose("config"))
+        config = read_config(compose("config"))
     told = {"about": About(licence="mine"), "checked": "engine"}
     main = config.team["main"].model_copy(update=told)
     other = config.model_copy(update={"team": {**config.team, "main": main}})

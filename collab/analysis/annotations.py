@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from collab.analysis.failure_modes import Failing, failed, failing, kind_of
 from collab.analysis.stats import Agreement, kappa
-from collab.runs.jsonl import Lines
+from collab.runs.jsonl import JsonLines
 from collab.runs.lock import now
 from collab.runs.run_folder import RunFolder
 from collab.scenarios.base import rank
@@ -42,7 +42,7 @@ class Ratings:
     """The labels by hand of one run."""
 
     def __init__(self, folder: RunFolder) -> None:
-        self._lines = Lines(folder.path / "ratings.jsonl")
+        self._lines = JsonLines(folder.path / "ratings.jsonl")
 
     def of(self) -> dict[str, dict[str, Failing]]:
         """Map each rater to the cases they labelled.
@@ -66,7 +66,7 @@ class Ratings:
 
 
 @dataclass(frozen=True)
-class Checked:
+class RuleCheck:
     """The rules beside the people, over one run or several."""
 
     by_rules: Mapping[str, Failing]
@@ -113,7 +113,7 @@ class Checked:
         return {case: said for name in raters for case, said in self.by_hand[name].items()}
 
 
-def checked(folders: Iterable[RunFolder]) -> Checked:
+def checked(folders: Iterable[RunFolder]) -> RuleCheck:
     """Put the rules beside what people said, over all runs together."""
     by_rules: dict[str, Failing] = {}
     by_hand: dict[str, dict[str, Failing]] = {}
@@ -124,7 +124,7 @@ def checked(folders: Iterable[RunFolder]) -> Checked:
             mine = by_hand.setdefault(rater, {})
             mine |= {f"{folder.path}/{c}": label for c, label in said.items() if c in ours}
         by_rules |= {f"{folder.path}/{case}": label for case, label in ours.items()}
-    return Checked(by_rules, by_hand)
+    return RuleCheck(by_rules, by_hand)
 
 
 def failings(folder: RunFolder, cases: Iterable[str] | None = None) -> dict[str, Failing]:

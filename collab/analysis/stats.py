@@ -97,7 +97,7 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RelativeChange:
     """How far a mean lies from another one: 0.1 is a tenth more."""
 
     value: float
@@ -236,7 +236,7 @@ def grouped_effect(treated: Groups, control: Groups) -> Effect:
     return Effect(value, low, high, n, n, _t_test(value / error, n - 1), "paired t")
 
 
-def grouped_change(treated: Groups, control: Groups) -> Change:
+def grouped_change(treated: Groups, control: Groups) -> RelativeChange:
     """Compare the sizes of two sides on the same questions, such as tokens or seconds.
 
     The ratio of the means of each question's mean, less one. The interval is that of its logarithm
@@ -246,14 +246,14 @@ def grouped_change(treated: Groups, control: Groups) -> Change:
     n = len(ones)
     above, below = (_average(side) if side else 0.0 for side in (ones, others))
     if above <= 0 or below <= 0:
-        return Change(math.nan, -1.0, math.inf, 0)
+        return RelativeChange(math.nan, -1.0, math.inf, 0)
     value = above / below
     error = _error([(a / above - b / below) / n for a, b in zip(ones, others, strict=True)], [])
     if n < 2:
-        return Change(value - 1, -1.0, math.inf, n)
+        return RelativeChange(value - 1, -1.0, math.inf, n)
     reach = math.exp(t_quantile(n - 1) * error)
     p = _t_test(math.log(value) / error, n - 1) if error else None
-    return Change(value - 1, value / reach - 1, value * reach - 1, n, p)
+    return RelativeChange(value - 1, value / reach - 1, value * reach - 1, n, p)
 
 
 def _matched(

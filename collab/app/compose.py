@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import Override
 from collab.app.outside import open_checked
 from collab.app.overrides import composing, is_seat, parsed, values_of
 from collab.app.trust import add_trust_argument
-from collab.config.config import Built, RunConfig, build, read
+from collab.config.config import Built, RunConfig, build, read_config
 from collab.core.policy import Policy
 
 
@@ -61,7 +61,7 @@ def config_of(
     """
     open_checked(overrides, config_dirs, trust=trust)
     with composing():
-        return read(compose("config", overrides=list(overrides)))
+        return read_config(compose("config", overrides=list(overrides)))
 
 
 def seatings(
@@ -82,7 +82,9 @@ def seatings(
         file = compose("config", overrides=firsts, return_hydra_config=True).hydra.sweeper
         swept = parsed(f"{key}={value}" for key, value in (file.get("params") or {}).items())
         words = {word.get_key_element(): _values(word) for word in swept if is_seat(word)} | own
-        return [read(compose("config", overrides=list(of))) for of in product(*words.values())]
+        return [
+            read_config(compose("config", overrides=list(of))) for of in product(*words.values())
+        ]
 
 
 def _values(word: Override) -> list[str]:

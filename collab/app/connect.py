@@ -23,7 +23,7 @@ from collab.templates.template import Template
 
 
 @dataclass(frozen=True)
-class Kit:
+class ModelKit:
     """A model's config, and what it names."""
 
     config: ModelConfig
@@ -85,7 +85,7 @@ class Kit:
 
 
 async def connect(
-    kit: Kit,
+    kit: ModelKit,
     profile: Profile,
     launcher: Launcher,
     limits: Limits | None = None,

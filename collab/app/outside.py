@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from collab.app.overrides import composing, is_group, is_ours, key_of, parsed, values_of
 from collab.app.trust import refusal
 from collab.app.wants import Want, leaves, shows_as, wants_of
-from collab.config.config import read
+from collab.config.config import read_config
 from collab.config.plugins import open_doors, options_of
 from collab.errors import ConfigError
 
@@ -105,7 +105,7 @@ def _wants(words: Sequence[str]) -> Iterator[Want]:
     yield from _of_hydra(composed)
     with open_dict(composed):
         del composed["hydra"]
-    yield from wants_of(read(composed))
+    yield from wants_of(read_config(composed))
 
 
 def _of_hydra(composed: DictConfig) -> Iterator[Want]:

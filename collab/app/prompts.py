@@ -11,7 +11,7 @@ from functools import cached_property
 
 from pydantic import TypeAdapter, ValidationError
 
-from collab.app.connect import Kit
+from collab.app.connect import ModelKit
 from collab.app.mark import why_foreign
 from collab.app.model_identity import checkpoint
 from collab.app.rebuild_config import runs_of
@@ -19,7 +19,7 @@ from collab.app.wants import is_shipped
 from collab.config.config import ModelConfig, SeatConfig
 from collab.core.trajectory import Question, Trajectory, Unit
 from collab.endpoints.dialects import Dialect
-from collab.endpoints.placement import Placed, Placement
+from collab.endpoints.placement import PlacedDialect, Placement
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import CollabError, RunError
 from collab.reasoners.stored_model import legible
@@ -30,7 +30,7 @@ _TEAM: TypeAdapter[dict[str, SeatConfig]] = TypeAdapter(dict[str, SeatConfig])
 _PLACEMENT: TypeAdapter[Placement] = TypeAdapter(Placement)
 
 
-Reader = tuple[Dialect, Tokenizer | None]
+PromptReader = tuple[Dialect, Tokenizer | None]
 
 
 class Prompts:
@@ -44,7 +44,7 @@ class Prompts:
 
     def __init__(self, folder: RunFolder, *, trust: bool = False) -> None:
         self._folder, self._trust = folder, trust
-        self._readers: dict[str, Reader | CollabError] = {}
+        self._readers: dict[str, PromptReader | CollabError] = {}
 
     def __call__(self, question: str, unit: Unit, before: Trajectory) -> str:
         """Return the prompt that a unit's author was sent, as text.
@@ -84,7 +84,7 @@ class Prompts:
     def _why_foreign(self) -> str:
         return why_foreign(self._folder)
 
-    def _known(self, seat: str) -> Reader | CollabError:
+    def _known(self, seat: str) -> PromptReader | CollabError:
         """Return how a seat's model is spoken to, or why that is not known; found out once."""
         if seat not in self._readers:
             try:
@@ -93,7 +93,7 @@ class Prompts:
                 self._readers[seat] = error
         return self._readers[seat]
 
-    def _reader(self, seat: str) -> Reader:
+    def _reader(self, seat: str) -> PromptReader:
         try:
             config = self._manifest["config"]
             model = _TEAM.validate_python(config["team"])[seat]
@@ -111,7 +111,7 @@ class Prompts:
                 f"{model.checkpoint!r} to lay out the prompt of seat {seat!r}; add --trust if it "
                 "may"
             )
-        kit = Kit.read(model, checkpoint(model))
+        kit = ModelKit.read(model, checkpoint(model))
         now = {
             "tokenizer": kit.tokenizer and kit.tokenizer.fingerprint,
             "template": kit.frame and kit.frame.template.hash,
@@ -123,4 +123,4 @@ class Prompts:
             )
         runs = runs_of(self._folder, str(config["name"]))
         profile = kit.profile(runs) if own else kit.documented
-        return Placed(kit.dialect(profile), placement), kit.tokenizer
+        return PlacedDialect(kit.dialect(profile), placement), kit.tokenizer

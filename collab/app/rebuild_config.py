@@ -23,7 +23,7 @@ from collab.app.mark import why_foreign
 from collab.app.overrides import CONF, is_ours, key_of, one_line, parsed
 from collab.app.trust import refusal
 from collab.app.wants import Want, shows_as
-from collab.config.config import RunConfig, read
+from collab.config.config import RunConfig, read_config
 from collab.config.plugins import open_doors
 from collab.core.secret import HIDDEN
 from collab.errors import ConfigError, RunError
@@ -33,7 +33,7 @@ INTERPOLATION = re.compile(r"(\\*)\$\{")
 
 
 @dataclass(frozen=True)
-class Words:
+class CommandLine:
     """What the command line says of a run that a verb goes on from."""
 
     overrides: Sequence[str]
@@ -46,7 +46,7 @@ class Words:
 
 def config_again(
     folder: RunFolder,
-    words: Words,
+    words: CommandLine,
     may: Collection[str],
     wants: Callable[[RunConfig], Iterable[Want]],
 ) -> RunConfig:
@@ -75,7 +75,7 @@ def config_again(
                 _change(again, word, may)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from None
-    config = read(again)
+    config = read_config(again)
     if HIDDEN in config.store.url:
         raise ConfigError("a manifest holds no password: say store.url=… again, or use PGPASSWORD")
     if not words.trust and (why := why_foreign(folder)):

@@ -11,35 +11,35 @@ from hashlib import sha256
 from inspect import getsourcefile
 from pathlib import Path
 
-from collab.app.connect import Kit, connect, must_be_trusted
+from collab.app.connect import ModelKit, connect, must_be_trusted
 from collab.app.graders import graders, judged
 from collab.app.model_identity import checkpoint, hashes, identity, is_known
 from collab.app.terminal import Terminal
 from collab.config.config import Built, HumanConfig, ModelConfig, RunConfig, ToolConfig
 from collab.core.cost import Account, Caps, Cost, Ledger, Rates
 from collab.core.policy import Policy, needs_of, seats_of, settings_in
-from collab.core.sampling import Generation, Request
+from collab.core.sampling import Generation, OnCut, OnText, Request
 from collab.core.trajectory import Question
 from collab.endpoints.check import check
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect
-from collab.endpoints.launch import Launcher, Tell
-from collab.endpoints.placement import Placed
+from collab.endpoints.launch import Launcher, OnProgress
+from collab.endpoints.placement import PlacedDialect
 from collab.endpoints.profile import Profile
 from collab.endpoints.replicas import Replicas
-from collab.episode.reasoner import OnText, Reasoner, Recorded, Turn
+from collab.episode.reasoner import Reasoner, Recorded, Turn
 from collab.episode.team import Team
 from collab.errors import CollabError, ConfigError
 from collab.grading import Graders
 from collab.questions.cohort import Cohort
 from collab.reasoners.human import Human
 from collab.reasoners.model import Model
-from collab.reasoners.stored_model import Completes, OnCut
+from collab.reasoners.stored_model import CompletionEndpoint
 from collab.reasoners.tool import Tool
 from collab.runs.run import Setup, first_of
 from collab.runs.run_folder import digest
 from collab.runs.traces import Traces, hash_of
-from collab.sandbox import Limits, Outcome, Sandbox
+from collab.sandbox import ProgramLimits, ProgramResult, Sandbox
 from collab.sandbox.named import SANDBOXES
 from collab.scenarios.steers import thoughts
 from collab.store.store import Store
@@ -98,7 +98,7 @@ async def opened(
     built: Built,
     *,
     run: Path | None = None,
-    tell: Tell = lambda said: None,
+    tell: OnProgress = lambda said: None,
     sends: bool = True,
     payer: str = "",
 ) -> AsyncIterator[tuple[Setup, Store]]:
@@ -119,7 +119,7 @@ async def opened(
     """
     config = built.config
     questions = built.questions.load(config.prompt, config.runs)
-    places = Places(run, lambda: run_of(built), tell, sends, payer)
+    places = RunPlaces(run, lambda: run_of(built), tell, sends, payer)
     async with (
         graders(config.grader, questions, config.runs) as rules,
         seated(config, places, built.policy, _baselines(built)) as (team, store),
@@ -133,7 +133,7 @@ def _baselines(built: Built) -> list[Policy]:
 
 
 @dataclass(frozen=True)
-class Places:
+class RunPlaces:
     """Where a run is, and what it may do there."""
 
     run: Path | None
@@ -141,7 +141,7 @@ class Places:
     there."""
     own: Callable[[], str]
     """Names the run wherever its folder is."""
-    tell: Tell = lambda said: None
+    tell: OnProgress = lambda said: None
     """Is told how far the start of a server is."""
     sends: bool = True
     """Whether servers are started and asked; else what is not stored raises `NotStored`."""
@@ -152,7 +152,7 @@ class Places:
 @asynccontextmanager
 async def seated(
     config: RunConfig,
-    places: Places,
+    places: RunPlaces,
     policy: Policy | None = None,
     baselines: Sequence[Policy] = (),
 ) -> AsyncIterator[tuple[Team, Store]]:
@@ -216,7 +216,7 @@ async def _unheard(turn: Turn, wanted: str) -> str:
     raise NotStored(f"what seat {turn.seat!r} types is not stored")
 
 
-class Unsent:
+class OfflineEndpoint:
     """Stands where an endpoint would: it can everything and sends nothing.
 
     The context is what the checkpoint says; a server may have been given less.
@@ -249,7 +249,7 @@ class Unsent:
         return None
 
 
-class Unrun:
+class OfflineSandbox:
     """Stands where a sandbox would: nothing is run."""
 
     async def run(
@@ -257,8 +257,8 @@ class Unrun:
         program: str,
         stdin: str = "",
         packages: Sequence[str] = (),
-        limits: Limits = Limits(),  # noqa: B008 - a frozen value
-    ) -> Outcome:
+        limits: ProgramLimits = ProgramLimits(),  # noqa: B008 - a frozen value
+    ) -> ProgramResult:
         """Refuse.
 
         Raises:
@@ -304,24 +304,24 @@ class _Seating:
         return Team(seats)
 
     async def tool(self, config: ToolConfig) -> Tool:
-        sandbox: Sandbox = SANDBOXES[config.sandbox](None) if self.launcher else Unrun()
+        sandbox: Sandbox = SANDBOXES[config.sandbox](None) if self.launcher else OfflineSandbox()
         await sandbox.prove()
         replicate = self.config.replicate
         return Tool(sandbox, self.store, config.packages, config.limits, replicate)
 
     async def model(self, config: ModelConfig, account: Account) -> Model:
         folder = checkpoint(config)
-        kit = Kit.read(config, folder)
+        kit = ModelKit.read(config, folder)
         profile = kit.profile(self.config.runs)
         dialect = kit.dialect(profile)
         if self.launcher is None:
-            endpoint: Completes = Unsent(profile, folder)
+            endpoint: CompletionEndpoint = OfflineEndpoint(profile, folder)
         else:
             endpoint = await self._connected(kit, profile, dialect, self.launcher)
         return Model(
             identity=identity(config),
             endpoint=endpoint,
-            dialect=Placed(dialect, self.config.placement),
+            dialect=PlacedDialect(dialect, self.config.placement),
             tokenizer=kit.tokenizer,
             store=self.store,
             sampling=config.sampling,
@@ -334,8 +334,8 @@ class _Seating:
         )
 
     async def _connected(
-        self, kit: Kit, profile: Profile, dialect: Dialect, launcher: Launcher
-    ) -> Completes:
+        self, kit: ModelKit, profile: Profile, dialect: Dialect, launcher: Launcher
+    ) -> CompletionEndpoint:
         """Reach a model's servers, and look whether each is right."""
         endpoints: list[Endpoint] = []
         for replica in (None, *kit.config.replicas):

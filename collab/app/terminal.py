@@ -14,7 +14,7 @@ from collab.episode.reasoner import Turn
 from collab.episode.team import Team
 from collab.errors import CollabError
 from collab.reasoners.human import Human
-from collab.report.trajectory import safe, shown
+from collab.report.trajectory import render_trajectory, safe
 
 
 def is_wanted(team: Team) -> bool:
@@ -52,7 +52,7 @@ class Terminal:
         if question != turn.question or log[: len(before)] != before:
             before = ()
             self._console.print(Text(safe(turn.question.messages[-1].content), style="dim"))
-        self._console.print(shown(turn.trajectory, before))
+        self._console.print(render_trajectory(turn.trajectory, before))
         self._shown = turn.question, log
 
     def _lines(self) -> str:

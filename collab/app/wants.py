@@ -21,7 +21,7 @@ from collab.app.trust import is_known_pair
 from collab.config.config import ModelConfig, RunConfig, ToolConfig
 from collab.core.secret import hide_text
 from collab.endpoints.spec import VllmSpec
-from collab.sandbox import Limits
+from collab.sandbox import ProgramLimits
 
 TARGET = re.compile(r"_target_:\s*([\w.]+)")
 READS = ("path", "cohort", "repo", "thoughts")
@@ -143,11 +143,11 @@ def _command(spec: VllmSpec) -> str:
     return f"{words} with {names[:LONGEST]} set" if names else words
 
 
-def _sandbox(key: str, name: str, limits: Limits) -> Iterator[Want]:
+def _sandbox(key: str, name: str, limits: ProgramLimits) -> Iterator[Want]:
     if name != "bubblewrap":
         yield Want(f"{key}.sandbox", "run programs without a sandbox", name)
-    usual = Limits()
-    for field in Limits.model_fields:
+    usual = ProgramLimits()
+    for field in ProgramLimits.model_fields:
         if getattr(limits, field) > getattr(usual, field):
             says = f"allow programs {field}={getattr(limits, field)!r}"
             yield Want(f"{key}.limits.{field}", says)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from collab.cli.stopping import Stop, legible, silence, stoppable
+from collab.cli.stopping import StopSignal, legible, silence, stoppable
 
 UNREAD = 141
 """The exit status where nobody reads what is printed, as a shell tells of SIGPIPE."""
@@ -45,14 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words; None: those of this process, which then ends in order at a SIGTERM too.
     """
     if argv is not None:
-        return _told(Stop(), [*argv])
+        return _told(StopSignal(), [*argv])
     with stoppable() as stop:
         legible()
         status = _told(stop, sys.argv[1:])
         return stop.status if stop.signal else status
 
 
-def _told(stop: Stop, arguments: list[str]) -> int:
+def _told(stop: StopSignal, arguments: list[str]) -> int:
     """Run one verb; whatever ends it that its user can mend is told in one line."""
     try:
         try:
@@ -75,10 +75,10 @@ def _told(stop: Stop, arguments: list[str]) -> int:
         _say(f"{stop.word}{kept}")
         return stop.status
     except Exception as error:
-        from collab.cli.fault import told
+        from collab.cli.fault import error_line
         from collab.report.trajectory import safe  # what a server said is in some of them
 
-        if (line := told(error)) is None:
+        if (line := error_line(error)) is None:
             raise
         _say(f"error: {safe(line)}")
         silence()

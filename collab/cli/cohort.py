@@ -15,8 +15,8 @@ from rich.console import Console
 
 from collab.analysis.estimates import arm_of
 from collab.errors import ConfigError
-from collab.questions.cohort import Bench, Cohort, counted, shared
-from collab.report.runs import Job, jobs
+from collab.questions.cohort import Cohort, SolveCounts, counted, shared
+from collab.report.runs import RunSummary, jobs
 from collab.report.trajectory import safe
 
 COUNTS = re.compile(r"(\d+)(?:-(\d+))?")
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def bench_of(job: Job) -> Bench:
+def bench_of(job: RunSummary) -> SolveCounts:
     """Read how often a solo run's model solved each question.
 
     Raises:
@@ -61,7 +61,7 @@ def bench_of(job: Job) -> Bench:
     drawn = Counter(score.question for score in scores)
     right = Counter(score.question for score in scores if score.correct)
     seat = job.settings.get("scenario.main")
-    return Bench(
+    return SolveCounts(
         model=str(job.settings.get(f"team.{seat}.id")),
         samples=max(drawn.values()),
         solved={question: right[question] for question in drawn},

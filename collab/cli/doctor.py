@@ -14,17 +14,17 @@ from rich.table import Table
 from rich.text import Text
 
 from collab.app.compose import add_config_arguments, seatings, spelled_out
-from collab.app.connect import Kit, connect
+from collab.app.connect import ModelKit, connect
 from collab.app.model_identity import checkpoint
 from collab.config.config import ModelConfig, RunConfig
 from collab.endpoints.doctor import Doctor
 from collab.endpoints.launch import Launcher
-from collab.endpoints.profile import Finding, Profile, Verdict
+from collab.endpoints.profile import Finding, ProbeVerdict, Profile
 from collab.endpoints.replicas import difference
 from collab.report.tables import print_whole
 from collab.report.trajectory import safe
 
-STYLES: dict[Verdict, str] = {
+STYLES: dict[ProbeVerdict, str] = {
     "ok": "green",
     "limited": "yellow",
     "broken": "bold red",
@@ -63,7 +63,7 @@ async def _examine(configs: Sequence[RunConfig], console: Console) -> int:
 
 async def _one(config: ModelConfig, runs: Path, launcher: Launcher, console: Console) -> Profile:
     """Examine one model at each of its addresses; they have one profile, or there is a finding."""
-    kit = Kit.read(config, checkpoint(config))
+    kit = ModelKit.read(config, checkpoint(config))
     profile = await _at(kit, None, launcher, console)
     for replica in config.replicas:
         other = await _at(kit, replica, launcher, console)
@@ -81,7 +81,7 @@ async def _one(config: ModelConfig, runs: Path, launcher: Launcher, console: Con
     return profile
 
 
-async def _at(kit: Kit, replica: str | None, launcher: Launcher, console: Console) -> Profile:
+async def _at(kit: ModelKit, replica: str | None, launcher: Launcher, console: Console) -> Profile:
     """Examine a model at one address, showing each finding as it comes."""
     config = kit.config
     limits = config.limits.model_copy(update={"retries": 1})
@@ -105,7 +105,7 @@ def _compared(first: Profile, other: Profile, replica: str) -> Finding:
     found = difference(other.model_copy(update=alike), first.model_copy(update=alike))
     odd = [f"{one.probe}: {one.came}" for one in other.broken]
     came = "; ".join(filter(None, (*odd, found))) or "as the first"
-    verdict: Verdict = "ok" if came == "as the first" else "broken"
+    verdict: ProbeVerdict = "ok" if came == "as the first" else "broken"
     return Finding(probe="replica", tried=replica, came=came, verdict=verdict)
 
 

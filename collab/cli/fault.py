@@ -20,7 +20,7 @@ FIXES = {
 }
 
 
-def told(error: BaseException) -> str | None:
+def error_line(error: BaseException) -> str | None:
     """Return the line that tells of an error that its user can mend; None: it is no such error.
 
     What was noted on the error on its way (`add_note`) is told with it.

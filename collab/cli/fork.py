@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from collab.app.compose import add_config_arguments
-from collab.app.rebuild_config import Words, config_again
+from collab.app.rebuild_config import CommandLine, config_again
 from collab.app.wants import Want, program_wants, seat_wants, store_wants, target_wants
 from collab.cli.run import play
 from collab.cli.show import find
@@ -25,14 +25,14 @@ from collab.config.config import Built, RunConfig, build
 from collab.core.secret import hide_words
 from collab.core.trajectory import Json, Question, Trajectory
 from collab.errors import ConfigError, RunError
-from collab.questions import Prompt
+from collab.questions import PromptFormat
 from collab.questions.selection import RUNS
 from collab.report.formatting import PlainTable
 from collab.report.tables import print_whole
 from collab.runs.enclosed import reading
 from collab.runs.run_folder import RunFolder, digest
 from collab.scenarios.collaboration import Collaboration
-from collab.scenarios.fork import Fork
+from collab.scenarios.fork import ForkScenario
 
 MAY = (
     *("policy", "boundary", "team", "placement", "grader", "store", "budget", "replicate"),
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError("say who decides from there on: policy=…")
     if words.samples < 1:
         raise ConfigError(f"--samples {words.samples}: at least 1 is played")
-    given = Words(words.overrides, words.config_dir, words.trust)
+    given = CommandLine(words.overrides, words.config_dir, words.trust)
     config = config_again(folder, given, MAY, _wants)
     collaboration = {"_target_": f"{Collaboration.__module__}.{Collaboration.__name__}"}
     asked = _asked(folder, case, words.at)
@@ -90,7 +90,7 @@ class _Asked:
     """The units that stay."""
     rival: str | None
 
-    def load(self, prompt: Prompt, runs: Path = RUNS) -> list[Question]:
+    def load(self, prompt: PromptFormat, runs: Path = RUNS) -> list[Question]:
         """Return it as it was asked: the prompt is in it."""
         return [self.question]
 
@@ -132,14 +132,18 @@ def _asked(folder: RunFolder, case: str, at: int) -> _Asked:
 def _forked(built: Built, folder: RunFolder, asked: _Asked, samples: int) -> Built:
     """Put the fork in the place of the scenario."""
     case = str(asked.of["case"])
-    scenario = Fork(
+    scenario = ForkScenario(
         case=case,
         begin=asked.begin,
         verdict=folder.scores()[case].verdict,
         rival=asked.rival,
         samples=samples,
     )
-    told = {"_target_": f"{Fork.__module__}.{Fork.__name__}", **asked.of, "samples": samples}
+    told = {
+        "_target_": f"{ForkScenario.__module__}.{ForkScenario.__name__}",
+        **asked.of,
+        "samples": samples,
+    }
     config = built.config.model_copy(update={"scenario": told})
     return built.model_copy(update={"config": config, "scenario": scenario})
 

@@ -25,11 +25,11 @@ from collab.app.graders import graders
 from collab.config.config import Built
 from collab.core.trajectory import Question, Recording
 from collab.errors import ConfigError
-from collab.questions import Hub, Jsonl, Prompt
-from collab.questions.dumps import USUAL, Told, fields_of, read, unrolled
+from collab.questions import Hub, Jsonl, PromptFormat
+from collab.questions.dumps import USUAL, TraceFacts, fields_of, trace_facts, unrolled
 from collab.questions.files import Rows, rows_of
 from collab.questions.table import BadRow, Row
-from collab.report.live import Live
+from collab.report.live import RunProgress
 from collab.report.tables import print_whole
 from collab.report.trajectory import safe
 from collab.runs.jsonl import Plain, line_of
@@ -100,7 +100,7 @@ class _Source:
         hub = Hub(repo=self.words.source, files=tuple(files), revision=self.words.revision)
         return hub.rows(self.runs)
 
-    def told(self) -> Iterator[tuple[str, Told | BadRow]]:
+    def told(self) -> Iterator[tuple[str, TraceFacts | BadRow]]:
         """Yield the traces with the places where they stand."""
         fields: dict[str, str] = {}
         requests = self._requests()
@@ -110,7 +110,7 @@ class _Source:
                     raise row
                 for one in unrolled(self._asked(row, requests), self.given.get("text")):
                     fields = fields or fields_of(one, self.given)
-                    yield place, read(one, fields, tuple(self.words.tags), self.words.model)
+                    yield place, trace_facts(one, fields, tuple(self.words.tags), self.words.model)
             except BadRow as error:
                 yield place, error
 
@@ -175,7 +175,7 @@ def _found(source: _Source, built: Built, folder: Path) -> _Found:
     Raises:
         ConfigError: There is no trace in it.
     """
-    told: list[Told] = []
+    told: list[TraceFacts] = []
     left: list[str] = []
     places: list[str] = []
     for place, one in source.told():
@@ -188,7 +188,7 @@ def _found(source: _Source, built: Built, folder: Path) -> _Found:
         why = "; ".join(left[:SHOWN]) or "it is empty"
         raise ConfigError(f"{source.words.source!r} holds no trace: {why}")
     if _has_set(source):
-        asked = built.questions.load(Prompt(user="{question}"), built.config.runs)
+        asked = built.questions.load(PromptFormat(user="{question}"), built.config.runs)
     else:
         asked = _own(told, folder / "questions.jsonl")
     texts = {question.messages[-1].content: question for question in asked}
@@ -206,7 +206,7 @@ def _found(source: _Source, built: Built, folder: Path) -> _Found:
     return _Found(traces, {question.id: question for question in asked}, left)
 
 
-def _own(told: Sequence[Told], file: Path) -> list[Question]:
+def _own(told: Sequence[TraceFacts], file: Path) -> list[Question]:
     """Write down the questions that traces bring with them, and read them as a run does.
 
     Raises:
@@ -221,7 +221,7 @@ def _own(told: Sequence[Told], file: Path) -> list[Question]:
             raise ConfigError(f"{one.question!r} comes with two answers: {known!r}, {one.answer!r}")
     rows = ({"question": text, "answer": answer} for text, answer in answers.items())
     write(file, map(line_of, rows))
-    return Jsonl(path=file, name=file.parent.name).load(Prompt())
+    return Jsonl(path=file, name=file.parent.name).load(PromptFormat())
 
 
 def _match(text: str, texts: Mapping[str, Question]) -> Question | None:
@@ -232,7 +232,7 @@ def _match(text: str, texts: Mapping[str, Question]) -> Question | None:
     return texts[max(inside, key=len)] if inside else None
 
 
-def _trace(told: Told, question: Question, number: int) -> Trace:
+def _trace(told: TraceFacts, question: Question, number: int) -> Trace:
     recording = Recording(
         question=question.id,
         text=told.thinking,
@@ -253,7 +253,7 @@ async def _judged(found: _Found, built: Built, close: str, console: Console) -> 
     failures: dict[str, str] = {}
     async with (
         graders(config.grader, questions, config.runs) as rules,
-        Live(console).watching() as stages,
+        RunProgress(console).watching() as stages,
     ):
         stages.expect("traces", len(found.traces))
 

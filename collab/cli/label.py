@@ -19,7 +19,7 @@ from collab.analysis.annotations import NEEDED, Ratings, checked, labelled
 from collab.analysis.failure_modes import CHOICES, DEFINITIONS, Failing, kind_of
 from collab.errors import RunError
 from collab.report.failure_table import agreement_of
-from collab.report.trajectory import asked, safe, shown
+from collab.report.trajectory import asked, render_trajectory, safe
 from collab.runs.enclosed import reading
 from collab.runs.run_folder import RunFolder
 
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
         raise RunError(f"{str(folder.path)!r} has no steered episode that failed: nothing to label")
     console = Console(soft_wrap=True, highlight=False)
     with reading(folder.path):
-        done = _label(folder, drawn, words.rater, _Desk(console, sys.stdin))
+        done = _label(folder, drawn, words.rater, _Annotator(console, sys.stdin))
         agreed = _agreement(folder)
     console.print(f"{done} of {len(drawn)} labelled by {safe(words.rater)}", markup=False)
     for line in agreed:
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _label(folder: RunFolder, drawn: Sequence[str], rater: str, desk: _Desk) -> int:
+def _label(folder: RunFolder, drawn: Sequence[str], rater: str, desk: _Annotator) -> int:
     """Show what this rater has not labelled yet; return how many of those drawn have a label."""
     ratings = Ratings(folder)
     known = ratings.of().get(rater, {})
@@ -70,7 +70,7 @@ def _label(folder: RunFolder, drawn: Sequence[str], rater: str, desk: _Desk) -> 
         score = scores[case]
         episode, row = folder.episode(case)
         question = questions[score.question]
-        desk.show(asked(question.messages), shown(episode.trajectory))
+        desk.show(asked(question.messages), render_trajectory(episode.trajectory))
         given = f"given {score.extracted!r} ({score.verdict}), known answer {question.answer!r}"
         leads = f", the steer leads to {row['rival']!r}" if row.get("rival") is not None else ""
         desk.say(f"{done + 1} of {len(drawn)}: {given}{leads}", "bold")
@@ -91,7 +91,7 @@ def _agreement(folder: RunFolder) -> list[str]:
     return [agreement_of(found), *([] if found.enough else [later])]
 
 
-class _Desk:
+class _Annotator:
     """Where labels are asked for and given."""
 
     def __init__(self, console: Console, read: TextIO) -> None:

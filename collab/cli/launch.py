@@ -13,7 +13,7 @@ from collab.app.model_identity import serves
 from collab.config.config import ModelConfig
 from collab.endpoints.launch import Launcher
 from collab.errors import ConfigError
-from collab.report.starting import Starting
+from collab.report.starting import StartProgress
 
 KEY = "COLLAB_LAUNCH_KEY"
 """The variable that the printed commands put a server's key in."""
@@ -41,7 +41,7 @@ async def _serve(models: list[ModelConfig], console: Console) -> None:
     if not asked:
         names = ", ".join(repr(model.id) for model in models) or "no model"
         raise ConfigError(f"nothing to launch ({names}): add model.launch=vllm")
-    async with Launcher(tell=Starting(console), by_hand=True) as launcher:
+    async with Launcher(tell=StartProgress(console), by_hand=True) as launcher:
         for model, spec in asked:
             server = await launcher.start(spec, serves(model))
             name = model.served or model.id

@@ -20,11 +20,11 @@ from collab.config.config import Built
 from collab.core.cost import MILLION, Cost, Prices, Rates
 from collab.core.policy import Inquiry
 from collab.episode.engine import Case
-from collab.episode.reasoner import Rated, Reply, Turn, Written
+from collab.episode.reasoner import Likelihoods, Reply, Turn, WrittenTurn
 from collab.episode.team import Team
 from collab.reasoners.model import Model
 from collab.report.trajectory import safe
-from collab.runs.run import Setup, Unwatched, each, empty_bank, fill
+from collab.runs.run import Setup, SilentStages, each, empty_bank, fill
 from collab.scenarios.base import Bank, Plan
 
 
@@ -57,7 +57,7 @@ async def _plan(built: Built, console: Console) -> None:
             await _prompts(setup, alone, console)
             return
         bank = empty_bank(setup)
-        await fill(bank, setup, Unwatched(), {})
+        await fill(bank, setup, SilentStages(), {})
         await _episodes(setup, bank, console)
 
 
@@ -185,7 +185,7 @@ class _Listening:
         """Count as the model does."""
         return self.inner.count(text)
 
-    async def write(self, turn: Turn) -> Written:
+    async def write(self, turn: Turn) -> WrittenTurn:
         """Note the prompt.
 
         Raises:
@@ -201,7 +201,7 @@ class _Listening:
         """
         return self._note(self.inner.reads(turn, inquiry))
 
-    async def score(self, turn: Turn, text: str) -> Rated:
+    async def score(self, turn: Turn, text: str) -> Likelihoods:
         """Note the prompt.
 
         Raises:

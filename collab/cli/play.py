@@ -18,8 +18,8 @@ from collab.core.policy import Policy
 from collab.core.trajectory import Question, Trajectory
 from collab.episode.engine import Case, Episode
 from collab.errors import ConfigError
-from collab.report.starting import Starting
-from collab.report.trajectory import Growing, safe, shown
+from collab.report.starting import StartProgress
+from collab.report.trajectory import GrowingTrajectory, render_trajectory, safe
 from collab.runs.run import Setup
 
 BEGIN = ("scenario=collaboration", "team=solo", "policy=solo")
@@ -47,7 +47,7 @@ def play(*overrides: str, policy: Policy | None = None, question: str | None = N
     built = composed([*BEGIN, *overrides], policy=policy)
 
     async def alone() -> Episode:
-        async with opened(built, tell=Starting(Console(stderr=True))) as (setup, _):
+        async with opened(built, tell=StartProgress(Console(stderr=True))) as (setup, _):
             asked = _asked(setup, built, question)
             return await setup.play(Case(asked.id, asked, setup.policy))
 
@@ -81,7 +81,7 @@ def _question(overrides: list[str]) -> tuple[str | None, list[str]]:
 
 
 async def _play(built: Built, text: str | None, console: Console) -> Episode:
-    async with opened(built, tell=Starting(console)) as (setup, _):
+    async with opened(built, tell=StartProgress(console)) as (setup, _):
         question = _asked(setup, built, text)
         console.print(Text(safe(question.messages[-1].content)))
         episode = await _watched(setup, question, console)
@@ -99,13 +99,13 @@ async def _watched(setup: Setup, question: Question, console: Console) -> Episod
     case = Case(question.id, question, setup.policy)
     if not console.is_terminal or is_wanted(setup.team):
         episode = await setup.play(case)
-        console.print(shown(episode.trajectory))
+        console.print(render_trajectory(episode.trajectory))
         return episode
     with Live(console=console, refresh_per_second=12, transient=True) as live:
 
         def watch(trajectory: Trajectory, growing: str) -> None:
-            live.update(Growing(trajectory, growing))
+            live.update(GrowingTrajectory(trajectory, growing))
 
         episode = await setup.play(case, watch=watch)
-    console.print(shown(episode.trajectory))
+    console.print(render_trajectory(episode.trajectory))
     return episode

@@ -24,8 +24,8 @@ from collab.cli.run import place, play
 from collab.errors import ConfigError
 from collab.questions.cohort import Cohort
 from collab.report.evidence import Trial
-from collab.report.paper import RUNS, Run
-from collab.report.runs import Job
+from collab.report.paper import RUNS, PaperRun
+from collab.report.runs import RunSummary
 from collab.report.trajectory import safe
 from collab.runs.run_folder import RunFolder
 
@@ -59,14 +59,14 @@ class Player:
         for model in self.models_of(RUNS[run]):
             yield Trial.of(self._job(RUNS[run], model, *cohort))
 
-    def models_of(self, run: Run) -> list[str]:
+    def models_of(self, run: PaperRun) -> list[str]:
         """Return whom a run is played with: of the shipped, those that were made for it."""
         if not self.models:
             return shipped(run.experiment)
         small = SCRIPTED if run.is_code else POCKET
         return [m for m in self.models if m.startswith(small) or not m.startswith(SHIPPED)]
 
-    def _cohort(self, run: Run) -> str | None:
+    def _cohort(self, run: PaperRun) -> str | None:
         """Freeze the questions that the run's models solve alike; None where there are none."""
         assert run.bench is not None
         peers = replace(run, experiment=run.peers or run.experiment)
@@ -87,7 +87,7 @@ class Player:
         """Play one model's part in a run, on its own questions."""
         return Trial.of(self._job(RUNS[run], model))
 
-    def _job(self, run: Run, model: str, *more: str) -> Job:
+    def _job(self, run: PaperRun, model: str, *more: str) -> RunSummary:
         """Play one model's part, or what of it is owed."""
         name, _, revision = model.partition("@")
         words = [f"experiment={run.experiment}", f"model@team.main={name}"]
@@ -95,7 +95,7 @@ class Player:
         words += [*(run.full if self._is_full else ()), *more, *self.overrides]
         built = composed(words, self.config_dirs, trust=self.trust)
         self.runs = built.config.runs
-        job = Job(RunFolder(place(built, decides(built))))
+        job = RunSummary(RunFolder(place(built, decides(built))))
         if (job.folder.path / "manifest.json").exists() and job.state == "finished":
             return job
         self.console.print(Text(safe(f"{run.experiment}: {model}"), style="bold"))
@@ -103,7 +103,7 @@ class Player:
             _examine(words, self.config_dirs, trust=self.trust)
         command = shlex.join(["collab", "run", *words])
         self.failures += asyncio.run(play(built, command, self.console, tables=False))
-        return Job(job.folder)
+        return RunSummary(job.folder)
 
     @property
     def _is_full(self) -> bool:

@@ -19,7 +19,7 @@ from collab.report.tables import print_whole
 from collab.report.trajectory import safe
 from collab.store.database import Database
 from collab.store.database.place import name_of, url_of
-from collab.store.database.prune import Doomed, doomed, remove
+from collab.store.database.prune import PrunePlan, doomed, remove
 
 DAY = 86400
 
@@ -65,7 +65,7 @@ async def _prune(where: str, asked: argparse.Namespace, console: Console) -> Non
         await database.close()
 
 
-def _show(what: Doomed, console: Console) -> None:
+def _show(what: PrunePlan, console: Console) -> None:
     for run in what.runs:
         console.print(f"needs nothing any more: {safe(run)}", markup=False)
     table = Table(box=None, pad_edge=False)
@@ -81,7 +81,7 @@ def _show(what: Doomed, console: Console) -> None:
     console.print(f"no run needs {what.count:,} generations; {what.kept:,} stay")
 
 
-async def _remove(database: Database, what: Doomed, console: Console) -> None:
+async def _remove(database: Database, what: PrunePlan, console: Console) -> None:
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("removing", total=what.count)

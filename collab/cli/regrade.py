@@ -18,15 +18,15 @@ from collab.app.compose import add_config_arguments
 from collab.app.graders import graders, judged
 from collab.app.mark import why_foreign
 from collab.app.model_identity import hashes
-from collab.app.rebuild_config import Words, config_again
-from collab.app.session import Places, seated
+from collab.app.rebuild_config import CommandLine, config_again
+from collab.app.session import RunPlaces, seated
 from collab.app.wants import Want, program_wants, seat_wants, store_wants
 from collab.cli.show import empty
 from collab.config.config import RunConfig
 from collab.core.secret import hide_words
 from collab.errors import ConfigError
-from collab.report.live import Live
-from collab.report.starting import Starting
+from collab.report.live import RunProgress
+from collab.report.starting import StartProgress
 from collab.report.tables import headlines, print_whole
 from collab.report.trajectory import safe
 from collab.runs.enclosed import reading
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     add_config_arguments(parser)
     words = parser.parse_intermixed_args(argv)
     folder = RunFolder(words.run)
-    given = Words(words.overrides, words.config_dir, words.trust)
+    given = CommandLine(words.overrides, words.config_dir, words.trust)
     config = config_again(folder, given, MAY, _wants)
     with reading(folder.path):
         if not folder.finished():
@@ -111,10 +111,10 @@ class _Again:
         """Where verdicts are kept: those beside a run from elsewhere may be anybody's."""
         return None if why_foreign(self.folder) else self.config.runs
 
-    def places(self, console: Console) -> Places:
+    def places(self, console: Console) -> RunPlaces:
         """Return where a judge does its work."""
         own = f"{self.config.name}/{digest(self.folder.manifest['decides'])}"
-        return Places(self.folder.path, lambda: own, Starting(console))
+        return RunPlaces(self.folder.path, lambda: own, StartProgress(console))
 
 
 async def _regrade(again: _Again, console: Console) -> int:
@@ -122,7 +122,7 @@ async def _regrade(again: _Again, console: Console) -> int:
     questions = [*folder.questions().values()]
     async with (
         graders(config.grader, questions, again.kept) as rules,
-        Live(console).watching() as stages,
+        RunProgress(console).watching() as stages,
     ):
         if again.judge is None:
             made = await regrade(folder, rules, rules, again.closes, stages)

@@ -16,7 +16,7 @@ from collab.app.trust import add_trust_argument
 from collab.errors import RunError
 from collab.report.page import write_report
 from collab.report.run_json import checkpoint_panels, figures, figures_of_many
-from collab.report.runs import Job, survey, told
+from collab.report.runs import RunSummary, runs_table, survey
 from collab.report.tables import print_whole
 from collab.report.trajectory import safe
 from collab.runs.enclosed import reading
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
     console = Console(soft_wrap=True, markup=False, highlight=False)
     with reading(words.folder):
         if words.verdicts:
-            print_whole(console, told([Job(RunFolder(words.folder, words.verdicts))]))
+            print_whole(console, runs_table([RunSummary(RunFolder(words.folder, words.verdicts))]))
         else:
             _report(words, console)
     return 0
@@ -58,7 +58,7 @@ def _report(words: argparse.Namespace, console: Console) -> None:
     found, damaged = survey(words.folder)
     if not found:
         raise RunError("; ".join(damaged))
-    print_whole(console, told(found))
+    print_whole(console, runs_table(found))
     for job in found:
         try:
             with reading(job.folder.path):
@@ -74,7 +74,7 @@ def _report(words: argparse.Namespace, console: Console) -> None:
         console.print(safe(line), style="red")
 
 
-def _drawn(found: Sequence[Job], folder: Path) -> Iterator[Path]:
+def _drawn(found: Sequence[RunSummary], folder: Path) -> Iterator[Path]:
     """Draw each run's own figures beside its files, and those of many runs in their folder."""
     from collab.report.draw import draw, draw_panels
 

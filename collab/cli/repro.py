@@ -20,8 +20,14 @@ from collab.app.trust import add_trust_argument
 from collab.cli.player import Player, shipped
 from collab.endpoints.owner import owning
 from collab.errors import ConfigError
-from collab.report.checkpoints import MEASURES, Checkpoint, differences_table, panels, shares_table
-from collab.report.claims import CLAIMS, Claim, claims_of
+from collab.report.checkpoints import (
+    MEASURES,
+    SeriesCheckpoint,
+    differences_table,
+    panels,
+    shares_table,
+)
+from collab.report.claims import CLAIMS, PaperClaim, claims_of
 from collab.report.evidence import Evidence
 from collab.report.figure import Figure
 from collab.report.paper import FIGURES, RUNS, TABLES, runs_of
@@ -34,14 +40,14 @@ COLOURS = {"true": "green", "false": "red", "undecided": "yellow"}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PaperItem:
     """One table or figure."""
 
     kind: str
     number: int
 
     @classmethod
-    def read(cls, words: Sequence[str]) -> Wanted:
+    def read(cls, words: Sequence[str]) -> PaperItem:
         """Read `6`, `table 6` or `figure4`.
 
         Raises:
@@ -64,7 +70,7 @@ class Wanted:
         return f"{self.kind} {self.number}"
 
     @property
-    def claims(self) -> list[Claim]:
+    def claims(self) -> list[PaperClaim]:
         """What the paper reads from it."""
         return list(claims_of(self.name))
 
@@ -95,11 +101,11 @@ def main(argv: list[str]) -> int:
     elif series:
         raise ConfigError(f"--series goes with collab repro {CHECKPOINTS}, not with {asked}")
     else:
-        _shown(player, Wanted.read(asked))
+        _shown(player, PaperItem.read(asked))
     return 1 if player.failures else 0
 
 
-def _shown(player: Player, wanted: Wanted) -> None:
+def _shown(player: Player, wanted: PaperItem) -> None:
     """Make a table or figure, and judge its claims."""
     with owning():
         evidence = {run: list(player.trials(run)) for run in wanted.runs}
@@ -136,7 +142,9 @@ def _checkpoints(player: Player, series: Sequence[SeriesOf]) -> None:
     """Play each checkpoint through all three runs; print and draw what came of it."""
     with owning():
         found = [
-            Checkpoint(name, model, {run: player.trial(run, model) for run, _ in MEASURES.values()})
+            SeriesCheckpoint(
+                name, model, {run: player.trial(run, model) for run, _ in MEASURES.values()}
+            )
             for name, of in series
             for model in of
         ]
@@ -198,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tell(wanted: Wanted, evidence: Evidence, console: Console) -> None:
+def _tell(wanted: PaperItem, evidence: Evidence, console: Console) -> None:
     """Print the table and what becomes of its claims."""
     if wanted.kind == "table":
         for table in paper_tables(wanted.number, evidence):
@@ -208,10 +216,10 @@ def _tell(wanted: Wanted, evidence: Evidence, console: Console) -> None:
     if not wanted.claims:
         console.print(f"The paper makes no claim from {wanted.name} alone.", soft_wrap=True)
     for claim in wanted.claims:
-        told(claim, evidence, console)
+        claim_line(claim, evidence, console)
 
 
-def told(claim: Claim, evidence: Evidence, console: Console) -> None:
+def claim_line(claim: PaperClaim, evidence: Evidence, console: Console) -> None:
     """Print one claim and its verdict."""
     found = claim.finding(evidence)
     verdict = Text(f"{found.verdict:9} ", style=COLOURS[found.verdict])
@@ -228,7 +236,7 @@ def _listing() -> Table:
         table.add_column(head, no_wrap=True)
     names = [f"table {n}" for n in TABLES] + [f"figure {n}" for n in FIGURES]
     for name in names:
-        wanted = Wanted.read([name])
+        wanted = PaperItem.read([name])
         claims = str(sum(name in claim.shown for claim in CLAIMS))
         table.add_row(name.removeprefix("table "), ", ".join(wanted.runs), claims)
     table.add_row(CHECKPOINTS, ", ".join(run for run, _ in MEASURES.values()), "0")

@@ -29,8 +29,8 @@ from collab.app.prompts import Prompts
 from collab.app.session import decides, opened
 from collab.app.terminal import is_wanted
 from collab.cli import sweep
-from collab.cli.fault import told
-from collab.config.config import Built, build, read
+from collab.cli.fault import error_line
+from collab.config.config import Built, build, read_config
 from collab.core.cost import Cost
 from collab.core.secret import hide_words
 from collab.endpoints.owner import owning
@@ -38,15 +38,15 @@ from collab.episode.team import Team
 from collab.errors import CollabError, ConfigError
 from collab.questions.cohort import Cohort
 from collab.reasoners.model import Model
-from collab.report.live import Live
+from collab.report.live import RunProgress
 from collab.report.page import write_report
-from collab.report.runs import Job
-from collab.report.starting import Starting
+from collab.report.runs import RunSummary
+from collab.report.starting import StartProgress
 from collab.report.tables import astray, bills, print_whole, summary
 from collab.report.trajectory import safe
-from collab.runs.live_view import Peephole
-from collab.runs.run import Result, Setup, run
-from collab.runs.run_folder import RunFolder, Standing, digest
+from collab.runs.live_view import LiveView
+from collab.runs.run import RunResult, Setup, run
+from collab.runs.run_folder import RunFolder, RunStatus, digest
 from collab.scenarios.base import Score
 from collab.store.store import Store
 
@@ -89,7 +89,7 @@ def main(argv: list[str]) -> int:
             raise ConfigError(one_line(error)) from None
         except Exception as error:  # a launcher raises what it likes
             raise sweep.explained(error) from None
-        sweep.tell(Console())
+        sweep.print_sweep(Console())
         return 1 if _failed[os.getpid()] else 0
 
 
@@ -141,14 +141,14 @@ def job(composed: DictConfig) -> None:
     try:
         if not here:
             sweep.begin_elsewhere()
-        built = build(read(composed))
+        built = build(read_config(composed))
         command = shlex.join(["collab", "run", *hide_words(HydraConfig.get().overrides.task)])
         failures = asyncio.run(play(built, command, Console(soft_wrap=True), whole=here))
         why = f"{failures} cases failed"
     except BrokenPipeError:  # nobody reads on
         raise
     except Exception as error:
-        if (line := told(error)) is None:
+        if (line := error_line(error)) is None:
             raise
         why = safe(line)
         print(f"error: {why}", file=sys.stderr)
@@ -175,7 +175,7 @@ async def play(
     path = place(built, deciding)
     start = {"command": command, "questions": built.questions.origin(built.config.runs)}
     published = getattr(built.scenario, "published", "")
-    standing = Standing(_title(built), built.scenario.by, published=published)
+    standing = RunStatus(_title(built), built.scenario.by, published=published)
     config = built.config.told()
     with (
         RunFolder.enter(path, deciding, start, config, mark_of(config)) as folder,
@@ -183,14 +183,14 @@ async def play(
         _standing(folder, standing),
     ):
         async with (
-            opened(built, run=path, tell=Starting(console), payer=folder.id) as (setup, store),
+            opened(built, run=path, tell=StartProgress(console), payer=folder.id) as (setup, store),
             _accounted(folder, store),
             _answered(folder, store),
         ):
             folder.ask(setup.questions)
             before_now = folder.scores().values() if console.is_terminal else ()
             shown = Console(force_terminal=False) if is_wanted(setup.team) else console
-            live = Live(shown if whole else Console(quiet=True), Peephole(path), before_now)
+            live = RunProgress(shown if whole else Console(quiet=True), LiveView(path), before_now)
             gc.freeze()  # looking through all that was imported would hold the loop for 20 ms
             async with live.watching(setup.team):
                 result = await run(setup, folder, live)
@@ -200,7 +200,7 @@ async def play(
         standing = replace(standing, cases=result.cases, notes=result.notes)
         folder.stands(replace(standing, failures=result.failures))
         spent = folder.spent
-    write_report(Job(folder), Prompts(folder))
+    write_report(RunSummary(folder), Prompts(folder))
     if whole and tables:
         _tabulate(result, standing, spent, console)
         _point(result.scores, path, console)
@@ -209,7 +209,7 @@ async def play(
 
 
 def _tabulate(
-    result: Result, standing: Standing, spent: Mapping[str, Cost], console: Console
+    result: RunResult, standing: RunStatus, spent: Mapping[str, Cost], console: Console
 ) -> None:
     """Print a run's tables, and what each seat has cost."""
     console.print()
@@ -242,13 +242,13 @@ async def _answered(folder: RunFolder, store: Store) -> AsyncIterator[None]:
 
 
 @contextmanager
-def _standing(folder: RunFolder, new: Standing) -> Iterator[None]:
+def _standing(folder: RunFolder, new: RunStatus) -> Iterator[None]:
     """Note what ends a start before its time, for whoever finds the folder later."""
     folder.stands(replace(folder.standing or new, stopped=""))
     try:
         yield
     except Exception as error:
-        if (line := told(error)) is not None:
+        if (line := error_line(error)) is not None:
             log.error("stopped: %s", line)
             with suppress(CollabError):  # a full disk, of which the error tells already
                 folder.stands(replace(folder.standing or new, stopped=line))
@@ -302,7 +302,7 @@ def _point(scores: Sequence[Score], path: Path, console: Console) -> None:
         console.print(safe(line), highlight=False, markup=False)
 
 
-def _tell(result: Result, store: Store, path: Path, console: Console) -> None:
+def _tell(result: RunResult, store: Store, path: Path, console: Console) -> None:
     for case, error in list(result.failures.items())[:3]:
         console.print(safe(f"failed: {case}: {error}"), style="red", markup=False)
     if len(result.failures) > 3:

@@ -14,8 +14,8 @@ from collab.app.session import opened
 from collab.config.config import Built
 from collab.core.trajectory import Question
 from collab.episode.engine import Case, Episode
-from collab.report.starting import Starting
-from collab.serving import Server, address, key_for, key_in, listen, own_names
+from collab.report.starting import StartProgress
+from collab.serving import UvicornServer, address, key_for, key_in, listen, own_names
 from collab.serving.collaboration import build_collaboration
 
 
@@ -49,7 +49,7 @@ async def _serve(
 ) -> None:
     console = Console(soft_wrap=True, highlight=False)
     made = None if key else key_for(listening)
-    async with opened(built, tell=Starting(console)) as (setup, _):
+    async with opened(built, tell=StartProgress(console)) as (setup, _):
 
         async def play(question: Question, most: int | None) -> Episode:
             budget = min(setup.budget, most or setup.budget)
@@ -59,4 +59,4 @@ async def _serve(
         where = f"{address(listening)}/v1"
         console.print(f"serving {name!r} at {where}{asks} (Ctrl-C ends it)", markup=False)
         app = build_collaboration(name, play, key=key or made, names=names)
-        await Server(app).serve(sockets=[listening])
+        await UvicornServer(app).serve(sockets=[listening])

@@ -10,7 +10,7 @@ from rich.console import Console
 from collab.errors import RunError
 from collab.report.formatting import PlainTable
 from collab.report.tables import print_whole
-from collab.report.trajectory import asked, safe, shown
+from collab.report.trajectory import asked, render_trajectory, safe
 from collab.runs.enclosed import reading
 from collab.runs.run_folder import RunFolder
 
@@ -76,6 +76,6 @@ def _show(folder: RunFolder, case: str, console: Console) -> None:
     question, score = folder.questions()[row["question"]], folder.scores()[case]
     console.print(safe(case), style="bold", markup=False, highlight=False)
     console.print(asked(question.messages))
-    console.print(shown(episode.trajectory))
+    console.print(render_trajectory(episode.trajectory))
     said = f"{score.verdict} (given {score.extracted!r}, known answer {question.answer!r})"
     console.print(safe(said), style="bold", markup=False, highlight=False)

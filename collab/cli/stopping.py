@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 WORDS = {signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 
 
-class Stop:
+class StopSignal:
     """Notes which signal stopped the command."""
 
     def __init__(self) -> None:
@@ -32,9 +32,9 @@ class Stop:
 
 
 @contextmanager
-def stoppable() -> Iterator[Stop]:
+def stoppable() -> Iterator[StopSignal]:
     """Let SIGTERM and SIGHUP end the command as Ctrl-C does, where they would kill it at once."""
-    stop = Stop()
+    stop = StopSignal()
 
     def end(number: int, frame: FrameType | None) -> None:
         stop.signal = signal.Signals(number)

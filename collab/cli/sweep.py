@@ -23,7 +23,7 @@ from rich.console import Console
 from collab.config.plugins import open_doors
 from collab.core.release import extra
 from collab.errors import ConfigError, RunError
-from collab.report.runs import survey, told
+from collab.report.runs import runs_table, survey
 from collab.report.tables import print_whole
 from collab.report.trajectory import safe
 
@@ -77,7 +77,7 @@ def tell_why(failed: Exception) -> None:
         print(f"error: {failed}; what each job said is in {_printed[-1]}", file=sys.stderr)
 
 
-def tell(console: Console) -> None:
+def print_sweep(console: Console) -> None:
     """Print the table of the sweeps that ran elsewhere."""
     _printed.clear()
     while _elsewhere:
@@ -85,7 +85,7 @@ def tell(console: Console) -> None:
         try:
             found, damaged = survey(folder)
             if found:
-                print_whole(console, told(found))
+                print_whole(console, runs_table(found))
             for line in damaged:
                 console.print(safe(line), style="red", markup=False, highlight=False)
         except RunError:  # every job of it was refused, and has said why

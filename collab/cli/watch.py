@@ -15,9 +15,9 @@ from rich.live import Live
 from rich.text import Text
 
 from collab.errors import RunError
-from collab.report.runs import Job, survey
-from collab.report.trajectory import Growing, asked, line, safe, shown
-from collab.runs.live_view import Eye, Seen
+from collab.report.runs import RunSummary, survey
+from collab.report.trajectory import GrowingTrajectory, asked, line, render_trajectory, safe
+from collab.runs.live_view import LiveViewer, ViewSnapshot
 
 OFTEN = 0.2
 """Seconds between two looks."""
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
         raise RunError(
             f"{done[0]!r} is over; see it with: collab show {job.folder.path} {words.episode!r}"
         )
-    console, eye = Console(), Eye(job.folder.path, words.episode)
+    console, eye = Console(), LiveViewer(job.folder.path, words.episode)
     _aside(console, f"watching {job.folder.path} (Ctrl-C ends it)")
     try:
         seen = looks(job, eye)
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def going(folder: Path) -> Job:
+def going(folder: Path) -> RunSummary:
     """Return the run that goes on in a folder; of several the one that was started last.
 
     Raises:
@@ -65,7 +65,7 @@ def going(folder: Path) -> Job:
     return max(found, key=lambda job: job.started)
 
 
-def looks(job: Job, eye: Eye) -> Iterator[Seen]:
+def looks(job: RunSummary, eye: LiveViewer) -> Iterator[ViewSnapshot]:
     """Yield what there is to see, until the run or the one wanted episode is over."""
     while True:
         going_on = job.folder.holder is not None  # before the look: what comes last is seen too
@@ -77,23 +77,25 @@ def looks(job: Job, eye: Eye) -> Iterator[Seen]:
         time.sleep(OFTEN)
 
 
-def _show(looks: Iterator[Seen], console: Console) -> None:
+def _show(looks: Iterator[ViewSnapshot], console: Console) -> None:
     """Let each episode grow on the screen, and leave it above when it is over."""
     told = ""
     with Live(console=console, auto_refresh=False, transient=True) as screen:
         for seen in looks:
             if seen.case == told:
                 continue
-            screen.update(Growing(seen.trajectory, above=seen.case), refresh=True)
+            screen.update(GrowingTrajectory(seen.trajectory, above=seen.case), refresh=True)
             if seen.finish:
                 told = seen.case
                 console.print(Text(safe(seen.case), "bold"), asked(seen.messages), sep="\n")
-                console.print(shown(seen.trajectory), Text(_ended(seen), "bold"), sep="\n")
+                console.print(
+                    render_trajectory(seen.trajectory), Text(_ended(seen), "bold"), sep="\n"
+                )
                 screen.update("", refresh=True)
                 time.sleep(REST)
 
 
-def _tell(looks: Iterator[Seen], console: Console) -> None:
+def _tell(looks: Iterator[ViewSnapshot], console: Console) -> None:
     """Print each event in a line of its own, as it comes."""
     case, told = "", 0
     for seen in looks:
@@ -111,5 +113,5 @@ def _aside(console: Console, said: str) -> None:
     console.print(Text(safe(said), "dim"), soft_wrap=True)
 
 
-def _ended(seen: Seen) -> str:
+def _ended(seen: ViewSnapshot) -> str:
     return f"{seen.finish}, {seen.verdict}" if seen.verdict else seen.finish

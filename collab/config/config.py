@@ -40,9 +40,9 @@ from collab.errors import ConfigError
 from collab.grading.code import CodeSettings
 from collab.grading.judge import JudgeSettings
 from collab.grading.maths import MathsSettings
-from collab.questions import Prompt, QuestionSet
-from collab.runs.traces import Bank
-from collab.sandbox import Limits as ProgramLimits
+from collab.questions import PromptFormat, QuestionSet
+from collab.runs.traces import TraceSelection
+from collab.sandbox import ProgramLimits
 from collab.sandbox.named import SandboxName
 from collab.scenarios.base import Scenario, with_factors
 
@@ -114,7 +114,7 @@ class ModelConfig(Sampling):
     """Request fields that the server does not take; they are left out."""
     extra: dict[str, Any] = Field(default_factory=dict)  # any: JSON, sent as it stands
     """Request fields that the server wants besides."""
-    bank: Bank | None = None
+    bank: TraceSelection | None = None
     """Recorded traces in place of solo draws (`collab import`)."""
     about: About = About()
     checked: Checked = "documented"
@@ -165,7 +165,7 @@ class RecordingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["recording"]
-    bank: Bank | None = None
+    bank: TraceSelection | None = None
     """Recorded traces that are its solo draws (`collab import`)."""
 
 
@@ -225,7 +225,7 @@ class RunConfig(Settings):
     policy: Target
     boundary: Target
     questions: Target
-    prompt: Prompt
+    prompt: PromptFormat
     placement: Placement = InThink()
     grader: GraderConfig
     store: StoreConfig
@@ -237,7 +237,7 @@ class RunConfig(Settings):
     strict_prefill: bool = True
 
     @property
-    def banks(self) -> dict[str, Bank]:
+    def banks(self) -> dict[str, TraceSelection]:
         """The recorded traces that stand in for solo draws, by seat."""
         return {
             seat: one.bank
@@ -283,7 +283,7 @@ class Built(BaseModel):
     questions: Any  # any: QuestionSet, likewise
 
 
-def read(composed: DictConfig) -> RunConfig:
+def read_config(composed: DictConfig) -> RunConfig:
     """Validate what Hydra composed.
 
     Raises:

@@ -5,10 +5,10 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-Result = TypeVar("Result")
+ResultT = TypeVar("ResultT")
 
 
-def run_apart(work: Coroutine[Any, Any, Result]) -> Result:  # any: what a loop exchanges
+def run_apart(work: Coroutine[Any, Any, ResultT]) -> ResultT:  # any: what a loop exchanges
     """Return what a coroutine comes to, in a loop and a thread of its own."""
     with ThreadPoolExecutor(1) as apart:
         return apart.submit(asyncio.run, work).result()

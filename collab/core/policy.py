@@ -71,7 +71,7 @@ class Likelihood:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SideAnswer:
     """The reply to a side question."""
 
     text: str
@@ -79,10 +79,10 @@ class Said:
     """The share of each option that was found in it, of all that were; empty: none was."""
 
 
-class Aside(Protocol):
+class SideChannel(Protocol):
     """What a policy may do while it decides."""
 
-    async def ask(self, seat: str, inquiry: Inquiry) -> Said:
+    async def ask(self, seat: str, inquiry: Inquiry) -> SideAnswer:
         """Ask a seat on the side."""
         ...
 
@@ -95,10 +95,10 @@ class Aside(Protocol):
         ...
 
 
-class Nobody:
+class NoSideChannel:
     """Stands where there is nobody to be asked: in views that are made by hand."""
 
-    async def ask(self, seat: str, inquiry: Inquiry) -> Said:
+    async def ask(self, seat: str, inquiry: Inquiry) -> SideAnswer:
         """Refuse.
 
         Raises:
@@ -137,7 +137,7 @@ class View:
     """Made fresh for each decision from case, replicate and step."""
     spent: Cost = field(default_factory=Cost)
     """What the episode has cost so far; what came from the store as when it was sampled."""
-    aside: Aside = field(default_factory=Nobody, repr=False)
+    aside: SideChannel = field(default_factory=NoSideChannel, repr=False)
     """Who carries out `ask`, `score` and `prefetch`."""
     exhausted: frozenset[str] = frozenset()
     """The seats whose recording is played to its end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -12,7 +13,7 @@ from pydantic_core import to_json
 
 from collab.core.trajectory import Json, Message
 
-Finish = Literal["stop", "length", "context", "abort", "cancelled"]
+FinishReason = Literal["stop", "length", "context", "abort", "cancelled"]
 """Why a draw ended; `context`: the server gave fewer tokens than were asked for, as no more fit
 there; `abort`: it held the draw back; `cancelled`: stopped by us, and no sample."""
 
@@ -123,7 +124,7 @@ class Generation:
     """The decoding of `ids` where they are known, else the server's text; ends in the stop
     string that ended it."""
     ids: tuple[int, ...] | None
-    finish: Finish
+    finish: FinishReason
     stop_reason: str | int | None = None
     """The stop string that matched; None with finish `stop` is the model's end of sequence."""
     prompt_tokens: int = 0
@@ -138,6 +139,12 @@ class Generation:
     """What the server called the model, if not what it was asked for, and its version."""
     key: str = ""
     """Its name in the store."""
+
+
+OnText = Callable[[str], None]
+"""Receives each piece of a text as it is written."""
+OnCut = Callable[[Generation], object]
+"""Receives what a request had drawn when it was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ Json = TypeAliasType(
 Phase = Literal["thinking", "answer"]
 Domain = Literal["maths", "code", "choice", "refusal"]
 """Which grader a question needs."""
-Kind = Literal["generated", "recorded", "inserted", "signal"]
+UnitKind = Literal["generated", "recorded", "inserted", "signal"]
 Finish = Literal[
     "answered",
     "answer cut",
@@ -119,7 +119,7 @@ class Unit:
     author: str
     """The seat that wrote it."""
     text: str
-    kind: Kind
+    kind: UnitKind
     why: str = ""
     """The policy's reason for giving this author the pen."""
     phase: Phase = "thinking"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from collab.endpoints.veil import Veil
+from collab.endpoints.veil import SecretFinder
 
 
-class Along:
+class KeyFilter:
     """Hands on a text as it comes, but for an end that may turn out to be a key.
 
     Args:
@@ -15,7 +15,7 @@ class Along:
         veil: Knows the keys.
     """
 
-    def __init__(self, on_text: Callable[[str], None], veil: Veil) -> None:
+    def __init__(self, on_text: Callable[[str], None], veil: SecretFinder) -> None:
         self._on_text, self._veil = on_text, veil
         self._waiting = ""
 

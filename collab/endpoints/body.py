@@ -8,7 +8,7 @@ from asyncio import Semaphore
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 
-from collab.endpoints.bound import Bound, too_long
+from collab.endpoints.bound import BodyLimit, too_long
 from collab.errors import BadReply
 
 CODINGS = "gzip, deflate"
@@ -120,7 +120,7 @@ async def joined(parts: Chunks, large: Semaphore) -> bytes:
         return b"".join(whole)
 
 
-async def lines(parts: Chunks, url: str, bound: Bound) -> Chunks:
+async def lines(parts: Chunks, url: str, bound: BodyLimit) -> Chunks:
     """Split at newlines alone: a text may hold the other characters that end a line.
 
     Raises:

@@ -33,7 +33,7 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class BodyLimit:
     """How much may come."""
 
     size: int = BASE
@@ -47,7 +47,7 @@ class Bound:
     """Tokens of a choice."""
 
     @classmethod
-    def of(cls, request: Request, n: int) -> Bound:
+    def of(cls, request: Request, n: int) -> BodyLimit:
         """Return what the reply to a request for `n` draws may have."""
         tops = (request.logprobs or 0) + 1 if request.logprobs else 0
         written = request.max_tokens * (TOKEN + FURTHER * (n - 1) + n * LIKELY * tops)
@@ -64,7 +64,7 @@ class Bound:
         )
 
     @classmethod
-    def tokenized(cls, text: str) -> Bound:
+    def tokenized(cls, text: str) -> BodyLimit:
         """Return what the reply to a question for a text's tokens may have."""
         size = len(text.encode(errors="replace"))
         return cls(size=min(BASE + 64 * size, MOST), parts=PARTS + 3 * size)
@@ -84,7 +84,7 @@ class Bound:
             )
 
 
-MODELS = Bound(size=8 * 2**20, parts=50_000)
+MODELS = BodyLimit(size=8 * 2**20, parts=50_000)
 """A list of models: the longest known has some hundreds, two kilobytes each."""
 
 

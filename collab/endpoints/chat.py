@@ -13,10 +13,10 @@ from typing import ClassVar
 from collab.core.sampling import OpenTurn, Request
 from collab.core.trajectory import Json, Message, Phase, Seams, Trajectory
 from collab.endpoints import reply
-from collab.endpoints.dialects import Frame, Laid, text_of, visible
+from collab.endpoints.dialects import Frame, PromptLayout, text_of, visible
 from collab.endpoints.profile import Field
-from collab.endpoints.reply import ChatChoice, ChatLogprobs, Choice, Completion, Logprobs
-from collab.endpoints.request_format import Ask, Body
+from collab.endpoints.reply import ChatChoice, ChatLogprobs, Choice, Completion, ReplyLogprobs
+from collab.endpoints.request_format import Body, EndpointRequest
 from collab.errors import BadReply, ConfigError
 
 GAP = "\n\n"
@@ -76,7 +76,7 @@ class ChatDialect:
 
     def prompt(
         self, messages: Sequence[Message], trajectory: Trajectory, phase: Phase, seat: str
-    ) -> Laid:
+    ) -> PromptLayout:
         """Lay out the conversation and the turn that `seat`'s model goes on with.
 
         Raises:
@@ -93,7 +93,7 @@ class ChatDialect:
             shown = Message("user", SHOWN.format(thinking=thought))
             messages, thought = (*messages, shown), ""
         turn = OpenTurn(self.name, tuple(messages), thought, said, self.think_close)
-        return Laid(self._rendered(turn), Seams(0, changed=None))
+        return PromptLayout(self._rendered(turn), Seams(0, changed=None))
 
     def begun(self, turn: OpenTurn) -> Body | None:
         """Return the assistant's message, None where the model begins by itself."""
@@ -114,7 +114,7 @@ class ChatDialect:
         """Return the route of chats."""
         return f"{url}/chat/completions"
 
-    def body(self, ask: Ask) -> Body:
+    def body(self, ask: EndpointRequest) -> Body:
         """Say how to draw, and what to go on with."""
         request = ask.request
         turn = _turn(request)
@@ -146,7 +146,7 @@ class ChatDialect:
         Raises:
             BadReply: It is no chat's reply, or a thought stands in another field than it should.
         """
-        chat = reply.read(reply.Chat, url, body)
+        chat = reply.parse_reply(reply.ChatReply, url, body)
         turn = _turn(request)
         return Completion(
             model=chat.model,
@@ -161,7 +161,7 @@ class ChatDialect:
         text = self._text(choice.message, turn)
         return Choice(**fields, text=text, logprobs=_logprobs(choice.logprobs))
 
-    def _text(self, said: reply.Said, turn: OpenTurn) -> str:
+    def _text(self, said: reply.ReplyMessage, turn: OpenTurn) -> str:
         begun = self.begun(turn)
         if begun is None:
             return said.answer if turn.said is not None else self._unaided(said)
@@ -177,7 +177,7 @@ class ChatDialect:
         thought = self._new(said.thought, turn.thought)
         return thought + turn.close + said.answer if said.answer else thought
 
-    def _unaided(self, said: reply.Said) -> str:
+    def _unaided(self, said: reply.ReplyMessage) -> str:
         """Return what a model wrote that began by itself."""
         tag, answer = self.think_open.strip(), said.answer.lstrip()
         if not said.thought and answer.startswith(tag):
@@ -210,8 +210,8 @@ def _turn(request: Request) -> OpenTurn:
     return request.prompt
 
 
-def _logprobs(found: ChatLogprobs | None) -> Logprobs | None:
+def _logprobs(found: ChatLogprobs | None) -> ReplyLogprobs | None:
     if found is None or found.content is None:
         return None
     tops = [{like.token: like.logprob for like in at.top_logprobs} for at in found.content]
-    return Logprobs(top_logprobs=[*tops])
+    return ReplyLogprobs(top_logprobs=[*tops])

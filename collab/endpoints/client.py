@@ -17,19 +17,19 @@ from dataclasses import replace
 from functools import partial
 from typing import Self, TypeVar
 
-from collab.core.sampling import Generation, OpenTurn, Prompt, Request
+from collab.core.sampling import Generation, OnCut, OnText, OpenTurn, Prompt, Request
 from collab.core.secret import secrets_in
 from collab.core.trajectory import Json
 from collab.endpoints import bound, reply, sample, token_offsets
-from collab.endpoints.along import Along
-from collab.endpoints.bound import Bound
+from collab.endpoints.along import KeyFilter
+from collab.endpoints.bound import BodyLimit
 from collab.endpoints.connection import Connection, address, key_from
 from collab.endpoints.error_mapping import readable
-from collab.endpoints.limits import Again, Final, Gate, Limits
+from collab.endpoints.limits import Gate, Limits, NotRetryable, Retryable
 from collab.endpoints.profile import Profile
 from collab.endpoints.redaction import Redaction
 from collab.endpoints.reply import Completion
-from collab.endpoints.request_format import Ask, Body, Completions, Form
+from collab.endpoints.request_format import Body, Completions, EndpointRequest, RequestFormat
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import BadReply, Denied, Rejected
 
@@ -39,8 +39,6 @@ T = TypeVar("T")
 
 LARGE = 2**18
 """Bytes of a body that take tens of milliseconds to read."""
-OnText = Callable[[str], None]
-OnCut = Callable[[Generation], object]
 
 
 class Endpoint:
@@ -65,7 +63,7 @@ class Endpoint:
         model: str,
         tokenizer: Tokenizer | None = None,
         *,
-        form: Form | None = None,
+        form: RequestFormat | None = None,
         api_key_env: str | None = None,
         api_key: str | None = None,
         uds: str | None = None,
@@ -151,7 +149,7 @@ class Endpoint:
         return found
 
     async def raw(
-        self, request: Request, *, form: Form, n: int = 1, seed: int = 0
+        self, request: Request, *, form: RequestFormat, n: int = 1, seed: int = 0
     ) -> reply.Completion:
         """Draw, and return what came as it came: a doctor judges it, and nothing else may use it.
 
@@ -187,12 +185,14 @@ class Endpoint:
     async def _tokenized(self, place: str, body: Body, text: str) -> tuple[int, ...] | None:
         try:
             with self._redaction.errors(), readable(place):
-                said = await self._connection.post(place, body, Bound.tokenized(text))
-                return token_offsets.ends_in(text, reply.read(token_offsets.Tokenized, place, said))
+                said = await self._connection.post(place, body, BodyLimit.tokenized(text))
+                return token_offsets.ends_in(
+                    text, reply.parse_reply(token_offsets.Tokenized, place, said)
+                )
         except (BadReply, Denied, Rejected):  # most have no such route
             return None
 
-    async def models(self) -> list[reply.Served]:
+    async def models(self) -> list[reply.ServedModel]:
         """List what is served, in one attempt.
 
         Raises:
@@ -200,9 +200,11 @@ class Endpoint:
         """
         return await self._gate.once(lambda: self._told(self._models()))
 
-    async def _models(self) -> list[reply.Served]:
+    async def _models(self) -> list[reply.ServedModel]:
         place = f"{self.url}/models"
-        found = reply.read(reply.Models, place, await self._connection.get(place, bound.MODELS))
+        found = reply.parse_reply(
+            reply.Models, place, await self._connection.get(place, bound.MODELS)
+        )
         hide = self._redaction.veil.hide
         return [one.model_copy(update={"id": hide(one.id)}) for one in found.data]
 
@@ -226,7 +228,7 @@ class Endpoint:
             raise BadReply(f"{self.url} gave {len(found)} choices for n={n}")
         return found
 
-    async def _whole(self, ask: Ask) -> list[Generation]:
+    async def _whole(self, ask: EndpointRequest) -> list[Generation]:
         began = time.perf_counter()
         place, said = await self._post(ask, self.form)
         seconds = time.perf_counter() - began
@@ -241,7 +243,7 @@ class Endpoint:
         served = self._served(completion)
         return [replace(self._redaction.checked(one), served=served) for one in found]
 
-    async def _raw(self, ask: Ask, form: Form) -> Completion:
+    async def _raw(self, ask: EndpointRequest, form: RequestFormat) -> Completion:
         place, said = await self._post(ask, form)
         with readable(place):
             completion = self._read(place, said, ask, form)
@@ -252,13 +254,15 @@ class Endpoint:
         self._check_name(completion.model)
         return completion
 
-    async def _post(self, ask: Ask, form: Form) -> tuple[str, bytes]:
+    async def _post(self, ask: EndpointRequest, form: RequestFormat) -> tuple[str, bytes]:
         place = form.place(self.url)
         return place, await self._connection.post(
-            place, self._body(ask, form), Bound.of(ask.request, ask.n)
+            place, self._body(ask, form), BodyLimit.of(ask.request, ask.n)
         )
 
-    def _read(self, place: str, said: bytes, ask: Ask, form: Form) -> Completion:
+    def _read(
+        self, place: str, said: bytes, ask: EndpointRequest, form: RequestFormat
+    ) -> Completion:
         """Read a reply, without the key in its names.
 
         Raises:
@@ -296,10 +300,15 @@ class Endpoint:
         ask = self._wish(request, 1, seed)
         place, body = self.form.place(self.url), self._body(ask, self.form)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-        parts, along = reply.Parts(place, request.max_tokens), Along(on_text, self._redaction.veil)
+        parts, along = (
+            reply.MessageParts(place, request.max_tokens),
+            KeyFilter(on_text, self._redaction.veil),
+        )
         began = time.perf_counter()
         try:
-            async with self._connection.stream(place, body, Bound.of(ask.request, ask.n)) as lines:
+            async with self._connection.stream(
+                place, body, BodyLimit.of(ask.request, ask.n)
+            ) as lines:
                 async for line in lines:
                     if (text := parts.add(line)) and not along.add(text):
                         raise self._redaction.repeated()
@@ -314,8 +323,10 @@ class Endpoint:
                 seconds = time.perf_counter() - began
                 part = sample.partial(parts.so_far(), request, self.tokenizer, seconds)
                 on_cut(self._redaction.part(part))
-            if parts.text and isinstance(failure, Again | BadReply):
-                raise Final(failure.error if isinstance(failure, Again) else failure) from None
+            if parts.text and isinstance(failure, Retryable | BadReply):
+                raise NotRetryable(
+                    failure.error if isinstance(failure, Retryable) else failure
+                ) from None
             raise
         along.finish()
         return kept
@@ -346,9 +357,9 @@ class Endpoint:
             return len(text) // 4
         return len(self.tokenizer.encode(text))
 
-    def _wish(self, request: Request, n: int, seed: int) -> Ask:
+    def _wish(self, request: Request, n: int, seed: int) -> EndpointRequest:
         """Say what is asked; a server looks for special tokens in its text only where told to."""
-        return Ask(
+        return EndpointRequest(
             request=request,
             served=self.model,
             n=n,
@@ -358,7 +369,7 @@ class Endpoint:
             context=self.profile.max_model_len,
         )
 
-    def _body(self, ask: Ask, form: Form) -> Body:
+    def _body(self, ask: EndpointRequest, form: RequestFormat) -> Body:
         """Say how to draw."""
         body, unwanted = form.body(ask) | self._extra, self._drop | self.profile.drop
         return {name: value for name, value in body.items() if name not in unwanted}

@@ -24,11 +24,11 @@ from urllib.parse import urlsplit
 
 from pydantic_core import PydanticSerializationError, to_json
 
-from collab.core.trajectory import Json
 from collab.endpoints import body as bodies
-from collab.endpoints.bound import ERROR, Bound
+from collab.endpoints.bound import ERROR, BodyLimit
 from collab.endpoints.error_mapping import failed, refused
-from collab.endpoints.limits import Again
+from collab.endpoints.limits import Retryable
+from collab.endpoints.request_format import Body
 from collab.errors import BadReply, ConfigError, Rejected
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from httpx2 import AsyncClient, Headers, Response, Timeout
     from openai import AsyncOpenAI
 
-Body = dict[str, Json]
 CONNECT = 10.0
 """Longest wait for a connection (seconds); a reply may take as long as the deadline allows."""
 LARGE = 4
@@ -70,7 +69,7 @@ class Connection:
     _large: Semaphore = field(default_factory=partial(Semaphore, LARGE), repr=False)
     """Lets large replies in."""
 
-    async def post(self, url: str, body: Body, bound: Bound) -> bytes:
+    async def post(self, url: str, body: Body, bound: BodyLimit) -> bytes:
         """Send a request to an address of this server and return the reply's body.
 
         Args:
@@ -84,13 +83,13 @@ class Connection:
         """
         return await self._whole("POST", url, bound, _written(url, body))
 
-    async def get(self, url: str, bound: Bound) -> bytes:
+    async def get(self, url: str, bound: BodyLimit) -> bytes:
         """Fetch an address of this server; failures are those of `post`."""
         return await self._whole("GET", url, bound)
 
     @asynccontextmanager
     async def stream(
-        self, url: str, body: Body, bound: Bound
+        self, url: str, body: Body, bound: BodyLimit
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Send a request and give the lines of its reply; leaving the block stops the server.
 
@@ -109,7 +108,7 @@ class Connection:
             await opened.client.close()
 
     async def _whole(
-        self, method: str, url: str, bound: Bound, content: bytes | None = None
+        self, method: str, url: str, bound: BodyLimit, content: bytes | None = None
     ) -> bytes:
         async with self._sent(method, url, content) as reply:
             pieces = bodies.pieces(url, reply.headers, self._chunks(url, reply), bound.size)
@@ -143,7 +142,7 @@ class Connection:
         """Read a refusal, as far as an error can be of use."""
         parts, size = list[bytes](), 0
         chunks = self._chunks(url, reply)
-        with suppress(Again, BadReply):  # the status says enough
+        with suppress(Retryable, BadReply):  # the status says enough
             async for piece in bodies.pieces(url, reply.headers, chunks, 2 * ERROR):
                 parts.append(piece)
                 size += len(piece)

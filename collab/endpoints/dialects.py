@@ -17,7 +17,7 @@ from typing import Protocol
 
 from collab.core.sampling import Prompt
 from collab.core.trajectory import Message, Phase, Seams, Trajectory, Unit
-from collab.endpoints.request_format import Completions, Form
+from collab.endpoints.request_format import Completions, RequestFormat
 from collab.endpoints.tokens import SEAM, Tokenizer
 from collab.errors import ConfigError
 from collab.templates.template import Template
@@ -31,7 +31,7 @@ JOINTS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
+class PromptLayout:
     """A prompt, and what is known of its seams."""
 
     prompt: Prompt
@@ -88,7 +88,7 @@ class Dialect(Protocol):
         ...
 
     @property
-    def form(self) -> Form:
+    def form(self) -> RequestFormat:
         """How the API that takes it is spoken to."""
         ...
 
@@ -104,7 +104,7 @@ class Dialect(Protocol):
 
     def prompt(
         self, messages: Sequence[Message], trajectory: Trajectory, phase: Phase, seat: str
-    ) -> Laid:
+    ) -> PromptLayout:
         """Lay out what `seat`'s model continues; the signals of other seats are left out."""
         ...
 
@@ -183,18 +183,18 @@ class TextDialect:
     close_ids: tuple[int, ...] = ()
     continues = True
 
-    def __init__(self, frame: Frame, form: Form | None = None, name: str = "text") -> None:
+    def __init__(self, frame: Frame, form: RequestFormat | None = None, name: str = "text") -> None:
         self.frame, self.name = frame, name
         self.form = form or Completions()
 
     def prompt(
         self, messages: Sequence[Message], trajectory: Trajectory, phase: Phase, seat: str
-    ) -> Laid:
+    ) -> PromptLayout:
         """Lay out the text that `seat`'s model continues."""
         text = self.frame.head(messages) + text_of(visible(trajectory.units, seat))
         if phase == "answer":
             text += self.frame.close(trajectory) + text_of(visible(trajectory.reply, seat))
-        return Laid(text, Seams(0, changed=None))
+        return PromptLayout(text, Seams(0, changed=None))
 
 
 class IdsDialect:
@@ -207,7 +207,11 @@ class IdsDialect:
     continues = True
 
     def __init__(
-        self, frame: Frame, tokenizer: Tokenizer, form: Form | None = None, name: str = "ids"
+        self,
+        frame: Frame,
+        tokenizer: Tokenizer,
+        form: RequestFormat | None = None,
+        name: str = "ids",
     ) -> None:
         self.frame, self.name = frame, name
         self.form = form or Completions()
@@ -219,7 +223,7 @@ class IdsDialect:
 
     def prompt(
         self, messages: Sequence[Message], trajectory: Trajectory, phase: Phase, seat: str
-    ) -> Laid:
+    ) -> PromptLayout:
         """Lay out the ids that `seat`'s model continues."""
         parts = [_Part(self._encode(self.frame.head(messages)))]
         parts += self._body(trajectory.units, seat)
@@ -229,7 +233,7 @@ class IdsDialect:
         ids = tuple(chain.from_iterable(part.ids for part in parts))
         runs = [len(part.ids) for part in parts if part.foreign]
         changed = sum(self._seam(*tokens) for tokens in _joints(parts))
-        return Laid(ids, Seams(len(ids), len(runs), sum(runs), changed))
+        return PromptLayout(ids, Seams(len(ids), len(runs), sum(runs), changed))
 
     def _body(self, units: Sequence[Unit], seat: str) -> Iterator[_Part]:
         """Yield the ids of `units`, each author's own in one part, each other run in one."""

@@ -1,6 +1,6 @@
 """What went wrong between us and a server, said in one of our own errors.
 
-A failure that may pass comes back as `Again`, which the gate repeats; every other one is final.
+A failure that may pass comes back as `Retryable`, which the gate repeats; every other one is final.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic_core import from_json
 
 from collab.core.secret import hide_text
-from collab.endpoints.limits import Again, retry_after
+from collab.endpoints.limits import Retryable, retry_after
 from collab.errors import BadReply, ContextFull, Denied, EndpointError, Rejected, Unreachable
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def failed(url: str, error: Exception, setting: str, *, begun: bool) -> Exceptio
     """
     cause = hide_text(_cause(error))
     if begun:
-        return Again(BadReply(f"{url} broke off its reply ({cause})"))
+        return Retryable(BadReply(f"{url} broke off its reply ({cause})"))
     if _is_away(error):
-        return Again(
+        return Retryable(
             Unreachable(f"cannot reach {url} ({cause}): is the server running? set {setting}")
         )
     return BadReply(f"{url} answered with something that is no HTTP ({cause}); is {setting} right?")
@@ -86,7 +86,7 @@ def refused(url: str, response: Response, text: str) -> Exception:
     where = f"{url} answered {status}"
     if status in PASSING or status >= 500:
         after = retry_after(response.headers.get("retry-after"), time.time())
-        return Again(Unreachable(f"{where}: {said}"), after, crowded=status in CROWDED)
+        return Retryable(Unreachable(f"{where}: {said}"), after, crowded=status in CROWDED)
     if 300 <= status < 400:
         to = response.headers.get("location", "")[:LONGEST]
         return BadReply(f"{where}, a redirect to {to!r}; redirects are not followed: set base_url")
@@ -108,11 +108,11 @@ def strange(url: str, body: bytes, why: str) -> BadReply:
     )
 
 
-def broken(url: str, data: bytes) -> Again | None:
+def broken(url: str, data: bytes) -> Retryable | None:
     """Return the failure that a stream's event announces, if it announces one."""
     if b'"error"' not in data or b'"choices"' in data:
         return None
-    return Again(Unreachable(f"{url} broke off: {_said(data.decode(errors='replace'))}"))
+    return Retryable(Unreachable(f"{url} broke off: {_said(data.decode(errors='replace'))}"))
 
 
 def _plain(where: str, said: str, body: str) -> EndpointError:

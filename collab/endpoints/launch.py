@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from collab.endpoints import vllm_log
 from collab.endpoints.child import Child
-from collab.endpoints.owner import Server, folder, open_folders, outer
+from collab.endpoints.owner import RunningServer, folder, open_folders, outer
 from collab.endpoints.spec import PocketSpec, Serves, Spec
 from collab.errors import LaunchError
 
@@ -37,7 +37,7 @@ WATCH = 1.0
 """Pause between looks at running servers, and at another job that starts one (seconds)."""
 TAIL = 4000
 """How much of a log's end an error shows (characters)."""
-Tell = Callable[[str], None]
+OnProgress = Callable[[str], None]
 """Is told how far the start of a server is; the empty text says that it is over."""
 
 
@@ -55,14 +55,14 @@ class Launcher:
         self,
         logs: Path | None = None,
         *,
-        tell: Tell = lambda said: None,
+        tell: OnProgress = lambda said: None,
         by_hand: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._logs, self._tell, self._sleep, self._by_hand = logs, tell, sleep, by_hand
         self._owned = ExitStack()
         self._folder: Path | None = None
-        self._servers: dict[str, Server] = {}
+        self._servers: dict[str, RunningServer] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -70,7 +70,7 @@ class Launcher:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    async def start(self, spec: Spec, serves: Serves) -> Server:
+    async def start(self, spec: Spec, serves: Serves) -> RunningServer:
         """Return the server of `spec`, started now or before, as soon as it answers.
 
         Raises:
@@ -136,21 +136,21 @@ class Launcher:
             self._folder = found or self._owned.enter_context(folder(by_hand=self._by_hand))
         return self._folder
 
-    async def _running(self, name: str, spec: Spec) -> Server | None:
+    async def _running(self, name: str, spec: Spec) -> RunningServer | None:
         """Look for a server that was started before, and still answers.
 
         A pocket server answers as long as it lives; not every API that it speaks can be asked.
         """
         places = [self._place] if self._by_hand else [self._place, *open_folders()]
         for place in places:
-            server = Server.noted(place / f"{name}.json")
+            server = RunningServer.noted(place / f"{name}.json")
             if server is not None and (
                 isinstance(spec, PocketSpec) or await self._answers(server, lambda: None)
             ):
                 return server
         return None
 
-    async def _launch(self, name: str, spec: Spec, serves: Serves) -> Server:
+    async def _launch(self, name: str, spec: Spec, serves: Serves) -> RunningServer:
         logs = self._logs or self._place
         logs.mkdir(parents=True, exist_ok=True)
         log, run, port = logs / f"{name}.log", self._place / f"{name}.run", _free_port()
@@ -159,7 +159,7 @@ class Launcher:
         env = os.environ | spec.environment(key)
         command = spec.command(serves, port)
         child = await asyncio.to_thread(Child.spawn, command, env, run, log, speaks)
-        server = Server(f"http://127.0.0.1:{port}", key, run, log.absolute())
+        server = RunningServer(f"http://127.0.0.1:{port}", key, run, log.absolute())
         try:
             server = await self._ready(spec, serves, child, server)
             server.note(run.with_suffix(".json"))
@@ -170,7 +170,9 @@ class Launcher:
         logger.info("%s server at %s (%s)", spec.kind, server.url, log)
         return server
 
-    async def _ready(self, spec: Spec, serves: Serves, child: Child, server: Server) -> Server:
+    async def _ready(
+        self, spec: Spec, serves: Serves, child: Child, server: RunningServer
+    ) -> RunningServer:
         try:
             async with asyncio.timeout(spec.startup):
                 if isinstance(spec, PocketSpec):  # it takes a second
@@ -184,7 +186,7 @@ class Launcher:
             ) from None
         return server
 
-    async def _answers(self, server: Server, waiting: Callable[[], None]) -> bool:
+    async def _answers(self, server: RunningServer, waiting: Callable[[], None]) -> bool:
         """Wait until a server answers; say False if it stops instead."""
         pause = FIRST_POLL
         async with httpx2.AsyncClient(trust_env=False, timeout=LONGEST_POLL) as client:
@@ -201,7 +203,7 @@ class Launcher:
                 pause = min(pause * 1.5, LONGEST_POLL)
         return False
 
-    def _told(self, name: str, server: Server) -> Callable[[], None]:
+    def _told(self, name: str, server: RunningServer) -> Callable[[], None]:
         """Return what tells how far the start of a vLLM server is."""
         began = time.monotonic()
 
@@ -212,7 +214,7 @@ class Launcher:
         return tell
 
 
-def died(kind: str, server: Server) -> NoReturn:
+def died(kind: str, server: RunningServer) -> NoReturn:
     """Say how a server ended, and why where its log shows a usual failure.
 
     Raises:
@@ -225,17 +227,17 @@ def died(kind: str, server: Server) -> NoReturn:
     )
 
 
-def tail(server: Server) -> str:
+def tail(server: RunningServer) -> str:
     """Show how a server's log ends, and say where it is if it stays there."""
     where = "" if server.log.parent == server.run.parent else f" ({server.log})"
     return f"its log{where} ends:\n{_log(server)[-TAIL:].strip() or '(nothing)'}"
 
 
-def _log(server: Server) -> str:
+def _log(server: RunningServer) -> str:
     return server.log.read_text(errors="replace") if server.log.exists() else ""
 
 
-def _address(line: bytes, server: Server) -> str:
+def _address(line: bytes, server: RunningServer) -> str:
     """Read the line in which a pocket server says where it is."""
     try:
         return str(json.loads(line)["url"])

@@ -77,7 +77,7 @@ class Limits(BaseModel):
         return self.tokens_per_minute and self.tokens_per_minute / 60
 
 
-class Again(Exception):
+class Retryable(Exception):
     """An attempt failed in a way that may pass; carries the error to raise if it does not."""
 
     def __init__(
@@ -91,7 +91,7 @@ class Again(Exception):
         """Whether the server had too much to do."""
 
 
-class Final(Exception):
+class NotRetryable(Exception):
     """An attempt failed for good, whatever its error: part of what it drew was read."""
 
     def __init__(self, error: EndpointError) -> None:
@@ -143,7 +143,7 @@ class Gate:
             await self.pace.step(tokens)
             end = self._clock() + self.limits.deadline
             outcome = await self._try(attempt, end, mark)
-        while isinstance(outcome, Again):
+        while isinstance(outcome, Retryable):
             failures += not (outcome.after and self.limits.retries)
             await self._rest(outcome, failures, end)
             async with self.window.place(first=True) as mark:
@@ -164,14 +164,16 @@ class Gate:
                 return await attempt()
         except TimeoutError:
             raise Unreachable(f"no answer within {longest:g} s") from None
-        except Again as failure:
+        except Retryable as failure:
             raise failure.error from None
 
-    async def _try(self, attempt: Callable[[], Awaitable[T]], end: float, mark: int) -> T | Again:
+    async def _try(
+        self, attempt: Callable[[], Awaitable[T]], end: float, mark: int
+    ) -> T | Retryable:
         """Make one attempt; a failure that may pass is returned."""
         try:
             found = await self._within(attempt, end)
-        except Again as failure:
+        except Retryable as failure:
             if failure.crowded:
                 self.crowded += 1
                 self.window.crowded(mark)
@@ -180,14 +182,14 @@ class Gate:
             return failure
         except (PromptChanged, KeyRepeated):
             raise
-        except Final as failure:
+        except NotRetryable as failure:
             if isinstance(failure.error, Unreachable):
                 self._given_up = failure.error
             raise failure.error from None
         except BadReply as error:  # from a server that has answered well: an accident on the way
             if not self._served:
                 raise
-            return Again(error)
+            return Retryable(error)
         except (Denied, Unreachable) as error:
             self._given_up = error
             raise
@@ -206,13 +208,13 @@ class Gate:
                 raise
             if left > self.limits.timeout:
                 silent = f"no answer within the timeout of {self.limits.timeout:g} s"
-                raise Again(Unreachable(f"{silent} (limits.timeout)")) from None
+                raise Retryable(Unreachable(f"{silent} (limits.timeout)")) from None
             raise Unreachable(
                 f"no answer within the deadline of {self.limits.deadline:g} s; "
                 "set the model's limits.deadline if the server needs longer"
             ) from error
 
-    async def _rest(self, failure: Again, failures: int, end: float) -> None:
+    async def _rest(self, failure: Retryable, failures: int, end: float) -> None:
         """Wait before the next attempt, or raise what was met where there is none."""
         asked = failure.after or 0.0
         longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** max(failures - 1, 0))

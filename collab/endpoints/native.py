@@ -14,8 +14,8 @@ from pydantic import BaseModel, TypeAdapter
 from collab.core.sampling import Request
 from collab.core.trajectory import Json
 from collab.endpoints import reply
-from collab.endpoints.reply import Choice, Completion, Count, Details, Logprobs, Usage
-from collab.endpoints.request_format import Ask, Body
+from collab.endpoints.reply import Choice, Completion, Count, Details, ReplyLogprobs, Usage
+from collab.endpoints.request_format import Body, EndpointRequest
 from collab.errors import ConfigError
 
 
@@ -53,7 +53,7 @@ class SglangGenerate:
         """Return the native route, beside the OpenAI-compatible API."""
         return f"{url.removesuffix('/v1')}/generate"
 
-    def body(self, ask: Ask) -> Body:
+    def body(self, ask: EndpointRequest) -> Body:
         """Keep the stop string, and ask for ids."""
         request = ask.request
         settings: Body = {
@@ -93,7 +93,9 @@ class SglangGenerate:
             token_ids=draw.output_ids,
             finish_reason=why.type,
             stop_reason=why.matched if isinstance(why.matched, str) else None,
-            logprobs=None if tops is None else Logprobs(top_logprobs=[_by_id(top) for top in tops]),
+            logprobs=None
+            if tops is None
+            else ReplyLogprobs(top_logprobs=[_by_id(top) for top in tops]),
         )
 
 
@@ -132,7 +134,7 @@ class LlamaCompletion:
         """Return the native route, beside the OpenAI-compatible API."""
         return f"{url.removesuffix('/v1')}/completion"
 
-    def body(self, ask: Ask) -> Body:
+    def body(self, ask: EndpointRequest) -> Body:
         """Ask for ids; a prompt of ids goes under the same name as one of text."""
         request, sampling = ask.request, ask.request.sampling
         body: Body = {
@@ -154,7 +156,7 @@ class LlamaCompletion:
 
     def read(self, url: str, body: bytes, request: Request) -> Completion:
         """Read one draw: this route gives no more."""
-        draw = reply.read(_Completed, url, body)
+        draw = reply.parse_reply(_Completed, url, body)
         tops = draw.completion_probabilities
         positions = [{str(like.id): like.logprob for like in p.top_logprobs} for p in tops or ()]
         choice = Choice(
@@ -162,7 +164,7 @@ class LlamaCompletion:
             token_ids=draw.tokens or None,
             finish_reason="length" if draw.stop_type == "limit" else "stop",
             stop_reason=draw.stopping_word if draw.stop_type == "word" else None,
-            logprobs=None if tops is None else Logprobs(top_logprobs=[*positions]),
+            logprobs=None if tops is None else ReplyLogprobs(top_logprobs=[*positions]),
         )
         return Completion(
             model=draw.model,
@@ -196,7 +198,7 @@ class OllamaGenerate:
         """Return the native route, beside the OpenAI-compatible API."""
         return f"{url.removesuffix('/v1')}/api/generate"
 
-    def body(self, ask: Ask) -> Body:
+    def body(self, ask: EndpointRequest) -> Body:
         """Set the window with the rest.
 
         Raises:
@@ -226,7 +228,7 @@ class OllamaGenerate:
 
     def read(self, url: str, body: bytes, request: Request) -> Completion:
         """Read one draw: this route gives no more."""
-        draw = reply.read(_Responded, url, body)
+        draw = reply.parse_reply(_Responded, url, body)
         counted = draw.prompt_eval_count
         return Completion(
             model=draw.model,

@@ -34,7 +34,7 @@ POLL = 0.05
 
 
 @dataclass(frozen=True)
-class Server:
+class RunningServer:
     """A server that answers."""
 
     url: str

@@ -15,8 +15,8 @@ from pydantic import Field, field_validator
 
 from collab.core.settings import Settings
 from collab.core.trajectory import Message, Phase, Trajectory, Unit
-from collab.endpoints.dialects import Dialect, Laid, text_of, visible
-from collab.endpoints.request_format import Form
+from collab.endpoints.dialects import Dialect, PromptLayout, text_of, visible
+from collab.endpoints.request_format import RequestFormat
 
 Read = tuple[Sequence[Message], Sequence[Unit]]
 
@@ -83,7 +83,7 @@ Placement = Annotated[InThink | InTags | InUserTurn, Field(discriminator="kind")
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedDialect:
     """A dialect whose reader finds others' text elsewhere."""
 
     inner: Dialect
@@ -95,7 +95,7 @@ class Placed:
         return self.inner.name
 
     @property
-    def form(self) -> Form:
+    def form(self) -> RequestFormat:
         """The dialect's own."""
         return self.inner.form
 
@@ -111,7 +111,7 @@ class Placed:
 
     def prompt(
         self, messages: Sequence[Message], trajectory: Trajectory, phase: Phase, seat: str
-    ) -> Laid:
+    ) -> PromptLayout:
         """Lay out the trajectory as `seat` reads it."""
         told, units = self.placement.place(messages, visible(trajectory.units, seat), seat)
         return self.inner.prompt(told, replace(trajectory, units=tuple(units)), phase, seat)

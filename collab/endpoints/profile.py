@@ -28,7 +28,7 @@ DialectName = Literal[
     "none",
 ]
 """How a partial thought is continued."""
-Verdict = Literal["ok", "limited", "broken", "untried"]
+ProbeVerdict = Literal["ok", "limited", "broken", "untried"]
 """`limited`: a run can live with it, and does; `broken`: a thought would not go on as it stands."""
 Field = Literal["content", "reasoning"]
 Checked = Literal["real", "engine", "documented"]
@@ -41,7 +41,7 @@ class Finding(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     probe: str
-    verdict: Verdict
+    verdict: ProbeVerdict
     tried: str
     came: str
     """What came back, and what it means."""

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from collab.core.sampling import Generation
-from collab.endpoints.limits import Again, Final
+from collab.endpoints.limits import NotRetryable, Retryable
 from collab.endpoints.reply import Completion
-from collab.endpoints.veil import Veil
+from collab.endpoints.veil import SecretFinder
 from collab.errors import EndpointError, KeyRepeated
 
 
@@ -26,18 +26,18 @@ class Redaction:
 
     def __init__(self, url: str, secrets: Iterable[str | None]) -> None:
         self._url = url
-        self.veil = Veil(filter(None, secrets))
+        self.veil = SecretFinder(filter(None, secrets))
 
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Take the key out of errors."""
         try:
             yield
-        except Again as failure:
+        except Retryable as failure:
             error = self._hidden(failure.error)
-            raise Again(error, failure.after, crowded=failure.crowded) from None
-        except Final as failure:
-            raise Final(self._hidden(failure.error)) from None
+            raise Retryable(error, failure.after, crowded=failure.crowded) from None
+        except NotRetryable as failure:
+            raise NotRetryable(self._hidden(failure.error)) from None
         except EndpointError as error:
             raise self._hidden(error) from None
 

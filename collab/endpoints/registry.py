@@ -8,7 +8,7 @@ from collab.endpoints.chat import ChatDialect
 from collab.endpoints.dialects import Dialect, Frame, IdsDialect, TextDialect
 from collab.endpoints.native import LlamaCompletion, OllamaGenerate, SglangGenerate
 from collab.endpoints.profile import Profile
-from collab.endpoints.request_format import Completions, Form
+from collab.endpoints.request_format import Completions, RequestFormat
 from collab.endpoints.tokens import Tokenizer
 from collab.endpoints.vendors import (
     ContinueAfterOpening,
@@ -33,12 +33,12 @@ CHATS: Mapping[str, type[ChatDialect]] = {
         NoPrefix,
     )
 }
-IDS: Mapping[str, type[Form]] = {
+IDS: Mapping[str, type[RequestFormat]] = {
     "ids": Completions,
     "sglang": SglangGenerate,
     "llamacpp": LlamaCompletion,
 }
-TEXT: Mapping[str, type[Form]] = {"text": Completions, "ollama": OllamaGenerate}
+TEXT: Mapping[str, type[RequestFormat]] = {"text": Completions, "ollama": OllamaGenerate}
 
 
 def choose(

@@ -11,8 +11,8 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from collab.core.sampling import Generation, OpenTurn, Prompt, Request
-from collab.endpoints.client import Endpoint, OnCut, OnText
+from collab.core.sampling import Generation, OnCut, OnText, OpenTurn, Prompt, Request
+from collab.endpoints.client import Endpoint
 from collab.endpoints.profile import Profile
 from collab.errors import ConfigError, Unreachable
 

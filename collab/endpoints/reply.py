@@ -12,11 +12,11 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from collab.endpoints.bound import check_count
 from collab.endpoints.error_mapping import broken, strange
-from collab.endpoints.limits import Again
+from collab.endpoints.limits import Retryable
 from collab.errors import BadReply, Unreachable
 
-Model = TypeVar("Model", bound=BaseModel)
-Shape = TypeVar("Shape")
+ReplyT = TypeVar("ReplyT", bound=BaseModel)
+ShapeT = TypeVar("ShapeT")
 Count = Annotated[int, Field(ge=0, lt=2**40)]
 """Tokens: no more than a database can hold."""
 
@@ -27,7 +27,7 @@ class Details(BaseModel):
     cached_tokens: Count | None = None
 
 
-class Written(BaseModel):
+class CompletionTokens(BaseModel):
     """What the completion's tokens were."""
 
     reasoning_tokens: Count | None = None
@@ -39,17 +39,17 @@ class Usage(BaseModel):
     prompt_tokens: Count = 0
     completion_tokens: Count = 0
     prompt_tokens_details: Details | None = None
-    completion_tokens_details: Written | None = None
+    completion_tokens_details: CompletionTokens | None = None
 
 
-class Logprobs(BaseModel):
+class ReplyLogprobs(BaseModel):
     """The chances of the tokens drawn, and of the likeliest ones in their places."""
 
     token_logprobs: list[float | None] | None = None
     top_logprobs: list[dict[str, float] | None] | None = None
 
 
-class Scored(BaseModel):
+class PromptToken(BaseModel):
     """The chance of one token of a prompt."""
 
     logprob: float
@@ -64,8 +64,8 @@ class Choice(BaseModel):
     stop_reason: str | int | None = None
     token_ids: tuple[int, ...] | None = None
     prompt_token_ids: tuple[int, ...] | None = None
-    logprobs: Logprobs | None = None
-    prompt_logprobs: list[dict[str, Scored] | None] | None = None
+    logprobs: ReplyLogprobs | None = None
+    prompt_logprobs: list[dict[str, PromptToken] | None] | None = None
 
 
 class Completion(BaseModel):
@@ -78,18 +78,18 @@ class Completion(BaseModel):
     prompt_token_ids: tuple[int, ...] | None = None
 
 
-class Part(BaseModel):
+class MessagePart(BaseModel):
     """A stretch of a message that has kinds of them."""
 
     type: str
     text: str | None = None
-    thinking: list[Part] = []
+    thinking: list[MessagePart] = []
 
 
-class Said(BaseModel):
+class ReplyMessage(BaseModel):
     """The message of a chat reply; servers differ in what they call the thinking."""
 
-    content: str | list[Part] | None = None
+    content: str | list[MessagePart] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
 
@@ -108,7 +108,7 @@ class Said(BaseModel):
         return self.content or ""
 
 
-class Likely(BaseModel):
+class TopToken(BaseModel):
     """A token with its log-probability."""
 
     token: str
@@ -118,7 +118,7 @@ class Likely(BaseModel):
 class Position(BaseModel):
     """The likeliest tokens at one position of a chat's answer."""
 
-    top_logprobs: list[Likely] = []
+    top_logprobs: list[TopToken] = []
 
 
 class ChatLogprobs(BaseModel):
@@ -131,14 +131,14 @@ class ChatChoice(BaseModel):
     """One answer to a chat."""
 
     index: int = 0
-    message: Said
+    message: ReplyMessage
     finish_reason: str | None = None
     stop_reason: str | int | None = None
     token_ids: tuple[int, ...] | None = None
     logprobs: ChatLogprobs | None = None
 
 
-class Chat(BaseModel):
+class ChatReply(BaseModel):
     """The reply to POST /v1/chat/completions."""
 
     model: str | None = None
@@ -148,7 +148,7 @@ class Chat(BaseModel):
     prompt_token_ids: tuple[int, ...] | None = None
 
 
-class Served(BaseModel):
+class ServedModel(BaseModel):
     """A model that a server offers."""
 
     id: str
@@ -158,10 +158,10 @@ class Served(BaseModel):
 class Models(BaseModel):
     """The reply to GET /v1/models."""
 
-    data: list[Served]
+    data: list[ServedModel]
 
 
-def read(kind: type[Model], url: str, body: bytes) -> Model:
+def parse_reply(kind: type[ReplyT], url: str, body: bytes) -> ReplyT:
     """Read a reply.
 
     Raises:
@@ -173,11 +173,11 @@ def read(kind: type[Model], url: str, body: bytes) -> Model:
         raise _unreadable(url, body, error) from None
 
 
-def read_any(kind: TypeAdapter[Shape], url: str, body: bytes) -> Shape:
+def read_any(kind: TypeAdapter[ShapeT], url: str, body: bytes) -> ShapeT:
     """Read a reply that is one of several shapes.
 
     Raises:
-        BadReply: As for `read`.
+        BadReply: As for `parse_reply`.
     """
     try:
         return kind.validate_json(body)
@@ -195,7 +195,7 @@ def _unreadable(url: str, body: bytes, error: ValidationError) -> BadReply:
     return strange(url, body, f"{field}: {first['msg']}" if field else first["msg"])
 
 
-class Parts:
+class MessageParts:
     """The events of a streamed completion, put together.
 
     Args:
@@ -232,7 +232,7 @@ class Parts:
             return ""
         if (error := broken(self.url, data)) is not None:
             raise error
-        part = read(Completion, self.url, data)
+        part = parse_reply(Completion, self.url, data)
         self._usage = part.usage or self._usage
         self._model = part.model or self._model
         self._fingerprint = part.system_fingerprint or self._fingerprint
@@ -250,7 +250,7 @@ class Parts:
             Again: The stream ended before the completion did.
         """
         if self._last.finish_reason is None:
-            raise Again(Unreachable(f"{self.url} ended its stream before the completion"))
+            raise Retryable(Unreachable(f"{self.url} ended its stream before the completion"))
         return self.so_far()
 
     def so_far(self) -> Completion:
@@ -260,7 +260,7 @@ class Parts:
                 "text": self.text,
                 "token_ids": None if self._ids is None else tuple(self._ids),
                 "prompt_token_ids": self._prompt_ids,
-                "logprobs": Logprobs(token_logprobs=self._drawn, top_logprobs=self._tops),
+                "logprobs": ReplyLogprobs(token_logprobs=self._drawn, top_logprobs=self._tops),
             }
         )
         return Completion(

@@ -18,7 +18,7 @@ Body = dict[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class EndpointRequest:
     """One request for draws, with what only the endpoint knows."""
 
     request: Request
@@ -35,7 +35,7 @@ class Ask:
     """Prompt and reply together (tokens), where it is known."""
 
 
-class Form(Protocol):
+class RequestFormat(Protocol):
     """How one kind of API is spoken to."""
 
     streams: ClassVar[bool]
@@ -45,7 +45,7 @@ class Form(Protocol):
         """Return the address to send to, below the API's own (which ends in /v1)."""
         ...
 
-    def body(self, ask: Ask) -> Body:
+    def body(self, ask: EndpointRequest) -> Body:
         """Say it all: no default of the server's stays in force."""
         ...
 
@@ -67,7 +67,7 @@ class Completions:
         """Return the route of completions."""
         return f"{url}/completions"
 
-    def body(self, ask: Ask) -> Body:
+    def body(self, ask: EndpointRequest) -> Body:
         """Ask for the ids back, for the stop string, and for nothing to be added to the prompt."""
         request = ask.request
         body: Body = {
@@ -92,7 +92,7 @@ class Completions:
 
     def read(self, url: str, body: bytes, request: Request) -> Completion:
         """Read it as it stands."""
-        return reply.read(Completion, url, body)
+        return reply.parse_reply(Completion, url, body)
 
 
 def ids_of(request: Request) -> tuple[int, ...]:

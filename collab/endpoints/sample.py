@@ -10,15 +10,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 
-from collab.core.sampling import Finish, Generation, Logprobs, OpenTurn, Request
+from collab.core.sampling import FinishReason, Generation, Logprobs, OpenTurn, Request
 from collab.endpoints.bound import are_ids, check_ids, check_text
-from collab.endpoints.limits import Again
+from collab.endpoints.limits import Retryable
 from collab.endpoints.reply import Choice, Completion, Usage
 from collab.endpoints.request_format import ids_of
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import BadReply, PromptChanged, Unreachable
 
-FINISHES: dict[str, Finish] = {"stop": "stop", "length": "length", "content_filter": "abort"}
+FINISHES: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "abort"}
 LEAST = -9999.0
 """Stands for the log-probability of what cannot be."""
 HIGHEST = 1.0
@@ -158,7 +158,7 @@ def _count(
     return len(tokenizer.encode(text)) if tokenizer else 0
 
 
-def _finish(choice: Choice, reply: Completion, request: Request) -> Finish:
+def _finish(choice: Choice, reply: Completion, request: Request) -> FinishReason:
     """Say why a draw ended, and whether a server shortened it without a word."""
     why, count = finish(choice.finish_reason), None
     if choice.token_ids is not None:
@@ -169,7 +169,7 @@ def _finish(choice: Choice, reply: Completion, request: Request) -> Finish:
     return "context" if short else why
 
 
-def finish(reason: str | None) -> Finish:
+def finish(reason: str | None) -> FinishReason:
     """Translate a server's reason for ending.
 
     Raises:
@@ -177,7 +177,7 @@ def finish(reason: str | None) -> Finish:
         BadReply: It is none that is known.
     """
     if reason in BROKEN:
-        raise Again(Unreachable(f"the endpoint gave up half-way (finish_reason {reason!r})"))
+        raise Retryable(Unreachable(f"the endpoint gave up half-way (finish_reason {reason!r})"))
     if reason not in FINISHES:
         raise BadReply(f"unknown finish_reason {reason!r} (known: {', '.join(FINISHES)})")
     return FINISHES[reason]

@@ -44,7 +44,7 @@ def is_secret(key: str) -> bool:
     return len(key) >= SHORTEST and not (key.isalpha() and len(key) < WORD)
 
 
-class Veil:
+class SecretFinder:
     """Finds some secrets in texts.
 
     Args:

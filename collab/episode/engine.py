@@ -27,6 +27,7 @@ from collab.core.decision import (
     Write,
 )
 from collab.core.policy import Inquiry, Policy, View
+from collab.core.sampling import OnText
 from collab.core.trajectory import (
     Brought,
     Chose,
@@ -37,22 +38,22 @@ from collab.core.trajectory import (
     Finish,
     Forked,
     Json,
-    Kind,
     Question,
     Recording,
     Rewound,
     Stopped,
     Trajectory,
     Unit,
+    UnitKind,
     Wrote,
 )
-from collab.episode.prefetch import Ahead
-from collab.episode.reasoner import OnText, Rated, Reply, Written
-from collab.episode.side_questions import Desk
+from collab.episode.prefetch import PrefetchedWrite
+from collab.episode.reasoner import Likelihoods, Reply, WrittenTurn
+from collab.episode.side_questions import SideQuestions
 from collab.episode.team import Team
-from collab.episode.turns import Pen
+from collab.episode.turns import TurnTaker
 from collab.errors import CollabError, ContextFull, Denied, PolicyError, PromptChanged, Rejected
-from collab.store.draw_numbers import Numbers
+from collab.store.draw_numbers import DrawCounter
 
 Label = str | int | float | bool | None
 STEPS = 10_000
@@ -128,20 +129,20 @@ async def play_case(
         PolicyError: The policy broke its contract.
         EndpointError: A server failed for good.
     """
-    numbers = Numbers(case.id, case.draw)
-    pen = Pen(team, case.question, case.opening, until, budget, numbers)
-    table = _Table(case, pen, replicate, watch, whole)
+    numbers = DrawCounter(case.id, case.draw)
+    pen = TurnTaker(team, case.question, case.opening, until, budget, numbers)
+    table = _EpisodeRunner(case, pen, replicate, watch, whole)
     finish = await table.play()
     return Episode(case.id, table.trajectory, finish, pen.sampled, pen.stored, pen.costs)
 
 
-class _Table:
+class _EpisodeRunner:
     """One episode, or a branch of one, while it is played."""
 
     def __init__(
         self,
         case: Case,
-        pen: Pen,
+        pen: TurnTaker,
         replicate: int,
         watch: Watch | None = None,
         whole: bool = False,
@@ -179,7 +180,7 @@ class _Table:
         self._pen.bill(seat, reply.drawn)
         return reply
 
-    async def score(self, seat: str, text: str) -> Rated:
+    async def score(self, seat: str, text: str) -> Likelihoods:
         """Have a seat say how likely it finds a text."""
         turn = self._pen.aside(seat, self.trajectory)
         rated = await self._pen.team[seat].score(turn, text)
@@ -215,7 +216,7 @@ class _Table:
             self._watch(self.trajectory, "")
 
     async def _decide(self) -> Decision:
-        desk = Desk(self)
+        desk = SideQuestions(self)
         view = self._view(desk)
         try:
             return await desk.decide(lambda: self._case.policy.decide(view))
@@ -241,7 +242,7 @@ class _Table:
         except (TypeError, ValueError) as error:
             raise PolicyError(f"{self._name} left a memo that is no JSON: {error}") from None
 
-    async def _carry_out(self, decision: Decision, ahead: Ahead | None) -> None:
+    async def _carry_out(self, decision: Decision, ahead: PrefetchedWrite | None) -> None:
         match decision:
             case Write():
                 written = await self._pen.write(decision, self.trajectory, self._reader(), ahead)
@@ -273,7 +274,7 @@ class _Table:
         """Return what a decision does that needs nobody to write."""
         match decision:
             case Insert(seat, text, why):
-                kind: Kind = "signal" if decision.signal else "inserted"
+                kind: UnitKind = "signal" if decision.signal else "inserted"
                 unit = Unit(seat, text, kind, why, tokens=self._injected(text, seat))
                 return Wrote(unit, self._left)
             case Edit(index, text, why, _, seat):
@@ -318,17 +319,17 @@ class _Table:
             for table, one, branch in zip(tables, playing, branches, strict=True)
         )
 
-    def _branch(self, number: int, branch: Branch) -> _Table:
+    def _branch(self, number: int, branch: Branch) -> _EpisodeRunner:
         name = f"{self._case.id}/fork {self._forks}.{number}"
         begin = self.trajectory.start(branch.empty)
         case = replace(self._case, id=name, policy=branch.policy, draw=None, begin=begin)
-        table = _Table(case, self._pen.branch(name), self._replicate)
+        table = _EpisodeRunner(case, self._pen.branch(name), self._replicate)
         table._depth = self._depth + 1
         for insert in branch.opening:
             table._add(table._event(insert))
         return table
 
-    def _append(self, written: Written, decision: Write) -> None:
+    def _append(self, written: WrittenTurn, decision: Write) -> None:
         thinking = [unit for unit in written.units if unit.phase == "thinking"]
         answer = written.units[len(thinking) :]
         for unit in thinking:
@@ -346,7 +347,7 @@ class _Table:
         elif written.reached == "context":
             self._finish = "context full"
 
-    def _answer(self, written: Written) -> None:
+    def _answer(self, written: WrittenTurn) -> None:
         for unit in written.units:
             self._add(Wrote(unit))
         full = written.reached == "context" and not self.trajectory.answer
@@ -364,7 +365,7 @@ class _Table:
 
         return read
 
-    def _view(self, desk: Desk) -> View:
+    def _view(self, desk: SideQuestions) -> View:
         seed = f"{self._case.id}\0{self._replicate}\0{self._steps}".encode()
         return View(
             question=self._case.question.messages,

@@ -7,25 +7,26 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 from collab.core.decision import Decision, same
-from collab.episode.reasoner import OnText, Written
-from collab.store.draw_numbers import Numbers
+from collab.core.sampling import OnText
+from collab.episode.reasoner import WrittenTurn
+from collab.store.draw_numbers import DrawCounter
 
 
 @dataclass
-class Ahead:
+class PrefetchedWrite:
     """One write that was begun ahead."""
 
     path: tuple[Decision, ...]
     """The decisions that must still be taken for it to be used."""
-    numbers: Numbers
+    numbers: DrawCounter
     """Those of its draws."""
-    task: asyncio.Task[Written]
+    task: asyncio.Task[WrittenTurn]
     pieces: list[str] = field(default_factory=list)
     """The text so far."""
     reader: OnText | None = None
     """Who reads along, once it is used."""
 
-    async def use(self, reader: OnText | None) -> Written:
+    async def use(self, reader: OnText | None) -> WrittenTurn:
         """Wait for it; who reads along now is told first what has come."""
         self.reader = reader
         if reader is not None and self.pieces:
@@ -46,14 +47,14 @@ class Prefetch:
     """
 
     def __init__(self) -> None:
-        self._ahead: list[Ahead] = []
-        self._stopping: set[asyncio.Task[Written]] = set()
+        self._ahead: list[PrefetchedWrite] = []
+        self._stopping: set[asyncio.Task[WrittenTurn]] = set()
 
     def begin(
         self,
         path: tuple[Decision, ...],
-        numbers: Numbers,
-        write: Callable[[OnText], Coroutine[None, None, Written]],
+        numbers: DrawCounter,
+        write: Callable[[OnText], Coroutine[None, None, WrittenTurn]],
     ) -> None:
         """Begin a write; one that is under way with the same path is that write already."""
         if any(_agree(path, one.path) for one in self._ahead):
@@ -63,15 +64,15 @@ class Prefetch:
         def read(piece: str) -> None:
             ahead.read(piece)
 
-        ahead = Ahead(path, numbers, asyncio.create_task(write(read)), pieces)
+        ahead = PrefetchedWrite(path, numbers, asyncio.create_task(write(read)), pieces)
         self._ahead.append(ahead)
 
-    def decide(self, decision: Decision) -> Ahead | None:
+    def decide(self, decision: Decision) -> PrefetchedWrite | None:
         """Take note of a decision, and return the write that it uses, if one was begun.
 
         Writes that now lie on no path are stopped.
         """
-        used, kept = None, list[Ahead]()
+        used, kept = None, list[PrefetchedWrite]()
         for one in self._ahead:
             if not same(one.path[0], decision):
                 self._stop(one)
@@ -91,7 +92,7 @@ class Prefetch:
         if self._stopping:
             await asyncio.wait(self._stopping)
 
-    def _stop(self, one: Ahead) -> None:
+    def _stop(self, one: PrefetchedWrite) -> None:
         one.task.cancel()
         self._stopping.add(one.task)
         one.task.add_done_callback(_look)
@@ -101,7 +102,7 @@ def _agree(path: tuple[Decision, ...], other: tuple[Decision, ...]) -> bool:
     return len(path) == len(other) and all(map(same, path, other))
 
 
-def _look(task: asyncio.Task[Written]) -> None:
+def _look(task: asyncio.Task[WrittenTurn]) -> None:
     """Take note of a stopped write's error: nobody needs what it would have written."""
     if not task.cancelled():
         task.exception()

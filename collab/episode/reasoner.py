@@ -12,12 +12,11 @@ from typing import Literal, Protocol
 
 from collab.core.boundary import Boundary
 from collab.core.cost import Rates
-from collab.core.policy import Inquiry, Likelihood, Said
-from collab.core.sampling import Drawn, Request
+from collab.core.policy import Inquiry, Likelihood, SideAnswer
+from collab.core.sampling import Drawn, OnText, Request
 from collab.core.trajectory import Phase, Question, Trajectory, Unit
 from collab.errors import PolicyError
 
-OnText = Callable[[str], None]
 Reached = Literal["boundary", "end", "length", "context", "turn over"]
 
 
@@ -39,7 +38,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenTurn:
     """What a seat wrote in one turn."""
 
     units: tuple[Unit, ...]
@@ -57,13 +56,13 @@ class Written:
 class Reply:
     """The answer to a side question."""
 
-    said: Said
+    said: SideAnswer
     drawn: tuple[Drawn, ...]
     """The generations that it was read from."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rated:
+class Likelihoods:
     """How likely a text was found."""
 
     likelihood: Likelihood
@@ -93,7 +92,7 @@ class Reasoner(Protocol):
         """Count the tokens of a text, None without a tokenizer."""
         ...
 
-    async def write(self, turn: Turn) -> Written:
+    async def write(self, turn: Turn) -> WrittenTurn:
         """Continue the trajectory, or the answer, to the boundary."""
         ...
 
@@ -101,7 +100,7 @@ class Reasoner(Protocol):
         """Answer a side question about the trajectory."""
         ...
 
-    async def score(self, turn: Turn, text: str) -> Rated:
+    async def score(self, turn: Turn, text: str) -> Likelihoods:
         """Say how likely a text is behind the trajectory."""
         ...
 
@@ -118,7 +117,7 @@ class Recorded:
         """Return None: it has no tokenizer."""
         return None
 
-    async def write(self, turn: Turn) -> Written:
+    async def write(self, turn: Turn) -> WrittenTurn:
         """Refuse: the engine plays recordings, and this seat's is spent or was never given.
 
         Raises:
@@ -136,7 +135,7 @@ class Recorded:
         """
         raise PolicyError(f"seat {turn.seat!r} is a recording: it cannot be asked {inquiry.text!r}")
 
-    async def score(self, turn: Turn, text: str) -> Rated:
+    async def score(self, turn: Turn, text: str) -> Likelihoods:
         """Refuse.
 
         Raises:

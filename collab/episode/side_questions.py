@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from collab.core.decision import Decision
-from collab.core.policy import Inquiry, Likelihood, Said
+from collab.core.policy import Inquiry, Likelihood, SideAnswer
 from collab.core.trajectory import Asked, Event, Scored
-from collab.episode.reasoner import Rated, Reply
+from collab.episode.reasoner import Likelihoods, Reply
 from collab.episode.watchdog import Stuck, Watched
 from collab.errors import PolicyError
 
@@ -24,14 +24,14 @@ PATIENCE = 60.0
 """Seconds that a policy may think by itself, without asking anybody, before it is given up."""
 
 
-class Host(Protocol):
+class EpisodeState(Protocol):
     """What a desk needs of its episode."""
 
     async def ask(self, seat: str, inquiry: Inquiry) -> Reply:
         """Ask a seat on the side."""
         ...
 
-    async def score(self, seat: str, text: str) -> Rated:
+    async def score(self, seat: str, text: str) -> Likelihoods:
         """Have a seat say how likely it finds a text."""
         ...
 
@@ -40,10 +40,10 @@ class Host(Protocol):
         ...
 
 
-class Desk:
+class SideQuestions:
     """Carries out `ask`, `score` and `prefetch` of one view."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: EpisodeState) -> None:
         self._host = host
         self._events: list[Event | None] = []
         self._waiting = 0
@@ -81,7 +81,7 @@ class Desk:
         """What happened on the side, in the order in which it was asked for."""
         return [event for event in self._events if event is not None]
 
-    async def ask(self, seat: str, inquiry: Inquiry) -> Said:
+    async def ask(self, seat: str, inquiry: Inquiry) -> SideAnswer:
         """Ask a seat on the side."""
         async with self._asking() as place:
             reply = await self._host.ask(seat, inquiry)

@@ -13,17 +13,17 @@ from dataclasses import replace
 from collab.core.boundary import Answer, Boundary, Length, Share
 from collab.core.cost import Cost
 from collab.core.decision import Close, Decision, Write
-from collab.core.sampling import Drawn
+from collab.core.sampling import Drawn, OnText
 from collab.core.trajectory import Question, Recording, Trajectory
 from collab.episode.playback import play
-from collab.episode.prefetch import Ahead, Prefetch
-from collab.episode.reasoner import OnText, Recorded, Turn, Written
+from collab.episode.prefetch import Prefetch, PrefetchedWrite
+from collab.episode.reasoner import Recorded, Turn, WrittenTurn
 from collab.episode.team import Team
 from collab.errors import PolicyError
-from collab.store.draw_numbers import Numbers
+from collab.store.draw_numbers import DrawCounter
 
 
-class Pen:
+class TurnTaker:
     """Hands the pen round.
 
     Args:
@@ -42,7 +42,7 @@ class Pen:
         opening: Mapping[str, Recording],
         until: Boundary,
         budget: int,
-        numbers: Numbers,
+        numbers: DrawCounter,
     ) -> None:
         self.team, self.opening, self.until, self.budget = team, opening, until, budget
         self.sampled = self.stored = 0
@@ -54,16 +54,20 @@ class Pen:
         self._played: Counter[str] = Counter()
         self._asked: Counter[str] = Counter()
 
-    def branch(self, name: str) -> Pen:
+    def branch(self, name: str) -> TurnTaker:
         """Return the pen of a branch: recordings stand where they stand, draws are its own."""
-        numbers = Numbers(name)
-        pen = Pen(self.team, self._question, self.opening, self.until, self.budget, numbers)
+        numbers = DrawCounter(name)
+        pen = TurnTaker(self.team, self._question, self.opening, self.until, self.budget, numbers)
         pen._played = self._played.copy()
         return pen
 
     async def write(
-        self, decision: Write, trajectory: Trajectory, on_text: OnText | None, ahead: Ahead | None
-    ) -> Written:
+        self,
+        decision: Write,
+        trajectory: Trajectory,
+        on_text: OnText | None,
+        ahead: PrefetchedWrite | None,
+    ) -> WrittenTurn:
         """Let a seat continue the thinking."""
         seat, until = decision.seat, decision.until or self.until
         if not isinstance(until, Boundary):
@@ -76,8 +80,12 @@ class Pen:
         return await self._take(self._turn(decision, trajectory, self._numbers, on_text), ahead)
 
     async def answer(
-        self, decision: Close, trajectory: Trajectory, on_text: OnText | None, ahead: Ahead | None
-    ) -> Written:
+        self,
+        decision: Close,
+        trajectory: Trajectory,
+        on_text: OnText | None,
+        ahead: PrefetchedWrite | None,
+    ) -> WrittenTurn:
         """Let a seat answer."""
         return await self._take(self._turn(decision, trajectory, self._numbers, on_text), ahead)
 
@@ -101,7 +109,7 @@ class Pen:
         self.costs.setdefault(seat, {}).update(costs)
         self.spent += Cost.of(costs.values())
 
-    def add(self, branch: Pen) -> None:
+    def add(self, branch: TurnTaker) -> None:
         """Count what a branch cost."""
         self.sampled += branch.sampled
         self.stored += branch.stored
@@ -115,13 +123,13 @@ class Pen:
             return
         numbers = self._numbers.ahead()
 
-        def write(on_text: OnText) -> Coroutine[None, None, Written]:
+        def write(on_text: OnText) -> Coroutine[None, None, WrittenTurn]:
             turn = self._turn(last, where, numbers, on_text)
             return self.team[last.seat].write(turn)
 
         self._prefetch.begin(path, numbers, write)
 
-    def used(self, decision: Decision) -> Ahead | None:
+    def used(self, decision: Decision) -> PrefetchedWrite | None:
         """Return the write that a decision uses, if one was begun; others are stopped."""
         return self._prefetch.decide(decision)
 
@@ -129,7 +137,7 @@ class Pen:
         """Stop what was begun ahead."""
         await self._prefetch.close()
 
-    async def _take(self, turn: Turn, ahead: Ahead | None) -> Written:
+    async def _take(self, turn: Turn, ahead: PrefetchedWrite | None) -> WrittenTurn:
         """Let a turn be written, or wait for what was begun ahead of it."""
         if ahead is None:
             written = await self.team[turn.seat].write(turn)
@@ -145,7 +153,7 @@ class Pen:
         self,
         decision: Write | Close,
         trajectory: Trajectory,
-        numbers: Numbers,
+        numbers: DrawCounter,
         on_text: OnText | None,
     ) -> Turn:
         writing = isinstance(decision, Write)
@@ -161,12 +169,12 @@ class Pen:
             on_text=on_text,
         )
 
-    def _play(self, recording: Recording, seat: str, until: Boundary, why: str) -> Written:
+    def _play(self, recording: Recording, seat: str, until: Boundary, why: str) -> WrittenTurn:
         unit = play(recording, self._played[seat], until, seat, why)
         self._played[seat] += len(unit.text)
         if not unit.tokens:
             unit = replace(unit, tokens=self.team.count(unit.text, seat))
-        return Written((unit,), "boundary")
+        return WrittenTurn((unit,), "boundary")
 
     @property
     def exhausted(self) -> frozenset[str]:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-Result = TypeVar("Result")
+ResultT = TypeVar("ResultT")
 
 
 class Stuck(BaseException):
@@ -25,13 +25,13 @@ class Stuck(BaseException):
     """
 
 
-class Watched(Awaitable[Result], Generic[Result]):
+class Watched(Awaitable[ResultT], Generic[ResultT]):
     """Awaits some work, none of whose steps may take longer than `patience` seconds."""
 
-    def __init__(self, work: Awaitable[Result], patience: float) -> None:
+    def __init__(self, work: Awaitable[ResultT], patience: float) -> None:
         self._work, self._patience = work, patience
 
-    def __await__(self) -> Generator[Any, Any, Result]:  # any: what the loop and futures exchange
+    def __await__(self) -> Generator[Any, Any, ResultT]:  # any: what the loop and futures exchange
         """Go on step by step as the work itself would."""
         work = self._work.__await__()
         value: Any = None  # any: likewise
@@ -41,7 +41,7 @@ class Watched(Awaitable[Result], Generic[Result]):
             try:
                 waits = work.send(value) if error is None else work.throw(error)
             except StopIteration as end:
-                result: Result = end.value
+                result: ResultT = end.value
                 return result
             finally:
                 while not step.over:

@@ -34,7 +34,7 @@ class Judgement:
     extracted: str | None
     """What was read as the answer."""
     by: str = ""
-    """What decided: `math-verify`, the name of a rule, `tests`, `judge`; empty where nothing did."""
+    """What decided: `math-verify`, a rule's name, `tests` or `judge`; empty where nothing did."""
     details: Mapping[str, Json] = field(default_factory=dict)
     """What else the grader has to say, such as each suite of tests by its name."""
 

@@ -26,7 +26,7 @@ from collab.core.trajectory import Checks, Question
 from collab.errors import GradingError
 from collab.grading import Judgement
 from collab.grading.extract import defines, find
-from collab.sandbox import Limits, Outcome, Sandbox
+from collab.sandbox import ProgramLimits, ProgramResult, Sandbox
 from collab.sandbox.named import SANDBOXES, SandboxName
 
 Faults = Mapping[str, str | None]
@@ -65,7 +65,7 @@ class CodeSettings(Settings):
     """Where programs run."""
     workers: int = Field(default=4, ge=1)
     """Programs at once."""
-    limits: Limits = Limits()
+    limits: ProgramLimits = ProgramLimits()
     """What a program may use, its tests the same."""
 
 
@@ -130,7 +130,7 @@ class CodeGrader:
         return {name: faults.get(name, missing) for name in json.loads(job)["suites"]}
 
 
-def _wide_enough(limits: Limits, checks: Checks) -> Limits:
+def _wide_enough(limits: ProgramLimits, checks: Checks) -> ProgramLimits:
     """Return limits within which a right program comes to its end."""
     seconds = max(limits.seconds, checks.seconds)
     wider = {
@@ -219,7 +219,7 @@ def _expression(checks: Checks, code: str) -> str:
     return f"{around}\n{constants}\n{EXPRESSION}"
 
 
-def _told(outcome: Outcome) -> dict[str, Any]:  # any: the checker's JSON
+def _told(outcome: ProgramResult) -> dict[str, Any]:  # any: the checker's JSON
     """Return what the checker said; nothing where it did not come to its end, or not it alone."""
     lines = outcome.stdout.splitlines()
     if outcome.code != 0 or len(lines) != 1:
@@ -228,7 +228,7 @@ def _told(outcome: Outcome) -> dict[str, Any]:  # any: the checker's JSON
     return told
 
 
-def _end(outcome: Outcome) -> str:
+def _end(outcome: ProgramResult) -> str:
     if outcome.stopped is not None:
         return f"it was stopped for its {outcome.stopped} after {outcome.seconds:.1f} s"
     return f"exit code {outcome.code}"

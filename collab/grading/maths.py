@@ -23,7 +23,7 @@ from collab.core.trajectory import Question
 from collab.errors import GradingError
 from collab.grading import Judgement
 from collab.grading.verdicts import Verdicts
-from collab.grading.workers import Caps, Stopped, Workers
+from collab.grading.workers import WorkerLimits, Workers, WorkerStopped
 
 MAX_CHARS = 20_000
 """How much of a long text is read: its end, where the answer stands."""
@@ -63,7 +63,7 @@ class MathsGrader:
         verdicts: Path | None = None,
     ) -> None:
         self._settings = settings
-        caps = Caps(settings.seconds, settings.wall, settings.memory)
+        caps = WorkerLimits(settings.seconds, settings.wall, settings.memory)
         preload = [__name__, "math_verify"]
         self._workers = Workers(settings.workers, _judge, caps, preload)
         self._kept = Verdicts(verdicts) if verdicts else None
@@ -120,7 +120,7 @@ class MathsGrader:
     async def _judged(self, gold: str, text: str) -> Judgement:
         try:
             return await self._workers.call(gold, text)
-        except (Stopped, MemoryError) as error:
+        except (WorkerStopped, MemoryError) as error:
             log.info("gave up on an answer of %d characters: %r", len(text), error)
             return Judgement("grader timeout", None, False, last_box(text))
 

@@ -28,16 +28,16 @@ PAUSE = 0.1
 """Seconds before it is tried again, each time twice as long: what forks it may be about to end."""
 PATIENCE = 600.0
 """Wall-clock seconds that a process may take to start: a busy machine is slow, not broken."""
-Result = TypeVar("Result")
+ResultT = TypeVar("ResultT")
 log = logging.getLogger(__name__)
 
 
-class Stopped(Exception):
+class WorkerStopped(Exception):
     """A call was ended before it came to its end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Caps:
+class WorkerLimits:
     """What one call may use."""
 
     seconds: float
@@ -48,7 +48,7 @@ class Caps:
     """Address space of its process, in bytes (Linux only)."""
 
 
-class Workers(Generic[Result]):
+class Workers(Generic[ResultT]):
     """Runs calls of one function in as many processes; each is started when it is needed.
 
     Args:
@@ -59,7 +59,7 @@ class Workers(Generic[Result]):
     """
 
     def __init__(
-        self, count: int, function: Callable[..., Result], caps: Caps, preload: list[str]
+        self, count: int, function: Callable[..., ResultT], caps: WorkerLimits, preload: list[str]
     ) -> None:
         self._function, self._caps = function, caps
         self._preload = preload
@@ -69,7 +69,7 @@ class Workers(Generic[Result]):
         self._closed = False
         self._lock = threading.Lock()  # a process that is started is in `_all`, or none is any more
 
-    async def call(self, *args: object) -> Result:
+    async def call(self, *args: object) -> ResultT:
         """Run the function.
 
         Raises:
@@ -87,7 +87,7 @@ class Workers(Generic[Result]):
                 worker.kill()
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
-    def _call(self, args: tuple[object, ...]) -> Result:
+    def _call(self, args: tuple[object, ...]) -> ResultT:
         """Run the function in this thread's process."""
         for _ in range(2):
             worker: _Worker = self._worker()
@@ -97,13 +97,13 @@ class Workers(Generic[Result]):
                 self._drop(worker)
                 log.info("a grading process ended: %s", death)
                 if death.limit:
-                    raise Stopped(str(death)) from None
+                    raise WorkerStopped(str(death)) from None
             else:
                 if returned:
-                    result: Result = value
+                    result: ResultT = value
                     return result
                 raise value
-        raise Stopped("it ended its process twice")
+        raise WorkerStopped("it ended its process twice")
 
     def _worker(self) -> _Worker:
         worker: _Worker | None = getattr(self._own, "worker", None)
@@ -122,7 +122,7 @@ class Workers(Generic[Result]):
     def _started(self) -> _Worker | None:
         with self._lock:
             if self._closed:
-                raise Stopped("its workers are closed")
+                raise WorkerStopped("its workers are closed")
             try:
                 worker = _Worker(self._preload, self._function, self._caps)
             except (EOFError, OSError) as error:  # what forks the processes was itself ended
@@ -155,7 +155,9 @@ class _Died(Exception):
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, preload: list[str], function: Callable[..., object], caps: Caps) -> None:
+    def __init__(
+        self, preload: list[str], function: Callable[..., object], caps: WorkerLimits
+    ) -> None:
         self._zygote = zygote(preload)
         self._pipe, self._pid = self._zygote.fork(_serve, function, caps)
         self._ending = threading.Lock()  # its id is used once: then it may be another's
@@ -196,7 +198,7 @@ class _Worker:
 
 
 def _serve(
-    pipe: Connection, function: Callable[..., object], caps: Caps
+    pipe: Connection, function: Callable[..., object], caps: WorkerLimits
 ) -> None:  # pragma: no cover, coverage does not reach other processes
     """Answer calls until the pipe is closed; runs in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle

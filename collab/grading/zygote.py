@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import NoReturn
 
-Body = Callable[..., None]
+ChildMain = Callable[..., None]
 """What a child runs: a function of a module, called with its pipe and the other arguments."""
 
 PR_SET_PDEATHSIG = 1
@@ -65,7 +65,7 @@ class Zygote:
         self._pipe.close()
         self._process.wait()
 
-    def fork(self, body: Body, *args: object) -> tuple[Connection, int]:
+    def fork(self, body: ChildMain, *args: object) -> tuple[Connection, int]:
         """Start a child; return the pipe to it and its process id.
 
         Raises:

@@ -20,7 +20,16 @@ from collab.endpoints.scripted import Api, ScriptedServer
 from collab.errors import ConfigError
 from collab.pocket import callers
 from collab.pocket.programs import CODERS, coder
-from collab.serving import Guard, Server, address, build_app, key_for, key_in, listen, own_names
+from collab.serving import (
+    Guard,
+    UvicornServer,
+    address,
+    build_app,
+    key_for,
+    key_in,
+    listen,
+    own_names,
+)
 
 BETA = "/beta"
 """Where DeepSeek's API takes a begun turn."""
@@ -69,15 +78,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _app(asked: argparse.Namespace, key: str | None) -> ASGIApp:
     """Make the app: the wire's own or, in another API's form, the scripted server's."""
-    from collab.pocket.server import Pocket
+    from collab.pocket.server import PocketBackend
 
     names = own_names(asked.host)
     if asked.scripted is None and asked.api == "vllm":
-        return build_app(Pocket(asked.models), key=key, names=names)
+        return build_app(PocketBackend(asked.models), key=key, names=names)
     if asked.scripted in callers.CALLERS:
         server = callers.server(asked.scripted, api=asked.api, names=names)
     else:
-        script = Pocket(asked.models) if asked.scripted is None else coder(asked.scripted)
+        script = PocketBackend(asked.models) if asked.scripted is None else coder(asked.scripted)
         server = ScriptedServer(script, api=asked.api, names=names, keep=0)
     return Guard(server, key, names)
 
@@ -110,7 +119,7 @@ def _place(asked: argparse.Namespace, listening: socket.socket) -> dict[str, str
     return {"url": address(listening) + path, "uds": None}
 
 
-class _Server(Server):
+class _Server(UvicornServer):
     """A server that says where it is, and may stop with its parent."""
 
     def __init__(self, app: ASGIApp, ready: Mapping[str, str | int | None]) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from collab.endpoints.scripted import EOS, Api, ScriptedServer, Words, attentive
+from collab.endpoints.scripted import EOS, Api, ScriptedServer, WordTokenizer, attentive
 from collab.endpoints.tokens import Tokenizer
 from collab.pocket.family import CONCLUSION, FACTORS, SIGNS, VERBS
 from collab.pocket.server import find
@@ -102,7 +102,7 @@ class _Problem:
         return f"{begun}{''.join(lines)}</think>\n\nThe answer is \\boxed{{{value}}}."
 
 
-class Spoken(Words):
+class PocketScript(WordTokenizer):
     """The tokens of a shipped reasoner, for a script to write."""
 
     def __init__(self, folder: Path) -> None:
@@ -122,7 +122,7 @@ def server(name: str, *, api: Api, names: frozenset[str]) -> ScriptedServer:
     """Serve a solver that writes the tokens of the shipped reasoners, by the name 'scripted'."""
     folder = find("plain")
     template = (folder / "chat_template.jinja").read_text()
-    words = Spoken(folder)
+    words = PocketScript(folder)
     return ScriptedServer(
         caller(name), api=api, names=names, keep=0, template=template, tokenizer=words
     )

@@ -13,14 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from collab.pocket.lessons import Row
-from collab.pocket.network import Shape, Weights, logits
+from collab.pocket.lessons import PackedExamples
+from collab.pocket.network import NetworkShape, Weights, logits
 
 SAVE_EVERY = 100
 
 
 def loss(
-    weights: Weights, shape: Shape, ids: Tensor, places: Tensor, owner: Tensor, taught: Tensor
+    weights: Weights,
+    shape: NetworkShape,
+    ids: Tensor,
+    places: Tensor,
+    owner: Tensor,
+    taught: Tensor,
 ) -> Tensor:
     """Compute the mean cross-entropy (nats) of the taught tokens."""
     width = ids.shape[1]
@@ -72,11 +77,11 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 @dataclass(slots=True)
-class Descent:
+class OptimizerState:
     """Weights on their way down, with all that is needed to go on after a stop."""
 
     weights: Weights
-    shape: Shape
+    shape: NetworkShape
     step: int = 0
     adam: torch.optim.AdamW = field(init=False)
     muon: Muon = field(init=False)
@@ -88,7 +93,9 @@ class Descent:
         others = [w for name, w in self.weights.items() if "_proj" not in name]
         self.adam = torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
 
-    def take(self, batch: Sequence[Row], rate: float, measure: Callable[..., Tensor]) -> float:
+    def take(
+        self, batch: Sequence[PackedExamples], rate: float, measure: Callable[..., Tensor]
+    ) -> float:
         """Take one step at a learning rate and return the loss before it."""
         value = measure(self.weights, self.shape, *_tensors(batch))
         value.backward()  # type: ignore[no-untyped-call, unused-ignore]  # torch has no type here
@@ -126,8 +133,8 @@ class Descent:
 
 
 def descend(
-    start: Descent,
-    batches: Callable[[int], Sequence[Row]],
+    start: OptimizerState,
+    batches: Callable[[int], Sequence[PackedExamples]],
     steps: int,
     rate: Callable[[int], float],
     state: Path,
@@ -150,6 +157,6 @@ def descend(
         start.save(state)
 
 
-def _tensors(batch: Sequence[Row]) -> tuple[Tensor, ...]:
+def _tensors(batch: Sequence[PackedExamples]) -> tuple[Tensor, ...]:
     columns = ("ids", "places", "owner", "taught")
     return tuple(torch.tensor([getattr(row, column) for row in batch]) for column in columns)

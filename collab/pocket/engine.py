@@ -19,7 +19,7 @@ import numpy as np
 
 from collab.pocket.codec import Codec
 from collab.pocket.kernel import Floats
-from collab.pocket.model import Cache, Ints, Model, Rows
+from collab.pocket.model import Ints, KeyValueCache, PocketNetwork, TokenRows
 from collab.pocket.prefix import PrefixCache
 from collab.pocket.sampler import Sampler, luck
 from collab.serving import Job, Piece, TokenLogprob, Transcript
@@ -41,10 +41,10 @@ class Engine:
     """One model at work on any number of jobs."""
 
     def __init__(
-        self, model: Model, codec: Codec, ends: frozenset[int], *, slots: int = SLOTS
+        self, model: PocketNetwork, codec: Codec, ends: frozenset[int], *, slots: int = SLOTS
     ) -> None:
         self._model, self._codec, self._ends, self._slots = model, codec, ends, slots
-        self._cache, self._aside = Cache(model.shape), Cache(model.shape)
+        self._cache, self._aside = KeyValueCache(model.shape), KeyValueCache(model.shape)
         self._prefixes = PrefixCache(PREFIX_BYTES)
         self._sampler = Sampler(slots, model.shape.context)
         self._tokens: Ints = np.zeros(slots, np.int64)
@@ -106,7 +106,7 @@ class Engine:
             sequence.request.cached = max(sequence.request.cached, self._filled)
         chunk = ids[self._filled : self._filled + CHUNK]
         positions = np.arange(self._filled, self._filled + len(chunk))
-        rows = Rows(np.array(chunk), positions, slice(0, 1))
+        rows = TokenRows(np.array(chunk), positions, slice(0, 1))
         logits = self._model.forward(rows, self._aside, last=scoring is None)
         if scoring is not None:
             nexts = zip(logits, ids[self._filled + 1 :], strict=False)
@@ -136,7 +136,7 @@ class Engine:
     def _advance(self) -> None:
         count = len(self._running)
         running, positions = slice(0, count), self._positions[:count]
-        rows = Rows(self._tokens[:count], positions, running)
+        rows = TokenRows(self._tokens[:count], positions, running)
         logits = self._model.forward(rows, self._cache)
         positions += 1
         self._accept(running, logits)

@@ -16,7 +16,7 @@ from itertools import count as counting
 from itertools import islice
 from typing import Literal
 
-Kind = Literal["add", "take", "double", "triple"]
+Operation = Literal["add", "take", "double", "triple"]
 Split = Literal["train", "test"]
 
 PEOPLE = (
@@ -24,14 +24,14 @@ PEOPLE = (
     *(("Ben", "He"), ("Tom", "He"), ("Max", "He"), ("Omar", "He"), ("Paul", "He")),
 )
 ITEMS = ("apples", "books", "cards", "coins", "eggs", "nuts", "pens", "shells", "stamps", "toys")
-VERBS: dict[Kind, tuple[str, ...]] = {
+VERBS: dict[Operation, tuple[str, ...]] = {
     "add": ("buys", "finds", "wins"),
     "take": ("gives", "loses", "sells"),
     "double": ("doubles",),
     "triple": ("triples",),
 }
-SIGNS: dict[Kind, str] = {"add": "plus", "take": "minus", "double": "times", "triple": "times"}
-FACTORS: dict[Kind, int] = {"double": 2, "triple": 3}
+SIGNS: dict[Operation, str] = {"add": "plus", "take": "minus", "double": "times", "triple": "times"}
+FACTORS: dict[Operation, int] = {"double": 2, "triple": 3}
 HELD_OUT_SHARE = 1 / 8
 MADE_UP_SHARE = 1 / 10
 """Share of training problems with made-up names, so that every letter is a token that was seen."""
@@ -67,7 +67,7 @@ TAUGHT = ("easy", "short", "hard", "long")
 class Step:
     """One change, as the question says it and as a sum."""
 
-    kind: Kind
+    kind: Operation
     verb: str
     amount: int
     before: int
@@ -170,7 +170,7 @@ def _chain(level: Level, rng: random.Random) -> tuple[int, tuple[Step, ...]]:
 
 
 def _change(level: Level, value: int, rng: random.Random) -> Step:
-    kind: Kind = rng.choice(("add", "add", "take", "take", "take", "double", "triple"))
+    kind: Operation = rng.choice(("add", "add", "take", "take", "take", "double", "triple"))
     amount = FACTORS.get(kind) or rng.randint(*level.amount)
     after = (
         value + amount if kind == "add" else value - amount if kind == "take" else value * amount

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from tokenizers import Tokenizer
 
 from collab.pocket.family import Problem, draw
-from collab.pocket.styles import STYLES, Sentence, corrected, started_over
+from collab.pocket.styles import STYLES, ThinkingLine, corrected, started_over
 from collab.pocket.tokenizer import REQUESTS, SYSTEM, closing, prompt
 
 _PIECES = re.compile(
@@ -47,7 +47,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PackedExamples:
     """Examples one after the other: `owner` counts them from 1, `places` starts anew in each."""
 
     ids: list[int]
@@ -68,7 +68,7 @@ class Lessons:
     slips: Slips = ()
     known: dict[str, list[int]] = field(default_factory=dict)
 
-    def batch(self, seed: str, step: int) -> list[Row]:
+    def batch(self, seed: str, step: int) -> list[PackedExamples]:
         """Make the rows of one step."""
         rng = random.Random(f"{seed}/{step}")
         width = WIDTHS[step % len(WIDTHS)]
@@ -81,7 +81,7 @@ class Lessons:
                 wanted -= len(example.ids)
         return pack(examples, width, BATCH // width)
 
-    def text(self, rng: random.Random, times: int) -> tuple[Problem, list[Sentence]]:
+    def text(self, rng: random.Random, times: int) -> tuple[Problem, list[ThinkingLine]]:
         """Draw a problem and a thinking text about it that is started over `times` times."""
         if self.slips and rng.random() < OWN_SLIPS:
             problem, slipped = rng.choice(self.slips)
@@ -95,14 +95,16 @@ class Lessons:
     def _long(self, rng: random.Random) -> Example:
         return self._example(*self.text(rng, rng.randint(1, 14)), rng)
 
-    def _example(self, problem: Problem, said: Sequence[Sentence], rng: random.Random) -> Example:
+    def _example(
+        self, problem: Problem, said: Sequence[ThinkingLine], rng: random.Random
+    ) -> Example:
         request = REQUESTS[rng.randrange(len(REQUESTS))] if rng.random() < 0.4 else ""
         system = SYSTEM if rng.random() < 0.03 else ""
         asked = prompt(problem.text + request, system)
-        answered = Sentence(closing(problem.answer))
+        answered = ThinkingLine(closing(problem.answer))
         ids: list[int] = []
         taught: list[bool] = []
-        for part in (Sentence(asked, taught=False), *said, answered):
+        for part in (ThinkingLine(asked, taught=False), *said, answered):
             ids += self.encode(part.text)
             taught += [part.taught] * (len(ids) - len(taught))
         return Example(ids, taught)
@@ -117,11 +119,11 @@ class Lessons:
         return ids
 
 
-def pack(examples: Sequence[Example], width: int, rows: int) -> list[Row]:
+def pack(examples: Sequence[Example], width: int, rows: int) -> list[PackedExamples]:
     """Put examples into rows, longest first, each where it leaves the least space."""
-    packed = [Row([], [], [], []) for _ in range(rows)]
+    packed = [PackedExamples([], [], [], []) for _ in range(rows)]
     for example in sorted(examples, key=lambda e: -len(e.ids)):
-        room: Callable[[Row], int] = lambda row: width - len(row.ids)  # noqa: E731
+        room: Callable[[PackedExamples], int] = lambda row: width - len(row.ids)  # noqa: E731
         fitting = [row for row in packed if room(row) >= len(example.ids)]
         if fitting:
             _append(min(fitting, key=room), example)
@@ -130,7 +132,7 @@ def pack(examples: Sequence[Example], width: int, rows: int) -> list[Row]:
     return packed
 
 
-def _append(row: Row, example: Example) -> None:
+def _append(row: PackedExamples, example: Example) -> None:
     owner = row.owner[-1] + 1 if row.owner else 1
     row.ids.extend(example.ids)
     row.taught.extend(example.taught)

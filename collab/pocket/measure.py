@@ -36,7 +36,7 @@ _BOXED = re.compile(r"\\boxed\{(\d+)\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class SolveRate:
     """A share of successes, with its 95 % interval over questions."""
 
     mean: float
@@ -46,7 +46,7 @@ class Rate:
     draws: int
 
     @classmethod
-    def of(cls, by_question: Sequence[Sequence[bool]]) -> "Rate":
+    def of(cls, by_question: Sequence[Sequence[bool]]) -> "SolveRate":
         """Average over questions, which are what was drawn independently."""
         shares = [sum(hits) / len(hits) for hits in by_question]
         mean = sum(shares) / len(shares)
@@ -91,7 +91,7 @@ class Thought:
 Opening = tuple[Problem, str]
 
 
-class Reader:
+class PocketReader:
     """A checkpoint that can be asked."""
 
     def __init__(self, folder: Path) -> None:
@@ -121,7 +121,7 @@ class Reader:
         return [thoughts[i] for i in range(len(openings))]
 
 
-def solo(reader: Reader, level: str, questions: int, seed: int) -> list[list[Thought]]:
+def solo(reader: PocketReader, level: str, questions: int, seed: int) -> list[list[Thought]]:
     """Draw `SAMPLES` thoughts on each of some held-out questions."""
     asked = problems(level, questions, seed)
     drawn = reader.think([(problem, "") for problem in asked for _ in range(SAMPLES)], seed)
@@ -165,7 +165,7 @@ def _first(thought: Thought, share: float, at_least: int = 0) -> str:
 
 def card(name: str, folder: Path, questions: int, seed: int) -> dict[str, Any]:
     """Measure a model (`Any`: JSON)."""
-    reader = Reader(folder)
+    reader = PocketReader(folder)
     rng = random.Random(seed)
     groups = {level: solo(reader, level, questions, seed) for level in ASKED}
     solved = Counter(sum(thought.correct for thought in group) for group in groups["middle"])
@@ -187,7 +187,7 @@ def card(name: str, folder: Path, questions: int, seed: int) -> dict[str, Any]:
         "solo_tokens": {level: _lengths(groups[level]) for level in ASKED},
         "lengthened_opening": dict(zip(("middle", "hard"), fair, strict=True)),
         "steered_opening_middle": {
-            str(share): Rate.of([[thought.correct] for thought in thoughts]).card()
+            str(share): SolveRate.of([[thought.correct] for thought in thoughts]).card()
             for share, thoughts in drawn.items()
         },
         "longest_steered_tokens": max(thought.tokens for thought in longest),
@@ -205,12 +205,12 @@ def training(name: str) -> list[dict[str, Any]]:
     return courses
 
 
-def _rate(groups: Sequence[Sequence[Thought]]) -> Rate:
-    return Rate.of([[thought.correct for thought in group] for group in groups])
+def _rate(groups: Sequence[Sequence[Thought]]) -> SolveRate:
+    return SolveRate.of([[thought.correct for thought in group] for group in groups])
 
 
 def _ratio(
-    reader: Reader, groups: Sequence[Sequence[Thought]], rng: random.Random, seed: int
+    reader: PocketReader, groups: Sequence[Sequence[Thought]], rng: random.Random, seed: int
 ) -> dict[str, Any]:
     """Compare going on from lengthened openings with solo, on the very same questions.
 
@@ -225,7 +225,7 @@ def _ratio(
         [thought.correct for thought in thoughts[i : i + len(SHARES)]]
         for i in range(0, len(thoughts), len(SHARES))
     ]
-    after = Rate.of(by_question)
+    after = SolveRate.of(by_question)
     alone = _rate([fresh[i : i + SAMPLES] for i in range(0, len(fresh), SAMPLES)])
     by_share = [sum(hits) / len(hits) for hits in zip(*by_question, strict=True)]
     return {

@@ -29,7 +29,7 @@ SAFE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ModelShape:
     """The sizes that a checkpoint's config.json gives."""
 
     vocabulary: int
@@ -44,7 +44,7 @@ class Shape:
     epsilon: float
 
     @classmethod
-    def read(cls, folder: Path) -> Shape:
+    def read(cls, folder: Path) -> ModelShape:
         """Read config.json.
 
         Raises:
@@ -87,7 +87,7 @@ class Layer:
         return self.qkv, self.out, self.gate_up, self.down
 
 
-class Cache:
+class KeyValueCache:
     """Keys and values of sequences, one a slot; it grows with what is asked of it."""
 
     data: Floats
@@ -95,7 +95,7 @@ class Cache:
     lines: list[Floats]
     """The same of each layer, a token's key or value of one head a line."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: ModelShape) -> None:
         self._shape = shape
         self._slots = self._tokens = 0
         self.reserve(1, STRIDE)
@@ -119,7 +119,7 @@ class Cache:
         """Say where the keys and values of some tokens stand in `lines` (tokens × heads)."""
         return (slots * self._shape.kv_heads * self._tokens + positions)[:, None] + self._heads
 
-    def copy(self, slot: int, source: Cache, source_slot: int, tokens: int) -> None:
+    def copy(self, slot: int, source: KeyValueCache, source_slot: int, tokens: int) -> None:
         """Fill a slot with the first tokens of another one, of this cache or of another."""
         self.reserve(slot + 1, tokens)
         self.data[:, :, slot, :, :tokens] = source.data[:, :, source_slot, :, :tokens]
@@ -128,7 +128,7 @@ class Cache:
 class _Space:
     """The buffers of a forward pass over `rows` tokens; `…_blocks` are views, cut for a product."""
 
-    def __init__(self, shape: Shape, rows: int, width: int) -> None:
+    def __init__(self, shape: ModelShape, rows: int, width: int) -> None:
         lanes = max(2, -(-rows // width) * width)  # one lane alone would be summed in another order
         turned, heads = shape.heads + shape.kv_heads, shape.heads + 2 * shape.kv_heads
 
@@ -163,7 +163,7 @@ class _Space:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class TokenRows:
     """The tokens of one forward pass."""
 
     ids: Ints
@@ -172,10 +172,10 @@ class Rows:
     """The cache's slots they belong to: as many as tokens, in their order, or one for all."""
 
 
-class Model:
+class PocketNetwork:
     """A checkpoint's weights, laid out for the forward pass."""
 
-    def __init__(self, shape: Shape, weights: dict[str, Floats]) -> None:
+    def __init__(self, shape: ModelShape, weights: dict[str, Floats]) -> None:
         self.shape = shape
         self.embedding = weights["model.embed_tokens.weight"]
         self.layers = [_layer(shape, weights, i) for i in range(shape.layers)]
@@ -188,15 +188,15 @@ class Model:
         self._spaces: dict[int, _Space] = {}
 
     @classmethod
-    def load(cls, folder: Path) -> Model:
+    def load(cls, folder: Path) -> PocketNetwork:
         """Read a Hugging Face Qwen3 checkpoint (safetensors alone).
 
         Raises:
             ConfigError: The folder holds no such checkpoint.
         """
-        return cls(Shape.read(folder), _weights(folder / "model.safetensors"))
+        return cls(ModelShape.read(folder), _weights(folder / "model.safetensors"))
 
-    def forward(self, rows: Rows, cache: Cache, *, last: bool = False) -> Floats:
+    def forward(self, rows: TokenRows, cache: KeyValueCache, *, last: bool = False) -> Floats:
         """Store the tokens in the cache and return the logits after them (rows × vocabulary).
 
         With `last`, only those after the last token.
@@ -290,7 +290,7 @@ def _pieces(seen: Floats, piece: int) -> Floats:
     return seen.reshape(*seen.shape[:-2], -1, piece, seen.shape[-1], copy=False)
 
 
-def _layer(shape: Shape, weights: dict[str, Floats], number: int) -> Layer:
+def _layer(shape: ModelShape, weights: dict[str, Floats], number: int) -> Layer:
     own = {
         name.removeprefix(f"model.layers.{number}.").removesuffix(".weight"): weight
         for name, weight in weights.items()
@@ -311,7 +311,7 @@ def _layer(shape: Shape, weights: dict[str, Floats], number: int) -> Layer:
     )
 
 
-def _turns(shape: Shape) -> Floats:
+def _turns(shape: ModelShape) -> Floats:
     """The rotary tables: cosines and signed sines (2 × head × positions)."""
     steps = np.arange(0, shape.head, 2, dtype=np.float32) / np.float32(shape.head)
     frequencies = (1.0 / np.float32(shape.theta) ** steps).astype(np.float32)

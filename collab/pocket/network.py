@@ -25,7 +25,7 @@ THETA = 10_000.0
 
 
 @dataclass(slots=True)
-class Cache:
+class TrainingCache:
     """Keys and values of earlier tokens, in room set aside for all that may come."""
 
     room: Tensor
@@ -33,7 +33,7 @@ class Cache:
     used: int = 0
 
     @classmethod
-    def empty(cls, shape: "Shape", rows: int, tokens: int) -> "Cache":
+    def empty(cls, shape: "NetworkShape", rows: int, tokens: int) -> "TrainingCache":
         """Set aside room."""
         return cls(torch.zeros(shape.layers, 2, rows, shape.heads, tokens, shape.head))
 
@@ -46,7 +46,7 @@ class Cache:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class NetworkShape:
     """The size of a network."""
 
     vocabulary: int
@@ -57,7 +57,7 @@ class Shape:
     inner: int = 288
 
 
-def fresh(shape: Shape, seed: int) -> Weights:
+def fresh(shape: NetworkShape, seed: int) -> Weights:
     """Draw new weights."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -87,11 +87,11 @@ def fresh(shape: Shape, seed: int) -> Weights:
 
 def logits(
     weights: Weights,
-    shape: Shape,
+    shape: NetworkShape,
     ids: Tensor,
     positions: Tensor,
     mask: Tensor,
-    cache: Cache | None = None,
+    cache: TrainingCache | None = None,
 ) -> Tensor:
     """Compute next-token logits (rows × tokens × vocabulary).
 
@@ -115,11 +115,11 @@ def logits(
 def _attention(
     weights: Weights,
     at: str,
-    shape: Shape,
+    shape: NetworkShape,
     hidden: Tensor,
     turn: tuple[Tensor, Tensor],
     mask: Tensor,
-    cache: Cache | None,
+    cache: TrainingCache | None,
     layer: int,
 ) -> Tensor:
     rows, tokens, _ = hidden.shape
@@ -156,7 +156,7 @@ def _turned(values: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     return values * turn[0] + torch.cat([-second, first], -1) * turn[1]
 
 
-def save(weights: Weights, shape: Shape, folder: Path, end: int, pad: int) -> None:
+def save(weights: Weights, shape: NetworkShape, folder: Path, end: int, pad: int) -> None:
     """Write a Hugging Face Qwen3 checkpoint in bfloat16."""
     folder.mkdir(parents=True, exist_ok=True)
     rounded = {name: w.detach().to(torch.bfloat16).contiguous() for name, w in weights.items()}
@@ -166,11 +166,11 @@ def save(weights: Weights, shape: Shape, folder: Path, end: int, pad: int) -> No
     _write(folder / "generation_config.json", {"eos_token_id": end, "pad_token_id": pad} | sampling)
 
 
-def load(folder: Path) -> tuple[Weights, Shape]:
+def load(folder: Path) -> tuple[Weights, NetworkShape]:
     """Read a checkpoint, rounded as it is on disk, into float32."""
     stored = load_file(folder / "model.safetensors")
     config = json.loads((folder / "config.json").read_text())
-    shape = Shape(
+    shape = NetworkShape(
         vocabulary=config["vocab_size"],
         width=config["hidden_size"],
         layers=config["num_hidden_layers"],
@@ -183,7 +183,7 @@ def load(folder: Path) -> tuple[Weights, Shape]:
 
 def sample(
     weights: Weights,
-    shape: Shape,
+    shape: NetworkShape,
     prompts: Sequence[Sequence[int]],
     *,
     end: int,
@@ -199,7 +199,7 @@ def sample(
 
 def _sample(
     weights: Weights,
-    shape: Shape,
+    shape: NetworkShape,
     prompts: Sequence[Sequence[int]],
     end: int,
     seed: int,
@@ -214,7 +214,7 @@ def _sample(
     positions = (real.cumsum(1) - 1).clamp(min=0)
     causal = torch.ones(widest, widest, dtype=torch.bool).tril()
     mask = (causal & real[:, None, None]) | torch.eye(widest, dtype=torch.bool)
-    cache = Cache.empty(shape, len(prompts), widest + longest)
+    cache = TrainingCache.empty(shape, len(prompts), widest + longest)
     alive = list(range(len(prompts)))
     out: list[list[int]] = [[] for _ in prompts]
     scores = logits(weights, shape, held, positions, mask, cache)[:, -1]
@@ -250,7 +250,7 @@ def _draw(scores: Tensor, temperature: float, top_p: float, generator: torch.Gen
     return order.gather(1, picked)[:, 0]
 
 
-def _config(shape: Shape, end: int, pad: int) -> dict[str, Any]:
+def _config(shape: NetworkShape, end: int, pad: int) -> dict[str, Any]:
     """Describe the network as Qwen3 (`Any`: JSON)."""
     return {
         "architectures": ["Qwen3ForCausalLM"],

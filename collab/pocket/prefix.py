@@ -9,7 +9,7 @@ from hashlib import blake2b
 import numpy as np
 
 from collab.pocket.kernel import Floats
-from collab.pocket.model import Cache
+from collab.pocket.model import KeyValueCache
 
 BLOCK = 32
 """Tokens a block: a prefix is reused in whole blocks."""
@@ -22,7 +22,7 @@ class PrefixCache:
         self._most_bytes, self._bytes = most_bytes, 0
         self._blocks: OrderedDict[bytes, Floats] = OrderedDict()
 
-    def load(self, cache: Cache, slot: int, ids: Sequence[int]) -> int:
+    def load(self, cache: KeyValueCache, slot: int, ids: Sequence[int]) -> int:
         """Fill a slot with the longest known prefix of `ids` and return its length.
 
         The last token is never part of it: the logits after it are still to be computed.
@@ -38,7 +38,7 @@ class PrefixCache:
             known += BLOCK
         return known
 
-    def save(self, cache: Cache, slot: int, ids: Sequence[int]) -> None:
+    def save(self, cache: KeyValueCache, slot: int, ids: Sequence[int]) -> None:
         """Keep the whole blocks of a slot that holds `ids`."""
         for number, key in enumerate(_keys(ids)):
             if key in self._blocks:

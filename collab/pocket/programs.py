@@ -16,8 +16,8 @@ from typing import Literal
 
 from collab.endpoints.scripted import attentive
 
-Level = Literal["easy", "middle", "hard"]
-LEVELS: Mapping[Level, int] = {"easy": 2, "middle": 4, "hard": 8}
+LevelName = Literal["easy", "middle", "hard"]
+LEVELS: Mapping[LevelName, int] = {"easy": 2, "middle": 4, "hard": 8}
 """Steps of a task."""
 STEPS: tuple[tuple[str, str], ...] = (
     ("add {}", "x + {}"),
@@ -45,7 +45,7 @@ class Task:
     tests: tuple[str, ...]
 
 
-def tasks(level: Level, count: int, seed: int) -> list[Task]:
+def tasks(level: LevelName, count: int, seed: int) -> list[Task]:
     """Make tasks, each another one."""
     made: dict[str, Task] = {}
     nth = 0

@@ -12,8 +12,8 @@ from collab.errors import ConfigError
 from collab.pocket import kernel
 from collab.pocket.codec import Codec
 from collab.pocket.engine import Engine
-from collab.pocket.model import Model, Shape
-from collab.serving import Card, Chat, ChatTemplate, Defaults, Job, Piece
+from collab.pocket.model import ModelShape, PocketNetwork
+from collab.serving import Card, ChatTemplate, ChatTurns, Defaults, Job, Piece
 
 MODELS = Path(__file__).parent / "models"
 
@@ -44,7 +44,7 @@ class Checkpoint:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         own = _optional(folder / "generation_config.json")
-        shape = Shape.read(folder)
+        shape = ModelShape.read(folder)
         self.card = Card(shape.context, shape.vocabulary, _defaults(own), kernel.name())
         end = own.get("eos_token_id", _optional(folder / "config.json").get("eos_token_id"))
         self._ends = frozenset(end if isinstance(end, list) else [end]) - {None}
@@ -62,10 +62,10 @@ class Checkpoint:
     @cached_property
     def engine(self) -> Engine:
         """The weights at work."""
-        return Engine(Model.load(self._folder), self.codec, self._ends)
+        return Engine(PocketNetwork.load(self._folder), self.codec, self._ends)
 
 
-class Pocket:
+class PocketBackend:
     """The backend over some checkpoints."""
 
     def __init__(self, models: Sequence[str | Path] = ()) -> None:
@@ -90,7 +90,7 @@ class Pocket:
         """Turn token ids into text."""
         return self._checkpoints[model].codec.decode(ids)
 
-    def render(self, model: str, chat: Chat, *, generate: bool, go_on: bool) -> str:
+    def render(self, model: str, chat: ChatTurns, *, generate: bool, go_on: bool) -> str:
         """Apply the checkpoint's chat template."""
         return self._checkpoints[model].template.render(chat, generate=generate, go_on=go_on)
 

@@ -1,7 +1,7 @@
 """Four ways of thinking aloud about a problem, and the sequences that teach them.
 
-A thinking text is a list of sentences, each on its own line. A `Sentence` that is not `taught` is
-context: the model reads it and learns what comes after it, but not to write it. So are the slips
+A thinking text is a list of sentences, each on its own line. A `ThinkingLine` that is not `taught`
+is context: the model reads it and learns what comes after it, but not to write it. So are the slips
 of the checking style, and the places where a derivation is started over in the middle of another
 one of the same problem. No sequence holds anything of another problem.
 """
@@ -16,35 +16,35 @@ THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 
 
 @dataclass(frozen=True, slots=True)
-class Sentence:
+class ThinkingLine:
     """One line of thinking, with its newline."""
 
     text: str
     taught: bool = True
 
 
-Style = Callable[[Problem, random.Random], list[Sentence]]
+Style = Callable[[Problem, random.Random], list[ThinkingLine]]
 
 
-def plain(problem: Problem, rng: random.Random) -> list[Sentence]:
+def plain(problem: Problem, rng: random.Random) -> list[ThinkingLine]:
     """Think in sums alone."""
     return [*_sums(problem.steps), _conclusion(problem)]
 
 
-def restating(problem: Problem, rng: random.Random) -> list[Sentence]:
+def restating(problem: Problem, rng: random.Random) -> list[ThinkingLine]:
     """Say the problem again, then think in sums."""
     changes = ", ".join(step.said for step in problem.steps)
     opening = f"{problem.name} has {problem.start} {problem.item}.", f"{problem.pronoun} {changes}."
     return [*_taught(*opening), *_sums(problem.steps), _conclusion(problem)]
 
 
-def strong(problem: Problem, rng: random.Random) -> list[Sentence]:
+def strong(problem: Problem, rng: random.Random) -> list[ThinkingLine]:
     """Name each change before its sum."""
     said = [f"{problem.pronoun} {step.said}, so {step.sum}." for step in problem.steps]
     return [*_taught(*said), _conclusion(problem)]
 
 
-def checking(problem: Problem, rng: random.Random) -> list[Sentence]:
+def checking(problem: Problem, rng: random.Random) -> list[ThinkingLine]:
     """Think in sums, doubt some of them, take slips back and start over now and then."""
     begin = _taught(f"Start with {problem.start}.")
     if rng.random() < 0.3:
@@ -66,51 +66,51 @@ STYLES: dict[str, Style] = {
 
 def started_over(
     problem: Problem, style: Style, rng: random.Random, times: int = 1
-) -> list[Sentence]:
+) -> list[ThinkingLine]:
     """Break a derivation off and start it over, `times` times, then think to the end.
 
     The first sentence of each new start is context, so no model learns to start over from this.
     """
     if not times:
         return style(problem, rng)
-    parts: list[Sentence] = []
+    parts: list[ThinkingLine] = []
     for _ in range(times):
         parts += _first_part(style(problem, rng), rng)
-        parts += [Sentence("\n", taught=False)] * rng.randint(0, 1)
+        parts += [ThinkingLine("\n", taught=False)] * rng.randint(0, 1)
     first, *rest = style(problem, rng)
-    return [*parts, Sentence(first.text, taught=False), *rest]
+    return [*parts, ThinkingLine(first.text, taught=False), *rest]
 
 
-def corrected(problem: Problem, slipped: Sequence[str], rng: random.Random) -> list[Sentence]:
+def corrected(problem: Problem, slipped: Sequence[str], rng: random.Random) -> list[ThinkingLine]:
     """Mark the first slip in a thinking text that a model wrote itself, and return from it."""
     wrong = replay(problem, "".join(slipped)).unmarked[0]
     seen = rng.randint(wrong + 1, min(wrong + 2, len(slipped)))
-    kept = [Sentence(text, taught=i < wrong) for i, text in enumerate(slipped[:seen])]
+    kept = [ThinkingLine(text, taught=i < wrong) for i, text in enumerate(slipped[:seen])]
     return [*kept, *_taken_back(problem), _conclusion(problem)]
 
 
-def _first_part(sentences: list[Sentence], rng: random.Random) -> list[Sentence]:
+def _first_part(sentences: list[ThinkingLine], rng: random.Random) -> list[ThinkingLine]:
     cut = rng.randint(1, max(1, len(sentences) - 1))
     while cut > 1 and not sentences[cut - 1].taught:
         cut -= 1  # a slip is never left unmarked
     first, *rest = sentences[:cut]
-    return [Sentence(first.text, taught=False), *rest]
+    return [ThinkingLine(first.text, taught=False), *rest]
 
 
-def _slipping(problem: Problem, rng: random.Random) -> list[Sentence]:
+def _slipping(problem: Problem, rng: random.Random) -> list[ThinkingLine]:
     """Go wrong at one step, perhaps go on from there, then mark it and do it again."""
     at = rng.randrange(len(problem.steps))
     slip, *later = _wrong_way(problem.steps[at:], rng)
     said = _doubting(problem.steps[:at], rng)
     if rng.random() < 0.6:
         mended = [*_taught(SLIP_MARK), *_doubting(problem.steps[at:], rng)]
-        return [*said, Sentence(f"{slip}.\n", taught=False), *mended]
+        return [*said, ThinkingLine(f"{slip}.\n", taught=False), *mended]
     seen = [slip, *later[: rng.randint(0, 2)]]
-    lost = [Sentence(f"{text}.\n", taught=False) for text in seen]
+    lost = [ThinkingLine(f"{text}.\n", taught=False) for text in seen]
     return [*said, *lost, *_taken_back(problem)]
 
 
-def _taken_back(problem: Problem) -> list[Sentence]:
+def _taken_back(problem: Problem) -> list[ThinkingLine]:
     begin = SLIP_MARK, AGAIN, f"Start with {problem.start}."
     return [*_taught(*begin), *_sums(problem.steps)]
 
@@ -135,7 +135,7 @@ def _wrong_value(right: int, rng: random.Random) -> int:
     return rng.choice([value for value in near if value > 0])
 
 
-def _doubting(steps: Sequence[Step], rng: random.Random) -> list[Sentence]:
+def _doubting(steps: Sequence[Step], rng: random.Random) -> list[ThinkingLine]:
     said = []
     for step in steps:
         said += _taught(f"{step.sum}.")
@@ -144,13 +144,13 @@ def _doubting(steps: Sequence[Step], rng: random.Random) -> list[Sentence]:
     return said
 
 
-def _sums(steps: Sequence[Step]) -> list[Sentence]:
+def _sums(steps: Sequence[Step]) -> list[ThinkingLine]:
     return _taught(*(f"{step.sum}." for step in steps))
 
 
-def _conclusion(problem: Problem) -> Sentence:
-    return Sentence(f"{CONCLUSION} {problem.answer}.\n")
+def _conclusion(problem: Problem) -> ThinkingLine:
+    return ThinkingLine(f"{CONCLUSION} {problem.answer}.\n")
 
 
-def _taught(*texts: str) -> list[Sentence]:
-    return [Sentence(f"{text}\n") for text in texts]
+def _taught(*texts: str) -> list[ThinkingLine]:
+    return [ThinkingLine(f"{text}\n") for text in texts]

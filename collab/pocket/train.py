@@ -35,7 +35,7 @@ SLIPS_READ = 1200
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class TrainingStage:
     """One stretch of training: where it starts, what it teaches and for how many steps."""
 
     steps: int
@@ -59,14 +59,14 @@ class Course:
 
 
 COURSES = {
-    "base": Course(1500, 3e-3, SHIPPED, MIXED, cools=False),
-    "plain": Course(320, 2e-3, ("plain",), MIXED, after="base"),
-    "restating": Course(320, 2e-3, ("restating",), MIXED, after="base"),
-    "doubting": Course(100, 2e-3, ("checking",), MIXED, after="base", cools=False),
-    "checking": Course(320, 2e-3, ("checking",), MIXED, after="doubting", own_slips=True),
-    "deep": Course(3600, 3e-3, ("strong",), HARDER, after="base"),
-    "settled": Course(1000, 1e-3, ("strong",), HARDER, after="deep"),
-    "strong": Course(600, 1e-3, ("strong",), HARDER, after="settled", started_over=0.1),
+    "base": TrainingStage(1500, 3e-3, SHIPPED, MIXED, cools=False),
+    "plain": TrainingStage(320, 2e-3, ("plain",), MIXED, after="base"),
+    "restating": TrainingStage(320, 2e-3, ("restating",), MIXED, after="base"),
+    "doubting": TrainingStage(100, 2e-3, ("checking",), MIXED, after="base", cools=False),
+    "checking": TrainingStage(320, 2e-3, ("checking",), MIXED, after="doubting", own_slips=True),
+    "deep": TrainingStage(3600, 3e-3, ("strong",), HARDER, after="base"),
+    "settled": TrainingStage(1000, 1e-3, ("strong",), HARDER, after="deep"),
+    "strong": TrainingStage(600, 1e-3, ("strong",), HARDER, after="settled", started_over=0.1),
 }
 
 
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(f"training needs torch: {extra('lab')}") from error
     for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the former
         signal.signal(stop, signal.default_int_handler)
-    workshop = Workshop(options.seed, options.steps, options.cache)
+    workshop = Trainer(options.seed, options.steps, options.cache)
     try:
         for name in SHIPPED if options.name == "all" else [options.name]:
             workshop.write(name, options.out / name)
@@ -87,19 +87,19 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit("stopped; the same command goes on from here") from None
 
 
-class Workshop:
+class Trainer:
     """Where courses are taken: one seed, one tokenizer, one folder for unfinished work."""
 
     def __init__(self, seed: int, steps: int | None, cache: Path) -> None:
         """Learn the tokenizer anew (the same each time); `steps` cuts every course short."""
         from collab.pocket import tokenizer
-        from collab.pocket.network import Shape
+        from collab.pocket.network import NetworkShape
 
         self.seed = seed
         self.steps = steps
         self.cache = cache / f"seed-{seed}{f'-steps-{steps}' if steps else ''}"
         self.tokens = tokenizer.build()
-        self.shape = Shape(self.tokens.get_vocab_size())
+        self.shape = NetworkShape(self.tokens.get_vocab_size())
 
     def write(self, name: str, folder: Path) -> None:
         """Train a model and write its checkpoint and tokenizer."""
@@ -113,14 +113,14 @@ class Workshop:
 
     def train(self, name: str) -> "Weights":
         """Take a course, after the one it builds on, and return its weights."""
-        from collab.pocket.descent import Descent, descend
+        from collab.pocket.descent import OptimizerState, descend
         from collab.pocket.network import fresh
 
         course = COURSES[name]
         steps = min(course.steps, self.steps or course.steps)
         before = self.train(course.after) if course.after else fresh(self.shape, self.seed)
         lessons = self._lessons(course, before)
-        descent = Descent(before, self.shape)
+        descent = OptimizerState(before, self.shape)
         rate = partial(course.rate_at, steps=steps)
         batches = partial(lessons.batch, f"{self.seed}/{name}")
         tell = _teller(name, steps)
@@ -128,13 +128,13 @@ class Workshop:
             tell(*progress)
         return {n: weight.detach() for n, weight in descent.weights.items()}
 
-    def _lessons(self, course: Course, weights: "Weights") -> "Lessons":
+    def _lessons(self, course: TrainingStage, weights: "Weights") -> "Lessons":
         from collab.pocket.lessons import Lessons
 
         slips = self._slips(course, weights) if course.own_slips else []
         return Lessons(self.tokens, course.styles, course.levels, course.started_over, slips)
 
-    def _slips(self, course: Course, weights: "Weights") -> list[tuple[Problem, list[str]]]:
+    def _slips(self, course: TrainingStage, weights: "Weights") -> list[tuple[Problem, list[str]]]:
         """Let a model think about training problems and keep the texts with a slip in them."""
         from collab.pocket import network, tokenizer
 

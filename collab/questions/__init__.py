@@ -9,7 +9,7 @@ from collab.questions.jsonl import Jsonl
 from collab.questions.mix import Mix
 from collab.questions.pocket import Pocket
 from collab.questions.programs import Programs
-from collab.questions.prompt import Prompt
+from collab.questions.prompt import PromptFormat
 from collab.questions.selection import Questions, QuestionSet
 from collab.questions.table import Table
 
@@ -19,7 +19,7 @@ __all__ = [
     "Mix",
     "Pocket",
     "Programs",
-    "Prompt",
+    "PromptFormat",
     "QuestionSet",
     "Questions",
     "Table",

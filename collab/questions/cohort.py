@@ -20,7 +20,7 @@ from collab.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class SolveCounts:
     """How often one model solved each question alone."""
 
     model: str
@@ -42,7 +42,7 @@ class Cohort(Settings):
     """Their ids, sorted."""
 
     @classmethod
-    def of(cls, benches: Sequence[Bench], least: int, most: int) -> Self:
+    def of(cls, benches: Sequence[SolveCounts], least: int, most: int) -> Self:
         """Choose the questions that all models solved `least` to `most` times.
 
         Raises:
@@ -131,7 +131,7 @@ def counted(least: int, most: int) -> str:
     return str(least) if least == most else f"{least} to {most}"
 
 
-def shared(benches: Iterable[Bench], least: int, most: int) -> dict[str, int]:
+def shared(benches: Iterable[SolveCounts], least: int, most: int) -> dict[str, int]:
     """Count for each model alone the questions that it solved `least` to `most` times."""
     return {
         bench.model: sum(least <= count <= most for count in bench.solved.values())
@@ -139,7 +139,7 @@ def shared(benches: Iterable[Bench], least: int, most: int) -> dict[str, int]:
     }
 
 
-def _must_match(one: Bench, other: Bench) -> None:
+def _must_match(one: SolveCounts, other: SolveCounts) -> None:
     if one.model == other.model:
         raise ConfigError(f"two runs are of model {one.model!r}; give one run a model")
     if one.samples != other.samples:

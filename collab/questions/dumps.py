@@ -34,7 +34,7 @@ SAMPLING = ("temperature", "top_p", "top_k", "max_tokens")
 
 
 @dataclass(frozen=True)
-class Told:
+class TraceFacts:
     """A trace as a row tells of it."""
 
     question: str
@@ -109,7 +109,9 @@ def _chosen(one: object) -> Mapping[str, Any]:  # any: JSON
     return {"finish_reason": one.get("finish_reason"), "reasoning": thought, **content}
 
 
-def read(row: Row, fields: Mapping[str, str], tags: tuple[str, str], model: str | None) -> Told:
+def trace_facts(
+    row: Row, fields: Mapping[str, str], tags: tuple[str, str], model: str | None
+) -> TraceFacts:
     """Read a trace.
 
     Args:
@@ -129,7 +131,7 @@ def read(row: Row, fields: Mapping[str, str], tags: tuple[str, str], model: str 
     if not thinking.strip():
         raise BadRow("holds no thinking")
     answer = has.get("answer")
-    return Told(
+    return TraceFacts(
         question=_asked(has.get("question")),
         answer=None if answer is None else str(answer),
         model=str(by),

@@ -20,7 +20,7 @@ from collab.core.trajectory import Json, Question
 from collab.errors import ConfigError
 from collab.questions.files import READERS, rows_of
 from collab.questions.pins import pinned
-from collab.questions.prompt import Prompt
+from collab.questions.prompt import PromptFormat
 from collab.questions.selection import RUNS
 from collab.questions.table import BadRow, Row, Table, unique
 
@@ -39,7 +39,7 @@ class Hub(Table):
     count: int | None = Field(default=None, ge=1)
     """How many rows there must be, where it is known."""
 
-    def every(self, prompt: Prompt, runs: Path) -> list[Question]:
+    def every(self, prompt: PromptFormat, runs: Path) -> list[Question]:
         """Fetch the files where they are not cached, and read them.
 
         Raises:

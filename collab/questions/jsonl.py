@@ -9,7 +9,7 @@ from pathlib import Path
 from collab.core.trajectory import Json, Question
 from collab.errors import ConfigError
 from collab.questions.files import rows_of
-from collab.questions.prompt import Prompt
+from collab.questions.prompt import PromptFormat
 from collab.questions.selection import RUNS
 from collab.questions.table import BadRow, Row, Table, unique
 
@@ -19,7 +19,7 @@ class Jsonl(Table):
 
     path: Path
 
-    def every(self, prompt: Prompt, runs: Path) -> list[Question]:
+    def every(self, prompt: PromptFormat, runs: Path) -> list[Question]:
         """Read the file.
 
         Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, InstanceOf
 
 from collab.core.trajectory import Json, Question
-from collab.questions.prompt import Prompt
+from collab.questions.prompt import PromptFormat
 from collab.questions.selection import RUNS, Questions, QuestionSet
 
 
@@ -22,7 +22,7 @@ class Mix(Questions):
     parts: dict[str, InstanceOf[QuestionSet]] = Field(min_length=1)
     """Question sets by the name that tables give them."""
 
-    def every(self, prompt: Prompt, runs: Path) -> list[Question]:
+    def every(self, prompt: PromptFormat, runs: Path) -> list[Question]:
         """Load every part."""
         questions: dict[str, Question] = {}
         for name, part in self.parts.items():

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from collab.core.trajectory import Json, Question
-from collab.questions.prompt import Prompt
+from collab.questions.prompt import PromptFormat
 from collab.questions.selection import RUNS, Questions
 
 
@@ -33,7 +33,7 @@ class Pocket(Questions):
             raise ValueError(f"levels {levels!r} name one twice")
         return levels
 
-    def every(self, prompt: Prompt, runs: Path) -> list[Question]:
+    def every(self, prompt: PromptFormat, runs: Path) -> list[Question]:
         """Make the problems."""
         from collab.pocket.family import problems
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from collab.core.trajectory import Checks, Json, Question
-from collab.questions.prompt import Prompt
+from collab.questions.prompt import PromptFormat
 from collab.questions.selection import RUNS, Questions
 
 
@@ -24,7 +24,7 @@ class Programs(Questions):
     seed: int = 0
     """Another seed gives other tasks."""
 
-    def every(self, prompt: Prompt, runs: Path) -> list[Question]:
+    def every(self, prompt: PromptFormat, runs: Path) -> list[Question]:
         """Make the tasks."""
         from collab.pocket.programs import tasks
 

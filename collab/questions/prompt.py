@@ -8,7 +8,7 @@ from collab.core.settings import Settings
 from collab.core.trajectory import Message
 
 
-class Prompt(Settings):
+class PromptFormat(Settings):
     """A user turn around the question, and a system turn if asked for."""
 
     user: str | None = None
@@ -23,9 +23,9 @@ class Prompt(Settings):
             raise ValueError(f"user turn {user!r} lacks '{{question}}'")
         return user
 
-    def over(self, own: Prompt) -> Prompt:
+    def over(self, own: PromptFormat) -> PromptFormat:
         """Return what a run says, and where it says nothing, what the question set does."""
-        return Prompt(
+        return PromptFormat(
             user=own.user if self.user is None else self.user,
             system=own.system if self.system is None else self.system,
         )

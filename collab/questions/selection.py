@@ -15,7 +15,7 @@ from collab.core.settings import Settings
 from collab.core.trajectory import Json, Question
 from collab.errors import ConfigError
 from collab.questions.cohort import Cohort
-from collab.questions.prompt import Prompt
+from collab.questions.prompt import PromptFormat
 
 RUNS = Path("runs")
 SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
@@ -25,7 +25,7 @@ SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
 class QuestionSet(Protocol):
     """Whatever has questions."""
 
-    def load(self, prompt: Prompt, runs: Path = RUNS) -> list[Question]:
+    def load(self, prompt: PromptFormat, runs: Path = RUNS) -> list[Question]:
         """Return the questions, each with the messages that ask it.
 
         Args:
@@ -50,7 +50,7 @@ Values = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 class Questions(Settings, ABC):
     """The base of question sets: the set's own prompt, and a choice among its questions."""
 
-    prompt: Prompt = Prompt()
+    prompt: PromptFormat = PromptFormat()
     """What is said around its questions if the run says nothing else."""
     cohort: Path | None = None
     """A file that `collab cohort` wrote: ask the questions in it alone."""
@@ -69,7 +69,7 @@ class Questions(Settings, ABC):
             raise ValueError(f"shard {shard!r} is none of 1/n, 2/n … n/n, such as 1/4")
         return shard
 
-    def load(self, prompt: Prompt, runs: Path = RUNS) -> list[Question]:
+    def load(self, prompt: PromptFormat, runs: Path = RUNS) -> list[Question]:
         """Return the chosen questions, in the order of the set.
 
         Raises:
@@ -83,7 +83,7 @@ class Questions(Settings, ABC):
         return [question for question in questions if question.id in chosen]
 
     @abstractmethod
-    def every(self, prompt: Prompt, runs: Path) -> list[Question]:
+    def every(self, prompt: PromptFormat, runs: Path) -> list[Question]:
         """Return all questions of the set; ids are unique."""
 
     @abstractmethod

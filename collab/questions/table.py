@@ -22,7 +22,7 @@ from collab.core.settings import Settings
 from collab.core.trajectory import Checks, Domain, Question
 from collab.errors import ConfigError
 from collab.grading.refusal import WANTED
-from collab.questions.prompt import Prompt
+from collab.questions.prompt import PromptFormat
 from collab.questions.selection import Questions
 
 Row = Mapping[str, Any]  # any: JSON
@@ -100,7 +100,7 @@ class Table(Questions):
         """Yield each row with the place where it stands."""
 
     def questions_of(
-        self, rows: Iterable[tuple[str, Row | BadRow]], name: str, prompt: Prompt
+        self, rows: Iterable[tuple[str, Row | BadRow]], name: str, prompt: PromptFormat
     ) -> Iterator[tuple[str, Question]]:
         """Make questions of rows, each with its place.
 
@@ -119,7 +119,7 @@ class Table(Questions):
             more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
             raise ConfigError("; ".join(bad[:SHOWN]) + more)
 
-    def _question(self, row: Row, name: str, prompt: Prompt) -> Question:
+    def _question(self, row: Row, name: str, prompt: PromptFormat) -> Question:
         text = text_of(row, self.question)
         if not text or not text.strip():
             raise BadRow(f"has nothing in {self.question!r}; set questions.question")

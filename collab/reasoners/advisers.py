@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from collab.core.policy import Inquiry, Likelihood, Said
+from collab.core.policy import Inquiry, Likelihood, SideAnswer
 from collab.core.sampling import Drawn, Prompt
 from collab.core.trajectory import Message, Phase, Trajectory
-from collab.episode.reasoner import Rated, Reply, Turn
+from collab.episode.reasoner import Likelihoods, Reply, Turn
 from collab.errors import PolicyError
 
 if TYPE_CHECKING:
@@ -37,15 +37,17 @@ async def advise(model: StoredModel, turn: Turn, inquiry: Inquiry) -> Reply:
     if inquiry.options and model.endpoint.profile.logprobs:
         chances = await _read(model, turn, prompt, inquiry, drawn)
         if chances:
-            return Reply(Said(max(chances, key=lambda one: chances[one]), chances), tuple(drawn))
+            return Reply(
+                SideAnswer(max(chances, key=lambda one: chances[one]), chances), tuple(drawn)
+            )
     room, _ = model.room(turn, prompt)
     request = model.request(prompt, max(min(room, WORDS) if inquiry.options else room, 1))
     drawn += await model.draw(request, [turn.number(request)])
     text, _ = model.clean(drawn[-1])
-    return Reply(Said(text, named(text, inquiry.options)), tuple(drawn))
+    return Reply(SideAnswer(text, named(text, inquiry.options)), tuple(drawn))
 
 
-async def score(model: StoredModel, turn: Turn, text: str) -> Rated:
+async def score(model: StoredModel, turn: Turn, text: str) -> Likelihoods:
     """Score a text behind the trajectory, with the one token that a request must draw."""
     tokenizer = model.tokenizer
     ids = tokenizer.encode(text) if tokenizer else ()
@@ -58,7 +60,7 @@ async def score(model: StoredModel, turn: Turn, text: str) -> Rated:
     request = model.request(prompt + ids, 1, scored=len(ids), greedy=True)
     (drawn,) = await model.draw(request, [turn.number(request)])
     said = drawn.generation.logprobs
-    return Rated(Likelihood(math.fsum(said.scored if said else ()), len(ids)), (drawn,))
+    return Likelihoods(Likelihood(math.fsum(said.scored if said else ()), len(ids)), (drawn,))
 
 
 def side_prompt(model: StoredModel, turn: Turn, inquiry: Inquiry) -> Prompt:

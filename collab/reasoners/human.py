@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from collab.core.cost import Rates
-from collab.core.policy import Inquiry, Said
+from collab.core.policy import Inquiry, SideAnswer
 from collab.core.sampling import Drawn, Generation, Request, Sampling
 from collab.core.trajectory import Unit
-from collab.episode.reasoner import Rated, Reply, Turn, Written
+from collab.episode.reasoner import Likelihoods, Reply, Turn, WrittenTurn
 from collab.errors import PolicyError
 from collab.reasoners.advisers import named
 from collab.store.store import Store
@@ -39,7 +39,7 @@ class Human:
         """Return None: nobody has a tokenizer in the head."""
         return None
 
-    async def write(self, turn: Turn) -> Written:
+    async def write(self, turn: Turn) -> WrittenTurn:
         """Let the human write one unit, whatever the boundary; or the answer."""
         answering = turn.phase == "answer"
         wanted = "Your answer" if answering else f"The next unit ({CLOSE} last: end the thinking)"
@@ -56,7 +56,7 @@ class Human:
             tokens=len(kept.split()),
             generations=(drawn.generation.key,),
         )
-        return Written((unit,), "end" if answering or closes else "boundary", drawn=(drawn,))
+        return WrittenTurn((unit,), "end" if answering or closes else "boundary", drawn=(drawn,))
 
     async def advise(self, turn: Turn, inquiry: Inquiry) -> Reply:
         """Ask the human; of several options, the one whose beginning is typed counts."""
@@ -66,9 +66,9 @@ class Human:
         text = drawn.generation.text.strip()
         begun = [one for one in options if text and one.casefold().startswith(text.casefold())]
         chances = {begun[0]: 1.0} if len(begun) == 1 else named(text, options)
-        return Reply(Said(text, chances), (drawn,))
+        return Reply(SideAnswer(text, chances), (drawn,))
 
-    async def score(self, turn: Turn, text: str) -> Rated:
+    async def score(self, turn: Turn, text: str) -> Likelihoods:
         """Refuse.
 
         Raises:

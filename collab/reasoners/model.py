@@ -13,31 +13,31 @@ from collab.core.boundary import Answer
 from collab.core.policy import Inquiry
 from collab.core.sampling import Drawn, Generation, Prompt, Request
 from collab.core.trajectory import Question, Recording, Trajectory, Unit
-from collab.episode.reasoner import Rated, Reply, Turn, Written
+from collab.episode.reasoner import Likelihoods, Reply, Turn, WrittenTurn
 from collab.errors import ContextFull
 from collab.reasoners.advisers import advise, score, side_prompt
 from collab.reasoners.stored_model import StoredModel, legible
-from collab.reasoners.turn_writer import Draft
+from collab.reasoners.turn_writer import TurnWriter
 
 LONG = 10_000
 """Characters of others' text that take longer to encode (8 ms) than a thread does to start."""
 
 if TYPE_CHECKING:
-    from collab.endpoints.dialects import Laid
+    from collab.endpoints.dialects import PromptLayout
 
 
 @dataclass(frozen=True)
 class Model(StoredModel):
     """A model in a seat."""
 
-    async def write(self, turn: Turn) -> Written:
+    async def write(self, turn: Turn) -> WrittenTurn:
         """Sample from the exact trajectory until the boundary, the close tag or the budget."""
         answering = turn.phase == "answer" and turn.trajectory.closed_by == turn.seat
         if answering and not self.think_close:
-            return Written((), "end")  # its answer is in the turn that it has ended
+            return WrittenTurn((), "end")  # its answer is in the turn that it has ended
         laid = await self._lay(turn)
         room, wall = self.room(turn, laid.prompt)
-        draft = Draft(self, turn, laid.prompt, laid.seams)
+        draft = TurnWriter(self, turn, laid.prompt, laid.seams)
         while not draft.reached(room):
             request = draft.request(room)
             try:
@@ -51,7 +51,7 @@ class Model(StoredModel):
         written = draft.written()
         return replace(written, reached=wall) if written.reached == "length" else written
 
-    async def _lay(self, turn: Turn) -> Laid:
+    async def _lay(self, turn: Turn) -> PromptLayout:
         """Lay out a turn's prompt; where much of it must be encoded, others go on meanwhile."""
         given = (turn.question.messages, turn.trajectory, turn.phase, turn.seat)
         others = (unit for unit in turn.trajectory.units if unit.author != turn.seat)
@@ -81,7 +81,7 @@ class Model(StoredModel):
         room, _ = self.room(turn, prompt)
         if room < 1:
             raise ContextFull(f"question {question.id!r} leaves no room to think in")
-        request = Draft(self, turn, prompt).request(room)
+        request = TurnWriter(self, turn, prompt).request(room)
         taken = await self.draw(request, draws)
         for one in taken:
             _check_whole(question, request, one.generation)
@@ -91,7 +91,7 @@ class Model(StoredModel):
         """Answer a side question from the messages, the thinking so far and the question."""
         return await advise(self, turn, inquiry)
 
-    async def score(self, turn: Turn, text: str) -> Rated:
+    async def score(self, turn: Turn, text: str) -> Likelihoods:
         """Say how likely its own tokens for `text` are behind the exact trajectory.
 
         Raises:
@@ -100,7 +100,7 @@ class Model(StoredModel):
         return await score(self, turn, text)
 
     async def _recording(self, turn: Turn, prompt: Prompt, drawn: Drawn) -> Recording:
-        draft = Draft(self, turn, prompt)
+        draft = TurnWriter(self, turn, prompt)
         draft.add(drawn)
         written = draft.written()
         thinking, *rest = written.units or (Unit("", "", "generated"),)

@@ -6,14 +6,23 @@ What a turn writer and an adviser draw from: requests, the room for them, texts 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from collab.core.cost import Account, Rates
-from collab.core.sampling import Drawn, Generation, OpenTurn, Prompt, Request, Sampling
+from collab.core.sampling import (
+    Drawn,
+    Generation,
+    OnCut,
+    OnText,
+    OpenTurn,
+    Prompt,
+    Request,
+    Sampling,
+)
 from collab.core.trajectory import Trajectory
-from collab.episode.reasoner import OnText, Turn
+from collab.episode.reasoner import Turn
 from collab.store.draw_keys import seed_of
 
 if TYPE_CHECKING:
@@ -22,10 +31,8 @@ if TYPE_CHECKING:
     from collab.endpoints.tokens import Tokenizer
     from collab.store.store import Store
 
-OnCut = Callable[[Generation], object]
 
-
-class Completes(Protocol):
+class CompletionEndpoint(Protocol):
     """What a model needs of its endpoint."""
 
     @property
@@ -53,7 +60,7 @@ class Completes(Protocol):
         ...
 
 
-class _Untold(Exception):
+class _NoTokenIds(Exception):
     """A server does not tell its tokens."""
 
 
@@ -63,7 +70,7 @@ class StoredModel:
 
     identity: str
     """Names the weights, never the address."""
-    endpoint: Completes
+    endpoint: CompletionEndpoint
     dialect: Dialect
     tokenizer: Tokenizer | None
     store: Store
@@ -147,12 +154,12 @@ class StoredModel:
         async def ask(_: range) -> list[Generation]:
             ends = await self.endpoint.ends(text)
             if ends is None:
-                raise _Untold
+                raise _NoTokenIds
             return [Generation(json.dumps(ends), None, "stop", prompt_tokens=len(ends))]
 
         try:
             (told,) = await self.store.draws(request, range(1), ask)
-        except _Untold:
+        except _NoTokenIds:
             return None
         return tuple(json.loads(told.generation.text))
 

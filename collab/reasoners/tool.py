@@ -13,12 +13,12 @@ from hashlib import sha256
 from importlib.metadata import version
 
 from collab.core.cost import Rates
-from collab.core.policy import Inquiry, Said
+from collab.core.policy import Inquiry, SideAnswer
 from collab.core.sampling import Drawn, Generation, Request, Sampling
-from collab.episode.reasoner import Rated, Reply, Turn, Written
+from collab.episode.reasoner import Likelihoods, Reply, Turn, WrittenTurn
 from collab.errors import PolicyError
 from collab.reasoners.advisers import named
-from collab.sandbox import Limits, Outcome, Sandbox
+from collab.sandbox import ProgramLimits, ProgramResult, Sandbox
 from collab.store.store import Store
 
 CELL = """
@@ -47,7 +47,7 @@ class Tool:
     store: Store
     packages: Sequence[str] = ()
     """Installed distributions that a program may import."""
-    limits: Limits = Limits()  # noqa: RUF009 - a frozen value
+    limits: ProgramLimits = ProgramLimits()  # noqa: RUF009 - a frozen value
     replicate: int = 0
     can: frozenset[str] = frozenset({"advise"})
     think_close: str = ""
@@ -64,7 +64,7 @@ class Tool:
         """Return None: it has no tokenizer."""
         return None
 
-    async def write(self, turn: Turn) -> Written:
+    async def write(self, turn: Turn) -> WrittenTurn:
         """Refuse.
 
         Raises:
@@ -80,9 +80,9 @@ class Tool:
         program = fenced[1] if fenced else inquiry.text.strip()
         drawn = await self._run(turn, program)
         text = drawn.generation.text
-        return Reply(Said(text, named(text, inquiry.options)), (drawn,))
+        return Reply(SideAnswer(text, named(text, inquiry.options)), (drawn,))
 
-    async def score(self, turn: Turn, text: str) -> Rated:
+    async def score(self, turn: Turn, text: str) -> Likelihoods:
         """Refuse.
 
         Raises:
@@ -96,13 +96,13 @@ class Tool:
         async def sample(missing: range) -> list[Generation]:
             cell = f"PROGRAM = {program!r}\n{CELL}"
             outcome = await self.sandbox.run(cell, packages=self.packages, limits=self.limits)
-            return [Generation(told(outcome), None, "stop", seconds=outcome.seconds)]
+            return [Generation(tool_text(outcome), None, "stop", seconds=outcome.seconds)]
 
         (drawn,) = await self.store.draws(request, [turn.number(request)], sample, jointly=False)
         return drawn
 
 
-def told(outcome: Outcome) -> str:
+def tool_text(outcome: ProgramResult) -> str:
     """Say in words what came of a program: what it printed, and the error that ended it."""
     said = [_short(outcome.stdout.rstrip())] if outcome.stdout.strip() else []
     if outcome.stopped == "time":

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from collab.core.boundary import Answer, Tag
 from collab.core.sampling import Drawn, Prompt, Request
 from collab.core.trajectory import Seams, Unit
-from collab.episode.reasoner import Reached, Turn, Written
+from collab.episode.reasoner import Reached, Turn, WrittenTurn
 
 BLIND = 128
 """Tokens to ask for at a time where the server stops at no string: what is behind the end of the
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Draft:
+class TurnWriter:
     """One turn's writing as it grows, request by request."""
 
     model: StoredModel
@@ -116,11 +116,11 @@ class Draft:
         enough = limit is not None and self.tokens >= limit + (LONGEST if self._torn else 0)
         return "boundary" if enough else None
 
-    def written(self) -> Written:
+    def written(self) -> WrittenTurn:
         """Cut the text at the boundary and name what was reached."""
         closed_at = self._closed_at
         cut = self.turn.until.cut(self.text)
-        written = partial(Written, drawn=tuple(self.drawn))
+        written = partial(WrittenTurn, drawn=tuple(self.drawn))
         if closed_at >= 0 and (cut is None or closed_at <= cut):
             units = [self._unit(0, closed_at, through=False)]
             if isinstance(self.turn.until, Answer):

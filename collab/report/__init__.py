@@ -13,9 +13,9 @@ __all__ = ["Trajectory"]
 
 
 def _on_a_terminal(trajectory: Trajectory) -> RenderableType:
-    from collab.report.trajectory import shown
+    from collab.report.trajectory import render_trajectory
 
-    return shown(trajectory)
+    return render_trajectory(trajectory)
 
 
 def _in_a_notebook(trajectory: Trajectory) -> str:

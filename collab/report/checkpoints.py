@@ -33,7 +33,7 @@ BY = {"benchmark": "level", "recoverability": "at", "guidability": "length"}
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class SeriesCheckpoint:
     """One checkpoint of a series, with its part in each run."""
 
     series: str
@@ -50,7 +50,7 @@ class Checkpoint:
         return share_of(self.scores(measure), BY[measure])
 
 
-def panels(checkpoints: Sequence[Checkpoint]) -> list[Figure]:
+def panels(checkpoints: Sequence[SeriesCheckpoint]) -> list[Figure]:
     """Show each measure by step, and recoverability against the benchmark."""
     made = [_panel(measure, checkpoints) for measure in MEASURES]
     against = [
@@ -61,7 +61,7 @@ def panels(checkpoints: Sequence[Checkpoint]) -> list[Figure]:
     return [*made, Figure("against", "Recoverability against benchmark", x, "% solved", against)]
 
 
-def shares_table(checkpoints: Sequence[Checkpoint]) -> Table:
+def shares_table(checkpoints: Sequence[SeriesCheckpoint]) -> Table:
     """List what each checkpoint comes to."""
     table = headed("Checkpoints, ours; % [95 % interval]", "series", "checkpoint", *MEASURES)
     for one in checkpoints:
@@ -70,7 +70,7 @@ def shares_table(checkpoints: Sequence[Checkpoint]) -> Table:
     return table
 
 
-def differences_table(checkpoints: Sequence[Checkpoint]) -> Table:
+def differences_table(checkpoints: Sequence[SeriesCheckpoint]) -> Table:
     """Compare the series step by step, or the checkpoints of a single one with the one before."""
     heads = ("difference", "clusters, p", "t test, p (as in the paper)")
     table = headed("Differences; * p < 0.05 after Holm's correction", "compared", "measure", *heads)
@@ -91,7 +91,9 @@ def differences_table(checkpoints: Sequence[Checkpoint]) -> Table:
     return table
 
 
-def _compared(checkpoints: Sequence[Checkpoint]) -> Iterator[tuple[Checkpoint, Checkpoint]]:
+def _compared(
+    checkpoints: Sequence[SeriesCheckpoint],
+) -> Iterator[tuple[SeriesCheckpoint, SeriesCheckpoint]]:
     series = list(_series(checkpoints).values())
     if len(series) == 1:
         yield from ((later, before) for before, later in pairwise(series[0]))
@@ -99,14 +101,14 @@ def _compared(checkpoints: Sequence[Checkpoint]) -> Iterator[tuple[Checkpoint, C
         yield from zip(one, other, strict=False)
 
 
-def _series(checkpoints: Sequence[Checkpoint]) -> dict[str, list[Checkpoint]]:
-    found: dict[str, list[Checkpoint]] = {}
+def _series(checkpoints: Sequence[SeriesCheckpoint]) -> dict[str, list[SeriesCheckpoint]]:
+    found: dict[str, list[SeriesCheckpoint]] = {}
     for one in checkpoints:
         found.setdefault(one.series, []).append(one)
     return found
 
 
-def _panel(measure: str, checkpoints: Sequence[Checkpoint]) -> Figure:
+def _panel(measure: str, checkpoints: Sequence[SeriesCheckpoint]) -> Figure:
     series = [
         Series(name, [_point(one.name, one, measure) for one in of if one.scores(measure)])
         for name, of in _series(checkpoints).items()
@@ -114,10 +116,10 @@ def _panel(measure: str, checkpoints: Sequence[Checkpoint]) -> Figure:
     return Figure(measure, measure.capitalize(), "checkpoint", "% solved", series)
 
 
-def _point(x: float | str, one: Checkpoint, measure: str) -> Point:
+def _point(x: float | str, one: SeriesCheckpoint, measure: str) -> Point:
     mean = one.share(measure)
     return Point(x, 100 * mean.value, 100 * mean.low, 100 * mean.high, mean.n, one.name)
 
 
-def _outcomes(one: Checkpoint, measure: str) -> list[bool]:
+def _outcomes(one: SeriesCheckpoint, measure: str) -> list[bool]:
     return [score.correct for score in one.scores(measure)]

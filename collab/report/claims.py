@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from collab.report import judging
 from collab.report.evidence import Evidence
-from collab.report.judging import Finding
+from collab.report.judging import ClaimFinding
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class PaperClaim:
     """One claim of the paper."""
 
     section: str
@@ -28,18 +28,20 @@ class Claim:
     """The tables and figures that it is read from."""
     runs: tuple[str, ...]
     """What it takes to judge it."""
-    judge: Callable[[Evidence], Finding]
+    judge: Callable[[Evidence], ClaimFinding]
 
-    def finding(self, evidence: Evidence) -> Finding:
+    def finding(self, evidence: Evidence) -> ClaimFinding:
         """Judge it by what was run."""
         lacking = [run for run in self.runs if not any(t.scores for t in evidence.get(run, ()))]
         if lacking:
-            return Finding("undecided", f"nothing was run, or no case came of it: {lacking[0]}")
+            return ClaimFinding(
+                "undecided", f"nothing was run, or no case came of it: {lacking[0]}"
+            )
         return self.judge(evidence)
 
 
 CLAIMS = (
-    Claim(
+    PaperClaim(
         "§3.2, finding 1",
         "maths, shared questions, 15 models",
         "A model that solves more alone may recover less than one that solves less.",
@@ -48,7 +50,7 @@ CLAIMS = (
         ("solo", "recoverability_shared"),
         judging.weaker_is_sturdier,
     ),
-    Claim(
+    PaperClaim(
         "§3.2, finding 1",
         "maths, shared questions, across models",
         "How much is solved alone says little of how much is recovered from.",
@@ -57,7 +59,7 @@ CLAIMS = (
         ("solo", "recoverability_shared"),
         judging.uncorrelated,
     ),
-    Claim(
+    PaperClaim(
         "§3.2, finding 1",
         "maths, shared questions, mean of models",
         "A distracting steer costs answers that were always right alone. (Ours: against the same "
@@ -67,7 +69,7 @@ CLAIMS = (
         ("recoverability_shared",),
         judging.recovers_under("recoverability_shared"),
     ),
-    Claim(
+    PaperClaim(
         "§3.2, finding 1",
         "each model's own questions",
         "A steer costs answers on questions that each model solves at least once. (Ours: against "
@@ -77,7 +79,7 @@ CLAIMS = (
         ("recoverability",),
         judging.recovers_under("recoverability"),
     ),
-    Claim(
+    PaperClaim(
         "§3.2, finding 3",
         "maths, shared questions, all models",
         "A steer before the first own word costs more than one after a fifth of the thinking.",
@@ -86,7 +88,7 @@ CLAIMS = (
         ("recoverability_shared",),
         judging.start_is_worst,
     ),
-    Claim(
+    PaperClaim(
         "§3.2, finding 3",
         "maths, shared questions, most models, at 0 %",
         "Keeping the first own paragraph before the steer wins back most of what it costs there.",
@@ -95,7 +97,7 @@ CLAIMS = (
         ("first_paragraph", "recoverability_shared"),
         judging.paragraph_helps_start,
     ),
-    Claim(
+    PaperClaim(
         "§3.2, finding 3; App. D",
         "maths, shared questions, most models, mean of points",
         "Keeping the first own paragraph helps over all points. (In print not for QwQ-32B, "
@@ -105,7 +107,7 @@ CLAIMS = (
         ("first_paragraph", "recoverability_shared"),
         judging.paragraph_helps,
     ),
-    Claim(
+    PaperClaim(
         "App. D",
         "maths, each model's own questions, points to .6",
         "A steer of twice the length costs more. (In print not for AM-Thinking-32B and "
@@ -115,7 +117,7 @@ CLAIMS = (
         ("long_steers", "recoverability"),
         judging.stronger_hurts,
     ),
-    Claim(
+    PaperClaim(
         "App. D",
         "maths, each model's own questions",
         "The more often a question is solved alone, the more is recovered. (Ours: always against "
@@ -125,7 +127,7 @@ CLAIMS = (
         ("recoverability",),
         judging.easier_recovers,
     ),
-    Claim(
+    PaperClaim(
         "App. E.1",
         "maths, shared questions",
         "Distractors from another model do what one's own do.",
@@ -134,7 +136,7 @@ CLAIMS = (
         ("foreign_steers", "recoverability_shared"),
         judging.alike_by_source,
     ),
-    Claim(
+    PaperClaim(
         "§3.2, finding 2",
         "maths, shared questions, all models",
         "Guiding steers lift no model past a tenth of what it cannot solve.",
@@ -143,7 +145,7 @@ CLAIMS = (
         ("guidability_shared",),
         judging.ceiling,
     ),
-    Claim(
+    PaperClaim(
         "App. F",
         "maths, shared questions",
         "More of the guide's thinking is solved more: .8 against .2 of it.",
@@ -152,7 +154,7 @@ CLAIMS = (
         ("guidability_shared",),
         judging.more_given_more_solved,
     ),
-    Claim(
+    PaperClaim(
         "§3.2, finding 2",
         "maths, shared questions",
         "Guided episodes solve more than fresh unguided draws of the same questions. (Ours: the "
@@ -162,7 +164,7 @@ CLAIMS = (
         ("guidability_shared",),
         judging.guides_help,
     ),
-    Claim(
+    PaperClaim(
         "§3.2, finding 2",
         "maths, each model's own questions",
         "What is guided to is inflated: steers that hold the answer are solved more.",
@@ -171,7 +173,7 @@ CLAIMS = (
         ("guidability",),
         judging.inflated,
     ),
-    Claim(
+    PaperClaim(
         "§3.2, finding 2",
         "maths, each model's own questions",
         "Models often turn away from an answer that stands in the steer. (Ours: more than 10 %.)",
@@ -180,7 +182,7 @@ CLAIMS = (
         ("guidability",),
         judging.rejected,
     ),
-    Claim(
+    PaperClaim(
         "§3.2, finding 2; App. F",
         "maths, each model's own questions, all guides alike",
         "A model's own teacher guides it no better than others do. (Ours: by less than 10 points.)",
@@ -189,7 +191,7 @@ CLAIMS = (
         ("guidability",),
         judging.teacher,
     ),
-    Claim(
+    PaperClaim(
         "App. E.2",
         "maths, problems solved 8 of 8 times",
         "On problems that need no guide, guided models solve nearly all. (Ours: more than 90 %.)",
@@ -198,7 +200,7 @@ CLAIMS = (
         ("guidability_solvable",),
         judging.solvable,
     ),
-    Claim(
+    PaperClaim(
         "App. E.3",
         "code, each model's own questions, .8 of the guide's thinking",
         "Going on thinking wins nothing over answering at once. (Ours: less than 10 points.)",
@@ -207,7 +209,7 @@ CLAIMS = (
         ("code_guidability",),
         judging.forcing_suffices,
     ),
-    Claim(
+    PaperClaim(
         "§1; §3.2, finding 1",
         "shared questions, mean of models",
         "Less is recovered on code than on maths.",
@@ -220,6 +222,6 @@ CLAIMS = (
 """The paper's claims that its tables 1 to 17 and figure 4 bear."""
 
 
-def claims_of(shown: str) -> Iterator[Claim]:
+def claims_of(shown: str) -> Iterator[PaperClaim]:
     """Yield the claims that are read from `table N` or `figure N`."""
     return (claim for claim in CLAIMS if shown in claim.shown)

@@ -25,9 +25,9 @@ from collab.analysis.stats import (
 )
 from collab.core.cost import Cost
 from collab.report.formatting import cell, difference, new_table, odds, show
-from collab.scenarios.base import Part, Score
+from collab.scenarios.base import Score, SeatWork
 from collab.scenarios.collaboration import ALONE, TOGETHER
-from collab.scenarios.published_systems import Claim, Meets, claims
+from collab.scenarios.published_systems import Meets, SystemClaim, claims
 
 NEAR = 0.05
 """How far two shares of the tokens may lie apart and still be called equal."""
@@ -65,10 +65,10 @@ class Arm:
             return Rate(round(sum(means)), len(means))
         return clustered_mean(means)
 
-    def part(self, seat: str) -> Part:
+    def part(self, seat: str) -> SeatWork:
         """Add up what a seat did."""
-        parts = [score.parts.get(seat, Part()) for score in self.scores]
-        return Part(
+        parts = [score.parts.get(seat, SeatWork()) for score in self.scores]
+        return SeatWork(
             sum(part.tokens for part in parts),
             sum(part.units for part in parts),
             sum(part.kept for part in parts),
@@ -76,7 +76,7 @@ class Arm:
         )
 
     @property
-    def seats(self) -> dict[str, Part]:
+    def seats(self) -> dict[str, SeatWork]:
         """What each seat that took part did."""
         names = dict.fromkeys(seat for score in self.scores for seat in score.parts)
         parts = {seat: self.part(seat) for seat in names}
@@ -313,7 +313,7 @@ def _claims(system: str, arms: Sequence[Arm]) -> Table:
     return table
 
 
-def met(claim: Claim, together: Arm, other: Arm) -> tuple[str, Meets]:
+def met(claim: SystemClaim, together: Arm, other: Arm) -> tuple[str, Meets]:
     """Return our difference or change with its interval, and what it says of a claim."""
     if claim.measure == "solved":
         effect = grouped_effect(together.solved, other.solved)

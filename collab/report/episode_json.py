@@ -29,12 +29,12 @@ from collab.episode.engine import Episode
 from collab.errors import CollabError
 from collab.runs.jsonl import Plain
 
-Prices = Mapping[str, Mapping[str, float | None]]
+PriceTable = Mapping[str, Mapping[str, float | None]]
 """What each seat's tokens cost (US dollars a million): `prompt` and `completion`."""
 MILLION = 1e6
 
 
-class Reads(Protocol):
+class PromptSource(Protocol):
     """Knows what a unit's author was sent."""
 
     def __call__(self, question: str, unit: Unit, before: Trajectory) -> str:
@@ -46,10 +46,10 @@ class Reads(Protocol):
         ...
 
 
-def told(
+def episode_json(
     episode: Episode,
-    prices: Prices | None = None,
-    reads: Reads | None = None,
+    prices: PriceTable | None = None,
+    reads: PromptSource | None = None,
     question: str = "",
 ) -> Plain:
     """Return an episode as plain data: `case`, `finish`, `sampled`, `stored` and its `blocks`.
@@ -77,20 +77,20 @@ def told(
 
 def blocks(
     log: Iterable[Event],
-    prices: Prices | None = None,
-    reads: Reads | None = None,
+    prices: PriceTable | None = None,
+    reads: PromptSource | None = None,
     question: str = "",
 ) -> list[Plain]:
     """Return the blocks of a log, of an episode that still goes on too."""
-    teller = _Teller(prices or {}, partial(reads, question) if reads else None)
+    teller = _LogReader(prices or {}, partial(reads, question) if reads else None)
     teller.tell(log)
     return teller.blocks
 
 
-def prompts(told: Iterable[Plain], sent: dict[str, str] | None = None) -> Iterator[str]:
+def prompts(blocks: Iterable[Plain], sent: dict[str, str] | None = None) -> Iterator[str]:
     """Yield the prompt of each block that has one, in order; those of branches at their fork."""
     sent = {} if sent is None else sent
-    for block in told:
+    for block in blocks:
         if "prompt" in block:
             shared, rest = block["prompt"]
             sent[block["author"]] = sent.get(block["author"], "")[:shared] + rest
@@ -100,10 +100,10 @@ def prompts(told: Iterable[Plain], sent: dict[str, str] | None = None) -> Iterat
 
 
 @dataclass
-class _Teller:
+class _LogReader:
     """Goes through a log and keeps which blocks still stand."""
 
-    prices: Prices
+    prices: PriceTable
     reads: Callable[[Unit, Trajectory], str] | None = None
     now: Trajectory = Trajectory()  # noqa: RUF009 - a frozen value
     """What stands before the next event."""
@@ -111,7 +111,7 @@ class _Teller:
     """What each seat was last sent."""
     blocks: list[Plain] = field(default_factory=list)
     living: list[Plain] = field(default_factory=list)
-    forked: Sequence[_Teller] = ()
+    forked: Sequence[_LogReader] = ()
     """The branches of the last fork."""
 
     def tell(self, log: Iterable[Event]) -> None:
@@ -127,11 +127,11 @@ class _Teller:
                     self._remark("rewound", f"back to unit {to}", why)
                 case Forked(branches, why):
                     self.forked = [self._branch(one.log, one.empty) for one in branches]
-                    told = [
+                    played = [
                         {"finish": one.finish, "empty": one.empty, "blocks": teller.blocks}
                         for one, teller in zip(branches, self.forked, strict=True)
                     ]
-                    self.blocks.append({"is": "fork", "why": why, "branches": told})
+                    self.blocks.append({"is": "fork", "why": why, "branches": played})
                 case Chose(branch, why):
                     self._choose(branch, why)
                 case _:
@@ -205,8 +205,8 @@ class _Teller:
             if any(block is own for own in self.blocks):
                 block["struck"] = why
 
-    def _branch(self, log: Sequence[Event], empty: bool) -> _Teller:
-        branch = _Teller(
+    def _branch(self, log: Sequence[Event], empty: bool) -> _LogReader:
+        branch = _LogReader(
             self.prices,
             self.reads,
             self.now.start(empty),

@@ -9,7 +9,7 @@ from collab.analysis.estimates import arm_of, share_of
 from collab.analysis.stats import Mean
 from collab.core.trajectory import Json
 from collab.episode.engine import Label
-from collab.report.runs import Job
+from collab.report.runs import RunSummary
 from collab.scenarios.base import Score
 
 MEAN = "mean"
@@ -31,7 +31,7 @@ class Trial:
     """Solo draws a question."""
 
     @classmethod
-    def of(cls, job: Job) -> Trial:
+    def of(cls, job: RunSummary) -> Trial:
         """Read a run's folder; nothing that its manifest names is imported."""
         team = _mapping(_mapping(job.manifest["config"]).get("team"))
         seat = str(job.settings.get("scenario.main", "main"))

@@ -22,7 +22,7 @@ from collab.runs.jsonl import written
 from collab.runs.run_folder import RunFolder
 from collab.scenarios.base import Score
 
-Form = Literal["csv", "parquet"]
+FileFormat = Literal["csv", "parquet"]
 Cells = Mapping[str, Json]
 Columns = Mapping[str, type]
 BATCH = 1000
@@ -60,7 +60,7 @@ EPISODES: Columns = {
 }
 
 
-class Table(Protocol):
+class TableFile(Protocol):
     """A file that takes rows."""
 
     def add(self, row: Cells) -> None:
@@ -126,7 +126,7 @@ class ParquetTable:
         self._rows.clear()
 
 
-def export(folder: RunFolder, to: Path, form: Form) -> Iterator[int]:
+def export(folder: RunFolder, to: Path, form: FileFormat) -> Iterator[int]:
     """Write `episodes`, `units` and `costs`, and yield how many episodes are done after each.
 
     Raises:
@@ -138,15 +138,15 @@ def export(folder: RunFolder, to: Path, form: Form) -> Iterator[int]:
     with written(to), ExitStack() as stack:
         to.mkdir(parents=True, exist_ok=True)
 
-        def table(name: str, columns: Columns) -> Table:
-            made: Table = make(to / f"{name}.{form}", columns)
+        def table(name: str, columns: Columns) -> TableFile:
+            made: TableFile = make(to / f"{name}.{form}", columns)
             stack.callback(made.close)
             return made
 
         yield from fill(folder, table)
 
 
-def fill(folder: RunFolder, table: Callable[[str, Columns], Table]) -> Iterator[int]:
+def fill(folder: RunFolder, table: Callable[[str, Columns], TableFile]) -> Iterator[int]:
     """Fill `episodes`, `units` and `costs`, and yield how many episodes are done after each.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
-from collab.analysis.annotations import NEEDED, Checked, checked, failings
+from collab.analysis.annotations import NEEDED, RuleCheck, checked, failings
 from collab.analysis.estimates import arm_of, clusters
 from collab.analysis.failure_modes import DEFINITIONS, Failing, failed, kind_of
 from collab.analysis.stats import clustered_mean
@@ -45,7 +45,7 @@ def went_wrong(
     return [_table(told, by_hand)], [agreement_of(by_hand)]
 
 
-def agreement_of(by_hand: Checked) -> str:
+def agreement_of(by_hand: RuleCheck) -> str:
     """Say how well the rules agree with people, and people with each other."""
     between = "".join(
         f"; of {one} and {other}: {agreement}"
@@ -55,7 +55,7 @@ def agreement_of(by_hand: Checked) -> str:
     return f"Cohen's kappa [95 % interval] of the rules and labels by hand: {rules}{between}"
 
 
-def _table(told: Sequence[tuple[Score, Failing]], by_hand: Checked) -> Table:
+def _table(told: Sequence[tuple[Score, Failing]], by_hand: RuleCheck) -> Table:
     """Make a row a label: its share of each arm's failures, and how well people agree on it."""
     said = {id(score): label for score, label in told}
     scores = [score for score, _ in told]

@@ -16,7 +16,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from collab.core.cost import Cost
 from collab.core.trajectory import Event, Question, Wrote
 from collab.episode.engine import Episode
-from collab.report.runs import Job
+from collab.report.runs import RunSummary
 from collab.runs.jsonl import Plain, written
 from collab.runs.run_folder import RunFolder
 from collab.scenarios.base import Score
@@ -39,7 +39,7 @@ def export_log(folder: RunFolder, to: Path) -> Iterator[int]:
     Raises:
         RunError: The folder holds no run, or the file cannot be written.
     """
-    job = Job(folder)
+    job = RunSummary(folder)
     scores, questions = folder.scores(), folder.questions()
     began, ended = _times(job)
     day = re.sub(r"[^\w+-]", "-", began)[:40]  # a manifest says it: no path is made of it
@@ -70,7 +70,7 @@ def _version(manifest: Plain) -> str:
     return str(last.get("versions", {}).get("collab"))
 
 
-def _times(job: Job) -> tuple[str, str]:
+def _times(job: RunSummary) -> tuple[str, str]:
     starts = job.folder.manifest["starts"] or [{}]
     return str(starts[0].get("at", "")), str(starts[-1].get("at", ""))
 
@@ -134,12 +134,12 @@ def _summary(sample: Plain) -> Plain:
     return {**{name: sample[name] for name in kept}, "completed": True}
 
 
-def _header(job: Job, ids: Sequence[str], right: int, times: tuple[str, str]) -> Plain:
+def _header(job: RunSummary, ids: Sequence[str], right: int, times: tuple[str, str]) -> Plain:
     (began, ended), count = times, len(ids)
     manifest = job.folder.manifest
     team = manifest["decides"].get("team", {})
     models = {seat: str(one["id"]) for seat, one in team.items() if one.get("id")}
-    scenario, policy = (name.rpartition(".")[2] for name in job.kind)
+    scenario, policy = job.kind
     accuracy = {"name": "accuracy", "value": right / count if count else 0.0}
     return {
         "version": VERSION,

@@ -16,33 +16,33 @@ from collab.analysis.stats import Effect, Mean, clustered_mean, difference, holm
 from collab.report.evidence import Evidence, Trial
 from collab.scenarios.base import Score
 
-Verdict = Literal["true", "false", "undecided"]
+ClaimVerdict = Literal["true", "false", "undecided"]
 ALIKE = 0.1
 """How far apart two shares may lie to be called alike: about as far as the paper's own pairs do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ClaimFinding:
     """What one's own runs say of a claim."""
 
-    verdict: Verdict
+    verdict: ClaimVerdict
     said: str
     """The number that decides, with its interval."""
 
 
-def _above(effect: Effect, low: float = 0.0) -> Finding:
+def _above(effect: Effect, low: float = 0.0) -> ClaimFinding:
     """Judge that a difference is larger than `low`."""
-    verdict: Verdict = "undecided"
+    verdict: ClaimVerdict = "undecided"
     if effect.n and effect.low > low:
         verdict = "true"
     elif effect.n and effect.high < low:
         verdict = "false"
-    return Finding(verdict, str(effect))
+    return ClaimFinding(verdict, str(effect))
 
 
-def _below(effect: Effect) -> Finding:
+def _below(effect: Effect) -> ClaimFinding:
     mirror = Effect(-effect.value, -effect.high, -effect.low, effect.n, effect.clusters)
-    return Finding(_above(mirror).verdict, str(effect))
+    return ClaimFinding(_above(mirror).verdict, str(effect))
 
 
 def _pooled(trials: Sequence[Trial], control: str) -> Effect:
@@ -89,7 +89,7 @@ def _scores(trials: Sequence[Trial], arm: str = "steer") -> list[Score]:
     return list(chain.from_iterable(trial.arm(arm) for trial in trials))
 
 
-def weaker_is_sturdier(evidence: Evidence) -> Finding:
+def weaker_is_sturdier(evidence: Evidence) -> ClaimFinding:
     """Look for a pair of models of which the one that solves more alone recovers less."""
     alone = {t.model: share_of(t.arm("solo"), "level") for t in evidence["solo"]}
     steered = {t.model: share_of(t.arm("steer"), "at") for t in evidence["recoverability_shared"]}
@@ -102,13 +102,15 @@ def weaker_is_sturdier(evidence: Evidence) -> Finding:
     sure = [max(both) < ALPHA for both in zip(ps[::2], ps[1::2], strict=True)]
     for (one, other, solo, twin), is_sure in zip(tests, sure, strict=True):
         if is_sure and solo.value * twin.value < 0:
-            return Finding("true", f"{one} against {other}: alone {solo}; steered {twin}")
+            return ClaimFinding("true", f"{one} against {other}: alone {solo}; steered {twin}")
     if tests and all(sure):
-        return Finding("false", f"all {len(tests)} pairs of models stand alike in both")
-    return Finding("undecided", f"no pair of {len(tests)} differs in both beyond chance (Holm)")
+        return ClaimFinding("false", f"all {len(tests)} pairs of models stand alike in both")
+    return ClaimFinding(
+        "undecided", f"no pair of {len(tests)} differs in both beyond chance (Holm)"
+    )
 
 
-def uncorrelated(evidence: Evidence) -> Finding:
+def uncorrelated(evidence: Evidence) -> ClaimFinding:
     """Judge that recovery does not rise with what is solved alone."""
     alone = {t.model: share_of(t.arm("solo"), "level").value for t in evidence["solo"]}
     steered = {
@@ -116,30 +118,30 @@ def uncorrelated(evidence: Evidence) -> Finding:
     }
     names = [name for name in alone if name in steered]
     found = rank_correlation([alone[n] for n in names], [steered[n] for n in names])
-    verdict: Verdict = "undecided"
+    verdict: ClaimVerdict = "undecided"
     if found.low > 0:
         verdict = "false"
     elif found.high < 0.5:
         verdict = "true"
-    return Finding(verdict, f"Spearman {found}")
+    return ClaimFinding(verdict, f"Spearman {found}")
 
 
-def recovers_under(run: str) -> Callable[[Evidence], Finding]:
+def recovers_under(run: str) -> Callable[[Evidence], ClaimFinding]:
     """Judge that a steer costs something against the same opening without one."""
     return lambda evidence: _below(_pooled(evidence[run], "none"))
 
 
-def start_is_worst(evidence: Evidence) -> Finding:
+def start_is_worst(evidence: Evidence) -> ClaimFinding:
     """Judge that a steer at the very begin costs more than one after a fifth."""
     return _below(effect_of(_between(evidence["recoverability_shared"], "at", 0.0, 0.2)))
 
 
-def paragraph_helps(evidence: Evidence) -> Finding:
+def paragraph_helps(evidence: Evidence) -> ClaimFinding:
     """Judge that the own first paragraph before the steer helps, over all points."""
     return _above(_across(evidence, "first_paragraph", "recoverability_shared"))
 
 
-def paragraph_helps_start(evidence: Evidence) -> Finding:
+def paragraph_helps_start(evidence: Evidence) -> ClaimFinding:
     """Judge that it helps at the very begin."""
     at_start = {
         run: [
@@ -151,12 +153,12 @@ def paragraph_helps_start(evidence: Evidence) -> Finding:
     return _above(_across(at_start, "first_paragraph", "recoverability_shared"))
 
 
-def stronger_hurts(evidence: Evidence) -> Finding:
+def stronger_hurts(evidence: Evidence) -> ClaimFinding:
     """Judge that a longer steer costs more."""
     return _below(_across(evidence, "long_steers", "recoverability"))
 
 
-def easier_recovers(evidence: Evidence) -> Finding:
+def easier_recovers(evidence: Evidence) -> ClaimFinding:
     """Compare questions that are always solved alone with those solved at most half the time."""
     scores = _scores(evidence["recoverability"])
     samples = evidence["recoverability"][0].samples
@@ -165,35 +167,35 @@ def easier_recovers(evidence: Evidence) -> Finding:
     return _above(difference(often, seldom))
 
 
-def alike_by_source(evidence: Evidence) -> Finding:
+def alike_by_source(evidence: Evidence) -> ClaimFinding:
     """Judge that two shares lie within a margin: the whole interval must."""
     effect = _across(evidence, "foreign_steers", "recoverability_shared")
-    verdict: Verdict = "undecided"
+    verdict: ClaimVerdict = "undecided"
     if effect.n and effect.low > -ALIKE and effect.high < ALIKE:
         verdict = "true"
     elif effect.n and (effect.low > ALIKE or effect.high < -ALIKE):
         verdict = "false"
-    return Finding(verdict, f"{effect}; alike: within {100 * ALIKE:.0f} points")
+    return ClaimFinding(verdict, f"{effect}; alike: within {100 * ALIKE:.0f} points")
 
 
-def ceiling(evidence: Evidence) -> Finding:
+def ceiling(evidence: Evidence) -> ClaimFinding:
     """Judge that no model is guided to more than one problem in ten."""
     found = [(t.model, share_of(t.arm("steer"), "length")) for t in evidence["guidability_shared"]]
     model, highest = max(found, key=lambda one: one[1].value)
-    verdict: Verdict = "undecided"
+    verdict: ClaimVerdict = "undecided"
     if all(mean.high < ALIKE for _, mean in found):
         verdict = "true"
     elif any(mean.low > ALIKE for _, mean in found):
         verdict = "false"
-    return Finding(verdict, f"highest: {model} {highest}")
+    return ClaimFinding(verdict, f"highest: {model} {highest}")
 
 
-def guides_help(evidence: Evidence) -> Finding:
+def guides_help(evidence: Evidence) -> ClaimFinding:
     """Judge that guided episodes solve more than fresh unguided ones."""
     return _above(_pooled(evidence["guidability_shared"], "none"))
 
 
-def inflated(evidence: Evidence) -> Finding:
+def inflated(evidence: Evidence) -> ClaimFinding:
     """Compare steers that hold the answer with those that do not."""
     scores = _scores(evidence["guidability"])
     held = share_of([s for s in scores if s.labels.get("steer_holds_answer")])
@@ -201,27 +203,27 @@ def inflated(evidence: Evidence) -> Finding:
     return _above(difference(held, free)) if held.n and free.n else _nothing("steers of both kinds")
 
 
-def rejected(evidence: Evidence) -> Finding:
+def rejected(evidence: Evidence) -> ClaimFinding:
     """Look whether an answer that stands in the steer is still missed."""
     held = [s for s in _scores(evidence["guidability"]) if s.labels.get("steer_holds_answer")]
     if not held:
         return _nothing("steers that hold the answer")
     missed = clustered_mean([float(not s.correct) for s in held], [s.question for s in held])
-    return Finding(_more_than(missed, ALIKE), f"missed: {missed}")
+    return ClaimFinding(_more_than(missed, ALIKE), f"missed: {missed}")
 
 
-def _more_than(mean: Mean, share: float) -> Verdict:
+def _more_than(mean: Mean, share: float) -> ClaimVerdict:
     if mean.low > share:
         return "true"
     return "false" if mean.high < share else "undecided"
 
 
-def more_given_more_solved(evidence: Evidence) -> Finding:
+def more_given_more_solved(evidence: Evidence) -> ClaimFinding:
     """Judge that .8 of the guide's thinking is solved more often than .2."""
     return _above(effect_of(_between(evidence["guidability_shared"], "length", 0.8, 0.2)))
 
 
-def teacher(evidence: Evidence) -> Finding:
+def teacher(evidence: Evidence) -> ClaimFinding:
     """Compare a model's own teacher with its other guides, where a run names one."""
     scores = [s for s in _scores(evidence["guidability"]) if s.labels.get("by_all_guides", True)]
     own = share_of([s for s in scores if s.labels.get("teacher") == "own"])
@@ -229,16 +231,18 @@ def teacher(evidence: Evidence) -> Finding:
     if not (own.n and others.n):
         return _nothing("guides of which one is the model's own teacher (scenario.teacher)")
     effect = difference(own, others)
-    return Finding("true" if effect.high < ALIKE else _above(effect, ALIKE).verdict, str(effect))
+    return ClaimFinding(
+        "true" if effect.high < ALIKE else _above(effect, ALIKE).verdict, str(effect)
+    )
 
 
-def solvable(evidence: Evidence) -> Finding:
+def solvable(evidence: Evidence) -> ClaimFinding:
     """Judge that guided models solve nearly all that they solve alone."""
     mean = share_of(_scores(evidence["guidability_solvable"]))
-    return Finding(_more_than(mean, 1 - ALIKE), str(mean))
+    return ClaimFinding(_more_than(mean, 1 - ALIKE), str(mean))
 
 
-def forcing_suffices(evidence: Evidence) -> Finding:
+def forcing_suffices(evidence: Evidence) -> ClaimFinding:
     """Judge that at .8 going on wins nothing over answering at once."""
     trials = evidence["code_guidability"]
     late = [
@@ -249,18 +253,18 @@ def forcing_suffices(evidence: Evidence) -> Finding:
     effect = effect_of(late)
     if not effect.n:
         return _nothing("forced answers at .8")
-    return Finding("true" if effect.high < ALIKE else _below(effect).verdict, str(effect))
+    return ClaimFinding("true" if effect.high < ALIKE else _below(effect).verdict, str(effect))
 
 
-def code_is_harder(evidence: Evidence) -> Finding:
+def code_is_harder(evidence: Evidence) -> ClaimFinding:
     """Judge that less is recovered on code than on maths."""
     maths = share_of(_scores(evidence["recoverability_shared"]), "at")
     code = share_of(_scores(evidence["code_recoverability_shared"]), "at")
     return _below(difference(code, maths))
 
 
-def _nothing(what: str) -> Finding:
-    return Finding("undecided", f"the runs have no {what}")
+def _nothing(what: str) -> ClaimFinding:
+    return ClaimFinding("undecided", f"the runs have no {what}")
 
 
 def _number(value: object) -> float:

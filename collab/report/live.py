@@ -25,9 +25,9 @@ from collab.episode.engine import Case
 from collab.episode.team import Team
 from collab.reasoners.model import Model
 from collab.report.run_json import headline
-from collab.report.stages import Bars
+from collab.report.stages import StageBars
 from collab.report.trajectory import safe
-from collab.runs.live_view import Peephole, Playing
+from collab.runs.live_view import LiveView, Playing
 from collab.runs.run import Played
 from collab.scenarios.base import Score
 
@@ -42,7 +42,7 @@ SPAN = 10.0
 
 
 @runtime_checkable
-class Loaded(Protocol):
+class ServerLoad(Protocol):
     """What a server, or several alike, say of themselves."""
 
     @property
@@ -56,7 +56,7 @@ class Loaded(Protocol):
         ...
 
 
-class Live:
+class RunProgress:
     """Watches a run; on a terminal it shows it.
 
     Args:
@@ -66,11 +66,11 @@ class Live:
     """
 
     def __init__(
-        self, console: Console, peephole: Peephole | None = None, scores: Iterable[Score] = ()
+        self, console: Console, peephole: LiveView | None = None, scores: Iterable[Score] = ()
     ) -> None:
         self._console, self._peephole = console, peephole
-        self._bars = Bars(console)
-        self._meters: list[Meter] = []
+        self._bars = StageBars(console)
+        self._meters: list[LoadMeter] = []
         self._scores = list(scores)
         self._headline = ""
         self._playing: dict[str, Playing] = {}
@@ -103,10 +103,10 @@ class Live:
             self._peephole.end(playing, finish, verdict)
 
     @asynccontextmanager
-    async def watching(self, team: Team | None = None) -> AsyncIterator[Live]:
+    async def watching(self, team: Team | None = None) -> AsyncIterator[RunProgress]:
         """Show the run for as long as it takes; what stays on the screen are its stages."""
         seats = sorted(team.seats.items()) if team else ()
-        self._meters = [Meter(seat, one) for seat, one in seats if isinstance(one, Model)]
+        self._meters = [LoadMeter(seat, one) for seat, one in seats if isinstance(one, Model)]
         seen = self._console.is_terminal and not self._console.quiet
         with Screen(console=self._console, auto_refresh=False) if seen else nullcontext() as screen:
             works = [lambda: self._look(screen), *([self._count] if seen else [])]
@@ -145,7 +145,7 @@ class Live:
 
 
 @dataclass
-class Meter:
+class LoadMeter:
     """What the servers of one seat's model are doing."""
 
     seat: str
@@ -156,12 +156,12 @@ class Meter:
     def read(self) -> Iterator[str]:
         """Yield what there is to say."""
         endpoint, spent = self.model.endpoint, self.model.account.spent
-        if isinstance(endpoint, Loaded):
+        if isinstance(endpoint, ServerLoad):
             yield f"{endpoint.load} in flight"
         yield f"{self._rate(spent):,.0f} tokens/s"
         yield f"{100 * spent.cached / spent.prompt:.0f} % cached" if spent.prompt else "– cached"
         yield f"${spent.money:,.2f}" if spent.money else f"{spent.completion:,} written"
-        if isinstance(endpoint, Loaded) and endpoint.crowded:
+        if isinstance(endpoint, ServerLoad) and endpoint.crowded:
             yield f"{endpoint.crowded} × too busy (429)"
 
     def _rate(self, spent: Cost) -> float:

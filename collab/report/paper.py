@@ -13,7 +13,7 @@ from collab.scenarios.base import Score
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PaperRun:
     """One experiment's file, played for each model."""
 
     experiment: str
@@ -43,27 +43,31 @@ GUIDES = (
 SHARED = (*MATHS, "scenario.originals=200", "scenario.distractors=50")
 OWN = (*MATHS, "scenario.originals=250", "scenario.distractors=50")
 RUNS = {
-    "solo": Run("solo", MATHS),
-    "solo_code": Run("solo_code", CODE),
-    "recoverability": Run("recoverability", OWN),
-    "recoverability_shared": Run("recoverability", SHARED, "solo", (8, 8)),
-    "first_paragraph": Run("first_paragraph", SHARED, "solo", (8, 8)),
-    "long_steers": Run("long_steers", OWN),
-    "foreign_steers": Run("foreign_steers", (*SHARED, "model@team.other=qwen3_8b"), "solo", (8, 8)),
-    "guidability": Run("guidability", (*MATHS, *GUIDES)),
-    "guidability_shared": Run("guidability", (*MATHS, *GUIDES), "solo", (0, 1)),
-    "guidability_solvable": Run("guidability_solvable", (*MATHS, *GUIDES)),
-    "code_recoverability": Run(
+    "solo": PaperRun("solo", MATHS),
+    "solo_code": PaperRun("solo_code", CODE),
+    "recoverability": PaperRun("recoverability", OWN),
+    "recoverability_shared": PaperRun("recoverability", SHARED, "solo", (8, 8)),
+    "first_paragraph": PaperRun("first_paragraph", SHARED, "solo", (8, 8)),
+    "long_steers": PaperRun("long_steers", OWN),
+    "foreign_steers": PaperRun(
+        "foreign_steers", (*SHARED, "model@team.other=qwen3_8b"), "solo", (8, 8)
+    ),
+    "guidability": PaperRun("guidability", (*MATHS, *GUIDES)),
+    "guidability_shared": PaperRun("guidability", (*MATHS, *GUIDES), "solo", (0, 1)),
+    "guidability_solvable": PaperRun("guidability_solvable", (*MATHS, *GUIDES)),
+    "code_recoverability": PaperRun(
         "code_recoverability", (*CODE, "scenario.originals=250", "scenario.distractors=50")
     ),
-    "code_recoverability_shared": Run(
+    "code_recoverability_shared": PaperRun(
         "code_recoverability",
         (*CODE, "scenario.originals=200", "scenario.distractors=50"),
         "solo_code",
         (8, 8),
     ),
-    "code_guidability": Run("code_guidability", (*CODE, GUIDES[0])),
-    "code_guidability_shared": Run("code_guidability", (*CODE, GUIDES[0]), "solo_code", (0, 1)),
+    "code_guidability": PaperRun("code_guidability", (*CODE, GUIDES[0])),
+    "code_guidability_shared": PaperRun(
+        "code_guidability", (*CODE, GUIDES[0]), "solo_code", (0, 1)
+    ),
 }
 """The runs that the tables are views of, by name."""
 
@@ -86,7 +90,7 @@ def _shared_guides(trial: Trial) -> list[Score]:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ColumnGroup:
     """Some columns of a table: one measure at the values of a label, then its mean."""
 
     run: str
@@ -114,14 +118,14 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class PaperTable:
     """One table of the paper, or a part of it."""
 
     table: int
     section: str
     title: str
     domain: str
-    parts: tuple[Part, ...]
+    parts: tuple[ColumnGroup, ...]
 
     @property
     def runs(self) -> list[str]:
@@ -131,36 +135,38 @@ class View:
 
 def _twin(
     run: str, measure: str, by: str, subset: str, *, whole: str = MEAN, head: str = ""
-) -> Part:
-    return Part(run, measure, by, subset, whole, each=False, head=head)
+) -> ColumnGroup:
+    return ColumnGroup(run, measure, by, subset, whole, each=False, head=head)
 
 
-def _main(domain: str, before: str = "") -> View:
+def _main(domain: str, before: str = "") -> PaperTable:
     recovers, guided = f"{before}recoverability", f"{before}guidability"
     alone = "solo_code" if before else "solo"
     parts = (
-        Part(alone, "benchmark", "level", each=False, pick=_arm("solo"), head="benchmark"),
+        ColumnGroup(alone, "benchmark", "level", each=False, pick=_arm("solo"), head="benchmark"),
         _twin(f"{recovers}_shared", "recoverability", "at", "shared", head="recov. shared"),
         _twin(recovers, "recoverability", "at", "individual", head="recov. individual"),
         _twin(f"{guided}_shared", "guidability", "length", "shared", head="guid. shared"),
         _twin(guided, "guidability", "length", "individual", head="guid. individual"),
     )
     title = "what each model solves alone, recovers from and is guided to"
-    return View(1, "§3.2", title, domain, parts)
+    return PaperTable(1, "§3.2", title, domain, parts)
 
 
-def _points(table: int, run: str, subset: str, title: str) -> View:
-    part = Part(run, "recoverability", "at", subset)
-    return View(table, "App. D", f"recoverability by insertion point, {title}", "maths", (part,))
+def _points(table: int, run: str, subset: str, title: str) -> PaperTable:
+    part = ColumnGroup(run, "recoverability", "at", subset)
+    return PaperTable(
+        table, "App. D", f"recoverability by insertion point, {title}", "maths", (part,)
+    )
 
 
-_GUIDED = Part("guidability", "guidability", "length", "individual")
-_HELD = Part("guidability", "answer in steer", "length", "individual", pick=_holding)
-_ALONE = Part("solo", "benchmark", "level", pick=_arm("solo"))
+_GUIDED = ColumnGroup("guidability", "guidability", "length", "individual")
+_HELD = ColumnGroup("guidability", "answer in steer", "length", "individual", pick=_holding)
+_ALONE = ColumnGroup("solo", "benchmark", "level", pick=_arm("solo"))
 VIEWS = (
     _main("maths"),
     _main("code", "code_"),
-    View(
+    PaperTable(
         2,
         "§3.2",
         "guided to, and how many of the steers hold the answer",
@@ -170,20 +176,20 @@ VIEWS = (
             replace(_HELD, each=False, head="answer in steer"),
         ),
     ),
-    View(4, "App. C", "solved alone", "maths", (_ALONE,)),
-    View(5, "App. C", "solved alone", "code", (replace(_ALONE, run="solo_code"),)),
+    PaperTable(4, "App. C", "solved alone", "maths", (_ALONE,)),
+    PaperTable(5, "App. C", "solved alone", "code", (replace(_ALONE, run="solo_code"),)),
     _points(6, "recoverability_shared", "shared", "shared questions"),
     _points(7, "first_paragraph", "shared", "first paragraph kept"),
     _points(8, "recoverability", "individual", "each model's own questions"),
-    View(
+    PaperTable(
         9,
         "App. D",
         "recoverability by how often the question is solved alone",
         "maths",
-        (Part("recoverability", "recoverability", "solved", "individual"),),
+        (ColumnGroup("recoverability", "recoverability", "solved", "individual"),),
     ),
     _points(10, "long_steers", "individual", "steers twice as long"),
-    View(
+    PaperTable(
         11,
         "App. E.1",
         "recoverability by who distracts, shared questions",
@@ -193,30 +199,30 @@ VIEWS = (
             _twin("foreign_steers", "recoverability", "at", "shared", whole="other models"),
         ),
     ),
-    View(
+    PaperTable(
         12,
         "App. E.2",
         "guided on problems that are always solved alone",
         "maths",
         (_twin("guidability_solvable", "guidability", "length", "", whole="8/8"),),
     ),
-    View(13, "App. F", "problems and trajectories of each guide", "maths", ()),
-    View(14, "App. F", "guided, and steers that hold the answer", "maths", (_GUIDED, _HELD)),
-    View(
+    PaperTable(13, "App. F", "problems and trajectories of each guide", "maths", ()),
+    PaperTable(14, "App. F", "guided, and steers that hold the answer", "maths", (_GUIDED, _HELD)),
+    PaperTable(
         15,
         "App. F",
         "guided by share of the guide's thinking, shared questions",
         "maths",
         (replace(_GUIDED, run="guidability_shared", subset="shared"),),
     ),
-    View(
+    PaperTable(
         16,
         "App. F",
         "guided by whom, on problems that every guide solves",
         "maths",
         (replace(_GUIDED, by="guide", pick=_shared_guides),),
     ),
-    View(
+    PaperTable(
         17,
         "App. E.3",
         "guided, and solved by forcing the answer behind the steer",
@@ -234,7 +240,7 @@ COUNTED = 13
 COUNTED_RUN = "guidability"
 
 
-def views(table: int) -> list[View]:
+def views(table: int) -> list[PaperTable]:
     """Return the parts of one table."""
     return [view for view in VIEWS if view.table == table]
 

@@ -25,7 +25,7 @@ from collab.analysis.published import Published, published
 from collab.analysis.stats import Effect, Mean
 from collab.report.evidence import MEAN, Evidence, Trial
 from collab.report.figure import Figure, Point, Series, printed_points
-from collab.report.paper import COUNTED, COUNTED_RUN, Part, View, views
+from collab.report.paper import COUNTED, COUNTED_RUN, ColumnGroup, PaperTable, views
 from collab.report.trajectory import safe
 
 NOTE = f"* p < {ALPHA:g} after Holm's correction (one family a column of tests, or a printed row)"
@@ -52,7 +52,7 @@ def paper_tables(number: int, evidence: Evidence) -> list[Table]:
 
 def recovery_figure(trials: Sequence[Trial]) -> Figure:
     """Show each model's recovery by insertion point (figure 4)."""
-    part = Part("", "recoverability", "at")
+    part = ColumnGroup("", "recoverability", "at")
     series = []
     for trial in trials:
         cells = {level: m for level, m in part.cells(trial).items() if level != MEAN}
@@ -67,7 +67,7 @@ def recovery_figure(trials: Sequence[Trial]) -> Figure:
     return Figure("figure-4", "Recoverability by insertion point (ours)", x, "% solved", series)
 
 
-def _table(view: View, evidence: Evidence) -> Table:
+def _table(view: PaperTable, evidence: Evidence) -> Table:
     """Make a view: a row a model, and under one that the paper has the printed numbers."""
     columns = _columns(view, evidence)
     extra = _Extra.of(view, evidence)
@@ -96,13 +96,13 @@ def _table(view: View, evidence: Evidence) -> Table:
 class _Extra:
     """Columns that the paper lacks: every case alike, and models at the same solve counts."""
 
-    part: Part
+    part: ColumnGroup
     trials: Mapping[str, Trial]
     standard: Mapping[Hashable, float]
     """How many cases there are of each solve count that all models have; empty: no such column."""
 
     @classmethod
-    def of(cls, view: View, evidence: Evidence) -> _Extra:
+    def of(cls, view: PaperTable, evidence: Evidence) -> _Extra:
         part = view.parts[0]
         trials = {t.model: t for t in evidence.get(part.run, ()) if part.pick(t)}
         if len(view.parts) > 1:
@@ -127,7 +127,7 @@ class _Extra:
         return cells
 
 
-def _empty(view: View, heads: Sequence[str]) -> Table:
+def _empty(view: PaperTable, heads: Sequence[str]) -> Table:
     subset = ", ".join(dict.fromkeys(part.subset for part in view.parts if part.subset))
     scope = " · ".join(filter(None, (view.domain, subset)))
     title = f"Table {view.table} ({view.section}), ours: {view.title} ({scope}); % [95 % interval]"
@@ -142,11 +142,11 @@ def headed(title: str, *heads: str) -> Table:
     return table
 
 
-Column = tuple[Part, str, str]
+Column = tuple[ColumnGroup, str, str]
 """A part, a level of it, and the heading."""
 
 
-def _columns(view: View, evidence: Evidence) -> list[Column]:
+def _columns(view: PaperTable, evidence: Evidence) -> list[Column]:
     columns = []
     for part in view.parts:
         levels: dict[str, None] = {}
@@ -160,35 +160,39 @@ def _columns(view: View, evidence: Evidence) -> list[Column]:
     return columns
 
 
-def _rows(view: View, evidence: Evidence) -> Iterator[str]:
+def _rows(view: PaperTable, evidence: Evidence) -> Iterator[str]:
     seen = dict.fromkeys(
         trial.model for run in view.runs for trial in evidence.get(run, ()) if trial.scores
     )
     yield from seen
 
 
-def _control_heads(view: View) -> list[str]:
+def _control_heads(view: PaperTable) -> list[str]:
     return ["against no steer"] if _controlled(view) else []
 
 
-def _controlled(view: View) -> bool:
+def _controlled(view: PaperTable) -> bool:
     """Say whether the view is of one twin test, whose control stands beside it."""
     return len(view.runs) == 1 and not view.runs[0].startswith("solo")
 
 
-def _control_effect(view: View, evidence: Evidence, model: str) -> Effect | None:
+def _control_effect(view: PaperTable, evidence: Evidence, model: str) -> Effect | None:
     if not _controlled(view):
         return None
     (trial,) = (t for t in evidence[view.runs[0]] if t.model == model)
     return effect_of(matched(trial.scores, "none"))
 
 
-def _is_printed(view: View, evidence: Evidence, model: str) -> bool:
+def _is_printed(view: PaperTable, evidence: Evidence, model: str) -> bool:
     return any(t.printed for run in view.runs for t in evidence.get(run, ()) if t.model == model)
 
 
 def _add_printed(
-    table: Table, view: View, model: str, columns: Sequence[Column], ours: Sequence[Mean | None]
+    table: Table,
+    view: PaperTable,
+    model: str,
+    columns: Sequence[Column],
+    ours: Sequence[Mean | None],
 ) -> None:
     """Add the printed numbers, and the test of ours against them."""
     printed = [_printed(view, part, model, level) for part, level, _ in columns]
@@ -202,7 +206,7 @@ def _add_printed(
     table.add_row("  ours - print", *cells)
 
 
-def _printed(view: View, part: Part, model: str, level: str) -> Published | None:
+def _printed(view: PaperTable, part: ColumnGroup, model: str, level: str) -> Published | None:
     where = view.domain, part.subset, BENCHMARKS.get(level, level)
     found = [
         one
@@ -212,7 +216,7 @@ def _printed(view: View, part: Part, model: str, level: str) -> Published | None
     return found[0] if found else None
 
 
-def _counts(view: View, trials: Sequence[Trial]) -> Table:
+def _counts(view: PaperTable, trials: Sequence[Trial]) -> Table:
     """Count the problems and trajectories of each guide (Table 13)."""
     guides = list(
         dict.fromkeys(

@@ -14,7 +14,7 @@ from rich.table import Table
 from collab.analysis.published import published
 from collab.episode.engine import Label
 from collab.report import collaboration
-from collab.report.episode_json import Prices
+from collab.report.episode_json import PriceTable
 from collab.report.failure_table import went_wrong
 from collab.report.figure import (
     Figure,
@@ -25,7 +25,7 @@ from collab.report.figure import (
     recoverability_against_benchmark,
     recovery_by_point,
 )
-from collab.report.runs import KINDS, Job
+from collab.report.runs import RunSummary
 from collab.report.tables import overall, remarks, tables
 from collab.runs.jsonl import Plain
 from collab.scenarios.base import Score
@@ -37,7 +37,7 @@ FEW = 60
 """Values that a label may have to be something to choose from."""
 
 
-def listed(job: Job) -> Plain:
+def listed(job: RunSummary) -> Plain:
     """Return what a run is and its episodes, without their trajectories.
 
     `episodes` is a table by column, in the order in which they were finished; an episode's number
@@ -57,7 +57,7 @@ def listed(job: Job) -> Plain:
     }
 
 
-def results(job: Job) -> Plain:
+def results(job: RunSummary) -> Plain:
     """Return what a run came to: its headline, tables, figures and remarks."""
     scores, standing = job.scores, job.folder.standing
     by, published = (standing.by, standing.published) if standing else ("level", "")
@@ -72,16 +72,16 @@ def results(job: Job) -> Plain:
     }
 
 
-def title(job: Job) -> str:
+def title(job: RunSummary) -> str:
     """Name a run for its reader."""
     standing = job.folder.standing
     return standing.title if standing else job.folder.path.name
 
 
-def about(job: Job) -> str:
+def about(job: RunSummary) -> str:
     """Say in a sentence what was run."""
     at = job.settings
-    scenario, policy = (str(at.get(key)).rpartition(".")[2] for key in KINDS)
+    scenario, policy = job.kind
     seated = ", ".join(f"{name} as {seat}" for seat, name in seats(job).items())
     questions = len({score.question for score in job.scores})
     return (
@@ -91,17 +91,17 @@ def about(job: Job) -> str:
     )
 
 
-def seats(job: Job) -> dict[str, str]:
+def seats(job: RunSummary) -> dict[str, str]:
     """Map each seat to who sits in it."""
     return {seat: str(one.get("id", "a recording")) for seat, one in _team(job).items()}
 
 
-def prices(job: Job) -> Prices:
+def prices(job: RunSummary) -> PriceTable:
     """Map each seat to what its tokens cost."""
     return {seat: one.get("prices") or {} for seat, one in _team(job).items()}
 
 
-def _team(job: Job) -> Plain:
+def _team(job: RunSummary) -> Plain:
     return dict(job.folder.manifest["decides"].get("team", {}))
 
 
@@ -110,7 +110,7 @@ def headline(scores: Sequence[Score]) -> dict[str, str]:
     return {name.removesuffix(" %"): cell for name, cell in overall(scores).items()}
 
 
-def figures(job: Job) -> list[Figure]:
+def figures(job: RunSummary) -> list[Figure]:
     """Return the figures of one run."""
     if not job.scores:
         return []
@@ -122,7 +122,7 @@ def figures(job: Job) -> list[Figure]:
     return [first, *([cost] if len(cost.series) > 1 else [])]
 
 
-def figures_of_many(found: Sequence[Job]) -> list[Figure]:
+def figures_of_many(found: Sequence[RunSummary]) -> list[Figure]:
     """Return the figures of several runs: what each solves at what cost, and after what alone.
 
     A model's benchmark is its own run of the scenario Solo, where that is among them.
@@ -131,40 +131,36 @@ def figures_of_many(found: Sequence[Job]) -> list[Figure]:
     costs = {
         f"{_main(job)} · {name}": of for job in scored for name, of in arms_of(job.scores).items()
     }
-    alone = {_main(job): job.scores for job in scored if _scenario(job) == "Solo"}
+    alone = {_main(job): job.scores for job in scored if job.kind[0] == "Solo"}
     steered = {
         _main(job): (alone[_main(job)], [s for s in job.scores if s.labels.get("arm") == "steer"])
         for job in scored
-        if _scenario(job) == "Recoverability" and _main(job) in alone
+        if job.kind[0] == "Recoverability" and _main(job) in alone
     }
     both = [accuracy_against_cost(costs)]
     return [*both, recoverability_against_benchmark(steered)] if steered else both
 
 
-def checkpoint_panels(found: Sequence[Job]) -> list[Figure]:
+def checkpoint_panels(found: Sequence[RunSummary]) -> list[Figure]:
     """Return a panel for each scenario and model of which several revisions were run."""
     series: dict[str, dict[str, Sequence[Score]]] = {}
     for job in found:
         revision = job.settings.get(f"team.{_main_seat(job)}.revision")
         if job.scores and revision is not None:
-            name = f"{_main(job)}, {_scenario(job)}"
+            name = f"{_main(job)}, {job.kind[0]}"
             series.setdefault(name, {})[str(revision)] = job.scores
     return [checkpoint_panel(name, of) for name, of in series.items() if len(of) > 1]
 
 
-def _main_seat(job: Job) -> str:
+def _main_seat(job: RunSummary) -> str:
     return str(job.settings.get("scenario.main", "main"))
 
 
-def _main(job: Job) -> str:
+def _main(job: RunSummary) -> str:
     return seats(job).get(_main_seat(job), job.folder.path.name)
 
 
-def _scenario(job: Job) -> str:
-    return str(job.settings.get(KINDS[0])).rpartition(".")[2]
-
-
-def known_model(job: Job) -> str:
+def known_model(job: RunSummary) -> str:
     """Return the name under which the paper has numbers of the main model, or nothing."""
     names = {one.model.lower(): one.model for one in published()}
     return names.get(_main(job).rpartition("/")[2].lower(), "")
@@ -185,7 +181,7 @@ def plain_figure(figure: Figure) -> Plain:
     return {**asdict(figure), "alt": figure.alt}
 
 
-def _questions(job: Job) -> Plain:
+def _questions(job: RunSummary) -> Plain:
     return {
         question.id: {
             "messages": [[message.role, message.content] for message in question.messages],

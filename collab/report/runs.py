@@ -31,7 +31,7 @@ KINDS = ("scenario._target_", "policy._target_")
 
 
 @dataclass(frozen=True)
-class Job:
+class RunSummary:
     """One run, as its folder says."""
 
     folder: RunFolder
@@ -60,7 +60,7 @@ class Job:
         return overall(self.scores)
 
     @classmethod
-    def read(cls, path: Path) -> Job:
+    def read(cls, path: Path) -> RunSummary:
         """Read a run's folder, and make sure that nothing in it breaks a table of many.
 
         Raises:
@@ -81,9 +81,10 @@ class Job:
         return str(at)[:16].replace("T", " ")
 
     @property
-    def kind(self) -> tuple[str, ...]:
-        """Its scenario and policy."""
-        return tuple(str(self.settings.get(key)) for key in KINDS)
+    def kind(self) -> tuple[str, str]:
+        """The names of its scenario and its policy, as in `("Recoverability", "Distractor")`."""
+        scenario, policy = (str(self.settings.get(key)).rpartition(".")[2] for key in KINDS)
+        return scenario.removesuffix("Scenario"), policy
 
     @property
     def state(self) -> str:
@@ -105,26 +106,26 @@ class Job:
         return f"{done} of {standing.cases}" if standing and known else str(done)
 
 
-def jobs(path: Path) -> list[Job]:
+def jobs(path: Path) -> list[RunSummary]:
     """Find the runs at a path and below it, in the order of their names.
 
     Raises:
         RunError: There is no such folder, no run in it, or one of them is damaged.
     """
-    return [Job.read(folder) for folder in run_folders(path)]
+    return [RunSummary.read(folder) for folder in run_folders(path)]
 
 
-def survey(path: Path) -> tuple[list[Job], list[str]]:
+def survey(path: Path) -> tuple[list[RunSummary], list[str]]:
     """Find the runs at a path and below it; of each that is damaged, say in a line what is.
 
     Raises:
         RunError: There is no such folder, or no run in it.
     """
-    sound: list[Job] = []
+    sound: list[RunSummary] = []
     damaged: list[str] = []
     for folder in run_folders(path):
         try:
-            sound.append(Job.read(folder))
+            sound.append(RunSummary.read(folder))
         except RunError as error:
             damaged.append(f"left out: {error}")
     return sound, damaged
@@ -143,7 +144,7 @@ def run_folders(path: Path) -> list[Path]:
     return found
 
 
-def listing(found: Iterable[Job]) -> Table:
+def listing(found: Iterable[RunSummary]) -> Table:
     """Return one line a run, the last started first."""
     table = _table("run", "started", "state", "episodes", "% solved [95 % interval]")
     for job in sorted(found, key=lambda job: job.started, reverse=True):
@@ -152,7 +153,7 @@ def listing(found: Iterable[Job]) -> Table:
     return table
 
 
-def told(found: Sequence[Job]) -> RenderableType:
+def runs_table(found: Sequence[RunSummary]) -> RenderableType:
     """Return a run's own tables, or those of many: one for each pair of scenario and policy."""
     if len(found) == 1:
         return _alone(found[0])
@@ -162,13 +163,13 @@ def told(found: Sequence[Job]) -> RenderableType:
     return Group(*swept(found), *wrong, *(Text(safe(f"  {line}"), style="dim") for line in notes))
 
 
-def swept(found: Sequence[Job]) -> list[Table]:
+def swept(found: Sequence[RunSummary]) -> list[Table]:
     """Return one table for each pair of scenario and policy."""
     alike = groupby(sorted(found, key=lambda job: job.kind), key=lambda job: job.kind)
     return [_swept(kind, list(group)) for kind, group in alike]
 
 
-def _alone(job: Job) -> RenderableType:
+def _alone(job: RunSummary) -> RenderableType:
     standing = job.folder.standing
     if standing is None:
         raise RunError(f"{str(job.folder.path)!r} was stopped before it began; start it again")
@@ -186,7 +187,7 @@ def _alone(job: Job) -> RenderableType:
     )
 
 
-def _swept(kind: Sequence[str], found: Sequence[Job]) -> Table:
+def _swept(kind: Sequence[str], found: Sequence[RunSummary]) -> Table:
     """Make one table of jobs: what they differ in, then what they came to."""
     settings = _differing([job.settings for job in found])
     found = sorted(found, key=lambda job: [_rank(job.settings.get(key)) for key in settings])
@@ -194,16 +195,18 @@ def _swept(kind: Sequence[str], found: Sequence[Job]) -> Table:
     columns = list(dict.fromkeys(name for row in cells for name in row))
     whole = all(job.state == "finished" for job in found)
     heads = ["run", *_short(settings), *([] if whole else ["state"]), *columns]
-    table = _table(*heads, title=" · ".join(name.rpartition(".")[2] for name in kind))
+    table = _table(*heads, title=" · ".join(kind))
     for job, row in zip(found, cells, strict=True):
-        told = [_show(job.settings.get(key)) for key in settings]
+        settings_row = [_show(job.settings.get(key)) for key in settings]
         states = [] if whole else [job.state]
         name = job.folder.path.name.rpartition("-")[2]
-        table.add_row(Text(safe(name)), *told, *states, *(row.get(name, "–") for name in columns))
+        table.add_row(
+            Text(safe(name)), *settings_row, *states, *(row.get(name, "–") for name in columns)
+        )
     return table
 
 
-def _headline(job: Job) -> str:
+def _headline(job: RunSummary) -> str:
     if not job.scores:
         return "–"
     cells = job.cells.items()

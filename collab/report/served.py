@@ -23,14 +23,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collab.analysis.stats import paired_effect
 from collab.errors import CollabError, RunError
-from collab.report.episode_json import Reads, blocks, told
+from collab.report.episode_json import PromptSource, blocks, episode_json
 from collab.report.page import as_json, body, script, style
 from collab.report.run_json import listed, plain_table, prices, results, title
-from collab.report.runs import Job, run_folders, swept
+from collab.report.runs import RunSummary, run_folders, swept
 from collab.runs.enclosed import BROKEN
 from collab.runs.jsonl import Plain
-from collab.runs.live_view import Eye
-from collab.runs.lock import Holder
+from collab.runs.live_view import LiveViewer
+from collab.runs.lock import LockHolder
 from collab.runs.run_folder import RunFolder
 from collab.serving import Guard, WireError
 
@@ -56,7 +56,7 @@ DOCUMENT = """<!doctype html>
 """
 
 
-Readers = Callable[[RunFolder], Reads]
+Readers = Callable[[RunFolder], PromptSource]
 
 
 def viewer(path: Path, readers: Readers | None = None, *, secret: str | None = None) -> Starlette:
@@ -70,7 +70,7 @@ def viewer(path: Path, readers: Readers | None = None, *, secret: str | None = N
     Raises:
         RunError: There is none.
     """
-    shown = Shown(path, readers)
+    shown = ServedRuns(path, readers)
     run_folders(path)
     data: Mapping[str, Callable[[Request], object]] = {
         "/data": lambda _: shown.runs(),
@@ -160,15 +160,15 @@ def _as_text(said: str) -> str:
 
 
 @dataclass
-class Shown:
+class ServedRuns:
     """The runs below a path, each read again when its files have changed."""
 
     path: Path
     readers: Readers | None = None
-    _eyes: dict[Path, Eye] = field(default_factory=dict)
+    _eyes: dict[Path, LiveViewer] = field(default_factory=dict)
     _looking: Lock = field(default_factory=Lock)
     """One look at a time: an eye remembers how far it has read."""
-    _kept: dict[Path, tuple[str, Job | CollabError]] = field(default_factory=dict)
+    _kept: dict[Path, tuple[str, RunSummary | CollabError]] = field(default_factory=dict)
 
     def runs(self) -> Plain:
         """Return the runs, each with a stamp that changes when it does; damaged ones last."""
@@ -176,7 +176,7 @@ class Shown:
         damaged: list[Plain] = []
         for path, (stamp, job) in self._read():
             known = {"id": self._id(path), "stamp": stamp}
-            if isinstance(job, Job):
+            if isinstance(job, RunSummary):
                 runs.append({**known, "title": title(job), "state": job.state})
             else:
                 damaged.append({**known, "title": path.name, "state": f"left out: {job}"})
@@ -184,10 +184,10 @@ class Shown:
 
     def sweep(self) -> list[Plain]:
         """Return the tables of all runs."""
-        found = [job for _, (_, job) in self._read() if isinstance(job, Job)]
+        found = [job for _, (_, job) in self._read() if isinstance(job, RunSummary)]
         return [plain_table(table) for table in swept(found)]
 
-    def job(self, asked: Request, key: str = "run") -> Job:
+    def job(self, asked: Request, key: str = "run") -> RunSummary:
         """Return the run that a request names.
 
         Raises:
@@ -206,7 +206,7 @@ class Shown:
         job = self.job(asked)
         episode, row = job.folder.episode(asked.query_params["episode"])
         reads = self.readers(job.folder) if self.readers else None
-        return told(episode, prices(job), reads, row["question"])
+        return episode_json(episode, prices(job), reads, row["question"])
 
     def find(self, asked: Request) -> list[int]:
         """Return the numbers of the episodes that hold a text, or in which a seat wrote."""
@@ -236,7 +236,7 @@ class Shown:
         """Return an episode under way as far as it has come; nothing where there is none."""
         path = self.job(asked).folder.path
         with self._looking:
-            seen = self._eyes.setdefault(path, Eye(path)).look()
+            seen = self._eyes.setdefault(path, LiveViewer(path)).look()
         if seen is None:
             return {}
         return {
@@ -246,7 +246,7 @@ class Shown:
             "blocks": blocks(seen.trajectory.log),
         }
 
-    def _read(self) -> Iterator[tuple[Path, tuple[str, Job | CollabError]]]:
+    def _read(self) -> Iterator[tuple[Path, tuple[str, RunSummary | CollabError]]]:
         """Yield each folder with its stamp, and the run in it or why there is none.
 
         What was read stays as long as the stamp does.
@@ -262,9 +262,9 @@ class Shown:
         return str(below) if below.parts else path.name
 
 
-def _job(path: Path) -> Job | CollabError:
+def _job(path: Path) -> RunSummary | CollabError:
     try:
-        return Job.read(path)
+        return RunSummary.read(path)
     except CollabError as error:
         return error
 
@@ -273,5 +273,5 @@ def _stamp(path: Path) -> str:
     """Return what changes whenever a run's manifest, its scores or its standing do."""
     files = [path / name for name in ("manifest.json", "scores.jsonl", "standing.json")]
     sizes = [file.lstat() for file in files if file.exists()]
-    told = " ".join(f"{s.st_size} {s.st_mtime_ns}" for s in sizes)
-    return f"{bool(Holder.of(path))} {told}"
+    stamps = " ".join(f"{s.st_size} {s.st_mtime_ns}" for s in sizes)
+    return f"{bool(LockHolder.of(path))} {stamps}"

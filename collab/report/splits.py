@@ -25,8 +25,8 @@ from collab.report.formatting import (
 from collab.report.trajectory import safe
 from collab.scenarios.base import Score
 
-Told = Callable[[Label], str]
-SPLITS: dict[str, Told] = {
+LabelText = Callable[[Label], str]
+SPLITS: dict[str, LabelText] = {
     "solved": lambda value: f"solved {value} times alone",
     "own_states_answer": lambda value: f"own opening states the answer: {_yes(value)}",
     "guide": lambda value: f"guide {value}, problems of all guides",

@@ -55,7 +55,7 @@ class _Stage:
         return f"{rate:,.1f}/s, {left} left{' or more' if self.open else ''}"
 
 
-class Bars:
+class StageBars:
     """The stages of a run: a bar each on a terminal, elsewhere a plain line now and then."""
 
     def __init__(self, console: Console) -> None:

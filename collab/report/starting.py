@@ -9,7 +9,7 @@ from rich.status import Status
 from collab.report.trajectory import safe
 
 
-class Starting:
+class StartProgress:
     """Is told how far a start is; the empty text says that it is over."""
 
     def __init__(self, console: Console) -> None:

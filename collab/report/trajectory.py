@@ -48,7 +48,7 @@ def safe(text: str) -> str:
     )
 
 
-def shown(trajectory: Trajectory, after: Sequence[Event] = ()) -> RenderableType:
+def render_trajectory(trajectory: Trajectory, after: Sequence[Event] = ()) -> RenderableType:
     """Return a trajectory as it grew, a heading at each hand-off; what was struck is struck out.
 
     Only what happened `after` the beginning of its log is shown.
@@ -57,7 +57,7 @@ def shown(trajectory: Trajectory, after: Sequence[Event] = ()) -> RenderableType
 
 
 @dataclass(frozen=True, slots=True)
-class Growing:
+class GrowingTrajectory:
     """The end of a trajectory that still grows: as much of it as the screen holds."""
 
     trajectory: Trajectory

@@ -27,7 +27,7 @@ LONGEST = 2**28
 
 
 @dataclass(frozen=True)
-class Lines:
+class JsonLines:
     """The lines of one file, which need not be there yet."""
 
     path: Path

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from collab.core.trajectory import Event, Message, Trajectory
 from collab.errors import RunError
 from collab.runs.enclosed import opened, reading
-from collab.runs.jsonl import Lines, Plain, line_of
+from collab.runs.jsonl import JsonLines, Plain, line_of
 
 LOOKED = ".looked"
 """Touched by who looks; it holds a part of the case's id, or nothing."""
@@ -40,7 +40,7 @@ class Playing(NamedTuple):
 
 
 @dataclass
-class Peephole:
+class LiveView:
     """The run's side: shows one episode while somebody looks."""
 
     path: Path
@@ -104,7 +104,7 @@ def _looked(path: Path, now: float) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ViewSnapshot:
     """What one look has shown."""
 
     case: str
@@ -116,7 +116,7 @@ class Seen:
 
 
 @dataclass
-class Eye:
+class LiveViewer:
     """The other side: who looks, in any process that may write to the folder."""
 
     path: Path
@@ -129,7 +129,7 @@ class Eye:
     _log: list[Event] = field(default_factory=list)
     _end: Plain = field(default_factory=dict)
 
-    def look(self) -> Seen | None:
+    def look(self) -> ViewSnapshot | None:
         """Say that somebody looks, and return what there is to see by now.
 
         Raises:
@@ -152,7 +152,7 @@ class Eye:
             messages = _MESSAGES.validate_python(self._head["messages"])
             trajectory = Trajectory.replay(self._log)
             end = {key: str(self._end.get(key, "")) for key in ("finish", "verdict")}
-            return Seen(str(self._head["case"]), messages, trajectory, **end)
+            return ViewSnapshot(str(self._head["case"]), messages, trajectory, **end)
 
     def close(self) -> None:
         """Look no more."""
@@ -169,7 +169,7 @@ class Eye:
         whole = whole[: whole.rfind(b"\n") + 1]
         self._place = inode, self._place[1] + len(whole)
         for line in whole.splitlines():
-            self._take(Lines.row_of(line))
+            self._take(JsonLines.row_of(line))
 
     def _take(self, row: Plain) -> None:
         if "event" in row:

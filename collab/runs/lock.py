@@ -19,7 +19,7 @@ from collab.runs.jsonl import written
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class LockHolder:
     """The process that writes to a folder."""
 
     host: str
@@ -28,7 +28,7 @@ class Holder:
     command: str = ""
 
     @classmethod
-    def of(cls, path: Path) -> Holder | None:
+    def of(cls, path: Path) -> LockHolder | None:
         """Return the process that holds a folder, as far as this machine can tell."""
         with suppress(OSError, ValueError):
             holder = _HOLDER.validate_json(read_small(path / ".holder", 2**16))
@@ -51,7 +51,7 @@ class Holder:
         return f"process {self.pid} on {self.host} since {self.since}: {self.command}"
 
 
-_HOLDER: TypeAdapter[Holder] = TypeAdapter(Holder)
+_HOLDER: TypeAdapter[LockHolder] = TypeAdapter(LockHolder)
 
 
 @contextmanager
@@ -70,10 +70,10 @@ def held(path: Path, command: str) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        by = Holder.of(path) or "another process"
+        by = LockHolder.of(path) or "another process"
         raise RunError(f"{str(path)!r} is being written by {by}; wait for it") from None
     try:
-        holder = Holder(socket.gethostname(), os.getpid(), now(), command)
+        holder = LockHolder(socket.gethostname(), os.getpid(), now(), command)
         with suppress(OSError):  # the lock is what counts
             (path / ".holder").write_bytes(_HOLDER.dump_json(holder))
         yield

@@ -87,7 +87,7 @@ class Stages(Protocol):
         ...
 
 
-class Unwatched:
+class SilentStages:
     """Stages that nobody looks at."""
 
     def expect(self, stage: str, steps: int, *, more: bool = False) -> None:
@@ -144,7 +144,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Result:
+class RunResult:
     """What a run came to."""
 
     scores: Sequence[Score]
@@ -157,7 +157,7 @@ class Result:
     """How many there are."""
 
 
-async def run(setup: Setup, folder: RunFolder, stages: Stages) -> Result:
+async def run(setup: Setup, folder: RunFolder, stages: Stages) -> RunResult:
     """Play whatever of a run is still owed, and return all its scores.
 
     Solo draws, cases and episodes go on side by side: a case is played as soon as the draws that it
@@ -189,7 +189,7 @@ async def run(setup: Setup, folder: RunFolder, stages: Stages) -> Result:
         raise first_of(errors) from None
     scores = folder.scores()
     in_order = [scores[case] for case in cases.ids if case in scores]
-    return Result(in_order, [*cases.notes, *cases.cut_by_characters], failures, len(cases.ids))
+    return RunResult(in_order, [*cases.notes, *cases.cut_by_characters], failures, len(cases.ids))
 
 
 @dataclass
@@ -352,7 +352,7 @@ def after_close(answer: str, closes: Iterable[str]) -> str:
     return answer
 
 
-class Tried(Protocol):
+class Scorable(Protocol):
     """What a score is about: a case, or what is known of one that was played before."""
 
     @property
@@ -373,7 +373,7 @@ class Tried(Protocol):
 
 async def grade(
     grader: Grader,
-    case: Tried,
+    case: Scorable,
     episode: Episode,
     closes: Iterable[str] = ("</think>",),
     *,

@@ -28,8 +28,8 @@ from collab.core.trajectory import Event, Finish, Question, Trajectory
 from collab.episode.engine import Case, Episode, Label
 from collab.errors import PolicyError, RunError
 from collab.runs.enclosed import check_enclosed, created, parse, read_small
-from collab.runs.jsonl import Lines, Plain, first_fault, line_of, written
-from collab.runs.lock import Holder, held, now
+from collab.runs.jsonl import JsonLines, Plain, first_fault, line_of, written
+from collab.runs.lock import LockHolder, held, now
 from collab.scenarios.base import Score
 
 SAID = ("text", "question", "reply", "why")
@@ -38,7 +38,7 @@ PACKAGES = ("openai", "pydantic", "hydra-core", "math-verify", "numpy", "tokeniz
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RunStatus:
     """How a run stands, for whoever looks at it from outside."""
 
     title: str
@@ -124,7 +124,7 @@ _COSTS: TypeAdapter[Mapping[str, Mapping[str, Cost]]] = TypeAdapter(
     Mapping[str, Mapping[str, Cost]]
 )
 _SPENT: TypeAdapter[dict[str, Cost]] = TypeAdapter(dict[str, Cost])
-_STANDING: TypeAdapter[Standing] = TypeAdapter(Standing)
+_STANDING: TypeAdapter[RunStatus] = TypeAdapter(RunStatus)
 _PLACE: TypeAdapter[_Place] = TypeAdapter(_Place)
 HEAD = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"case"\s*:\s*("(?:[^"\\]|\\.)*")\s*[,}]', re.DOTALL)
 """How the line of an episode begins, whatever its spaces; in it, the case."""
@@ -151,9 +151,9 @@ class RunFolder:
     def __init__(self, path: Path, verdicts: str = "") -> None:
         check_enclosed(path)
         self.path = path
-        self._episodes = Lines(path / "episodes.jsonl")
-        self._scores = Lines(_regraded(path, verdicts) if verdicts else path / "scores.jsonl")
-        self._questions = Lines(path / "questions.jsonl")
+        self._episodes = JsonLines(path / "episodes.jsonl")
+        self._scores = JsonLines(_regraded(path, verdicts) if verdicts else path / "scores.jsonl")
+        self._questions = JsonLines(path / "questions.jsonl")
 
     @classmethod
     @contextmanager
@@ -210,18 +210,18 @@ class RunFolder:
         return str(self.manifest["id"])
 
     @property
-    def holder(self) -> Holder | None:
+    def holder(self) -> LockHolder | None:
         """The process that writes here now."""
-        return Holder.of(self.path)
+        return LockHolder.of(self.path)
 
     @property
-    def standing(self) -> Standing | None:
+    def standing(self) -> RunStatus | None:
         """How the run stood when it last said so."""
         with suppress(OSError, ValueError):
             return _STANDING.validate_python(parse(read_small(self.path / "standing.json")))
         return None
 
-    def stands(self, standing: Standing) -> None:
+    def stands(self, standing: RunStatus) -> None:
         """Note how the run stands."""
         text = json.dumps(_STANDING.dump_python(standing), indent=2, ensure_ascii=False)
         self.write("standing.json", text + "\n")
@@ -443,7 +443,7 @@ def _case_of(head: bytes) -> str | None:
 def _case_in(line: bytes) -> str | None:
     """Return the case of an episode's line in which other keys come first."""
     with suppress(ValueError):
-        case = Lines.row_of(line).get("case")
+        case = JsonLines.row_of(line).get("case")
         return case if isinstance(case, str) else None
     return None
 

@@ -20,7 +20,7 @@ from pydantic import Field, TypeAdapter
 from collab.core.settings import Settings
 from collab.core.trajectory import Json, Question, Recording
 from collab.errors import ConfigError
-from collab.runs.jsonl import Lines, Plain, line_of, written
+from collab.runs.jsonl import JsonLines, Plain, line_of, written
 
 if TYPE_CHECKING:
     from collab.endpoints.tokens import Tokenizer
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NAME = r"^[\w-][\w.-]*$"
 
 
-class Bank(Settings):
+class TraceSelection(Settings):
     """Which traces stand in for a seat's solo draws."""
 
     name: str = Field(pattern=NAME)
@@ -63,14 +63,14 @@ class Traces:
     """By question, in the order of their numbers."""
 
     @classmethod
-    def load(cls, runs: Path, bank: Bank) -> Traces:
+    def load(cls, runs: Path, bank: TraceSelection) -> Traces:
         """Read the traces that a seat is given.
 
         Raises:
             ConfigError: There are none of that name, or by that model; the message lists those
                 there are.
         """
-        every = list(Lines(file_of(runs, bank.name)).values(_TRACE))
+        every = list(JsonLines(file_of(runs, bank.name)).values(_TRACE))
         counts = Counter(trace.recording.model for trace in every)
         if bank.model not in counts and (bank.model is not None or len(counts) > 1):
             listed = ", ".join(f"{name!r} ({count:,})" for name, count in counts.most_common())

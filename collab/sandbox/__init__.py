@@ -18,7 +18,7 @@ SHARE = 2**26
 """The least memory that a process can start with (bytes)."""
 
 
-class Limits(Settings):
+class ProgramLimits(Settings):
     """What one program may use."""
 
     seconds: int = Field(default=30, ge=1)
@@ -50,7 +50,7 @@ class Limits(Settings):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProgramResult:
     """What came of a program."""
 
     code: int | None
@@ -71,8 +71,8 @@ class Sandbox(Protocol):
         program: str,
         stdin: str = "",
         packages: Sequence[str] = (),
-        limits: Limits = ...,
-    ) -> Outcome:
+        limits: ProgramLimits = ...,
+    ) -> ProgramResult:
         """Run a Python program to its end or its limits; programs may run side by side.
 
         Args:

@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 
 from collab.errors import SandboxError
-from collab.sandbox import Limits, Outcome, child, seccomp
+from collab.sandbox import ProgramLimits, ProgramResult, child, seccomp
 from collab.sandbox.interpreter import interpreter, package
 
 TRIES = 3
@@ -83,8 +83,8 @@ class Bubblewrap:
         program: str,
         stdin: str = "",
         packages: Sequence[str] = (),
-        limits: Limits = Limits(),  # noqa: B008 - a frozen value
-    ) -> Outcome:
+        limits: ProgramLimits = ProgramLimits(),  # noqa: B008 - a frozen value
+    ) -> ProgramResult:
         """Run a program in a sandbox of its own.
 
         Raises:
@@ -106,7 +106,7 @@ class Bubblewrap:
 
 
 async def _prove() -> None:
-    limits = Limits(seconds=10, wall=60, processes=3, memory=3 * 2**27)
+    limits = ProgramLimits(seconds=10, wall=60, processes=3, memory=3 * 2**27)
     outcome = await _tried(PROBE.replace("SHARE", str(limits.share)), "", (), limits)
     try:
         told = json.loads(outcome.stdout)
@@ -127,7 +127,9 @@ async def _prove() -> None:
         )
 
 
-async def _tried(program: str, stdin: str, packages: Sequence[str], limits: Limits) -> Outcome:
+async def _tried(
+    program: str, stdin: str, packages: Sequence[str], limits: ProgramLimits
+) -> ProgramResult:
     """Run a program; where its sandbox ended before it began, make another one."""
     for nth in range(TRIES - 1):
         try:
@@ -138,7 +140,9 @@ async def _tried(program: str, stdin: str, packages: Sequence[str], limits: Limi
     return await _run(program, stdin, packages, limits)
 
 
-async def _run(program: str, stdin: str, packages: Sequence[str], limits: Limits) -> Outcome:
+async def _run(
+    program: str, stdin: str, packages: Sequence[str], limits: ProgramLimits
+) -> ProgramResult:
     bwrap = _program()
     source, root = program.encode(errors="replace"), os.getuid() == 0
     python, mounts = await asyncio.to_thread(_files, tuple(packages))
@@ -168,7 +172,7 @@ def _program() -> str:
     return bwrap
 
 
-def _walls(bwrap: str, root: bool, limits: Limits, fd: int) -> Iterator[str]:
+def _walls(bwrap: str, root: bool, limits: ProgramLimits, fd: int) -> Iterator[str]:
     """Yield bubblewrap and its options, but for the files and the program."""
     yield from (bwrap, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-net")
     yield from ("--unshare-ipc", "--unshare-uts", "--hostname", "sandbox", "--seccomp", str(fd))

@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Literal
 
 from collab.errors import SandboxError
-from collab.sandbox import Limits, Outcome, processes
+from collab.sandbox import ProgramLimits, ProgramResult, processes
 from collab.sandbox.inside import READY
 
 STARTUP = 60.0
@@ -41,7 +41,7 @@ class Unstarted(SandboxError):
 def start(
     python: str,
     source: bytes,
-    limits: Limits,
+    limits: ProgramLimits,
     *,
     uid: int = 0,
     processes: int = 0,
@@ -56,12 +56,12 @@ def start(
 async def run(
     command: Sequence[str],
     payload: bytes,
-    limits: Limits,
+    limits: ProgramLimits,
     *,
     cwd: str | None = None,
     pass_fds: Sequence[int] = (),
     mark: str | None = None,
-) -> Outcome:
+) -> ProgramResult:
     """Run a command that begins with `inside.py` to its end, or to its limits.
 
     Args:
@@ -87,7 +87,7 @@ async def run(
 
 
 class _Child:
-    def __init__(self, limits: Limits, mark: str | None) -> None:
+    def __init__(self, limits: ProgramLimits, mark: str | None) -> None:
         self._limits = limits
         self._mark = mark
         self._process: Process | None = None
@@ -97,7 +97,7 @@ class _Child:
 
     async def live(
         self, command: Sequence[str], payload: bytes, cwd: str | None, pass_fds: Sequence[int]
-    ) -> Outcome:
+    ) -> ProgramResult:
         """Start, feed and hear the process until it has ended and all its output is read."""
         watch = None
         try:
@@ -148,7 +148,7 @@ class _Child:
             await asyncio.sleep(LEAVE)
             process._transport.close()  # type: ignore[attr-defined]  # something else has it open
 
-    def _told(self, stdout: str, stderr: str, code: int) -> Outcome:
+    def _told(self, stdout: str, stderr: str, code: int) -> ProgramResult:
         if self._began is None:
             said = stderr.strip() or "(it said nothing)"
             if self._stopped:
@@ -156,7 +156,7 @@ class _Child:
             raise Unstarted(f"the sandbox started no program: {said}")
         stopped = "time" if code == 128 + signal.SIGXCPU else self._stopped
         seconds = time.monotonic() - self._began
-        return Outcome(None if stopped else code, stdout, stderr, stopped, seconds)
+        return ProgramResult(None if stopped else code, stdout, stderr, stopped, seconds)
 
     async def _read_output(self, stream: StreamReader) -> str:
         """Return what comes after the first byte, which says that the program starts."""

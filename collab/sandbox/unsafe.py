@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from secrets import token_hex
 from tempfile import TemporaryDirectory
 
-from collab.sandbox import Limits, Outcome, child
+from collab.sandbox import ProgramLimits, ProgramResult, child
 from collab.sandbox.interpreter import package
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ class UnsafeSubprocess:
         program: str,
         stdin: str = "",
         packages: Sequence[str] = (),
-        limits: Limits = Limits(),  # noqa: B008 - a frozen value
-    ) -> Outcome:
+        limits: ProgramLimits = ProgramLimits(),  # noqa: B008 - a frozen value
+    ) -> ProgramResult:
         """Run a program with all our rights.
 
         Raises:

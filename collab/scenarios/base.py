@@ -129,7 +129,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SeatWork:
     """What one seat did in an episode."""
 
     tokens: int = 0
@@ -164,7 +164,7 @@ class Score:
     """What the writers sampled for it (their own tokens)."""
     seams: Seams | None = None
     """All prompts that its writers read, added up."""
-    parts: Mapping[str, Part] = field(default_factory=dict)
+    parts: Mapping[str, SeatWork] = field(default_factory=dict)
     """What each seat did for it."""
 
     @property
@@ -237,7 +237,7 @@ def ranked(questions: Iterable[Question]) -> list[Question]:
     return sorted(questions, key=lambda question: rank(question.id))
 
 
-def parts_of(episode: Episode) -> dict[str, Part]:
+def parts_of(episode: Episode) -> dict[str, SeatWork]:
     """Say what each seat did in an episode."""
     trajectory = episode.trajectory
     written = Counter(one.author for one in trajectory.generated if one.phase == "thinking")
@@ -246,7 +246,7 @@ def parts_of(episode: Episode) -> dict[str, Part]:
     for unit in (*trajectory.units, *trajectory.reply):
         tokens[unit.author] += unit.tokens if unit.kind != "signal" else 0
     return {
-        seat: Part(
+        seat: SeatWork(
             tokens=tokens[seat],
             units=written[seat],
             kept=kept[seat],

@@ -12,7 +12,7 @@ from collab.episode.engine import Case
 from collab.scenarios.base import Bank, Note
 
 
-class Fork(Settings):
+class ForkScenario(Settings):
     """Go on from a part of a played episode, `samples` times, each with draws of its own."""
 
     by: ClassVar[str] = "level"

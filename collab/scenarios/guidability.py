@@ -26,7 +26,7 @@ from collab.episode.engine import Case, Label
 from collab.scenarios.base import Bank, Note, rank, with_factors
 from collab.scenarios.selection import distinct_cuts
 
-Share = Annotated[float, Field(gt=0, le=1)]
+PrefixShare = Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Guidability(Settings):
     """Which of a guide's trajectories guide; wrong ones are steers of poor quality."""
     correct_traces_per_guide: int = Field(default=1, ge=1)
     """How many of a guide's (correct) trajectories open each question."""
-    lengths: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.2, 0.4, 0.6, 0.8)
+    lengths: Annotated[tuple[PrefixShare, ...], Field(min_length=1)] = (0.2, 0.4, 0.6, 0.8)
     """Shares of the guide's trajectory that are given."""
     cut: Cutting = "sentence"
     """What trajectories are cut behind."""

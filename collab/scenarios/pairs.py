@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 from collab.scenarios.base import Bank, rank
-from collab.scenarios.selection import Solo
+from collab.scenarios.selection import SoloTrajectory
 
 
 async def paired(
-    bank: Bank, originals: AsyncIterator[Solo], pool: Sequence[Solo], tally: Counter[str]
-) -> AsyncIterator[tuple[Solo, Solo]]:
+    bank: Bank,
+    originals: AsyncIterator[SoloTrajectory],
+    pool: Sequence[SoloTrajectory],
+    tally: Counter[str],
+) -> AsyncIterator[tuple[SoloTrajectory, SoloTrajectory]]:
     """Pair originals with distractors, a block of as many as there are distractors at a time.
 
     `tally` counts the originals, the pairs and the distractors that are used.
@@ -25,7 +28,7 @@ async def paired(
     tally["pairs"], tally["distractors"] = used.total(), len(+used)
 
 
-async def differs(bank: Bank, original: Solo, distractor: Solo) -> bool:
+async def differs(bank: Bank, original: SoloTrajectory, distractor: SoloTrajectory) -> bool:
     """Say whether neither what a distractor's question asks for nor what it says solves this."""
     asked = original.question
     if asked.id == distractor.question.id:
@@ -34,9 +37,11 @@ async def differs(bank: Bank, original: Solo, distractor: Solo) -> bool:
     return not any([await bank.agrees(asked, answer) for answer in answers])
 
 
-async def _blocks(items: AsyncIterator[Solo], size: int) -> AsyncIterator[list[Solo]]:
+async def _blocks(
+    items: AsyncIterator[SoloTrajectory], size: int
+) -> AsyncIterator[list[SoloTrajectory]]:
     """Gather items in blocks; the last may be smaller."""
-    block: list[Solo] = []
+    block: list[SoloTrajectory] = []
     async for item in items:
         block.append(item)
         if len(block) == size:
@@ -47,11 +52,11 @@ async def _blocks(items: AsyncIterator[Solo], size: int) -> AsyncIterator[list[S
 
 
 async def _fitting(
-    bank: Bank, originals: Sequence[Solo], pool: Sequence[Solo]
+    bank: Bank, originals: Sequence[SoloTrajectory], pool: Sequence[SoloTrajectory]
 ) -> dict[int, list[int]]:
     """Return which of the pool each original may meet; one that may meet none is left out."""
 
-    async def fitting(original: Solo) -> list[int]:
+    async def fitting(original: SoloTrajectory) -> list[int]:
         differ = await asyncio.gather(*(differs(bank, original, one) for one in pool))
         return [index for index, is_so in enumerate(differ) if is_so]
 
@@ -60,11 +65,11 @@ async def _fitting(
 
 
 def _pair(
-    originals: Sequence[Solo],
-    pool: Sequence[Solo],
+    originals: Sequence[SoloTrajectory],
+    pool: Sequence[SoloTrajectory],
     fits: Mapping[int, Sequence[int]],
     used: Counter[int],
-) -> Iterator[tuple[Solo, Solo]]:
+) -> Iterator[tuple[SoloTrajectory, SoloTrajectory]]:
     """Give originals a distractor each that fits, all used equally often.
 
     `used` counts how often each of the pool is used so far, and goes on counting.

@@ -21,7 +21,7 @@ SAME = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class SystemClaim:
     """One claim of a published system."""
 
     system: str
@@ -50,21 +50,21 @@ def systems() -> list[str]:
     return list(dict.fromkeys(claim.system for claim in _all()))
 
 
-def claims(system: str) -> list[Claim]:
+def claims(system: str) -> list[SystemClaim]:
     """Return a system's claims; none of one that is unknown."""
     return [claim for claim in _all() if claim.system == system]
 
 
 @cache
-def _all() -> tuple[Claim, ...]:
+def _all() -> tuple[SystemClaim, ...]:
     return tuple(_read())
 
 
-def _read() -> Iterator[Claim]:
+def _read() -> Iterator[SystemClaim]:
     with (files("collab.analysis.published") / "systems.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             measure = next(one for one in get_args(Measure) if one == row["measure"])
             sense = next(one for one in get_args(Sense) if one == row["sense"])
-            yield Claim(
+            yield SystemClaim(
                 row["system"], measure, row["against"], sense, row["printed"], row["source"]
             )

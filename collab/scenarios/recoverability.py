@@ -27,7 +27,7 @@ from collab.episode.engine import Case, Label
 from collab.scenarios.base import Bank, Note, rank, with_factors
 from collab.scenarios.pairs import paired
 from collab.scenarios.selection import (
-    Solo,
+    SoloTrajectory,
     distinct_cuts,
     levelled,
     long_ones,
@@ -38,7 +38,7 @@ from collab.scenarios.steers import (
     FOREIGN,
     STRETCHES,
     UNCOUNTED,
-    Kind,
+    SteerKind,
     filler,
     given,
     similar,
@@ -48,7 +48,7 @@ from collab.scenarios.steers import (
     wrong,
 )
 
-Point = Annotated[float, Field(ge=0, le=1)]
+InsertionPoint = Annotated[float, Field(ge=0, le=1)]
 ONE_CHUNK = 1e-9
 """A share that keeps the first chunk, however many there are."""
 Control = Literal["none", "phrase", "placebo"]
@@ -58,8 +58,8 @@ Control = Literal["none", "phrase", "placebo"]
 class _Place:
     """An original at one insertion point, with its steer and its placebo."""
 
-    original: Solo
-    partner: Solo
+    original: SoloTrajectory
+    partner: SoloTrajectory
     own: Cut
     at: float
     """The insertion point asked for."""
@@ -99,12 +99,12 @@ class Recoverability(Settings):
     """`long`: traces longer than 80 % of the originals, cut where 90 % of them end."""
     drop_first_paragraph: bool = False
     """Whether the distractor's first paragraph, where it says its question, is left out."""
-    steer: Kind = "other"
+    steer: SteerKind = "other"
     """What the steer is made of."""
     thoughts: Path | None = None
     """With `steer: given`, a jsonl file of objects with `question` (an id, or its text) and
     `thought`."""
-    points: Annotated[tuple[Point, ...], Field(min_length=1)] = (0.0, 0.2, 0.4, 0.6, 0.8)
+    points: Annotated[tuple[InsertionPoint, ...], Field(min_length=1)] = (0.0, 0.2, 0.4, 0.6, 0.8)
     """Insertion points: shares of the original's tokens."""
     length: float = Field(default=0.2, gt=0, le=1)
     """Share of the distractor's own trace that is the steer."""
@@ -216,7 +216,9 @@ class Recoverability(Settings):
             )
         return notes
 
-    async def _pairs(self, bank: Bank, tally: Counter[str]) -> AsyncIterator[tuple[Solo, Solo]]:
+    async def _pairs(
+        self, bank: Bank, tally: Counter[str]
+    ) -> AsyncIterator[tuple[SoloTrajectory, SoloTrajectory]]:
         """Give each original the trace that its steer is made of."""
         originals = self._originals(bank)
         if self.steer == "other" or self.steer == "noise":
@@ -235,7 +237,9 @@ class Recoverability(Settings):
                 yield original, partner
         tally["distractors"] = len(used)
 
-    async def _partner(self, bank: Bank, original: Solo, pool: list[Solo]) -> Solo | None:
+    async def _partner(
+        self, bank: Bank, original: SoloTrajectory, pool: list[SoloTrajectory]
+    ) -> SoloTrajectory | None:
         match self.steer:
             case "similar":
                 return await similar(bank, original, pool)
@@ -252,7 +256,7 @@ class Recoverability(Settings):
     def _thoughts(self) -> dict[str, str]:
         return thoughts(self.thoughts) if self.thoughts is not None else {}
 
-    def _originals(self, bank: Bank) -> AsyncIterator[Solo]:
+    def _originals(self, bank: Bank) -> AsyncIterator[SoloTrajectory]:
         """Rank the correct trajectories of `main` on questions that it solves as often as asked."""
         most = self.samples if self.solved_at_most is None else self.solved_at_most
 
@@ -263,7 +267,7 @@ class Recoverability(Settings):
         draw = spread if self.drawn == "questions" else levelled
         return draw(bank, self.main, "original", self.originals, fits)
 
-    async def _pool(self, bank: Bank) -> list[Solo]:
+    async def _pool(self, bank: Bank) -> list[SoloTrajectory]:
         """Rank the trajectories that may distract: whole ones, right or wrong."""
         seat = self.source or self.main
         if self.pool == "any":
@@ -275,13 +279,13 @@ class Recoverability(Settings):
             pool = long_ones([one async for one in everything], originals)[: self.distractors]
         return [*map(without_first_paragraph, pool)] if self.drop_first_paragraph else pool
 
-    def _least(self, original: Solo) -> float:
+    def _least(self, original: SoloTrajectory) -> float:
         """Return the share of an original that stands before the steer at every point."""
         if not self.keep_first_paragraph:
             return 0.0
         return first_paragraph(original.solo).share if self.cut == "sentence" else ONE_CHUNK
 
-    def _other(self, bank: Bank, original: Solo) -> Recording | None:
+    def _other(self, bank: Bank, original: SoloTrajectory) -> Recording | None:
         """Return another correct trajectory on the original's question, if there is one."""
         others = [
             solo
@@ -293,7 +297,12 @@ class Recoverability(Settings):
         )
 
     async def _place(
-        self, bank: Bank, original: Solo, partner: Solo, other: Recording | None, at: float
+        self,
+        bank: Bank,
+        original: SoloTrajectory,
+        partner: SoloTrajectory,
+        other: Recording | None,
+        at: float,
     ) -> _Place:
         own, least = cut_at_share(original.solo, at, by=self.cut), self._least(original)
         point, name = at, f"{at:g}"
@@ -375,7 +384,7 @@ class Recoverability(Settings):
             rival=None if self.steer in STRETCHES else steer.extracted,
         )
 
-    def _named(self, partner: Solo) -> str:
+    def _named(self, partner: SoloTrajectory) -> str:
         """Name a steer by its content."""
         turned = f"/{self.corrector}" if self.corrector is not None else ""
         if self.steer == "other":

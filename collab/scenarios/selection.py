@@ -27,16 +27,18 @@ Fits = Callable[[Question, Recording], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Solo:
+class SoloTrajectory:
     """A solo trajectory, with the question that it thinks about."""
 
     question: Question
     solo: Recording
 
 
-async def spread(bank: Bank, seat: str, salt: str, most: int, fits: Fits) -> AsyncIterator[Solo]:
+async def spread(
+    bank: Bank, seat: str, salt: str, most: int, fits: Fits
+) -> AsyncIterator[SoloTrajectory]:
     """Rank a seat's trajectories: every question gives one before any gives a second."""
-    groups: list[list[Solo]] = []
+    groups: list[list[SoloTrajectory]] = []
     async for question in bank.ready():
         solos = fitting(bank, seat, salt, question, fits)
         if solos:
@@ -49,13 +51,15 @@ async def spread(bank: Bank, seat: str, salt: str, most: int, fits: Fits) -> Asy
         yield one
 
 
-async def levelled(bank: Bank, seat: str, salt: str, most: int, fits: Fits) -> AsyncIterator[Solo]:
+async def levelled(
+    bank: Bank, seat: str, salt: str, most: int, fits: Fits
+) -> AsyncIterator[SoloTrajectory]:
     """Draw one trajectory of each of `most` questions, so that all solve counts come as often.
 
     A question's chance is the inverse of how many questions were solved as often as it (the paper's
     authors' code). Drawn without replacement: each question waits for a time with that rate.
     """
-    first: list[Solo] = []
+    first: list[SoloTrajectory] = []
     async for question in bank.ready():
         first += fitting(bank, seat, salt, question, fits)[:1]
     peers = Counter(bank.solved(seat, one.question) for one in first)
@@ -64,20 +68,24 @@ async def levelled(bank: Bank, seat: str, salt: str, most: int, fits: Fits) -> A
         yield one
 
 
-def fitting(bank: Bank, seat: str, salt: str, question: Question, fits: Fits) -> list[Solo]:
+def fitting(
+    bank: Bank, seat: str, salt: str, question: Question, fits: Fits
+) -> list[SoloTrajectory]:
     """Rank a seat's trajectories on one question that has its draws."""
     found = [one for one in bank.of(seat, question) if fits(question, one) and one.text.strip()]
     found.sort(key=lambda solo: rank(salt, question.id, solo.draw))
-    return [Solo(question, solo) for solo in found]
+    return [SoloTrajectory(question, solo) for solo in found]
 
 
-def _wait(salt: str, one: Solo) -> float:
+def _wait(salt: str, one: SoloTrajectory) -> float:
     """Return an exponential waiting time, by content alone."""
     number = int.from_bytes(rank("wait", salt, one.question.id), "big")
     return -math.log((number + 1) / 2**64)
 
 
-def long_ones(pool: Iterable[Solo], originals: Sequence[Solo]) -> list[Solo]:
+def long_ones(
+    pool: Iterable[SoloTrajectory], originals: Sequence[SoloTrajectory]
+) -> list[SoloTrajectory]:
     """Keep those of a pool that are longer than 80 % of the originals, cut where 90 % end.
 
     Lengths are counted in chunks (the paper's authors' code).
@@ -94,7 +102,7 @@ def long_ones(pool: Iterable[Solo], originals: Sequence[Solo]) -> list[Solo]:
     return kept
 
 
-def without_first_paragraph(one: Solo) -> Solo:
+def without_first_paragraph(one: SoloTrajectory) -> SoloTrajectory:
     """Take the first paragraph off a trajectory, unless it has no other."""
     begin = first_paragraph(one.solo)
     rest = part(one.solo, begin, cut_through(one.solo, len(one.solo.text)))

@@ -12,7 +12,7 @@ from collab.errors import ConfigError
 from collab.scenarios.base import Bank
 
 
-class Solo(Settings):
+class SoloScenario(Settings):
     """Report the bank itself: Pass@1 over `samples` draws a question."""
 
     by: ClassVar[str] = "level"

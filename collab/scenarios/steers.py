@@ -22,9 +22,9 @@ from collab.questions.files import rows_of
 from collab.questions.table import BadRow
 from collab.scenarios.base import Bank, rank
 from collab.scenarios.pairs import differs
-from collab.scenarios.selection import Solo
+from collab.scenarios.selection import SoloTrajectory
 
-Kind = Literal[
+SteerKind = Literal[
     "other", "similar", "wrong", "uninformative", "given", "digits", "inaccurate", "noise"
 ]
 """`other`: a trace on another question (irrelevant). `similar`: one on the question that is nearest
@@ -54,13 +54,13 @@ FILLER = (
 )
 
 
-def filler(original: Solo) -> Solo:
+def filler(original: SoloTrajectory) -> SoloTrajectory:
     """Return thinking without content, which would fit any question."""
     text = " ".join(FILLER) + "\n"
-    return Solo(original.question, Recording("filler", text, 0, answer="", closed=False))
+    return SoloTrajectory(original.question, Recording("filler", text, 0, answer="", closed=False))
 
 
-def wrong(bank: Bank, seat: str, original: Solo) -> Solo | None:
+def wrong(bank: Bank, seat: str, original: SoloTrajectory) -> SoloTrajectory | None:
     """Return a seat's finished trace on the same question that came out wrong, if it has one."""
     found = [
         one
@@ -69,10 +69,12 @@ def wrong(bank: Bank, seat: str, original: Solo) -> Solo | None:
     ]
     key = original.solo.draw
     chosen = min(found, key=lambda one: rank("wrong", key, one.draw), default=None)
-    return None if chosen is None else Solo(original.question, chosen)
+    return None if chosen is None else SoloTrajectory(original.question, chosen)
 
 
-async def similar(bank: Bank, original: Solo, pool: Iterable[Solo]) -> Solo | None:
+async def similar(
+    bank: Bank, original: SoloTrajectory, pool: Iterable[SoloTrajectory]
+) -> SoloTrajectory | None:
     """Return the pool's trace whose question shares most words with this one, and its answer not.
 
     Shared are the words that both ask with, of all that either does (Jaccard); numbers are none.
@@ -84,7 +86,7 @@ async def similar(bank: Bank, original: Solo, pool: Iterable[Solo]) -> Solo | No
     return None
 
 
-def _overlap(one: Solo, other: Solo) -> float:
+def _overlap(one: SoloTrajectory, other: SoloTrajectory) -> float:
     words, others = _words(one.question), _words(other.question)
     return len(words & others) / max(len(words | others), 1)
 
@@ -115,22 +117,22 @@ def thoughts(path: Path) -> dict[str, str]:
     return found
 
 
-def given(of: Mapping[str, str], original: Solo) -> Solo | None:
+def given(of: Mapping[str, str], original: SoloTrajectory) -> SoloTrajectory | None:
     """Return the thought that a file has for a question, if it has one."""
     asked = original.question
     said = asked.messages[-1].content
     text = of.get(asked.id) or next((of[name] for name in of if name.strip() in said), None)
     if text is None:
         return None
-    return Solo(asked, Recording("given", text, 0, closed=False))
+    return SoloTrajectory(asked, Recording("given", text, 0, closed=False))
 
 
-def stretch(original: Solo, own: Cut, until: float, by: Cutting) -> Recording:
+def stretch(original: SoloTrajectory, own: Cut, until: float, by: Cutting) -> Recording:
     """Return what the original goes on with behind its own opening, up to a share of it."""
     return part(original.solo, own, cut_at_share(original.solo, until, own.chars, by))
 
 
-def spoiled(kind: Kind, own: Recording, partner: Solo) -> Recording:
+def spoiled(kind: SteerKind, own: Recording, partner: SoloTrajectory) -> Recording:
     """Return a stretch made wrong or noisy, as a recording that nobody has tokens of."""
     match kind:
         case "digits":

@@ -8,7 +8,7 @@ from collab.serving.app import build_app
 from collab.serving.backend import (
     Backend,
     Card,
-    Chat,
+    ChatTurns,
     Defaults,
     Job,
     Piece,
@@ -16,22 +16,22 @@ from collab.serving.backend import (
     WireError,
 )
 from collab.serving.guard import Guard, own_names
-from collab.serving.server import Server, address, key_for, key_in, listen, serve
+from collab.serving.server import UvicornServer, address, key_for, key_in, listen, serve
 from collab.serving.template import ChatTemplate
 from collab.serving.transcript import Transcript
 
 __all__ = [
     "Backend",
     "Card",
-    "Chat",
     "ChatTemplate",
+    "ChatTurns",
     "Defaults",
     "Guard",
     "Job",
     "Piece",
-    "Server",
     "TokenLogprob",
     "Transcript",
+    "UvicornServer",
     "WireError",
     "address",
     "build_app",

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from collab.core.release import installed
 from collab.serving.backend import Backend, Job, Piece, TokenIds, WireError
 from collab.serving.body import (
-    Body,
+    JsonObject,
     error_body,
     on_failure,
     on_http_error,
@@ -31,7 +31,7 @@ from collab.serving.body import (
 )
 from collab.serving.bounds import check_answer, check_text
 from collab.serving.guard import Guard
-from collab.serving.replies import Style, Usage
+from collab.serving.replies import ReplyStyle, RequestUsage
 from collab.serving.schema import (
     ChatPrompt,
     ChatRequest,
@@ -91,7 +91,7 @@ class _Api:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
 
-    async def completions(self, request: Request) -> Watched:
+    async def completions(self, request: Request) -> CancellableResponse:
         asked = parse(CompletionRequest, await read_json(request))
         model = self._model(asked)
         card, nothing = self.backend.cards[model], asked.max_tokens == 0
@@ -106,7 +106,7 @@ class _Api:
             )
             for prompt in asked.prompts
         ]
-        style = Style(
+        style = ReplyStyle(
             model,
             chat=False,
             token_ids=asked.return_token_ids,
@@ -118,14 +118,14 @@ class _Api:
         )
         return self._answer(jobs, style, asked)
 
-    async def chat(self, request: Request) -> Watched:
+    async def chat(self, request: Request) -> CancellableResponse:
         asked = parse(ChatRequest, await read_json(request))
         model = self._model(asked)
         top = asked.top_logprobs if asked.logprobs else None
         longest = asked.max_completion_tokens or asked.max_tokens
         card = self.backend.cards[model]
         jobs = [asked.job(model, card, self._rendered(model, asked), longest, top)]
-        style = Style(
+        style = ReplyStyle(
             model,
             chat=True,
             token_ids=asked.return_token_ids,
@@ -134,10 +134,12 @@ class _Api:
         )
         return self._answer(jobs, style, asked)
 
-    def _answer(self, jobs: Sequence[Job], style: Style, asked: SamplingRequest) -> Watched:
+    def _answer(
+        self, jobs: Sequence[Job], style: ReplyStyle, asked: SamplingRequest
+    ) -> CancellableResponse:
         check_answer(jobs)
         answer = _Answer(self.backend, jobs, style, asked.include_usage)
-        return Watched(answer.stream if asked.stream else answer.collect)
+        return CancellableResponse(answer.stream if asked.stream else answer.collect)
 
     async def models(self, request: Request) -> Response:
         entries = [
@@ -209,7 +211,7 @@ class _Api:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class CancellableResponse:
     """A response whose work stops when its client goes away."""
 
     work: Callable[[Send], Coroutine[None, None, Response | None]]
@@ -233,7 +235,7 @@ class _Answer:
 
     backend: Backend
     jobs: Sequence[Job]
-    style: Style
+    style: ReplyStyle
     include_usage: bool
 
     async def collect(self, send: Send) -> Response:
@@ -259,7 +261,7 @@ class _Answer:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 
-        async def say(body: Body) -> None:
+        async def say(body: JsonObject) -> None:
             event = b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"
             await send({"type": "http.response.body", "body": event, "more_body": True})
 
@@ -280,8 +282,8 @@ class _Answer:
             await say(error_body(f"{type(error).__name__}: {error}", 500))
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
-    def _usage(self) -> Usage:
-        return Usage(prompt=sum(len(job.prompt) for job in self.jobs))
+    def _usage(self) -> RequestUsage:
+        return RequestUsage(prompt=sum(len(job.prompt) for job in self.jobs))
 
     async def _work(self, emit: Emit) -> None:
         async def follow(first: int, job: Job) -> None:

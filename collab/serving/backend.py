@@ -9,7 +9,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 from collab.core.trajectory import Json
 
 TokenIds: TypeAlias = tuple[int, ...]
-Chat: TypeAlias = Sequence[Mapping[str, Json]]
+ChatTurns: TypeAlias = Sequence[Mapping[str, Json]]
 """The messages as they were sent, whatever fields a template may read."""
 
 
@@ -116,7 +116,7 @@ class Backend(Protocol):
     def decode(self, model: str, ids: Sequence[int]) -> str:
         """Turn token ids into text."""
 
-    def render(self, model: str, chat: Chat, *, generate: bool, go_on: bool) -> str:
+    def render(self, model: str, chat: ChatTurns, *, generate: bool, go_on: bool) -> str:
         """Apply the chat template.
 
         `generate` opens a new turn; `go_on` leaves the last message open instead.

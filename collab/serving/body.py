@@ -16,7 +16,7 @@ from starlette.types import Message, Receive
 
 from collab.serving.backend import WireError
 
-Body: TypeAlias = dict[str, Any]
+JsonObject: TypeAlias = dict[str, Any]
 """A JSON object (`Any`: whatever the API puts there)."""
 LONGEST = 8 * 1024 * 1024
 """The largest body of a request (bytes)."""
@@ -33,7 +33,7 @@ KINDS = {
 }
 
 
-def error_body(message: str, status: int, param: str | None = None) -> Body:
+def error_body(message: str, status: int, param: str | None = None) -> JsonObject:
     """Describe an error in OpenAI's shape."""
     kind = KINDS.get(status, "BadRequestError" if status < 500 else "InternalServerError")
     return {"error": {"message": message, "type": kind, "param": param, "code": status}}
@@ -63,7 +63,7 @@ async def on_failure(request: Request, error: Exception) -> Response:
     return error_response(WireError(f"{type(error).__name__}: {error}", status=500))
 
 
-async def read(receive: Receive, longest: int = LONGEST) -> bytes | None:
+async def read_body(receive: Receive, longest: int = LONGEST) -> bytes | None:
     """Read a request's body; None where the client went away before its end.
 
     Raises:
@@ -110,7 +110,7 @@ def replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def read_json(request: Request) -> Body:
+async def read_json(request: Request) -> JsonObject:
     """Return a request's body: a JSON object in UTF-8, without NaN and lone surrogates.
 
     Raises:

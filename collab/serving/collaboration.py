@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from collab.core.trajectory import Json, Message, Question
 from collab.errors import CollabError, ConfigError, ContextFull
-from collab.serving.app import Watched, guarded
+from collab.serving.app import CancellableResponse, guarded
 from collab.serving.backend import WireError
 from collab.serving.body import error_body, read_json, shortened
 from collab.serving.bounds import CHARACTERS, MESSAGES, STOPS
@@ -38,7 +38,7 @@ Play = Callable[[Question, int | None], Awaitable["Episode"]]
 """Plays a question, with at most so many tokens where the client says it."""
 
 
-class Part(BaseModel):
+class ContentPart(BaseModel):
     """A piece of a message; only text can be thought about."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -47,13 +47,13 @@ class Part(BaseModel):
     text: str
 
 
-class Said(BaseModel):
+class CollaborationTurn(BaseModel):
     """One turn of the conversation."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
+    content: str | list[ContentPart]
     name: None = None
 
     @property
@@ -64,10 +64,10 @@ class Said(BaseModel):
         return Message("system" if self.role == "developer" else self.role, text)
 
 
-class Chat(ModelRequest):
+class CollaborationRequest(ModelRequest):
     """POST /v1/chat/completions."""
 
-    messages: list[Said] = Field(min_length=1, max_length=MESSAGES, fail_fast=True)
+    messages: list[CollaborationTurn] = Field(min_length=1, max_length=MESSAGES, fail_fast=True)
     n: Literal[1] | None = 1
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     """The same seed brings the same episode; without one each request is a new one."""
@@ -81,7 +81,7 @@ class Chat(ModelRequest):
 
     @field_validator("messages")
     @classmethod
-    def _asks(cls, messages: list[Said]) -> list[Said]:
+    def _asks(cls, messages: list[CollaborationTurn]) -> list[CollaborationTurn]:
         if messages[-1].role == "assistant":
             raise ValueError("a reply that was begun is not continued here: end with a user's turn")
         texts = [said.message.content for said in messages]
@@ -166,8 +166,8 @@ def build_collaboration(
         names: Names of the server, besides `localhost` and IP addresses.
     """
 
-    async def chat(request: Request) -> Response | Watched:
-        asked = parse(Chat, await read_json(request))
+    async def chat(request: Request) -> Response | CancellableResponse:
+        asked = parse(CollaborationRequest, await read_json(request))
         if asked.model not in (None, name):
             said = (
                 f"The model {shortened(str(asked.model))!r} does not exist (served here: {name!r})."
@@ -179,7 +179,7 @@ def build_collaboration(
         reply = _Reply(name, tuple(asked.stop or ()), apart)
         if asked.stream:
             return StreamingResponse(_stream(reply, playing), media_type="text/event-stream")
-        return Watched(lambda send: _whole(reply, playing))
+        return CancellableResponse(lambda send: _whole(reply, playing))
 
     async def models(request: Request) -> Response:
         model = {"id": name, "object": "model", "created": 0, "owned_by": "collab"}

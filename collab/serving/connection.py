@@ -33,7 +33,7 @@ def _most() -> int:
     return MOST if files == resource.RLIM_INFINITY else min(MOST, files * 3 // 4)
 
 
-class Connection(H11Protocol):
+class TimedConnection(H11Protocol):
     """Uvicorn's connection with time-outs, and answers in OpenAI's shape."""
 
     most: ClassVar[int] = _most()

@@ -19,7 +19,15 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from collab.serving.backend import WireError
-from collab.serving.body import LONGEST, discard, error_response, read, replay, shortened, too_long
+from collab.serving.body import (
+    LONGEST,
+    discard,
+    error_response,
+    read_body,
+    replay,
+    shortened,
+    too_long,
+)
 
 HOST = re.compile(
     r"(?:\[(?P<v6>[0-9a-f:.%]+)\]|(?P<name>[a-z0-9_.-]+))(?::\d{1,5})?", re.IGNORECASE
@@ -53,7 +61,7 @@ class Guard:
             await self._refuse(error, headers, scope, receive, send)
             return
         try:
-            body = await read(receive)
+            body = await read_body(receive)
         except WireError as error:
             await self.refuse(error)(scope, receive, send)
             return

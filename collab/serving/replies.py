@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from collab.serving.backend import Piece, TokenIds, TokenLogprob
-from collab.serving.body import Body
+from collab.serving.body import JsonObject
 
 
 @dataclass(slots=True)
-class Usage:
+class RequestUsage:
     """What a request has cost so far: each prompt once, all choices' completions."""
 
     prompt: int = 0
@@ -25,7 +25,7 @@ class Usage:
         self.completion += len(piece.ids)
         self.cached += piece.cached
 
-    def body(self) -> Body:
+    def body(self) -> JsonObject:
         """Say it as the API does."""
         return {
             "prompt_tokens": self.prompt,
@@ -36,7 +36,7 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
+class ReplyStyle:
     """How one request wants to be answered."""
 
     model: str
@@ -59,7 +59,7 @@ class Style:
         choices: Sequence[Sequence[Piece]],
         prompts: Sequence[TokenIds],
         texts: Sequence[Sequence[str]],
-    ) -> Body:
+    ) -> JsonObject:
         """The reply to a request without a stream.
 
         `prompts` holds a prompt a choice, `texts` the text of each of its tokens where it is
@@ -75,7 +75,7 @@ class Style:
             body["prompt_token_ids"] = list(prompts[0])
         return body
 
-    def chunk(self, index: int, piece: Piece, prompt: TokenIds | None) -> Body:
+    def chunk(self, index: int, piece: Piece, prompt: TokenIds | None) -> JsonObject:
         """One event of a stream; `prompt` is given with a choice's first piece."""
         body = self._head("chat.completion.chunk" if self.chat else "text_completion")
         body["choices"] = [self._choice(index, piece, prompt, "delta")]
@@ -83,12 +83,12 @@ class Style:
             body["prompt_token_ids"] = list(prompt)
         return body
 
-    def last(self, usage: Usage) -> Body:
+    def last(self, usage: RequestUsage) -> JsonObject:
         """The event of a stream that holds the usage and no choice."""
         body = self._head("chat.completion.chunk" if self.chat else "text_completion")
         return body | {"choices": [], "usage": usage.body()}
 
-    def _head(self, kind: str) -> Body:
+    def _head(self, kind: str) -> JsonObject:
         prefix = "chatcmpl" if self.chat else "cmpl"
         made = {"id": f"{prefix}-{self.id}", "object": kind}
         by = {"system_fingerprint": self.fingerprint} if self.fingerprint else {}
@@ -101,8 +101,8 @@ class Style:
         logprobs = (first, *piece.prompt_logprobs, *drawn.logprobs)
         return replace(drawn, text="".join(prompt) + drawn.text, logprobs=logprobs)
 
-    def _choice(self, index: int, piece: Piece, prompt: TokenIds | None, part: str) -> Body:
-        body: Body = {"index": index}
+    def _choice(self, index: int, piece: Piece, prompt: TokenIds | None, part: str) -> JsonObject:
+        body: JsonObject = {"index": index}
         if self.chat:
             role = {"role": "assistant"} if prompt is not None else {}
             body[part] = role | {"content": piece.text}
@@ -121,9 +121,9 @@ class Style:
         return body
 
 
-def text_logprobs(tokens: Iterable[TokenLogprob]) -> Body:
+def text_logprobs(tokens: Iterable[TokenLogprob]) -> JsonObject:
     """The log-probabilities of a completion."""
-    body: Body = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+    body: JsonObject = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
     offset = 0
     for token in tokens:
         known = not math.isnan(token.logprob)
@@ -136,7 +136,7 @@ def text_logprobs(tokens: Iterable[TokenLogprob]) -> Body:
     return body
 
 
-def chat_logprobs(tokens: Iterable[TokenLogprob]) -> Body:
+def chat_logprobs(tokens: Iterable[TokenLogprob]) -> JsonObject:
     """The log-probabilities of a chat's answer."""
     return {
         "content": [
@@ -145,7 +145,7 @@ def chat_logprobs(tokens: Iterable[TokenLogprob]) -> Body:
     }
 
 
-def prompt_logprobs(tokens: Iterable[TokenLogprob]) -> list[Body | None]:
+def prompt_logprobs(tokens: Iterable[TokenLogprob]) -> list[JsonObject | None]:
     """The log-probabilities of a prompt as vLLM gives them: by id, and none for its first token."""
     return [
         None,
@@ -163,7 +163,7 @@ def prompt_logprobs(tokens: Iterable[TokenLogprob]) -> list[Body | None]:
     ]
 
 
-def _entry(one: TokenLogprob) -> Body:
+def _entry(one: TokenLogprob) -> JsonObject:
     return {"token": one.token, "logprob": one.logprob, "bytes": list(one.token.encode())}
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from collab.serving.backend import Card, Chat, Job, TokenIds, WireError
+from collab.serving.backend import Card, ChatTurns, Job, TokenIds, WireError
 from collab.serving.body import shortened
 from collab.serving.bounds import CHOICES, MESSAGES, STOP, STOPS
 
@@ -69,7 +69,7 @@ HARMLESS = frozenset(
 """Fields that change nothing in the answer."""
 
 Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(fail_fast=True)]
-Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+ChatRole = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 
 class ModelRequest(BaseModel):
@@ -219,7 +219,7 @@ class ChatMessage(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True)
 
-    role: Role
+    role: ChatRole
     content: str | list[dict[str, Any]] | None = None  # Any: parts of kinds that are refused
 
 
@@ -242,7 +242,7 @@ class ChatPrompt(ModelRequest):
         return self
 
     @property
-    def chat(self) -> Chat:
+    def chat(self) -> ChatTurns:
         """The messages, each content a string."""
         return [message.model_dump() | {"content": _text(message)} for message in self.messages]
 

@@ -20,7 +20,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from collab.errors import ConfigError
-from collab.serving.connection import Connection
+from collab.serving.connection import TimedConnection
 from collab.serving.guard import is_loopback
 
 PATIENCE = 0.5
@@ -29,10 +29,10 @@ ENDING = 0.5
 """How long their work may take to stop when their connections are cut (seconds)."""
 
 
-class Server(uvicorn.Server):
+class UvicornServer(uvicorn.Server):
     """Uvicorn that ends within two seconds, whoever is connected."""
 
-    def __init__(self, app: ASGIApp, connection: type[Connection] = Connection) -> None:
+    def __init__(self, app: ASGIApp, connection: type[TimedConnection] = TimedConnection) -> None:
         super().__init__(server_config(app, connection))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -46,7 +46,7 @@ class Server(uvicorn.Server):
 
     async def _cut(self) -> None:
         for connection in list(self.server_state.connections):
-            assert isinstance(connection, Connection)
+            assert isinstance(connection, TimedConnection)
             connection.cut()
         await self._work(ENDING)
 
@@ -62,7 +62,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
-    connection: type[Connection] = Connection,
+    connection: type[TimedConnection] = TimedConnection,
 ) -> Iterator[str]:
     """Serve `app` while the context lasts, and yield its base URL (without /v1)."""
     with listen(host, port) as listening:
@@ -125,10 +125,10 @@ def key_for(listening: socket.socket) -> str | None:
     return None if local else secrets.token_urlsafe(24)
 
 
-class _InThread(Server):
+class _InThread(UvicornServer):
     """A server that ends when another thread says so, and at once."""
 
-    def __init__(self, app: ASGIApp, connection: type[Connection]) -> None:
+    def __init__(self, app: ASGIApp, connection: type[TimedConnection]) -> None:
         super().__init__(app, connection)
         self._told: Future[None] = Future()
 
@@ -148,7 +148,7 @@ class _InThread(Server):
         await self._cut()
 
 
-def server_config(app: ASGIApp, connection: type[Connection]) -> uvicorn.Config:
+def server_config(app: ASGIApp, connection: type[TimedConnection]) -> uvicorn.Config:
     """Set up uvicorn for an API: no lifespan, no WebSockets, no access log, no proxy's word."""
     return uvicorn.Config(
         app,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collab.errors import ConfigError
-from collab.serving.backend import Chat, WireError
+from collab.serving.backend import ChatTurns, WireError
 from collab.templates.template import Template
 
 
@@ -13,7 +13,7 @@ class ChatTemplate:
     def __init__(self, source: str) -> None:
         self._template = Template(source)
 
-    def render(self, chat: Chat, *, generate: bool, go_on: bool) -> str:
+    def render(self, chat: ChatTurns, *, generate: bool, go_on: bool) -> str:
         """Turn a chat into the text of a prompt.
 
         `generate` opens a new turn of the assistant. `go_on` cuts the text at the end of the last

@@ -8,7 +8,7 @@ from collab.core.sampling import Request
 from collab.store.draw_keys import fresh_draw, prompt_of
 
 
-class Numbers:
+class DrawCounter:
     """Names a draw by its case, and by how often this episode asked this prompt.
 
     How the text is to be cut makes no other prompt of it: the seed is the same.
@@ -30,16 +30,16 @@ class Numbers:
             return self._first
         return fresh_draw(self._case, nth)
 
-    def aside(self, name: str) -> Numbers:
+    def aside(self, name: str) -> DrawCounter:
         """Return numbers for one side question of the episode."""
-        return Numbers(f"{self._case}/{name}")
+        return DrawCounter(f"{self._case}/{name}")
 
-    def ahead(self) -> Numbers:
+    def ahead(self) -> DrawCounter:
         """Return numbers that go on from here, for what may never be used."""
-        numbers = Numbers(self._case, self._first)
+        numbers = DrawCounter(self._case, self._first)
         numbers._asked = self._asked.copy()
         return numbers
 
-    def catch_up(self, ahead: Numbers) -> None:
+    def catch_up(self, ahead: DrawCounter) -> None:
         """Count what was drawn ahead: it is used."""
         self._asked += ahead._ahead

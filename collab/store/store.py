@@ -19,7 +19,7 @@ from pathlib import Path
 from collab.core.cost import Account, Cost
 from collab.core.sampling import Drawn, Generation, Request
 from collab.errors import RunError, StoreError
-from collab.store.database import Change, Database, Row, State, Tell
+from collab.store.database import Database, Notify, StoredRow, StoreState, Transaction
 from collab.store.database.place import no_room
 from collab.store.draw_keys import digest_of, key_of
 from collab.store.write_batch import Batch
@@ -52,15 +52,15 @@ class Store:
         """Generations that its callers got without sampling."""
         self.kept = 0
         """Generations that were sampled here and are committed."""
-        self._unkept: list[Change] = []
+        self._unkept: list[Transaction] = []
         """What could not be committed."""
         self._database = Database(where, run, self._hear, payer)
         self._lease = lease
         self._clock = clock
         self._pause = pause
         self._flights: dict[str, _Flight] = {}
-        self._look_up: Batch[Iterable[str], State] = Batch(self._read, self._lull)
-        self._change: Batch[Change, State] = Batch(self._commit, self._lull, no_room)
+        self._look_up: Batch[Iterable[str], StoreState] = Batch(self._read, self._lull)
+        self._change: Batch[Transaction, StoreState] = Batch(self._commit, self._lull, no_room)
 
     @classmethod
     @asynccontextmanager
@@ -70,7 +70,7 @@ class Store:
         *,
         run: Path | None = None,
         payer: str = "",
-        tell: Tell = lambda said: None,
+        tell: Notify = lambda said: None,
         lease: float = 60.0,
         clock: Callable[[], float] = time.time,
         pause: Pause = asyncio.sleep,
@@ -148,7 +148,7 @@ class Store:
         It is evidence of what `account` pays for: no draw is ever served from it.
         """
         key = f"{key_of(digest_of(request), draw)}/{uuid.uuid4().hex[:8]}"
-        row = Row(key, request.model, replace(generation, key=key))
+        row = StoredRow(key, request.model, replace(generation, key=key))
         self._change.post(_kept([row], account))
         return key
 
@@ -158,7 +158,7 @@ class Store:
         Raises:
             StoreError: The store cannot be read or written.
         """
-        await self._change(Change())  # what is stopped is kept behind the caller's back
+        await self._change(Transaction())  # what is stopped is kept behind the caller's back
         return await self._database.spent()
 
     async def versions(self) -> dict[str, dict[str, int]]:
@@ -179,10 +179,10 @@ class Store:
         """Return how long to wait for others before a transaction: in a crowd they come soon."""
         return LULL if len(self._flights) >= CROWD else 0.0
 
-    async def _read(self, groups: Sequence[Iterable[str]]) -> State:
+    async def _read(self, groups: Sequence[Iterable[str]]) -> StoreState:
         return await self._database.look_up(groups, self._clock())
 
-    async def _commit(self, changes: Sequence[Change]) -> State:
+    async def _commit(self, changes: Sequence[Transaction]) -> StoreState:
         now = self._clock()
         try:
             state = await self._database.commit(changes, now, expires=now + self._lease)
@@ -234,7 +234,7 @@ class Store:
             await self._database.listen()
             if self._flights:
                 with _logged("claims could not be renewed"):
-                    await self._change(Change(renew=True))
+                    await self._change(Transaction(renew=True))
 
 
 class _Flight:
@@ -287,7 +287,7 @@ class _Flight:
         """Take what is stored; return what somebody else is sampling."""
         state = await self._store._look_up(tuple(self._left.values()))
         if mine := state.unnoted.intersection(self._left.values()):
-            await self._store._change(Change(need=tuple(mine)))
+            await self._store._change(Transaction(need=tuple(mine)))
         self._land(state)
         return state.busy
 
@@ -296,11 +296,11 @@ class _Flight:
         free = tuple(key for key in self._left.values() if key not in busy)
         if not free:
             return []
-        state = await self._store._change(Change(claim=free))
+        state = await self._store._change(Transaction(claim=free))
         self._land(state)
         return [draw for draw, key in self._left.items() if key in state.held]
 
-    def _land(self, state: State, fresh: bool = False) -> None:
+    def _land(self, state: StoreState, fresh: bool = False) -> None:
         """Take what was found, and hand it to the tasks that wait for it."""
         for draw, key in tuple(self._left.items()):
             if generation := state.found.get(key):
@@ -333,9 +333,9 @@ class _Flight:
         if rest := draws[len(sampled) :]:
             await self._sample_all(_singles(rest))
 
-    def _row(self, draw: int, generation: Generation) -> Row:
+    def _row(self, draw: int, generation: Generation) -> StoredRow:
         key = key_of(self._digest, draw)
-        return Row(key, self._request.model, generation)
+        return StoredRow(key, self._request.model, generation)
 
     async def _give_up(self) -> None:
         """Release what was not got, so that others may try."""
@@ -344,18 +344,18 @@ class _Flight:
         left = tuple(self._left.values())
         try:
             with _logged("claims could not be released; they lapse with their lease"):
-                await self._store._change(Change(drop=left))
+                await self._store._change(Transaction(drop=left))
         finally:
             for key in left:
                 self._end(key, None)
 
 
-def _kept(rows: Sequence[Row], account: Account | None) -> Change:
+def _kept(rows: Sequence[StoredRow], account: Account | None) -> Transaction:
     """Return the change that keeps some generations, and what an account pays for them."""
     if account is None:
-        return Change(keep=tuple(rows))
+        return Transaction(keep=tuple(rows))
     cost = account.pay(row.generation for row in rows)
-    return Change(keep=tuple(rows), paid=((account.seat, cost),))
+    return Transaction(keep=tuple(rows), paid=((account.seat, cost),))
 
 
 def _singles(draws: Iterable[int]) -> list[range]:

@@ -11,14 +11,14 @@ from collab.errors import StoreError
 
 GROUP = 64
 """How many callers share one go at most."""
-Job = TypeVar("Job")
-Result = TypeVar("Result")
-Queued = tuple[Job, asyncio.Future[Result]]
+JobT = TypeVar("JobT")
+ResultT = TypeVar("ResultT")
+Queued = tuple[JobT, asyncio.Future[ResultT]]
 """A job, and what its caller waits for."""
 log = logging.getLogger(__name__)
 
 
-class Batch(Generic[Job, Result]):
+class Batch(Generic[JobT, ResultT]):
     """Does in one go all that came in while the last go was under way.
 
     Args:
@@ -29,27 +29,27 @@ class Batch(Generic[Job, Result]):
 
     def __init__(
         self,
-        work: Callable[[Sequence[Job]], Awaitable[Result]],
+        work: Callable[[Sequence[JobT]], Awaitable[ResultT]],
         linger: Callable[[], float] = lambda: 0.0,
         splits: Callable[[Exception], bool] = lambda error: False,
     ) -> None:
         self._work, self._linger, self._splits = work, linger, splits
-        self._queue: list[Queued[Job, Result]] = []
+        self._queue: list[Queued[JobT, ResultT]] = []
         self._going: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def __call__(self, job: Job) -> Result:
+    async def __call__(self, job: JobT) -> ResultT:
         """Return what the go with `job` in it gave: the same for every job of that go."""
         return await self._put(job)
 
-    def post(self, job: Job) -> None:
+    def post(self, job: JobT) -> None:
         """Have `job` done without waiting for it; what goes wrong is logged."""
         self._put(job).add_done_callback(_look)
 
-    def _put(self, job: Job) -> asyncio.Future[Result]:
+    def _put(self, job: JobT) -> asyncio.Future[ResultT]:
         if self._closed:
             raise StoreError("the store is closed; ask for draws inside its `async with` block")
-        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
         self._queue.append((job, done))
         self._start()
         return done
@@ -76,7 +76,7 @@ class Batch(Generic[Job, Result]):
             self._going = None
             self._start()
 
-    async def _do(self, group: Sequence[Queued[Job, Result]]) -> None:
+    async def _do(self, group: Sequence[Queued[JobT, ResultT]]) -> None:
         try:
             result = await self._work([job for job, _ in group])
         except Exception as error:  # for each caller to raise: none may wait for ever
@@ -91,11 +91,11 @@ class Batch(Generic[Job, Result]):
 
 
 def _waiting(
-    group: Iterable[tuple[object, asyncio.Future[Result]]],
-) -> list[asyncio.Future[Result]]:
+    group: Iterable[tuple[object, asyncio.Future[ResultT]]],
+) -> list[asyncio.Future[ResultT]]:
     return [done for _, done in group if not done.done()]
 
 
-def _look(done: asyncio.Future[Result]) -> None:
+def _look(done: asyncio.Future[ResultT]) -> None:
     if not done.cancelled() and (error := done.exception()) is not None:
         log.warning("a stopped draw could not be kept: %s", error)

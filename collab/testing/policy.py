@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 from collab.core.blocking import run_apart
 from collab.core.boundary import Sentence
 from collab.core.decision import Close, Decision, Insert, Write
-from collab.core.policy import Aside, Inquiry, Likelihood, Policy, Said, View, seats_of
+from collab.core.policy import Inquiry, Likelihood, Policy, SideAnswer, SideChannel, View, seats_of
 from collab.core.trajectory import Event, Message, Question, Recording, Rewound, Trajectory
 from collab.episode.engine import Case, Episode, play_case
 from collab.episode.reasoner import Turn
@@ -133,10 +133,10 @@ class _Witness:
 class _Heard:
     """Asks on, and keeps the replies."""
 
-    aside: Aside
-    replies: list[Said | Likelihood] = field(default_factory=list)
+    aside: SideChannel
+    replies: list[SideAnswer | Likelihood] = field(default_factory=list)
 
-    async def ask(self, seat: str, inquiry: Inquiry) -> Said:
+    async def ask(self, seat: str, inquiry: Inquiry) -> SideAnswer:
         said = await self.aside.ask(seat, inquiry)
         self.replies.append(said)
         return said
@@ -157,11 +157,11 @@ class _Heard:
 class _Told:
     """Gives replies once more, in their order."""
 
-    replies: Iterable[Said | Likelihood]
+    replies: Iterable[SideAnswer | Likelihood]
 
-    async def ask(self, seat: str, inquiry: Inquiry) -> Said:
+    async def ask(self, seat: str, inquiry: Inquiry) -> SideAnswer:
         said = next(iter(self.replies), None)
-        if not isinstance(said, Said):
+        if not isinstance(said, SideAnswer):
             raise AssertionError(f"from the same view it asks {seat!r} what it did not ask before")
         return said
 
@@ -181,7 +181,7 @@ class _Chance:
 
     trajectory: Trajectory
 
-    async def ask(self, seat: str, inquiry: Inquiry) -> Said:
+    async def ask(self, seat: str, inquiry: Inquiry) -> SideAnswer:
         return (await Speaker().advise(self._turn(seat), inquiry)).said
 
     async def score(self, seat: str, text: str) -> Likelihood:

@@ -10,9 +10,9 @@ from hashlib import blake2b
 
 from collab.core.boundary import Boundary, Tag
 from collab.core.cost import Rates
-from collab.core.policy import Inquiry, Likelihood, Said
+from collab.core.policy import Inquiry, Likelihood, SideAnswer
 from collab.core.trajectory import Trajectory, Unit
-from collab.episode.reasoner import Rated, Reply, Turn, Written
+from collab.episode.reasoner import Likelihoods, Reply, Turn, WrittenTurn
 
 LINES = (
     "We add 3 and 4.",
@@ -39,36 +39,36 @@ class Speaker:
         """Count words."""
         return len(text.split())
 
-    async def write(self, turn: Turn) -> Written:
+    async def write(self, turn: Turn) -> WrittenTurn:
         """Write lines up to the boundary, the close or the end of the budget."""
         rng = _rng(turn.seat, turn.trajectory)
         if turn.phase == "answer":
             answer = Unit(turn.seat, "The answer is 7.", "generated", turn.why, "answer", tokens=4)
-            return Written((answer,), "end")
+            return WrittenTurn((answer,), "end")
         text, room = "", turn.budget - turn.trajectory.tokens
         while True:
             text += " " * bool(text or turn.trajectory.units) + rng.choice(self.lines)
             text += _called(turn.until) if rng.random() < 0.3 else ""
             ends, cut = rng.random() < self.closes, _cut(turn.until, f"{text} ")
             if self.count(text) >= room:
-                return Written((self._unit(turn, text, rng),), "length")
+                return WrittenTurn((self._unit(turn, text, rng),), "length")
             if cut is not None and (cut < len(text) or not ends):
-                return Written(tuple(self._cut(turn, text[:cut], rng)), "boundary")
+                return WrittenTurn(tuple(self._cut(turn, text[:cut], rng)), "boundary")
             if ends:
-                return Written((self._unit(turn, text, rng),), "end")
+                return WrittenTurn((self._unit(turn, text, rng),), "end")
 
     async def advise(self, turn: Turn, inquiry: Inquiry) -> Reply:
         """Choose an option by chance, or say a line."""
         rng = _rng(inquiry.text, turn.trajectory)
         if not inquiry.options:
-            return Reply(Said(rng.choice(self.lines)), ())
+            return Reply(SideAnswer(rng.choice(self.lines)), ())
         chosen = rng.choice(inquiry.options)
-        return Reply(Said(chosen, {chosen: 1.0}), ())
+        return Reply(SideAnswer(chosen, {chosen: 1.0}), ())
 
-    async def score(self, turn: Turn, text: str) -> Rated:
+    async def score(self, turn: Turn, text: str) -> Likelihoods:
         """Find a text as likely as chance will have it."""
         chance = -3 * _rng(text, turn.trajectory).random()
-        return Rated(Likelihood(chance, self.count(text)), ())
+        return Likelihoods(Likelihood(chance, self.count(text)), ())
 
     def _cut(self, turn: Turn, text: str, rng: random.Random) -> Iterable[Unit]:
         if not isinstance(turn.until, Tag):

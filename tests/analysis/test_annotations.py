@@ -10,7 +10,7 @@ from collab.core.trajectory import Message, Question, Trajectory, Unit, Wrote
 from collab.episode.engine import Case, Episode, Label
 from collab.errors import RunError
 from collab.policies.solo import Solo
-from collab.runs.run_folder import RunFolder, Standing
+from collab.runs.run_folder import RunFolder, RunStatus
 from collab.scenarios.base import Score
 
 ASKED = Question("q", (Message("user", "How many nuts?"),), "7")
@@ -21,7 +21,7 @@ def made(path: Path, count: int = 6) -> RunFolder:
     """Make a run: every third steered episode is solved; the others name trains or nuts in turn."""
     with RunFolder.enter(path, {"scenario": "x"}, {}) as folder:
         folder.ask([ASKED])
-        folder.stands(Standing("Recoverability", "level", count + 1))
+        folder.stands(RunStatus("Recoverability", "level", count + 1))
         for nth in range(count):
             case = Case(f"c{nth}", ASKED, Solo())
             units = (

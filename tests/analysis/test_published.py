@@ -5,7 +5,7 @@ import pytest
 
 from collab.analysis.published import Published, published
 from collab.analysis.stats import Rate
-from collab.scenarios.published_systems import Claim, Sense, claims, systems
+from collab.scenarios.published_systems import Sense, SystemClaim, claims, systems
 
 
 def test_all_the_papers_tables_are_there() -> None:
@@ -80,4 +80,4 @@ def test_every_system_that_is_played_has_claims_with_their_source() -> None:
 def test_a_claim_is_met_where_the_whole_interval_lies_on_its_side(
     sense: Sense, low: float, high: float, verdict: str
 ) -> None:
-    assert Claim("x", "solved", "main alone", sense, "", "").met(low, high) == verdict
+    assert SystemClaim("x", "solved", "main alone", sense, "", "").met(low, high) == verdict

@@ -15,10 +15,18 @@ import pytest
 from collab.app.compose import composed
 from collab.cli import main
 from collab.core.trajectory import Closed, Ended, Event, Message, Question, Trajectory, Unit, Wrote
-from collab.endpoints.scripted import TEMPLATE, Api, Failure, Script, ScriptedServer, Trait, Words
+from collab.endpoints.scripted import (
+    TEMPLATE,
+    Api,
+    Failure,
+    Script,
+    ScriptedServer,
+    Trait,
+    WordTokenizer,
+)
 from collab.endpoints.tokens import Tokenizer
 from collab.episode.engine import Case, Episode
-from collab.runs.run_folder import RunFolder, Standing
+from collab.runs.run_folder import RunFolder, RunStatus
 from collab.scenarios.base import Score
 from collab.serving import serve
 
@@ -140,7 +148,7 @@ class Bench:
 
 @pytest.fixture
 def scripted(
-    tmp_path: Path, letters: Tokenizer, spoken: Callable[[Tokenizer], Words]
+    tmp_path: Path, letters: Tokenizer, spoken: Callable[[Tokenizer], WordTokenizer]
 ) -> Callable[..., object]:
     """Return how to serve a script for a while, as a bench."""
     folder = tmp_path / "checkpoint"
@@ -196,7 +204,7 @@ def kept(tmp_path: Path) -> Kept:
     decides = {"scenario": built.config.scenario, "policy": built.config.policy}
     with RunFolder.enter(path, decides, {"command": "collab run"}, built.config.told()) as folder:
         folder.ask([asked])
-        folder.stands(Standing("Collaboration · main", "level", cases=2))
+        folder.stands(RunStatus("Collaboration · main", "level", cases=2))
         for number, answer in enumerate((r"So \boxed{3}.", "So the answer is 3.")):
             units = [
                 Wrote(Unit("main" if n % 2 else "partner", f"Step {n}. ", "generated"))

@@ -13,7 +13,7 @@ from collab.endpoints.tokens import Tokenizer
 from collab.errors import ConfigError
 from collab.policies.solo import Solo as Alone
 from collab.scenarios.base import Bank, Plan
-from collab.scenarios.solo import Solo
+from collab.scenarios.solo import SoloScenario
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
 Scripted = Callable[..., AbstractContextManager[Any]]  # any: conftest's Bench
@@ -160,4 +160,4 @@ async def test_solo_reports_no_recorded_traces_as_draws_of_its_model() -> None:
     asked = Question("one", (Message("user", "one?"),), "1")
     bank = Bank([asked], {"main": {"one": (Recording("one", "Hm.", 2, model="theirs"),)}})
     with pytest.raises(ConfigError, match="seat 'main' has recorded traces"):
-        await Plan.of(Solo().cases(bank, Alone()))
+        await Plan.of(SoloScenario().cases(bank, Alone()))

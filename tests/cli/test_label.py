@@ -12,7 +12,7 @@ from collab.analysis import annotations
 from collab.analysis.failure_modes import DEFINITIONS
 from collab.report import failure_table
 from collab.report.run_json import results
-from collab.report.runs import Job
+from collab.report.runs import RunSummary
 from collab.runs.run_folder import RunFolder
 from tests.analysis.test_annotations import made
 
@@ -94,7 +94,7 @@ def test_a_report_tells_what_went_wrong_once_enough_is_labelled(
     ]
     assert "Cohen's kappa [95 % interval] of the rules and labels by hand: " in told
     assert "of ben and me: – (n=2)" in told
-    table = results(Job(RunFolder(tmp_path / "run")))["tables"][-1]
+    table = results(RunSummary(RunFolder(tmp_path / "run")))["tables"][-1]
     assert table["title"].startswith("what went wrong, by rule")
     assert [row[0] for row in table["rows"]] == [
         "never came back",

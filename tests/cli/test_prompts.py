@@ -12,7 +12,7 @@ from collab.app.prompts import Prompts
 from collab.core.trajectory import Trajectory, Wrote
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import RunError
-from collab.report.episode_json import prompts, told
+from collab.report.episode_json import episode_json, prompts
 from collab.runs.run_folder import RunFolder
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
@@ -41,7 +41,7 @@ def played(command: Command, scripted: Scripted, tmp_path: Path, letters: Tokeni
 def test_each_prompt_is_what_the_server_was_sent(played: Any) -> None:
     folder, sent = played
     ((episode, row),) = folder.episodes()
-    shown = list(prompts(told(episode, None, Prompts(folder), row["question"])["blocks"]))
+    shown = list(prompts(episode_json(episode, None, Prompts(folder), row["question"])["blocks"]))
     assert len(shown) > 3
     assert shown == [prompt for prompt in sent if prompt in shown][: len(shown)]
     assert shown[0].endswith("<think>\n")
@@ -57,7 +57,7 @@ def test_prompts_that_cannot_be_told_for_certain_say_why(played: Any, tmp_path: 
         Prompts(folder)(row["question"], unit, other)
     template = tmp_path / "checkpoint" / "chat_template.jinja"
     template.write_text(template.read_text() + " ")
-    blocks = told(episode, None, Prompts(folder), row["question"])["blocks"]
+    blocks = episode_json(episode, None, Prompts(folder), row["question"])["blocks"]
     assert "template of" in blocks[0]["unsure"]
     manifest = json.loads((folder.path / "manifest.json").read_text())
     del manifest["config"]["team"]["main"]

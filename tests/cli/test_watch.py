@@ -25,7 +25,7 @@ from collab.core.trajectory import (
 )
 from collab.episode.engine import Case, Episode
 from collab.policies.solo import Solo
-from collab.runs.live_view import Eye, Peephole, Playing
+from collab.runs.live_view import LiveView, LiveViewer, Playing
 from collab.runs.run_folder import RunFolder
 from collab.scenarios.base import Score
 
@@ -53,8 +53,8 @@ LOG: tuple[Event, ...] = (
 
 def shown_through(path: Path, case: str = "q1/steer") -> None:
     """Show an episode to whoever looks, from its begin to its end."""
-    Eye(path).look()
-    hole, whole = Peephole(path), Playing(case, MESSAGES, Trajectory.replay(LOG))
+    LiveViewer(path).look()
+    hole, whole = LiveView(path), Playing(case, MESSAGES, Trajectory.replay(LOG))
     hole.show({case: whole})
     hole.end(whole, "answered", "wrong")
 
@@ -105,7 +105,7 @@ def test_a_run_that_is_over_ends_the_watch(command: Command, tmp_path: Path) -> 
     with RunFolder.enter(tmp_path / "run", {}, {}) as folder:
         shown_through(folder.path)
         job = watch.going(tmp_path)
-    assert [seen.case for seen in watch.looks(job, Eye(folder.path))] == ["q1/steer"]
+    assert [seen.case for seen in watch.looks(job, LiveViewer(folder.path))] == ["q1/steer"]
 
 
 def test_where_no_run_goes_on_the_way_to_those_that_are_over_is_named(

@@ -11,7 +11,7 @@ from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
 from collab.app.compose import composed
-from collab.config.config import ModelConfig, RunConfig, build, make, read
+from collab.config.config import ModelConfig, RunConfig, build, make, read_config
 from collab.core.boundary import Boundary, Sentence
 from collab.core.policy import Policy
 from collab.core.sampling import Sampling
@@ -98,7 +98,7 @@ GROUPS = {"boundary": "until", "condition": "policy"}
 @cache
 def config(*overrides: str) -> RunConfig:
     with initialize_config_module("collab.conf", version_base="1.3"):
-        return read(compose("config", overrides=list(overrides)))
+        return read_config(compose("config", overrides=list(overrides)))
 
 
 def overrides_for(group: str, name: str) -> list[str]:

@@ -2,7 +2,7 @@ import pytest
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RawTokenizer
 
-from collab.core.trajectory import Kind, Message, Phase, Seams, Trajectory, Unit, Wrote
+from collab.core.trajectory import Message, Phase, Seams, Trajectory, Unit, UnitKind, Wrote
 from collab.endpoints.dialects import Dialect, Frame, IdsDialect, TextDialect
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import ConfigError
@@ -31,7 +31,7 @@ def tokenizer() -> Tokenizer:
 def unit(
     text: str, author: str = "main", ids: tuple[int, ...] | None = None, **fields: object
 ) -> Unit:
-    kind: Kind = "signal" if fields.get("signal") else "generated"
+    kind: UnitKind = "signal" if fields.get("signal") else "generated"
     phase: Phase = "answer" if fields.get("reply") else "thinking"
     name = "mine" if ids is not None else None
     return Unit(author, text, kind, phase=phase, ids=ids, tokenizer=name)

@@ -17,7 +17,7 @@ from collab.endpoints.scripted import (
     Script,
     ScriptedServer,
     Trait,
-    Words,
+    WordTokenizer,
     attentive,
     recite,
 )
@@ -59,7 +59,7 @@ class Practice:
     """Examines scripted servers whose tokenizer and template are known, or are not."""
 
     tokenizer: Tokenizer
-    words: Words
+    words: WordTokenizer
 
     async def examine(
         self,
@@ -92,7 +92,7 @@ class Practice:
 
 
 @pytest.fixture
-def doctor(wordy: Tokenizer, spoken: Callable[[Tokenizer], Words]) -> Practice:
+def doctor(wordy: Tokenizer, spoken: Callable[[Tokenizer], WordTokenizer]) -> Practice:
     return Practice(wordy, spoken(wordy))
 
 
@@ -234,7 +234,7 @@ async def test_whoever_alters_a_prompt_may_not_write(doctor: Practice, trait: Tr
 
 
 async def test_a_start_that_is_read_twice_is_named_by_its_ids_alone(doctor: Practice) -> None:
-    plain = replace(doctor, words=Words())  # a start is one token there
+    plain = replace(doctor, words=WordTokenizer())  # a start is one token there
     found = await plain.examine("chat_cfm", ["double_bos"], known=False)
     assert found.odd["start"] == "the prompt was read with token 0 twice at its begin"
 

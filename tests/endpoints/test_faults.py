@@ -18,7 +18,7 @@ from collab.core.trajectory import Message, Question
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.limits import Limits
-from collab.endpoints.scripted import TEMPLATE, Failure, ScriptedServer, Words
+from collab.endpoints.scripted import TEMPLATE, Failure, ScriptedServer, WordTokenizer
 from collab.endpoints.tokens import Tokenizer
 from collab.episode.engine import Case, play_case
 from collab.episode.team import Team
@@ -29,7 +29,7 @@ from collab.store.store import Store
 from collab.templates.template import Template
 
 if TYPE_CHECKING:
-    Spoken = Callable[[Tokenizer], Words]
+    Spoken = Callable[[Tokenizer], WordTokenizer]
 
 SILENT: frozenset[Failure] = frozenset({"hang", "half_stream"})
 """Found out by the timeout alone."""
@@ -90,7 +90,7 @@ async def played(
     episodes: int,
     place: Path,
     tokenizer: Tokenizer,
-    words: Words,
+    words: WordTokenizer,
     patience: float,
 ) -> Played:
     texts: dict[str, tuple[str, ...]] = {}
@@ -120,7 +120,7 @@ async def compare(
     episodes: int,
     folder: Path,
     tokenizer: Tokenizer,
-    words: Words,
+    words: WordTokenizer,
     patience: float = 30,
 ) -> Weather:
     fair, foul = Weather(0, kinds), Weather(rate, kinds)

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import pytest
 
 from collab.core.sampling import Generation, Request, Sampling
-from collab.endpoints.bound import BASE, Bound
+from collab.endpoints.bound import BASE, BodyLimit
 from collab.endpoints.client import Endpoint
 from collab.endpoints.limits import Limits
 from collab.endpoints.tokens import Tokenizer
@@ -292,7 +292,7 @@ async def test_a_malformed_cookie_spoils_no_reply() -> None:
 def test_what_may_come_grows_with_what_is_asked_and_has_an_end() -> None:
     def size(n: int = 1, **fields: Any) -> int:
         asked = {"model": "m", "prompt": "Q", "sampling": Sampling(), "max_tokens": 1_000}
-        return Bound.of(Request(**{**asked, **fields}), n).size
+        return BodyLimit.of(Request(**{**asked, **fields}), n).size
 
     assert BASE < size() < size(n=8) < size(n=8, logprobs=20) < size(n=8, logprobs=20) * 2
     assert size(prompt=tuple(range(100_000))) > size() + 10**6

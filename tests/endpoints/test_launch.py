@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from collab.endpoints.client import Endpoint
 from collab.endpoints.launch import Launcher
-from collab.endpoints.owner import LOCK, OWNER, Server, folder, locked, outer, owning
+from collab.endpoints.owner import LOCK, OWNER, RunningServer, folder, locked, outer, owning
 from collab.endpoints.request_format import Completions
 from collab.endpoints.spec import PocketSpec, Serves, Spec, VllmSpec
 from collab.endpoints.vllm_log import failure, stage
@@ -333,16 +333,16 @@ def test_a_place_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
 
 def test_a_note_is_read_only_while_its_server_runs(tmp_path: Path) -> None:
     note, run = tmp_path / "a.json", tmp_path / "a.run"
-    server = Server("http://127.0.0.1:1", "key", run, tmp_path / "log")
+    server = RunningServer("http://127.0.0.1:1", "key", run, tmp_path / "log")
     server.note(note)
     assert note.stat().st_mode & 0o077 == 0
-    assert Server.noted(note) is None
+    assert RunningServer.noted(note) is None
     with run.open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert Server.noted(note) == server
+        assert RunningServer.noted(note) == server
         assert server.exit_code is None
     note.write_text("{}")
-    assert Server.noted(note) is None
+    assert RunningServer.noted(note) is None
 
 
 def told(spec: VllmSpec, what: Serves = WHAT) -> dict[str, str]:

@@ -9,7 +9,7 @@ import asyncio_throttle.throttler
 import pytest
 from pydantic import ValidationError
 
-from collab.endpoints.limits import YEAR, Again, Gate, Limits, retry_after
+from collab.endpoints.limits import YEAR, Gate, Limits, Retryable, retry_after
 from collab.endpoints.pace import throttler
 from collab.errors import BadReply, Denied, EndpointError, PromptChanged, Rejected, Unreachable
 
@@ -56,20 +56,22 @@ BUSY = Unreachable("busy")
 
 async def test_a_passing_failure_is_repeated_after_pauses_that_double() -> None:
     clock = Clock()
-    assert await gate(clock).run(failing(*[Again(BUSY)] * 3)) == "done"
+    assert await gate(clock).run(failing(*[Retryable(BUSY)] * 3)) == "done"
     assert clock.slept == [0.5, 1.0, 2.0]
 
 
 async def test_pauses_are_drawn_from_zero_to_their_longest_and_the_longest_is_20_s() -> None:
     clock = Clock()
-    await gate(clock, random.Random(1), retries=40, deadline=1e9).run(failing(*[Again(BUSY)] * 40))
+    await gate(clock, random.Random(1), retries=40, deadline=1e9).run(
+        failing(*[Retryable(BUSY)] * 40)
+    )
     assert all(0 <= pause <= min(20, 0.5 * 2**i) for i, pause in enumerate(clock.slept))
     assert len(set(clock.slept)) == 40
 
 
 async def test_a_servers_own_wait_is_never_undercut() -> None:
     clock = Clock()
-    await gate(clock).run(failing(Again(BUSY, after=7.0)))
+    await gate(clock).run(failing(Retryable(BUSY, after=7.0)))
     assert clock.slept == [7.5]
 
 
@@ -81,7 +83,7 @@ async def test_a_servers_wait_holds_for_all_requests_to_it() -> None:
     async def refused() -> str:
         sent.append(clock.now)
         if len(sent) == 1:
-            raise Again(BUSY, after=7.0)
+            raise Retryable(BUSY, after=7.0)
         return "done"
 
     await asyncio.gather(one.run(refused), *(one.run(refused) for _ in range(3)))
@@ -90,22 +92,22 @@ async def test_a_servers_wait_holds_for_all_requests_to_it() -> None:
 
 async def test_waits_that_the_server_asks_for_are_no_retries_unless_none_are_wanted() -> None:
     clock = Clock()
-    waits = [Again(BUSY, after=1.0)] * 9
+    waits = [Retryable(BUSY, after=1.0)] * 9
     assert await gate(clock, retries=2).run(failing(*waits)) == "done"
-    for refusal in (Again(BUSY, after=1.0), Again(BUSY, after=0.0)):
+    for refusal in (Retryable(BUSY, after=1.0), Retryable(BUSY, after=0.0)):
         with pytest.raises(Unreachable, match="busy"):
             await gate(clock, retries=0).run(failing(refusal))
 
 
 async def test_a_wait_that_the_deadline_never_allows_is_told() -> None:
     with pytest.raises(Unreachable, match=r"busy; .* 900 s, which limits\.deadline=600 does not"):
-        await gate(Clock(), deadline=600).run(failing(Again(BUSY, after=900.0)))
+        await gate(Clock(), deadline=600).run(failing(Retryable(BUSY, after=900.0)))
 
 
 async def test_after_the_last_retry_the_failure_itself_is_raised() -> None:
     clock = Clock()
     with pytest.raises(Unreachable, match="busy"):
-        await gate(clock, retries=2).run(failing(*[Again(BUSY)] * 3))
+        await gate(clock, retries=2).run(failing(*[Retryable(BUSY)] * 3))
     assert len(clock.slept) == 2
 
 
@@ -119,7 +121,7 @@ async def test_a_refusal_is_not_repeated() -> None:
 async def test_a_wait_past_the_deadline_is_not_begun() -> None:
     clock = Clock()
     with pytest.raises(Unreachable, match="busy"):
-        await gate(clock, deadline=10).run(failing(Again(BUSY, after=30.0)))
+        await gate(clock, deadline=10).run(failing(Retryable(BUSY, after=30.0)))
     assert clock.slept == []
 
 
@@ -245,7 +247,7 @@ async def test_requests_are_spread_over_time_and_sent_in_order(
 
 async def test_a_repeated_attempt_counts_against_the_rate(throttled: Clock) -> None:
     one = gate(throttled, requests_per_minute=6)
-    await one.run(failing(Again(BUSY)))
+    await one.run(failing(Retryable(BUSY)))
     assert throttled.now > 10
 
 

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 from collab.core.sampling import OpenTurn
 from collab.core.trajectory import Message, Trajectory, Unit, Wrote
 from collab.endpoints.dialects import Dialect, Frame, IdsDialect
-from collab.endpoints.placement import InTags, InThink, InUserTurn, Placed
+from collab.endpoints.placement import InTags, InThink, InUserTurn, PlacedDialect
 from collab.endpoints.profile import Profile
 from collab.endpoints.registry import choose
 from collab.endpoints.tokens import Tokenizer
@@ -27,9 +27,9 @@ Anywhere = InThink | InTags | InUserTurn
 PLACEMENTS: list[Anywhere] = [InThink(), InTags(kind="tags"), InUserTurn(kind="user")]
 
 
-def placed(placement: Anywhere, inner: Dialect | None = None) -> Placed:
+def placed(placement: Anywhere, inner: Dialect | None = None) -> PlacedDialect:
     text = choose(Profile(dialect="text"), FRAME, None, "<think>\n", "</think>")
-    return Placed(inner or text, placement)
+    return PlacedDialect(inner or text, placement)
 
 
 def read(placement: Anywhere, seat: str) -> str:

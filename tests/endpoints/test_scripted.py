@@ -8,7 +8,14 @@ from email.utils import parsedate_to_datetime
 import httpx2
 import pytest
 
-from collab.endpoints.scripted import TEMPLATE, Failure, ScriptedServer, Trait, Words, recite
+from collab.endpoints.scripted import (
+    TEMPLATE,
+    Failure,
+    ScriptedServer,
+    Trait,
+    WordTokenizer,
+    recite,
+)
 from collab.endpoints.scripted.mind import ScriptedModel
 from collab.errors import ConfigError
 from collab.serving import Card
@@ -134,7 +141,7 @@ async def test_what_there_is_not_is_refused_by_name() -> None:
 
 
 async def test_a_backend_may_answer_in_place_of_a_script() -> None:
-    inner = ScriptedModel("so", {"one": Card(64, Words.size)}, TEMPLATE, Words(), 0)
+    inner = ScriptedModel("so", {"one": Card(64, WordTokenizer.size)}, TEMPLATE, WordTokenizer(), 0)
     async with ScriptedServer(inner, traits=["stop_trimmed"]) as server:
         assert await texts(server, prompt="a", model="one") == ["so"]
 
@@ -242,8 +249,8 @@ async def test_a_second_bos_comes_from_the_tokenizer(
 
 
 async def test_words_come_back_from_their_ids_and_seams_have_other_tokens() -> None:
-    words = Words()
+    words = WordTokenizer()
     text = "<think>\nSo 12 is\n\nit. Café 😀</think>"
     assert "".join(map(words.text, words.encode(text))) == text
     assert words.encode("think ") + words.encode("about") != words.encode("think about")
-    assert Words().encode("b a")[1] != words.encode("b a")[1]
+    assert WordTokenizer().encode("b a")[1] != words.encode("b a")[1]

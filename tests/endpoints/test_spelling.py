@@ -7,7 +7,7 @@ from collab.core.sampling import Sampling
 from collab.core.trajectory import Message, Question
 from collab.endpoints.client import Endpoint
 from collab.endpoints.limits import Limits
-from collab.endpoints.scripted import ScriptedServer, Words
+from collab.endpoints.scripted import ScriptedServer, WordTokenizer
 from collab.endpoints.token_offsets import Tokenized, ends_in
 from collab.endpoints.tokens import Tokenizer
 from collab.endpoints.vendors import ContinueFinal
@@ -67,7 +67,7 @@ async def test_shares_are_of_the_servers_tokens_where_there_is_no_tokenizer_here
 ) -> None:
     async with ScriptedServer(LONG) as server, reached(server.url) as endpoint:
         ((solo, _),) = await seated(endpoint, store).solo(ASKED, range(1), 99)
-    words = Words().encode(solo.text)
+    words = WordTokenizer().encode(solo.text)
     assert solo.text == LONG.partition("</think>")[0]
     assert solo.ends is not None
     assert len(solo.ends) == solo.tokens == len(words)

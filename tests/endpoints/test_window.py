@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from collab.endpoints.limits import Again, Gate, Limits
+from collab.endpoints.limits import Gate, Limits, Retryable
 from collab.endpoints.window import Window
 from collab.errors import Unreachable
 
@@ -102,7 +102,7 @@ async def test_a_gate_lets_fewer_through_while_the_server_is_crowded() -> None:
         under_way -= 1
         if refusals:
             refusals -= 1
-            raise Again(Unreachable("429"), 0.001, crowded=True)
+            raise Retryable(Unreachable("429"), 0.001, crowded=True)
 
     await asyncio.gather(*(gate.run(attempt) for _ in range(8)))
     most, narrowed = 0, gate.window.size

@@ -22,11 +22,11 @@ import pytest
 
 from collab import Decision, Insert, Stop, View, Write
 from collab.app.compose import config_of
-from collab.app.connect import Kit
+from collab.app.connect import ModelKit
 from collab.app.model_identity import serves
 from collab.config.config import ModelConfig
 from collab.core.boundary import Tokens
-from collab.core.sampling import Generation, Request, Sampling
+from collab.core.sampling import Generation, OnCut, OnText, Request, Sampling
 from collab.core.trajectory import Message, Question, Trajectory, Unit, Wrote
 from collab.endpoints.check import check
 from collab.endpoints.client import Endpoint
@@ -34,10 +34,9 @@ from collab.endpoints.dialects import IdsDialect, TextDialect
 from collab.endpoints.launch import Launcher
 from collab.endpoints.profile import Profile
 from collab.episode.engine import Case, Episode, play_case
-from collab.episode.reasoner import OnText, Recorded
+from collab.episode.reasoner import Recorded
 from collab.episode.team import Team
 from collab.reasoners.model import Model
-from collab.reasoners.stored_model import OnCut
 from collab.store.store import Store
 from collab.templates.template import PINNED_DAY
 from tests.engines.families import CONTEXT, FAMILIES, make
@@ -104,16 +103,16 @@ def python() -> str:
     return found.stdout.strip()
 
 
-def seated(family: str, folder: Path, *more: str) -> tuple[ModelConfig, Kit]:
+def seated(family: str, folder: Path, *more: str) -> tuple[ModelConfig, ModelKit]:
     """Compose the conf file of a family's model, on our checkpoint."""
     words = ["team=solo", f"model@team.main={FAMILIES[family].conf}", *more]
     words += [f"team.main.checkpoint={folder}", f"team.main.id={family}"]
     model = config_of(words).team["main"]
     assert isinstance(model, ModelConfig)
-    return model, Kit.read(model, folder)
+    return model, ModelKit.read(model, folder)
 
 
-def dialects(kit: Kit) -> tuple[IdsDialect, TextDialect]:
+def dialects(kit: ModelKit) -> tuple[IdsDialect, TextDialect]:
     assert kit.frame is not None
     assert kit.tokenizer is not None
     return IdsDialect(kit.frame, kit.tokenizer), TextDialect(kit.frame)
@@ -158,7 +157,7 @@ def test_prompts_are_those_of_transformers_in_every_family(python: str, tmp_path
             assert kit.config.force_answer is None or closed == (*start, *forced)
 
 
-def noise(kit: Kit) -> list[str]:
+def noise(kit: ModelKit) -> list[str]:
     assert kit.tokenizer is not None
     rng, size = random.Random(7), kit.tokenizer.raw.get_vocab_size()
     return [kit.tokenizer.decode(rng.choices(range(size), k=12)) for _ in range(NOISE)]
@@ -248,7 +247,7 @@ def said(rng: random.Random) -> str:
 class Bench:
     """A family's model behind vLLM, and what plays on it."""
 
-    kit: Kit
+    kit: ModelKit
     endpoint: Endpoint
     own: Own
     store: Store

@@ -30,7 +30,7 @@ from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect, Frame, IdsDialect, TextDialect
 from collab.endpoints.doctor import Doctor
 from collab.endpoints.launch import Launcher
-from collab.endpoints.owner import Server
+from collab.endpoints.owner import RunningServer
 from collab.endpoints.profile import DialectName, Profile
 from collab.endpoints.registry import choose
 from collab.endpoints.spec import VllmSpec
@@ -39,13 +39,13 @@ from collab.episode.engine import Case, play_case
 from collab.episode.reasoner import Recorded
 from collab.episode.team import Team
 from collab.errors import ContextFull, Rejected
-from collab.pocket.model import Cache, Rows
-from collab.pocket.model import Model as Weights
+from collab.pocket.model import KeyValueCache, TokenRows
+from collab.pocket.model import PocketNetwork as Weights
 from collab.pocket.server import find
 from collab.policies.alternate import Alternate
 from collab.policies.distractor import Distractor
 from collab.policies.solo import Solo
-from collab.questions import Pocket, Prompt
+from collab.questions import Pocket, PromptFormat
 from collab.reasoners.model import Model
 from collab.store.store import Store
 from collab.templates.template import Template
@@ -126,7 +126,7 @@ class Bank:
     @classmethod
     async def draw(cls, url: str, place: Path) -> Self:
         """Think on some questions, and put the begin of another's thought on every thought."""
-        questions = Pocket(levels=("middle", "hard"), count=ORIGINALS, seed=7).load(Prompt())
+        questions = Pocket(levels=("middle", "hard"), count=ORIGINALS, seed=7).load(PromptFormat())
         async with Endpoint(url, NAME, TOKENIZER) as endpoint, Store.open(place) as store:
             model = seated(endpoint, store, Sampling())
             drawn = await asyncio.gather(*(model.solo(asked, range(1), 600) for asked in questions))
@@ -184,8 +184,8 @@ def parted(
     if chosen is None:
         return None
     ids = np.array(prompt + ours[:at])
-    rows = Rows(ids, np.arange(len(ids)), slice(0, 1))
-    logits = weights.forward(rows, Cache(weights.shape), last=True)[-1]
+    rows = TokenRows(ids, np.arange(len(ids)), slice(0, 1))
+    logits = weights.forward(rows, KeyValueCache(weights.shape), last=True)[-1]
     second, best = np.argsort(logits)[-2:]
     assert set(chosen) == {best, second}, f"at token {at} of {ours} and {theirs}"
     return float(logits[best] - logits[second])
@@ -216,7 +216,9 @@ def launch() -> ModelConfig:
 
 
 @pytest.fixture(scope="module")
-def server(launch: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    launch: ModelConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
     """The one vLLM of all these tests."""
     launcher = Launcher(tmp_path_factory.mktemp("servers"))
     with asyncio.Runner() as runner:
@@ -228,12 +230,12 @@ def server(launch: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="module")
-def bank(server: Server, pocket: Served, tmp_path_factory: pytest.TempPathFactory) -> Bank:
+def bank(server: RunningServer, pocket: Served, tmp_path_factory: pytest.TempPathFactory) -> Bank:
     return asyncio.run(Bank.draw(pocket.url, tmp_path_factory.mktemp("bank") / "store.sqlite"))
 
 
 @pytest.fixture
-async def bench(server: Server, pocket: Served, store: Store) -> AsyncIterator[Bench]:
+async def bench(server: RunningServer, pocket: Served, store: Store) -> AsyncIterator[Bench]:
     async with (
         Endpoint(pocket.url, NAME, TOKENIZER) as ours,
         Endpoint(server.url, NAME, TOKENIZER, api_key=server.api_key) as theirs,
@@ -243,7 +245,7 @@ async def bench(server: Server, pocket: Served, store: Store) -> AsyncIterator[B
 
 
 @pytest.fixture
-async def read_back(server: Server) -> AsyncIterator[ReadBack]:
+async def read_back(server: RunningServer) -> AsyncIterator[ReadBack]:
     """Ask vLLM itself which ids it reads, past all code of ours."""
     headers = {"authorization": f"Bearer {server.api_key}"}
     async with httpx2.AsyncClient(
@@ -292,7 +294,7 @@ async def test_every_handed_over_thought_is_read_as_it_was_laid(
 
 
 @pytest.mark.parametrize("name", ["ids", "text"])
-async def test_the_doctor_finds_it_sound(server: Server, name: DialectName) -> None:
+async def test_the_doctor_finds_it_sound(server: RunningServer, name: DialectName) -> None:
     def dialect(profile: Profile) -> Dialect:
         return choose(profile, FRAME, TOKENIZER, "<think>\n", "</think>")
 
@@ -307,7 +309,7 @@ async def test_the_doctor_finds_it_sound(server: Server, name: DialectName) -> N
 
 
 async def test_more_than_fits_is_refused_or_told_to_be_cut_where_the_context_is_full(
-    server: Server, bank: Bank
+    server: RunningServer, bank: Bank
 ) -> None:
     question, _ = bank.recordings[0]
     prompt, endless = laid(question, Trajectory()), {"ignore_eos": True}
@@ -421,7 +423,7 @@ async def test_the_likeliest_tokens_give_the_entropy_that_the_pocket_server_give
     assert theirs.logprobs.drawn == pytest.approx(ours.logprobs.drawn, abs=1e-3)
 
 
-async def test_refusals_are_told_apart(bench: Bench, server: Server) -> None:
+async def test_refusals_are_told_apart(bench: Bench, server: RunningServer) -> None:
     for length in (CONTEXT, CONTEXT + 1):
         with pytest.raises(ContextFull):
             await bench.vllm.complete(Request(NAME, (5,) * length, GREEDY, 1), range(1), seed=0)
@@ -431,7 +433,7 @@ async def test_refusals_are_told_apart(bench: Bench, server: Server) -> None:
 
 
 def test_the_same_command_line_runs_against_it_and_a_second_time_sends_nothing(
-    server: Server, tmp_path: Path
+    server: RunningServer, tmp_path: Path
 ) -> None:
     words = [
         *("run", "twin=recoverability", "name=vllm", "budget=400"),

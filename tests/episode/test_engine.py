@@ -67,7 +67,7 @@ from collab.templates.template import Template
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from collab.endpoints.scripted import Words as ScriptedWords
+    from collab.endpoints.scripted import WordTokenizer as ScriptedWords
     from collab.endpoints.tokens import Tokenizer
     from collab.store.store import Store
     from tests.conftest import Seat

@@ -8,7 +8,7 @@ import pytest_asyncio
 from collab.core.trajectory import Checks, Question
 from collab.errors import GradingError
 from collab.grading.code import CodeGrader, CodeSettings, entry_of
-from collab.sandbox import Limits
+from collab.sandbox import ProgramLimits
 
 pytestmark = pytest.mark.usefixtures("bwrap")
 SOLVED = '''```python
@@ -29,7 +29,7 @@ def fenced(code: str) -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def grader() -> AsyncIterator[CodeGrader]:
-    limits = Limits(seconds=2, wall=5, memory=2**30, processes=4)
+    limits = ProgramLimits(seconds=2, wall=5, memory=2**30, processes=4)
     async with CodeGrader(CodeSettings(workers=4, limits=limits)) as grader:
         yield grader
 
@@ -289,7 +289,7 @@ def double(x):
 
 
 async def test_a_verdict_that_a_plain_process_forges_does_not_count() -> None:
-    limits = Limits(seconds=2, wall=20, memory=2**30, processes=4)
+    limits = ProgramLimits(seconds=2, wall=20, memory=2**30, processes=4)
     async with CodeGrader(CodeSettings(sandbox="unsafe_subprocess", limits=limits)) as grader:
         found = await grader.grade(question(), fenced(LATE))
         assert found.verdict == "wrong", found

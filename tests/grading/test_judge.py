@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from collab.core.trajectory import Message, Question
-from collab.endpoints.scripted import Script, ScriptedServer, Words
+from collab.endpoints.scripted import Script, ScriptedServer, WordTokenizer
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import GradingError
 from collab.grading import Judgement
@@ -60,7 +60,7 @@ class Rules:
 async def test_the_judge_decides_and_the_rules_stand_beside(
     seat: Seat,
     letters: Tokenizer,
-    spoken: Callable[[Tokenizer], Words],
+    spoken: Callable[[Tokenizer], WordTokenizer],
     script: Script,
     rules: str | None,
     verdict: str,
@@ -103,7 +103,7 @@ def test_the_last_whole_verdict_counts(text: str, verdict: str | None) -> None:
 
 
 async def test_an_empty_answer_is_none_and_nobody_is_asked(
-    seat: Seat, letters: Tokenizer, spoken: Callable[[Tokenizer], Words]
+    seat: Seat, letters: Tokenizer, spoken: Callable[[Tokenizer], WordTokenizer]
 ) -> None:
     async with ScriptedServer(RIGHT, tokenizer=spoken(letters)) as server:
         model = await seat(server.url, tokenizer=letters)

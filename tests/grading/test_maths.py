@@ -15,7 +15,7 @@ from collab.core.trajectory import Question
 from collab.errors import GradingError
 from collab.grading import Judgement
 from collab.grading.maths import MathsGrader, MathsSettings, _judge, last_box
-from collab.grading.workers import Caps, Workers
+from collab.grading.workers import WorkerLimits, Workers
 from tests.grading.processes import children, descendants
 
 ENDLESS = r"\boxed{9^{9^{9^{9}}}}"
@@ -192,7 +192,7 @@ async def test_published_grading_cases_are_judged_at_least_as_well_as_by_math_ve
     cases, sources = _cases(), Counter[str]()
     pairs = [(case, case["kind"] == "extract_and_compare") for case in cases]
     texts = [case["pred"] if free else rf"\boxed{{{case['pred']}}}" for case, free in pairs]
-    workers = Workers(2, _own, Caps(10, 300, 2**31), ["math_verify"])
+    workers = Workers(2, _own, WorkerLimits(10, 300, 2**31), ["math_verify"])
     async with MathsGrader(MathsSettings(workers=2)) as grader:
         ours = await asyncio.gather(
             *(grader.compare(case["gold"], text) for case, text in zip(cases, texts, strict=True)),

@@ -9,7 +9,7 @@ import pytest
 from collab.grading import Judgement
 from collab.grading.verdicts import CHUNK, Verdicts
 
-RIGHT = Judgement("correct", True, True, "1", {"by": "hand"})
+RIGHT = Judgement("correct", True, True, "1", "hand")
 
 
 async def test_what_one_keeps_another_finds(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import pytest
 import pytest_asyncio
 
 from collab.errors import GradingError
-from collab.grading.workers import Caps, Stopped, Workers
+from collab.grading.workers import WorkerLimits, Workers, WorkerStopped
 from tests.grading.processes import children, descendants
 
-CAPS = Caps(seconds=0.3, wall=120, memory=2**30)
+CAPS = WorkerLimits(seconds=0.3, wall=120, memory=2**30)
 
 SCRIPT = r"""
 import asyncio
@@ -67,7 +67,7 @@ async def test_a_call_that_computes_too_long_is_stopped_and_the_next_one_answere
     workers: Workers[object],
 ) -> None:
     spinning, next_one = (asyncio.create_task(workers.call(deed)) for deed in ("spin", "pid"))
-    with pytest.raises(Stopped, match=f"exit code -{int(signal.SIGPROF)}"):
+    with pytest.raises(WorkerStopped, match=f"exit code -{int(signal.SIGPROF)}"):
         await spinning
     assert isinstance(await next_one, int)
 
@@ -82,7 +82,7 @@ async def test_a_process_lives_as_long_as_its_calls_are_well(workers: Workers[ob
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_call_that_kills_its_process_is_tried_twice(workers: Workers[object]) -> None:
-    with pytest.raises(Stopped, match="twice"):
+    with pytest.raises(WorkerStopped, match="twice"):
         await workers.call("die")
 
 
@@ -98,7 +98,7 @@ async def test_a_process_killed_from_outside_is_replaced(workers: Workers[object
 async def test_what_forks_the_processes_may_end_too(workers: Workers[object]) -> None:
     first = await workers.call("parent")
     assert isinstance(first, int)
-    with pytest.raises(Stopped):
+    with pytest.raises(WorkerStopped):
         await workers.call("spin")
     os.kill(first, signal.SIGKILL)
     assert await workers.call("parent") != first
@@ -116,14 +116,14 @@ async def test_a_call_that_wants_too_much_memory_fails_and_its_process_lives(
 
 
 async def test_a_call_that_only_waits_is_stopped_too() -> None:
-    workers = Workers(1, act, Caps(60, 0.2, 2**30), [__name__])
-    with pytest.raises(Stopped, match=r"more than 0\.2 s"):
+    workers = Workers(1, act, WorkerLimits(60, 0.2, 2**30), [__name__])
+    with pytest.raises(WorkerStopped, match=r"more than 0\.2 s"):
         await workers.call("sleep")
     await workers.close()
 
 
 async def test_processes_that_cannot_start_are_an_error() -> None:
-    workers = Workers(1, echo, Caps(1, 1, "much"), [__name__])  # type: ignore[arg-type]  # the fault
+    workers = Workers(1, echo, WorkerLimits(1, 1, "much"), [__name__])  # type: ignore[arg-type]  # the fault
     with pytest.raises(GradingError, match="ended 5 times while they started"):
         await workers.call("hello")
     await workers.close()

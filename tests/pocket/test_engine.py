@@ -9,7 +9,7 @@ import pytest
 
 from collab.pocket.codec import Codec
 from collab.pocket.engine import Engine
-from collab.pocket.model import Cache, Model
+from collab.pocket.model import KeyValueCache, PocketNetwork
 from collab.pocket.prefix import PrefixCache
 from collab.pocket.sampler import Sampler, luck
 from collab.serving import Job, Piece
@@ -19,12 +19,12 @@ PROMPT = tuple(range(10, 55))
 
 
 @pytest.fixture(scope="module")
-def parts(checkpoint: Path) -> tuple[Model, Codec]:
-    return Model.load(checkpoint), Codec(checkpoint, 272)
+def parts(checkpoint: Path) -> tuple[PocketNetwork, Codec]:
+    return PocketNetwork.load(checkpoint), Codec(checkpoint, 272)
 
 
 @pytest.fixture
-def engine(parts: tuple[Model, Codec]) -> Engine:
+def engine(parts: tuple[PocketNetwork, Codec]) -> Engine:
     return Engine(*parts, frozenset({END}), slots=8)
 
 
@@ -47,7 +47,7 @@ async def written(engine: Engine, job: Job) -> list[tuple[int, ...]]:
 
 
 async def test_a_draw_is_the_same_alone_and_in_company(
-    engine: Engine, parts: tuple[Model, Codec]
+    engine: Engine, parts: tuple[PocketNetwork, Codec]
 ) -> None:
     jobs = [job(seed, prompt=PROMPT[: 3 + 2 * seed], max_tokens=10 + seed) for seed in range(20)]
     together = await asyncio.gather(*(written(engine, each) for each in jobs))
@@ -84,15 +84,15 @@ async def test_going_on_from_ones_own_text_reuses_what_was_computed(engine: Engi
 
 
 async def test_a_cached_prefix_does_not_change_the_draw(
-    engine: Engine, parts: tuple[Model, Codec]
+    engine: Engine, parts: tuple[PocketNetwork, Codec]
 ) -> None:
     await written(engine, job(1))
     warm = await written(engine, job(2))
     assert warm == await written(Engine(*parts, frozenset({END})), job(2))
 
 
-async def test_the_prefixes_used_last_are_kept(parts: tuple[Model, Codec]) -> None:
-    cache = Cache(parts[0].shape)
+async def test_the_prefixes_used_last_are_kept(parts: tuple[PocketNetwork, Codec]) -> None:
+    cache = KeyValueCache(parts[0].shape)
     cache.reserve(1, 64)
     prefixes = PrefixCache(most_bytes=2 * cache.data[:, :, 0, :, :32].nbytes)
     first, second, third = (list(range(start, start + 33)) for start in (0, 50, 100))
@@ -109,7 +109,7 @@ async def test_no_seed_is_a_new_draw_each_time(engine: Engine) -> None:
 
 
 async def test_the_end_is_not_drawn_before_min_tokens(
-    engine: Engine, parts: tuple[Model, Codec]
+    engine: Engine, parts: tuple[PocketNetwork, Codec]
 ) -> None:
     free = await written(engine, job(temperature=2.0, n=8))
     ends = frozenset(token for ids in free for token in ids[:20])
@@ -182,7 +182,7 @@ async def test_a_scored_prompt_is_as_likely_as_it_was_when_it_was_drawn(engine: 
 
 
 async def test_an_error_while_computing_reaches_who_waits(
-    parts: tuple[Model, Codec],
+    parts: tuple[PocketNetwork, Codec],
 ) -> None:
     engine = Engine(*parts, frozenset({END}), slots=2)
     with pytest.raises(IndexError):

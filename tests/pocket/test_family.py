@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pytest
 
 from collab.pocket.family import LEVELS, SLIP_MARK, Problem, draw, make, problems, replay
-from collab.pocket.styles import STYLES, Sentence, corrected, started_over
+from collab.pocket.styles import STYLES, ThinkingLine, corrected, started_over
 
 ASKED = ("easy", "middle", "hard")
 
 
-def said(sentences: Sequence[Sentence]) -> str:
+def said(sentences: Sequence[ThinkingLine]) -> str:
     return "".join(sentence.text for sentence in sentences)
 
 

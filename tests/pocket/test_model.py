@@ -8,7 +8,7 @@ import pytest
 
 from collab.errors import ConfigError
 from collab.pocket.kernel import PIECE, STRIDE, Floats
-from collab.pocket.model import Cache, Ints, Model, Rows
+from collab.pocket.model import Ints, KeyValueCache, PocketNetwork, TokenRows
 
 SLOTS = 40
 LONGEST = 300
@@ -17,19 +17,19 @@ LONGEST = 300
 class Played:
     """A model with one sequence of tokens, computed in whatever pieces a test likes."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: PocketNetwork) -> None:
         self.model = model
-        self.cache = Cache(model.shape)
+        self.cache = KeyValueCache(model.shape)
         rng = np.random.default_rng(1)
         self.ids: Ints = rng.integers(0, model.shape.vocabulary, LONGEST)
 
     def prompt(self, slot: int, start: int, end: int) -> Floats:
         positions = np.arange(start, end)
-        rows = Rows(self.ids[start:end], positions, slice(slot, slot + 1))
+        rows = TokenRows(self.ids[start:end], positions, slice(slot, slot + 1))
         return self.model.forward(rows, self.cache)
 
     def step(self, positions: Ints) -> Floats:
-        rows = Rows(self.ids[positions], positions, slice(0, len(positions)))
+        rows = TokenRows(self.ids[positions], positions, slice(0, len(positions)))
         return self.model.forward(rows, self.cache)
 
 
@@ -46,7 +46,7 @@ def played(
 ) -> tuple[Played, Floats]:
     """A model and its logits; the last one computes as where no larger product is even."""
     config, width, piece = request.param
-    played = Played(Model.load(write_checkpoint(**config)))
+    played = Played(PocketNetwork.load(write_checkpoint(**config)))
     played.model.width = width or played.model.width
     played.model.piece = piece or played.model.piece
     return played, played.prompt(SLOTS - 1, 0, LONGEST)
@@ -55,7 +55,7 @@ def played(
 def test_logits_are_those_of_transformers(checkpoint: Path) -> None:
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
-    played = Played(Model.load(checkpoint))
+    played = Played(PocketNetwork.load(checkpoint))
     reference = transformers.Qwen3ForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     with torch.inference_mode():
         expected = reference(torch.tensor(played.ids)[None]).logits[0].numpy()
@@ -99,23 +99,23 @@ def test_what_stands_behind_a_sequence_in_its_slot_is_not_seen(
 def test_the_logits_after_the_last_token_alone_are_the_same(played: tuple[Played, Floats]) -> None:
     model, whole = played
     positions = np.arange(50)
-    rows = Rows(model.ids[:50], positions, slice(0, 1))
+    rows = TokenRows(model.ids[:50], positions, slice(0, 1))
     last = model.model.forward(rows, model.cache, last=True)
     assert (last == whole[49:50]).all()
 
 
 def test_a_folder_without_a_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"config\.json.*is missing"):
-        Model.load(tmp_path)
+        PocketNetwork.load(tmp_path)
 
 
 def test_another_architecture_is_refused(write_checkpoint: Callable[..., Path]) -> None:
     with pytest.raises(ConfigError, match="no Qwen3 checkpoint"):
-        Model.load(write_checkpoint(model_type="llama"))
+        PocketNetwork.load(write_checkpoint(model_type="llama"))
 
 
 def test_scores_too_large_for_an_exponential_are_shifted_first(checkpoint: Path) -> None:
-    played = Played(Model.load(checkpoint))
+    played = Played(PocketNetwork.load(checkpoint))
     plain = played.prompt(0, 0, LONGEST)
     played.model.layers = [replace(layer, bounded=False) for layer in played.model.layers]
     assert np.abs(played.prompt(1, 0, LONGEST) - plain).max() < 1e-4

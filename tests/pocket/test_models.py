@@ -139,10 +139,10 @@ def test_transformers_computes_the_logits_that_were_trained(name: str) -> None:
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     from collab.pocket import network
-    from collab.pocket.measure import Reader
+    from collab.pocket.measure import PocketReader
     from collab.pocket.tokenizer import prompt
 
-    reader = Reader(MODELS / name)
+    reader = PocketReader(MODELS / name)
     ids = torch.tensor([reader.tokens.encode(prompt(problems("hard", 1)[0].text)).ids])
     places = torch.arange(ids.shape[1])[None]
     mask = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).tril()

@@ -1,6 +1,6 @@
 import pytest
 
-from collab.pocket.programs import ASKED, LEVELS, Level, coder, tasks
+from collab.pocket.programs import ASKED, LEVELS, LevelName, coder, tasks
 
 
 def passes(program: str, tests: tuple[str, ...]) -> bool:
@@ -22,7 +22,7 @@ def prompt(text: str, thinking: str = "") -> str:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_solutions_pass_their_tests_and_no_task_comes_twice(level: Level) -> None:
+def test_solutions_pass_their_tests_and_no_task_comes_twice(level: LevelName) -> None:
     made = tasks(level, 20, 0)
     assert all(passes(task.solution, task.tests) for task in made)
     assert len({task.text for task in made}) == 20

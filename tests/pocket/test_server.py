@@ -15,7 +15,7 @@ import pytest
 from collab.errors import ConfigError
 from collab.pocket import kernel
 from collab.pocket.__main__ import main
-from collab.pocket.server import Pocket, find
+from collab.pocket.server import PocketBackend, find
 from collab.serving import build_app, serve
 
 QUESTION = {"role": "user", "content": "How many?"}
@@ -23,7 +23,7 @@ QUESTION = {"role": "user", "content": "How many?"}
 
 @pytest.fixture
 async def client(checkpoint: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    with serve(build_app(Pocket([checkpoint]))) as url:
+    with serve(build_app(PocketBackend([checkpoint]))) as url:
         async with httpx2.AsyncClient(
             base_url=url, trust_env=False, timeout=60, verify=False
         ) as client:
@@ -208,7 +208,7 @@ def test_a_key_variable_that_is_not_set_is_an_error(
 
 def test_two_models_of_one_name_are_refused(checkpoint: Path) -> None:
     with pytest.raises(ConfigError, match="two models"):
-        Pocket([checkpoint, checkpoint])
+        PocketBackend([checkpoint, checkpoint])
 
 
 def test_a_model_can_be_served_in_another_apis_form(checkpoint: Path) -> None:

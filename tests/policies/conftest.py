@@ -7,10 +7,10 @@ from typing import Protocol
 import pytest
 
 from collab import Message, Trajectory, Unit, View
-from collab.core.policy import Aside, Nobody
+from collab.core.policy import NoSideChannel, SideChannel
 from collab.core.trajectory import Ended, Json, Wrote
 
-NOBODY = Nobody()
+NOBODY = NoSideChannel()
 
 
 class Look(Protocol):
@@ -23,7 +23,7 @@ class Look(Protocol):
         closed: bool = False,
         recordings: Mapping[str, int] | None = None,
         memo: Json = None,
-        aside: Aside = ...,
+        aside: SideChannel = ...,
         exhausted: frozenset[str] = ...,
     ) -> View: ...
 
@@ -38,7 +38,7 @@ def look() -> Look:
         closed: bool = False,
         recordings: Mapping[str, int] | None = None,
         memo: Json = None,
-        aside: Aside = NOBODY,
+        aside: SideChannel = NOBODY,
         exhausted: frozenset[str] = frozenset(),
     ) -> View:
         trajectory = Trajectory()

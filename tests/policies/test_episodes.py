@@ -38,20 +38,20 @@ from collab.core.decision import (
     Write,
 )
 from collab.core.policy import Policy, View, seats_of
-from collab.core.sampling import Generation, Request, Sampling
+from collab.core.sampling import Generation, OnCut, OnText, Request, Sampling
 from collab.core.trajectory import (
     Asked,
     Chose,
     Edited,
     Event,
     Forked,
-    Kind,
     Message,
     Question,
     Rewound,
     Scored,
     Trajectory,
     Unit,
+    UnitKind,
     Wrote,
 )
 from collab.endpoints.client import Endpoint
@@ -60,11 +60,9 @@ from collab.endpoints.profile import Profile
 from collab.endpoints.scripted import TEMPLATE, ScriptedServer
 from collab.endpoints.tokens import Tokenizer
 from collab.episode.engine import Case, Episode, play_case
-from collab.episode.reasoner import OnText
 from collab.episode.team import Team
 from collab.errors import Unreachable
 from collab.reasoners.model import Model
-from collab.reasoners.stored_model import OnCut
 from collab.store.draw_keys import digest_of, key_of
 from collab.store.store import Store
 from collab.templates.template import Template
@@ -402,7 +400,7 @@ class Checking:
         before, old, after = living[: event.unit], living[event.unit], living[event.unit + 1 :]
         if event.text is None:
             return [*before, *after]
-        kind: Kind = "signal" if old.kind == "signal" else "inserted"
+        kind: UnitKind = "signal" if old.kind == "signal" else "inserted"
         return [*before, Unit(event.seat or old.author, event.text, kind), *after]
 
     def _authored(self, unit: Unit) -> None:

@@ -17,7 +17,7 @@ from collab import (
     View,
     Write,
 )
-from collab.core.policy import Inquiry, Likelihood, Said
+from collab.core.policy import Inquiry, Likelihood, SideAnswer
 from collab.policies.offload import Offload, Poll
 
 Look = Callable[..., View]
@@ -46,7 +46,7 @@ class Willing:
 
     logprob: float
 
-    async def ask(self, seat: str, inquiry: Inquiry) -> Said:
+    async def ask(self, seat: str, inquiry: Inquiry) -> SideAnswer:
         raise AssertionError
 
     async def score(self, seat: str, text: str) -> Likelihood:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from collab import Close, Decision, Edit, Repeats, Rewind, Says, Stop, View, Write
-from collab.core.policy import Inquiry, Likelihood, Said
+from collab.core.policy import Inquiry, Likelihood, SideAnswer
 from collab.policies.overseer import Overseer, Rule
 
 Look = Callable[..., View]
@@ -20,12 +20,14 @@ class Strict:
     asked: list[str] = field(default_factory=list)
     begun: list[tuple[Decision, ...]] = field(default_factory=list)
 
-    async def ask(self, seat: str, inquiry: Inquiry) -> Said:
+    async def ask(self, seat: str, inquiry: Inquiry) -> SideAnswer:
         assert seat == "overseer"
         self.asked.append(inquiry.text)
         if not inquiry.options:
-            return Said(self.text)
-        return Said(self.verdict, {self.verdict: 1.0} if self.verdict in inquiry.options else {})
+            return SideAnswer(self.text)
+        return SideAnswer(
+            self.verdict, {self.verdict: 1.0} if self.verdict in inquiry.options else {}
+        )
 
     async def score(self, seat: str, text: str) -> Likelihood:
         raise AssertionError

@@ -20,7 +20,7 @@ from collab import (
     View,
     Write,
 )
-from collab.core.policy import Inquiry, Likelihood, Said
+from collab.core.policy import Inquiry, Likelihood, SideAnswer
 from collab.core.trajectory import Brought, Chose, Ended, Forked, Wrote
 from collab.policies.aggregate import Aggregate
 from collab.policies.budget_force import BudgetForce
@@ -44,9 +44,9 @@ class Saying:
     begun: list[tuple[Decision, ...]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
-    async def ask(self, seat: str, inquiry: Inquiry) -> Said:
+    async def ask(self, seat: str, inquiry: Inquiry) -> SideAnswer:
         self.asked.append(inquiry.text)
-        return Said(self.reply, {self.reply: 1.0} if self.reply in inquiry.options else {})
+        return SideAnswer(self.reply, {self.reply: 1.0} if self.reply in inquiry.options else {})
 
     async def score(self, seat: str, text: str) -> Likelihood:
         raise AssertionError

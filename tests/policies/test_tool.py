@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from collab import Close, Decision, Insert, Message, Question, Regex, Settings, Stop, Unit, View
 from collab.core.boundary import Sentence
 from collab.core.decision import Write
-from collab.core.policy import Inquiry, Likelihood, Said
+from collab.core.policy import Inquiry, Likelihood, SideAnswer
 from collab.episode.engine import Case, Episode, play_case
 from collab.episode.team import Team
 from collab.errors import PolicyError
 from collab.policies.tool import UseTool
-from collab.reasoners.tool import MOST, Tool, told
-from collab.sandbox import Limits, Outcome
+from collab.reasoners.tool import MOST, Tool, tool_text
+from collab.sandbox import ProgramLimits, ProgramResult
 from collab.sandbox.bubblewrap import Bubblewrap
 from collab.sandbox.unsafe import UnsafeSubprocess
 from collab.store.store import Store
@@ -41,10 +41,10 @@ class Computing:
 
     asked: list[str] = field(default_factory=list)
 
-    async def ask(self, seat: str, inquiry: Inquiry) -> Said:
+    async def ask(self, seat: str, inquiry: Inquiry) -> SideAnswer:
         assert seat == "tool"
         self.asked.append(inquiry.text)
-        return Said("144")
+        return SideAnswer("144")
 
     async def score(self, seat: str, text: str) -> Likelihood:
         raise AssertionError
@@ -137,7 +137,7 @@ async def said(tool: Tool, program: str) -> str:
 async def test_a_program_is_run_as_a_notebook_does(
     store: Store, program: str, printed: str
 ) -> None:
-    limits = Limits(seconds=1, output=10_000)
+    limits = ProgramLimits(seconds=1, output=10_000)
     text = await said(Tool(UnsafeSubprocess(), store, limits=limits), program)
     assert text == printed or text.endswith(f" more characters)\n{printed}")
 
@@ -159,9 +159,9 @@ async def test_in_the_sandbox_a_program_finds_nothing_of_ours(store: Store) -> N
 
 
 def test_of_a_long_output_the_begin_is_passed_on() -> None:
-    text = told(Outcome(0, "x" * (MOST + 5), ""))
+    text = tool_text(ProgramResult(0, "x" * (MOST + 5), ""))
     assert text == "x" * MOST + "\n(5 more characters)"
-    assert told(Outcome(3, "", "")) == "(ended with exit code 3)"
+    assert tool_text(ProgramResult(3, "", "")) == "(ended with exit code 3)"
 
 
 @pytest.mark.parametrize("decide", ["write", "score"])

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from collab.errors import ConfigError
-from collab.questions import Pocket, Prompt
-from collab.questions.cohort import Bench, Cohort, shared
+from collab.questions import Pocket, PromptFormat
+from collab.questions.cohort import Cohort, SolveCounts, shared
 
-ONE = Bench("one", 8, {"a": 8, "b": 8, "c": 1, "d": 0})
-OTHER = Bench("other", 8, {"a": 8, "b": 7, "c": 0, "d": 1})
+ONE = SolveCounts("one", 8, {"a": 8, "b": 8, "c": 1, "d": 0})
+OTHER = SolveCounts("other", 8, {"a": 8, "b": 7, "c": 0, "d": 1})
 
 
 def test_the_questions_are_those_that_all_models_solved_so_often() -> None:
@@ -37,7 +37,7 @@ def test_a_cohort_says_its_rule_and_the_hash_names_the_questions_alone() -> None
     ],
 )
 def test_models_that_were_not_asked_alike_are_no_cohort(
-    other: Bench, counts: tuple[int, int], said: str
+    other: SolveCounts, counts: tuple[int, int], said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         Cohort.of([ONE, other], *counts)
@@ -72,9 +72,9 @@ def frozen(path: Path, *names: str) -> Path:
 
 
 def test_a_set_asks_the_questions_of_a_cohort_alone(tmp_path: Path) -> None:
-    every = [question.id for question in Pocket(count=5).load(Prompt())]
+    every = [question.id for question in Pocket(count=5).load(PromptFormat())]
     path = frozen(tmp_path / "c.json", every[3], every[1])
-    asked = Pocket(count=5, cohort=path).load(Prompt())
+    asked = Pocket(count=5, cohort=path).load(PromptFormat())
     assert [question.id for question in asked] == [every[1], every[3]]
     with pytest.raises(ConfigError, match=rf"1 of 2 .* not in this set, such as '{every[3]}'"):
-        Pocket(count=3, cohort=path).load(Prompt())
+        Pocket(count=3, cohort=path).load(PromptFormat())

@@ -4,19 +4,19 @@ from typing import Any
 
 import pytest
 
-from collab.questions.dumps import Told, fields_of, read, unrolled
+from collab.questions.dumps import TraceFacts, fields_of, trace_facts, unrolled
 from collab.questions.table import BadRow
 
 TAGS = ("<think>", "</think>")
 ASKED = {"question": "What is 1 + 2?", "answer": "3", "model": "m"}
-TOLD = Told("What is 1 + 2?", "3", "m", "It is 3.", "Three.", closed=True)
+TOLD = TraceFacts("What is 1 + 2?", "3", "m", "It is 3.", "Three.", closed=True)
 
 
-def told(row: dict[str, Any], **given: str) -> list[Told]:
+def told(row: dict[str, Any], **given: str) -> list[TraceFacts]:
     """Read all traces of a row."""
     rows = list(unrolled(row, given.get("text")))
     fields = fields_of(rows[0], given)
-    return [read(one, fields, TAGS, None) for one in rows]
+    return [trace_facts(one, fields, TAGS, None) for one in rows]
 
 
 @pytest.mark.parametrize(

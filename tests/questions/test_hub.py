@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from collab.errors import ConfigError
-from collab.questions import Hub, Prompt
+from collab.questions import Hub, PromptFormat
 from collab.questions.pins import pinned
 from collab.serving import serve
 
@@ -108,13 +108,13 @@ def asked(made: list[Any]) -> list[str]:  # any: questions
 def test_a_branch_is_pinned_to_its_commit_by_the_first_load(hub: FakeHub, tmp_path: Path) -> None:
     commit = hub.push({"test.jsonl": jsonl(ROWS), "train.jsonl": b"never fetched"})
     sums = Hub(repo="me/sums", files=("test.jsonl",), count=6, **MINE)
-    first = sums.load(Prompt(), tmp_path / "runs")
+    first = sums.load(PromptFormat(), tmp_path / "runs")
     assert asked(first) == [f"{n} + 1?" for n in range(6)]
     assert first[2].answer == "3"
     assert first[2].labels == {"set": "sums", "level": "0"}
     assert not any("train" in path for path in hub.asked)
     hub.push({"test.jsonl": jsonl(ROWS[:1])})
-    assert sums.load(Prompt(), tmp_path / "runs") == first
+    assert sums.load(PromptFormat(), tmp_path / "runs") == first
     assert json.loads((tmp_path / "runs" / "pins.json").read_text()) == {
         "datasets/me/sums@main": commit
     }
@@ -122,7 +122,10 @@ def test_a_branch_is_pinned_to_its_commit_by_the_first_load(hub: FakeHub, tmp_pa
     assert isinstance(origin, dict)
     assert origin["revision"] == commit
     assert (
-        len(Hub(repo="me/sums", files=("*.jsonl",), **MINE).load(Prompt(), tmp_path / "other")) == 1
+        len(
+            Hub(repo="me/sums", files=("*.jsonl",), **MINE).load(PromptFormat(), tmp_path / "other")
+        )
+        == 1
     )
 
 
@@ -131,13 +134,13 @@ def test_a_commit_is_asked_for_once_and_then_read_from_the_cache_even_offline(
 ) -> None:
     commit = hub.push({"data/a.jsonl": jsonl(ROWS[:2]), "data/b.jsonl": jsonl(ROWS[2:])})
     sums = Hub(repo="me/sums", files=("data/*",), revision=commit, **MINE)
-    first = sums.load(Prompt(), tmp_path)
+    first = sums.load(PromptFormat(), tmp_path)
     assert len(first) == 6
     hub.asked.clear()
-    assert sums.load(Prompt(), tmp_path) == first
+    assert sums.load(PromptFormat(), tmp_path) == first
     assert hub.asked == []
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert sums.load(Prompt(), tmp_path) == first
+    assert sums.load(PromptFormat(), tmp_path) == first
     assert not (tmp_path / "pins.json").exists()
 
 
@@ -146,11 +149,11 @@ def test_a_branch_that_the_cache_knows_is_pinned_offline(
 ) -> None:
     hub.push({"test.jsonl": jsonl(ROWS)})
     sums = Hub(repo="me/sums", files=("test.jsonl",), **MINE)
-    first = sums.load(Prompt(), tmp_path / "one")
+    first = sums.load(PromptFormat(), tmp_path / "one")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert sums.load(Prompt(), tmp_path / "two") == first
+    assert sums.load(PromptFormat(), tmp_path / "two") == first
     with pytest.raises(ConfigError, match=r"cannot fetch dataset 'me/other': .*HF_TOKEN"):
-        Hub(repo="me/other", files=("test.jsonl",)).load(Prompt(), tmp_path)
+        Hub(repo="me/other", files=("test.jsonl",)).load(PromptFormat(), tmp_path)
 
 
 def test_a_hub_that_is_down_a_strange_repository_and_revision_are_said(
@@ -163,17 +166,19 @@ def test_a_hub_that_is_down_a_strange_repository_and_revision_are_said(
         Hub(repo="me/sums", files=("test.jsonl",), revision="0" * 40),
     ):
         with pytest.raises(ConfigError, match=f"cannot fetch dataset '{sums.repo}'"):
-            sums.load(Prompt(), tmp_path)
+            sums.load(PromptFormat(), tmp_path)
     hub.down = True
     with pytest.raises(ConfigError, match="cannot fetch dataset 'me/sums'"):
-        Hub(repo="me/sums", files=("test.jsonl",)).load(Prompt(), tmp_path)
+        Hub(repo="me/sums", files=("test.jsonl",)).load(PromptFormat(), tmp_path)
     assert not (tmp_path / "pins.json").exists()
 
 
 def test_another_number_of_rows_is_another_version_of_the_set(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_bytes(jsonl(ROWS))
     with pytest.raises(ConfigError, match=r"holds 6 rows, not the 7 of sums: .*count=null"):
-        Hub(name="sums", repo=str(tmp_path), files=("test.jsonl",), count=7, **MINE).load(Prompt())
+        Hub(name="sums", repo=str(tmp_path), files=("test.jsonl",), count=7, **MINE).load(
+            PromptFormat()
+        )
 
 
 def _jsonl(path: Path) -> None:
@@ -204,7 +209,7 @@ def test_a_folder_of_any_known_format_stands_in_for_a_repository(
 ) -> None:
     write(tmp_path / "test")
     sums = Hub(repo=str(tmp_path), files=("test.*",), **MINE)
-    made = sums.load(Prompt(), tmp_path)
+    made = sums.load(PromptFormat(), tmp_path)
     assert asked(made) == [f"{n} + 1?" for n in range(6)]
     assert [float(question.answer or 0) for question in made] == [1, 2, 3, 4, 5, 6]
     origin = sums.origin(tmp_path)
@@ -229,7 +234,7 @@ def test_files_that_hold_no_rows_are_named(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match=said):
-        Hub(repo=str(tmp_path), files=(files,)).load(Prompt(), tmp_path)
+        Hub(repo=str(tmp_path), files=(files,)).load(PromptFormat(), tmp_path)
 
 
 def test_a_row_that_comes_again_is_left_out_unless_its_answer_differs(
@@ -238,11 +243,11 @@ def test_a_row_that_comes_again_is_left_out_unless_its_answer_differs(
     path = tmp_path / "a.jsonl"
     path.write_bytes(jsonl([*ROWS, ROWS[0]]))
     sums = Hub(repo=str(tmp_path), files=("a.jsonl",), **MINE)
-    assert len(sums.load(Prompt())) == 6
+    assert len(sums.load(PromptFormat())) == 6
     assert "a.jsonl:7 asks what a.jsonl:1 asks: it is left out" in caplog.text
     path.write_bytes(jsonl([*ROWS, {**ROWS[0], "answer": 9}]))
     with pytest.raises(ConfigError, match=r"a\.jsonl:7 asks what a\.jsonl:1 asks"):
-        sums.load(Prompt())
+        sums.load(PromptFormat())
 
 
 def test_pins_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:

@@ -7,18 +7,18 @@ from pydantic import ValidationError
 
 from collab.core.trajectory import Question
 from collab.errors import ConfigError
-from collab.questions import Mix, Pocket, Prompt
+from collab.questions import Mix, Pocket, PromptFormat
 
 
 def ids(questions: list[Question]) -> list[str]:
     return [question.id for question in questions]
 
 
-ALL = ids(Pocket(levels=("easy", "middle"), count=20).load(Prompt()))
+ALL = ids(Pocket(levels=("easy", "middle"), count=20).load(PromptFormat()))
 
 
 def chosen(**settings: object) -> list[str]:
-    return ids(Pocket(levels=("easy", "middle"), count=20, **settings).load(Prompt()))
+    return ids(Pocket(levels=("easy", "middle"), count=20, **settings).load(PromptFormat()))
 
 
 def test_a_filter_keeps_the_values_that_it_names() -> None:
@@ -73,11 +73,11 @@ def test_taking_more_than_there_are_or_leaving_none_is_an_error() -> None:
 
 
 def test_pocket_problems_are_told_apart_by_level_and_seed() -> None:
-    made = Pocket(levels=("easy", "hard"), count=3).load(Prompt())
+    made = Pocket(levels=("easy", "hard"), count=3).load(PromptFormat())
     assert [one.labels["level"] for one in made] == ["easy"] * 3 + ["hard"] * 3
     assert len({one.id for one in made}) == 6
-    assert Pocket(levels=("easy", "hard"), count=3).load(Prompt()) == made
-    assert not {q.id for q in made} & {q.id for q in Pocket(count=9, seed=1).load(Prompt())}
+    assert Pocket(levels=("easy", "hard"), count=3).load(PromptFormat()) == made
+    assert not {q.id for q in made} & {q.id for q in Pocket(count=9, seed=1).load(PromptFormat())}
     assert all(one.answer and one.answer.lstrip("-").isdigit() for one in made)
     assert Pocket(seed=1).origin() != Pocket(seed=2).origin()
 
@@ -89,16 +89,16 @@ def test_unknown_no_and_repeated_levels_are_refused(levels: tuple[str, ...]) -> 
 
 
 def test_a_mix_asks_what_its_parts_ask_each_question_once(tmp_path: Path) -> None:
-    easy = Pocket(levels=("easy",), count=4, prompt=Prompt(user="Easy: {question}"))
+    easy = Pocket(levels=("easy",), count=4, prompt=PromptFormat(user="Easy: {question}"))
     both = Pocket(levels=("easy", "hard"), count=4, take=6)
     mix = Mix(parts={"one": easy, "two": both})
-    made = mix.load(Prompt(), tmp_path)
+    made = mix.load(PromptFormat(), tmp_path)
     assert len({question.id for question in made}) == len(made)
     assert [q.labels["level"] for q in made[:4]] == ["one"] * 4
     assert made[0].labels == {"set": "one", "level": "one", "within": "easy"}
     assert made[0].messages[0].content.startswith("Easy: ")
     assert {q.labels["level"] for q in made} == {"one", "two"}
-    said = mix.load(Prompt(user="{question}!"), tmp_path)[0].messages[0].content
+    said = mix.load(PromptFormat(user="{question}!"), tmp_path)[0].messages[0].content
     assert said.endswith("!")
     assert not said.startswith("Easy: ")
     assert mix.origin(tmp_path) == {"one": easy.origin(), "two": both.origin()}

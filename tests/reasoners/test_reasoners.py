@@ -29,14 +29,14 @@ from collab.core.boundary import (
 )
 from collab.core.decision import Decision, Stop, Write
 from collab.core.policy import Inquiry, View
-from collab.core.sampling import Generation, Request, Sampling
+from collab.core.sampling import Generation, OnCut, OnText, Request, Sampling
 from collab.core.trajectory import Message, Question, Recording, Trajectory, Unit, Wrote
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.profile import Profile
 from collab.endpoints.scripted import Script, ScriptedServer, recite
 from collab.endpoints.tokens import Tokenizer
 from collab.episode.engine import Case, Episode, play_case
-from collab.episode.reasoner import OnText, Recorded, Turn, Written
+from collab.episode.reasoner import Recorded, Turn, WrittenTurn
 from collab.episode.team import Team
 from collab.errors import ContextFull, PolicyError
 from collab.pocket.family import problems
@@ -45,12 +45,11 @@ from collab.policies.alternate import Alternate
 from collab.policies.distractor import Distractor
 from collab.policies.solo import Solo
 from collab.reasoners.model import Model
-from collab.reasoners.stored_model import OnCut
 from collab.store.store import Store
 from collab.templates.template import Template
 
 if TYPE_CHECKING:
-    from collab.endpoints.scripted import Words as ScriptedWords
+    from collab.endpoints.scripted import WordTokenizer as ScriptedWords
     from tests.conftest import Seat, Served
 
     Spoken = Callable[[Tokenizer], ScriptedWords]
@@ -288,7 +287,7 @@ async def test_two_models_with_different_tokenizers_each_read_their_own_ids(
     assert heard == expected + (units[2].ids or ())
 
 
-async def write(model: Model, until: Boundary, *written: Unit, budget: int = 99) -> Written:
+async def write(model: Model, until: Boundary, *written: Unit, budget: int = 99) -> WrittenTurn:
     return await model.write(turn(until, *written, budget=budget))
 
 

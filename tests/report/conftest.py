@@ -24,7 +24,7 @@ from collab.core.trajectory import (
 )
 from collab.episode.engine import Case, Episode, Label
 from collab.policies.solo import Solo
-from collab.runs.run_folder import RunFolder, Standing
+from collab.runs.run_folder import RunFolder, RunStatus
 from collab.scenarios.base import Score, Verdict
 from tests import optional
 
@@ -75,7 +75,7 @@ def make_run(path: Path, pairs: int) -> RunFolder:
         for n in range(pairs)
     ]
     with RunFolder.enter(path, DECIDES, {}) as folder:
-        folder.stands(Standing("Recoverability · main x", "at", 2 * pairs, ["a note"]))
+        folder.stands(RunStatus("Recoverability · main x", "at", 2 * pairs, ["a note"]))
         folder.ask(questions)
         for pair, question in enumerate(questions):
             for arm in ("steer", "none"):

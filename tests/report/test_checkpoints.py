@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from collab.report.checkpoints import Checkpoint, differences_table, panels, shares_table
+from collab.report.checkpoints import SeriesCheckpoint, differences_table, panels, shares_table
 from collab.report.evidence import Trial
 from collab.report.tables import print_whole
 from collab.scenarios.base import Score
@@ -25,14 +25,16 @@ def outcomes(arm: str, by: str, rate: float, each: int = 1) -> list[Score]:
     ]
 
 
-def checkpoint(series: str, name: str, *rates: float, each: int = 1) -> Checkpoint:
+def checkpoint(series: str, name: str, *rates: float, each: int = 1) -> SeriesCheckpoint:
     alone, steered, guided = rates
     scores = {
         "solo": outcomes("solo", "level", alone, each),
         "recoverability": outcomes("steer", "at", steered, each),
         "guidability": outcomes("steer", "length", guided, each) if guided else [],
     }
-    return Checkpoint(series, name, {run: Trial(name, False, of, {}) for run, of in scores.items()})
+    return SeriesCheckpoint(
+        series, name, {run: Trial(name, False, of, {}) for run, of in scores.items()}
+    )
 
 
 def lines(table: Table) -> list[list[str]]:

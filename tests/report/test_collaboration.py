@@ -13,7 +13,7 @@ from collab.report.collaboration import arms_of, majorities
 from collab.report.figure import arms_of as figure_arms
 from collab.report.figure import pareto
 from collab.report.tables import overall, print_whole, summary
-from collab.scenarios.base import Part, Score, Verdict
+from collab.scenarios.base import Score, SeatWork, Verdict
 
 
 def took(completion: int, prompt: int = 0, money: float = 0.0, size: float = 1.0) -> Cost:
@@ -26,7 +26,7 @@ def score(
     arm: str,
     nth: int,
     right: bool,
-    parts: dict[str, Part],
+    parts: dict[str, SeatWork],
     said: str | None = None,
     level: str = "easy",
 ) -> Score:
@@ -38,7 +38,7 @@ def score(
 
 def alone(seat: str, rights: Sequence[str], tokens: int) -> list[Score]:
     """Make the answers of a seat alone: a mark is a question's, 1 is right, else what was said."""
-    did = {seat: Part(tokens, 1, 1, took(tokens))}
+    did = {seat: SeatWork(tokens, 1, 1, took(tokens))}
     return [
         score(f"q{n}", f"{seat} alone", k, mark == "1", did, mark)
         for n, marks in enumerate(rights)
@@ -48,8 +48,8 @@ def alone(seat: str, rights: Sequence[str], tokens: int) -> list[Score]:
 
 def both(arm: str, rights: str, ours: int, theirs: int, **helper: int) -> list[Score]:
     parts = {
-        "main": Part(ours, 2, 2, took(ours)),
-        "helper": Part(theirs, helper.get("units", 1), helper.get("kept", 1), took(theirs)),
+        "main": SeatWork(ours, 2, 2, took(ours)),
+        "helper": SeatWork(theirs, helper.get("units", 1), helper.get("kept", 1), took(theirs)),
     }
     return [score(f"q{n}", arm, 0, mark == "1", parts) for n, mark in enumerate(rights)]
 
@@ -159,9 +159,9 @@ def test_a_baseline_of_another_share_is_told_of() -> None:
 
 
 def test_money_stands_where_there_are_prices_and_tokens_where_no_size_is_known() -> None:
-    priced = {"main": Part(10, 1, 1, took(10, money=0.25, size=0))}
+    priced = {"main": SeatWork(10, 1, 1, took(10, money=0.25, size=0))}
     scores = [
-        score("q", "together", 0, True, {"main": Part(20, 1, 1, took(20, money=0.5, size=0))}),
+        score("q", "together", 0, True, {"main": SeatWork(20, 1, 1, took(20, money=0.5, size=0))}),
         *(score("q", "main alone", n, True, priced, "1") for n in range(2)),
     ]
     shown = text(scores)
@@ -171,7 +171,7 @@ def test_money_stands_where_there_are_prices_and_tokens_where_no_size_is_known()
 
 
 def test_flops_are_not_told_where_one_author_is_of_unknown_size() -> None:
-    did = {"main": Part(9, 1, 1, took(9, size=0)), "helper": Part(9, 1, 1, took(9))}
+    did = {"main": SeatWork(9, 1, 1, took(9, size=0)), "helper": SeatWork(9, 1, 1, took(9))}
     alone_ = score("q", "main alone", 0, True, {"main": did["main"]})
     shown = text([score("q", "together", 0, True, did), alone_])
     arms, seats = shown.split("by author")
@@ -181,7 +181,7 @@ def test_flops_are_not_told_where_one_author_is_of_unknown_size() -> None:
 
 def test_several_levels_have_a_row_each() -> None:
     hard = [
-        score("r", arm, 0, arm == "together", {"main": Part(9, 1, 1, took(9))}, level="hard")
+        score("r", arm, 0, arm == "together", {"main": SeatWork(9, 1, 1, took(9))}, level="hard")
         for arm in ("together", "main alone", "helper alone", "random_switch")
     ]
     easy = list(chain.from_iterable([RUN]))

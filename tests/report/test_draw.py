@@ -15,8 +15,8 @@ from collab.report.figure import (
     recovery_by_point,
 )
 from collab.report.run_json import checkpoint_panels, figures, figures_of_many
-from collab.report.runs import Job, jobs
-from collab.runs.run_folder import RunFolder, Standing
+from collab.report.runs import RunSummary, jobs
+from collab.runs.run_folder import RunFolder, RunStatus
 from collab.scenarios.base import Score
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
@@ -69,14 +69,14 @@ def test_checkpoints_stand_in_their_order_panel_by_panel(tmp_path: Path) -> None
 
 
 def test_the_figures_of_a_run_have_its_controls(hostile: RunFolder) -> None:
-    by, cost = figures(Job(hostile))
+    by, cost = figures(RunSummary(hostile))
     assert [one.name for one in by.series] == ["steered", "no steer", "published, Qwen3-1.7B"]
     assert [one.name for one in cost.series] == ["steered", "no steer"]
 
 
 def folder_of(path: Path, decides: dict[str, Any], *scores: Score) -> None:
     with RunFolder.enter(path, decides, {}) as folder:
-        folder.stands(Standing("a run", "at", len(scores)))
+        folder.stands(RunStatus("a run", "at", len(scores)))
         for score in scores:
             case = Case(score.case, Question("q", (), "7"), Solo())
             folder.add(Episode(score.case, Trajectory(), "answered"), case, score)

@@ -9,7 +9,7 @@ from collab.core.trajectory import Message, Question, Trajectory, Unit, Wrote
 from collab.episode.engine import Case, Episode
 from collab.errors import RunError
 from collab.policies.solo import Solo
-from collab.report.export import Form, export
+from collab.report.export import FileFormat, export
 from collab.runs.run_folder import RunFolder
 from collab.scenarios.base import Score
 
@@ -31,7 +31,7 @@ def made(path: Path, *texts: str, at: Any = 0.5) -> RunFolder:
     return folder
 
 
-def rows(path: Path, form: Form) -> list[dict[str, Any]]:
+def rows(path: Path, form: FileFormat) -> list[dict[str, Any]]:
     if form == "csv":
         with path.with_suffix(".csv").open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
@@ -41,7 +41,7 @@ def rows(path: Path, form: Form) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_a_run_is_three_tidy_tables(tmp_path: Path, form: Form) -> None:
+def test_a_run_is_three_tidy_tables(tmp_path: Path, form: FileFormat) -> None:
     folder = made(tmp_path / "run", "So 7.", "Hm \udc80.")
     assert list(export(folder, tmp_path / "to", form)) == [1, 2]
     first, second = rows(tmp_path / "to/episodes", form)

@@ -12,8 +12,8 @@ from collab.core.trajectory import Message, Question, Trajectory, Unit, Wrote
 from collab.episode.engine import Case, Episode, Label
 from collab.episode.team import Team
 from collab.policies.solo import Solo
-from collab.report.live import Live, Meter
-from collab.runs.live_view import Eye, Peephole
+from collab.report.live import LoadMeter, RunProgress
+from collab.runs.live_view import LiveView, LiveViewer
 from collab.scenarios.base import Score
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def text(console: Console) -> str:
 async def test_a_picture_has_stages_servers_headline_and_hand_offs(seat: Seat) -> None:
     console, model = on_terminal(), await seat(NOWHERE)
     old = [score_of("a", "steer", correct=False), score_of("a", "none", correct=True)]
-    live = Live(console, scores=old)
+    live = RunProgress(console, scores=old)
     model.account.spent = Cost(3, prompt=200, cached=150, completion=40, money=1.5)
     async with live.watching(Team({"main": model})):
         live.expect("episodes", 4)
@@ -68,7 +68,7 @@ async def test_a_picture_has_stages_servers_headline_and_hand_offs(seat: Seat) -
 
 async def test_what_stays_on_the_screen_are_the_stages(seat: Seat) -> None:
     console = on_terminal()
-    live = Live(console)
+    live = RunProgress(console)
     async with live.watching(Team({"main": await seat(NOWHERE)})):
         live.expect("episodes", 1)
         live.grew(case_of("q1"), grown("main", "guide"))
@@ -79,7 +79,7 @@ async def test_what_stays_on_the_screen_are_the_stages(seat: Seat) -> None:
 
 async def test_elsewhere_than_on_a_terminal_there_are_plain_lines_alone(seat: Seat) -> None:
     out = StringIO()
-    live = Live(Console(file=out))
+    live = RunProgress(Console(file=out))
     async with live.watching(Team({"main": await seat(NOWHERE)})):
         live.expect("episodes", 1)
         live.grew(case_of("q1"), grown("main", "guide"))
@@ -89,8 +89,8 @@ async def test_elsewhere_than_on_a_terminal_there_are_plain_lines_alone(seat: Se
 
 
 async def test_another_process_sees_an_episode_to_its_end(seat: Seat, tmp_path: Path) -> None:
-    eye = Eye(tmp_path)
-    live = Live(Console(file=StringIO()), Peephole(tmp_path))
+    eye = LiveViewer(tmp_path)
+    live = RunProgress(Console(file=StringIO()), LiveView(tmp_path))
     eye.look()
     live.grew(case_of("q1"), grown("main"))
     async with live.watching(Team({"main": await seat(NOWHERE)})):
@@ -111,8 +111,8 @@ async def test_another_process_sees_an_episode_to_its_end(seat: Seat, tmp_path: 
 
 
 async def test_an_episode_that_could_not_be_played_is_told_as_failed(tmp_path: Path) -> None:
-    eye = Eye(tmp_path)
-    live = Live(Console(file=StringIO()), Peephole(tmp_path))
+    eye = LiveViewer(tmp_path)
+    live = RunProgress(Console(file=StringIO()), LiveView(tmp_path))
     eye.look()
     live.grew(case_of("q1"), grown("main"))
     async with live.watching(Team({})):
@@ -125,7 +125,7 @@ async def test_an_episode_that_could_not_be_played_is_told_as_failed(tmp_path: P
 
 async def test_tokens_are_counted_over_the_last_seconds(seat: Seat) -> None:
     now = 100.0
-    meter = Meter("main", await seat(NOWHERE), clock=lambda: now)
+    meter = LoadMeter("main", await seat(NOWHERE), clock=lambda: now)
     spent = meter.model.account
     assert list(meter.read()) == ["0 in flight", "0 tokens/s", "– cached", "0 written"]
     now, spent.spent = 102.0, Cost(completion=100, prompt=10)

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from collab.core.trajectory import Trajectory, Unit
 from collab.errors import RunError
 from collab.report.page import write_report
-from collab.report.runs import Job
+from collab.report.runs import RunSummary
 from collab.runs.run_folder import RunFolder
 
 Opened = Callable[..., Page]
@@ -20,7 +20,7 @@ Opened = Callable[..., Page]
 
 @pytest.fixture(scope="session")
 def report(hostile: RunFolder) -> str:
-    (page,) = write_report(Job(hostile))
+    (page,) = write_report(RunSummary(hostile))
     return page.as_uri()
 
 
@@ -86,7 +86,7 @@ def test_the_exact_prompt_is_shown_when_it_is_asked_for(
 
     here = tmp_path / "run"
     shutil.copytree(hostile.path, here)
-    (page,) = write_report(Job(RunFolder(here)), reads)
+    (page,) = write_report(RunSummary(RunFolder(here)), reads)
     shown = opened(f"{page.as_uri()}#episode=q0/steer")
     expect(shown.locator(".prompt pre")).to_have_count(0)
     shown.locator(".prompt summary").nth(1).click()
@@ -135,16 +135,16 @@ def test_beyond_its_size_a_report_reads_shards_beside_it(
 ) -> None:
     here = tmp_path / "run"
     shutil.copytree(hostile.path, here)
-    page, *shards = write_report(Job(RunFolder(here)), largest=1000)
+    page, *shards = write_report(RunSummary(RunFolder(here)), largest=1000)
     assert [shard.name for shard in shards] == ["report-0.js", "report-1.js"]
     shown = opened(f"{page.as_uri()}#episode=q29/none")
     expect(shown.locator("article")).to_contain_text("Start with 29.")
-    assert [one.name for one in write_report(Job(RunFolder(here)))] == ["report.html"]
+    assert [one.name for one in write_report(RunSummary(RunFolder(here)))] == ["report.html"]
     assert list(here.glob("*.js")) == []
 
 
 def test_nothing_that_a_model_wrote_is_in_the_file_as_it_stands(hostile: RunFolder) -> None:
-    (page,) = write_report(Job(hostile))
+    (page,) = write_report(RunSummary(hostile))
     text = page.read_text(encoding="utf-8")
     assert "pwned" not in text
     assert "onerror=" not in text

@@ -11,9 +11,9 @@ from collab.core.trajectory import Message, Question, Trajectory
 from collab.episode.engine import Case, Episode
 from collab.errors import RunError
 from collab.policies.solo import Solo
-from collab.report.runs import Job, jobs, listing, survey, told
+from collab.report.runs import RunSummary, jobs, listing, runs_table, survey
 from collab.report.tables import print_whole
-from collab.runs.run_folder import RunFolder, Standing
+from collab.runs.run_folder import RunFolder, RunStatus
 from collab.scenarios.base import Score
 
 ASKED = Question("q", (Message("user", "q?"),), "7")
@@ -51,10 +51,10 @@ def made(
     path: Path,
     *scores: Score,
     decides: dict[str, Any] = DECIDES,
-    standing: Standing | None = None,
+    standing: RunStatus | None = None,
 ) -> RunFolder:
     with RunFolder.enter(path, decides, {}) as folder:
-        folder.stands(standing or Standing("Solo · main x", "level", len(scores)))
+        folder.stands(standing or RunStatus("Solo · main x", "level", len(scores)))
         folder.ask([ASKED])
         for score in scores:
             case = Case(score.case, ASKED, Solo())
@@ -87,20 +87,20 @@ def test_runs_are_found_at_a_path_and_below_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("standing", "state", "episodes"),
     [
-        (Standing("t", "level", 2), "finished", "2"),
-        (Standing("t", "level", 3), "stopped", "2 of 3"),
-        (Standing("t", "level"), "stopped", "2"),
-        (Standing("t", "level", 3, (), {"c": "no reply"}), "1 failed", "2 of 3"),
+        (RunStatus("t", "level", 2), "finished", "2"),
+        (RunStatus("t", "level", 3), "stopped", "2 of 3"),
+        (RunStatus("t", "level"), "stopped", "2"),
+        (RunStatus("t", "level", 3, (), {"c": "no reply"}), "1 failed", "2 of 3"),
     ],
 )
 def test_how_a_run_stands_is_told(
-    tmp_path: Path, standing: Standing, state: str, episodes: str
+    tmp_path: Path, standing: RunStatus, state: str, episodes: str
 ) -> None:
-    job = Job(made(tmp_path, solved("a", True), solved("b", False), standing=standing))
+    job = RunSummary(made(tmp_path, solved("a", True), solved("b", False), standing=standing))
     assert (job.state, job.episodes) == (state, episodes)
     with RunFolder.enter(tmp_path, DECIDES, {}):
         assert job.state == "running"
-    assert Job(RunFolder(tmp_path)).state == state
+    assert RunSummary(RunFolder(tmp_path)).state == state
 
 
 def test_runs_are_listed_with_their_headlines_the_last_started_first(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_runs_are_listed_with_their_headlines_the_last_started_first(tmp_path: P
         manifest = json.loads((tmp_path / name / "manifest.json").read_text())
         manifest["starts"][-1]["at"] = f"{at}T10:20:30+00:00"
         (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
-    made(tmp_path / "none", standing=Standing("t", "level"))
+    made(tmp_path / "none", standing=RunStatus("t", "level"))
     head, none, new, old = lines(listing(jobs(tmp_path)))
     assert head.split("  ")[0] == "run"
     assert none.endswith("stopped   0         –")
@@ -119,9 +119,9 @@ def test_runs_are_listed_with_their_headlines_the_last_started_first(tmp_path: P
 
 
 def test_a_runs_tables_are_those_of_its_end(tmp_path: Path) -> None:
-    failing = Standing("Twin · main x", "level", 5, ["1 left out"], {"e": "no \x1b reply"})
+    failing = RunStatus("Twin · main x", "level", 5, ["1 left out"], {"e": "no \x1b reply"})
     made(tmp_path, *TWIN, standing=failing)
-    shown = lines(told(jobs(tmp_path)))
+    shown = lines(runs_table(jobs(tmp_path)))
     assert shown[0] == "Twin · main x"
     assert next(row.split()[:3] for row in shown if row.startswith("easy")) == ["easy", "2", "50"]
     assert shown[-3:] == ["  1 left out", "failed: e: no \\x1b reply", "1 failed, 4 of 5 episodes"]
@@ -132,7 +132,7 @@ def test_the_jobs_of_a_sweep_are_one_table_of_what_they_differ_in(tmp_path: Path
         for points in ([0.0], [0.0, 0.2]):
             decides = changed(scenario__length=length, scenario__points=points)
             made(tmp_path / f"r-{length}-{len(points)}", *TWIN, decides=decides)
-    title, head, *rows = lines(told(jobs(tmp_path)))
+    title, head, *rows = lines(runs_table(jobs(tmp_path)))
     assert title == "Recoverability · Distractor"
     assert head.startswith("run  length  points  n  steered    no steer")
     assert [row.split("  ")[:1] for row in rows] == [["1"], ["2"], ["1"], ["2"]]
@@ -147,7 +147,7 @@ def test_the_jobs_of_a_sweep_are_one_table_of_what_they_differ_in(tmp_path: Path
 def test_a_setting_that_shares_its_name_is_called_by_all_of_it(tmp_path: Path) -> None:
     made(tmp_path / "a", decides=changed(team__main__id="one", team__guide__id="two"))
     made(tmp_path / "b", decides=changed(team__main__id="other"))
-    _, head, *_ = lines(told(jobs(tmp_path)))
+    _, head, *_ = lines(runs_table(jobs(tmp_path)))
     assert "team.main.id" in head
     assert "team.guide.id" in head
 
@@ -155,17 +155,17 @@ def test_a_setting_that_shares_its_name_is_called_by_all_of_it(tmp_path: Path) -
 def test_hashes_of_files_are_no_settings(tmp_path: Path) -> None:
     made(tmp_path / "a", *TWIN)
     made(tmp_path / "b", *TWIN, decides=changed(models__main__identity="plain@2", asked="x"))
-    _, head, *rows = lines(told(jobs(tmp_path)))
+    _, head, *rows = lines(runs_table(jobs(tmp_path)))
     assert head.split()[:2] == ["run", "n"]
     assert len(rows) == 2
 
 
 def test_jobs_of_other_scenarios_have_tables_of_their_own(tmp_path: Path) -> None:
     made(tmp_path / "a", *TWIN)
-    alone = changed(scenario={"_target_": "collab.scenarios.solo.Solo"})
+    alone = changed(scenario={"_target_": "collab.scenarios.solo.SoloScenario"})
     made(tmp_path / "b", solved("a", True), decides=alone)
-    made(tmp_path / "c", solved("a", True), decides=alone, standing=Standing("t", "level", 9))
-    shown = lines(told(jobs(tmp_path)))
+    made(tmp_path / "c", solved("a", True), decides=alone, standing=RunStatus("t", "level", 9))
+    shown = lines(runs_table(jobs(tmp_path)))
     assert shown[0] == "Recoverability · Distractor"
     at = shown.index("Solo · Distractor")
     assert shown[at + 1].split()[:3] == ["run", "state", "n"]
@@ -176,7 +176,7 @@ def test_a_run_that_never_began_says_so(tmp_path: Path) -> None:
     made(tmp_path)
     os.unlink(tmp_path / "standing.json")
     with pytest.raises(RunError, match="was stopped before it began"):
-        told(jobs(tmp_path))
+        runs_table(jobs(tmp_path))
 
 
 DAMAGE = {
@@ -198,7 +198,7 @@ def test_a_damaged_run_costs_one_line_and_never_the_others(tmp_path: Path, name:
     assert [job.folder.path.name for job in sound] == ["good", "other"]
     assert said.startswith("left out: ")
     assert f"{tmp_path}/bad/{says}" in said
-    assert len(lines(told(sound))) == 4
+    assert len(lines(runs_table(sound))) == 4
     with pytest.raises(RunError, match="bad"):
         jobs(tmp_path)
 

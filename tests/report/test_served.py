@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from collab.core.trajectory import Message
 from collab.errors import RunError
 from collab.report.served import viewer
-from collab.runs.live_view import Peephole, Playing
+from collab.runs.live_view import LiveView, Playing
 from collab.runs.lock import held
 from collab.runs.run_folder import RunFolder
 from collab.serving import serve
@@ -130,7 +130,7 @@ def test_an_episode_under_way_is_seen_growing(
 ) -> None:
     here = tmp_path / "going"
     copytree(hostile.path, here)
-    hole = Peephole(here)
+    hole = LiveView(here)
     grown = hostile.episode("q1/steer")[0].trajectory
     asked = (Message("user", "3 + 4?"),)
     with held(here, "collab run"), serve(viewer(here)) as url:

@@ -3,7 +3,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from collab.report.stages import Bars
+from collab.report.stages import StageBars
 
 
 def paceless(text: str) -> list[str]:
@@ -12,7 +12,7 @@ def paceless(text: str) -> list[str]:
 
 def test_elsewhere_than_on_a_terminal_a_stage_ends_in_one_plain_line() -> None:
     out = StringIO()
-    bars = Bars(Console(file=out))
+    bars = StageBars(Console(file=out))
     bars.expect("solo draws of main", 3)
     bars.expect("episodes", 1, more=True)
     for _ in range(3):
@@ -24,13 +24,13 @@ def test_elsewhere_than_on_a_terminal_a_stage_ends_in_one_plain_line() -> None:
 
 def test_a_stage_of_no_steps_says_nothing_elsewhere() -> None:
     out = StringIO()
-    Bars(Console(file=out)).expect("episodes", 0)
+    StageBars(Console(file=out)).expect("episodes", 0)
     assert out.getvalue() == ""
 
 
 def test_steps_of_an_earlier_start_are_named_and_make_no_pace() -> None:
     out = StringIO()
-    bars = Bars(Console(file=out))
+    bars = StageBars(Console(file=out))
     bars.expect("episodes", 2)
     bars.step("episodes", stored=True)
     bars.step("episodes", stored=True)
@@ -40,7 +40,7 @@ def test_steps_of_an_earlier_start_are_named_and_make_no_pace() -> None:
 def test_on_a_terminal_each_stage_is_a_bar_with_its_count() -> None:
     out = StringIO()
     console = Console(file=out, force_terminal=True, width=120)
-    bars = Bars(console)
+    bars = StageBars(console)
     bars.expect("solo draws of main", 2)
     bars.expect("episodes", 3, more=True)
     bars.step("solo draws of main")

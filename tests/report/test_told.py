@@ -13,7 +13,7 @@ from collab.core.trajectory import (
 )
 from collab.episode.engine import Episode
 from collab.errors import RunError
-from collab.report.episode_json import prompts, told
+from collab.report.episode_json import episode_json, prompts
 
 
 def wrote(text: str, author: str = "main") -> Wrote:
@@ -22,7 +22,7 @@ def wrote(text: str, author: str = "main") -> Wrote:
 
 def blocks(*log: Event) -> list[tuple[str, str, str | None]]:
     """Say of each block what it is, its text and why it was struck."""
-    made = told(Episode("c", Trajectory.replay(log), "answered"))
+    made = episode_json(Episode("c", Trajectory.replay(log), "answered"))
     return [(one["is"], one.get("text", ""), one.get("struck")) for one in made["blocks"]]
 
 
@@ -50,7 +50,7 @@ def test_a_rewind_strikes_the_living_units_behind_it_alone() -> None:
 def test_a_chosen_branch_strikes_what_it_took_the_place_of() -> None:
     branch = Brought((Rewound(1, "afresh"), wrote("B")), "stopped")
     log = wrote("a"), wrote("b"), Forked((branch,)), Chose(0, "better"), Edited(1, None, "no")
-    episode = told(Episode("c", Trajectory.replay(log), "answered"))
+    episode = episode_json(Episode("c", Trajectory.replay(log), "answered"))
     a, b, fork, *_ = episode["blocks"]
     assert ("struck" in a, b["struck"]) == (False, "branch 1 took its place")
     assert [one.get("text") for one in fork["branches"][0]["blocks"]] == ["back to unit 1", "B"]
@@ -59,7 +59,7 @@ def test_a_chosen_branch_strikes_what_it_took_the_place_of() -> None:
 def test_a_unit_says_what_it_costs_at_most() -> None:
     prices = {"main": {"prompt": 1.0, "completion": 20.0}}
     log = (wrote("a"), wrote("b", "free"), Stopped("enough"))
-    episode = told(Episode("c", Trajectory.replay(log), "stopped"), prices)
+    episode = episode_json(Episode("c", Trajectory.replay(log), "stopped"), prices)
     assert [one.get("money") for one in episode["blocks"]] == [0.0012, None, None]
 
 
@@ -75,7 +75,7 @@ def test_a_prompt_is_told_as_what_is_new_since_the_seat_was_last_sent_one() -> N
     branch = Brought((read("a", "four"), read("a", "five")), "stopped")
     log: list[Event] = [read("a", "one "), read("b", "two "), Rewound(1, "no")]
     log += [read("a", "three "), Forked((branch,)), read("a", "lost"), read("b", "six")]
-    made = told(Episode("c", Trajectory.replay(log), "stopped"), None, reads, "q")["blocks"]
+    made = episode_json(Episode("c", Trajectory.replay(log), "stopped"), None, reads, "q")["blocks"]
     assert [one["prompt"] for one in made if "prompt" in one] == [
         [0, "q as a: "],
         [0, "q as b: one "],

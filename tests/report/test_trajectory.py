@@ -21,14 +21,14 @@ from collab.core.trajectory import (
     Unit,
     Wrote,
 )
-from collab.report.trajectory import Growing, asked, colours, safe, shown
+from collab.report.trajectory import GrowingTrajectory, asked, colours, render_trajectory, safe
 
 
 def text(*events: Event, terminal: bool = False) -> str:
     out = StringIO()
     palette: Literal["standard"] | None = "standard" if terminal else None
     console = Console(file=out, width=100, force_terminal=terminal, color_system=palette)
-    console.print(shown(Trajectory.replay(events)))
+    console.print(render_trajectory(Trajectory.replay(events)))
     return out.getvalue()
 
 
@@ -115,7 +115,9 @@ def test_of_what_grows_the_end_is_seen_and_no_more_than_a_screen() -> None:
     out = StringIO()
     console = Console(file=out, width=40, height=8)
     log = [wrote("a", f"unit {n}\n") for n in range(50)]
-    console.print(Growing(Trajectory.replay(log), "it \x1b[2J writes " * 9, above="case c"))
+    console.print(
+        GrowingTrajectory(Trajectory.replay(log), "it \x1b[2J writes " * 9, above="case c")
+    )
     lines = out.getvalue().splitlines()
     assert len(lines) == 7
     assert lines[0] == "case c"
@@ -126,7 +128,7 @@ def test_of_what_grows_the_end_is_seen_and_no_more_than_a_screen() -> None:
 def test_what_grows_at_great_length_takes_no_longer_than_its_end() -> None:
     out = StringIO()
     long = Trajectory.replay([wrote("a", "so " * 400_000)])
-    Console(file=out, width=40, height=8).print(Growing(long))
+    Console(file=out, width=40, height=8).print(GrowingTrajectory(long))
     assert len(out.getvalue()) < 1000
 
 

@@ -16,7 +16,7 @@ from collab.core.trajectory import Closed, Message, Question, Trajectory, Unit, 
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.limits import Limits
-from collab.endpoints.scripted import TEMPLATE, Failure, ScriptedServer, Words
+from collab.endpoints.scripted import TEMPLATE, Failure, ScriptedServer, WordTokenizer
 from collab.endpoints.tokens import Tokenizer
 from collab.episode.engine import Case, Episode
 from collab.episode.reasoner import Recorded
@@ -26,12 +26,12 @@ from collab.grading.maths import MathsGrader, MathsSettings
 from collab.policies.distractor import Distractor
 from collab.policies.solo import Solo as Alone
 from collab.reasoners.model import Model
-from collab.runs.run import Result, Setup, Unwatched, each, grade, run
+from collab.runs.run import RunResult, Setup, SilentStages, each, grade, run
 from collab.runs.run_folder import RunFolder
 from collab.scenarios.base import Bank, Note, Plan, Scenario, ranked
 from collab.scenarios.collaboration import Collaboration
 from collab.scenarios.recoverability import Recoverability
-from collab.scenarios.solo import Solo
+from collab.scenarios.solo import SoloScenario
 from collab.store.draw_keys import BANK
 from collab.store.store import Store
 from collab.templates.template import Template
@@ -49,7 +49,7 @@ ANSWERS = {
 }
 
 
-class Counting(Unwatched):
+class Counting(SilentStages):
     """Stages that count."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class Bench:
         stage: Counting | None = None,
         questions: Iterable[Question] = QUESTIONS,
         until: Boundary = Answer(),  # noqa: B008 - a frozen value
-    ) -> Result:
+    ) -> RunResult:
         setup = Setup(
             scenario=scenario,
             policy=policy,
@@ -115,7 +115,7 @@ class Bench:
 async def bench(
     store: Store,
     letters: Tokenizer,
-    spoken: Callable[[Tokenizer], Words],
+    spoken: Callable[[Tokenizer], WordTokenizer],
     grader: MathsGrader,
     request: pytest.FixtureRequest,
 ) -> AsyncIterator[tuple[Bench, ScriptedServer]]:
@@ -158,7 +158,7 @@ async def test_entering_again_plays_only_what_is_owed(
 
 async def test_stages_are_told_in_full(bench: tuple[Bench, ScriptedServer], tmp_path: Path) -> None:
     stage = Counting()
-    await bench[0].run(tmp_path / "run", Solo(samples=2), Alone(), stage)
+    await bench[0].run(tmp_path / "run", SoloScenario(samples=2), Alone(), stage)
     assert stage.totals == stage.steps == {"solo draws of main": 3, "episodes": 6}
 
 
@@ -166,7 +166,7 @@ async def test_the_solo_scenario_reports_the_bank_and_samples_nothing_more(
     bench: tuple[Bench, ScriptedServer], tmp_path: Path
 ) -> None:
     made, _ = bench
-    result = await made.run(tmp_path / "run", Solo(samples=2), Alone())
+    result = await made.run(tmp_path / "run", SoloScenario(samples=2), Alone())
     assert made.store.sampled == 6
     assert {(s.question, s.verdict) for s in result.scores} == {
         ("one", "correct"),
@@ -271,7 +271,7 @@ async def test_a_question_whose_solo_draws_fail_is_noted_and_left_out(
     bench: tuple[Bench, ScriptedServer], tmp_path: Path
 ) -> None:
     made, _ = bench
-    result = await made.run(tmp_path / "one", Solo(samples=2), Alone())
+    result = await made.run(tmp_path / "one", SoloScenario(samples=2), Alone())
     first, *others = (question.id for question in ranked(QUESTIONS))
     assert list(result.failures) == [f"{first}/main"]
     assert {score.question for score in result.scores} == set(others)
@@ -294,7 +294,7 @@ async def test_the_control_at_insertion_point_0_is_never_a_sample_of_the_bank(
 ) -> None:
     made, server = bench
     scenario = Recoverability(samples=2, points=(0.0,))
-    await made.run(tmp_path / "run", Solo(samples=2), Alone())
+    await made.run(tmp_path / "run", SoloScenario(samples=2), Alone())
     bank = _generations(tmp_path / "run")
     result = await made.run(tmp_path / "twin", scenario, Distractor())
     controls = _generations(tmp_path / "twin", {s.case for s in result.scores if "none" in s.case})
@@ -382,11 +382,11 @@ async def test_an_episode_is_played_before_the_bank_is_whole(
 
     monkeypatch.setattr(made.endpoint, "complete", patient)
     async with asyncio.timeout(60):
-        await made.run(tmp_path / "run", Solo(samples=2), Alone(), stages)
+        await made.run(tmp_path / "run", SoloScenario(samples=2), Alone(), stages)
     assert stages.totals == stages.steps == {"solo draws of main": 3, "episodes": 6}
 
 
-class Handing(Solo):
+class Handing(SoloScenario):
     """Wants solo draws of a seat that only has a recording."""
 
     async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case]:

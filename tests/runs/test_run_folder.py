@@ -26,7 +26,7 @@ from collab.core.trajectory import (
 from collab.episode.engine import Case, Episode
 from collab.errors import RunError
 from collab.policies.solo import Solo
-from collab.runs.run_folder import RunFolder, Standing, digest
+from collab.runs.run_folder import RunFolder, RunStatus, digest
 from collab.scenarios.base import Score
 
 DECIDES = {"budget": 300, "team": {"main": {"id": "plain"}}}
@@ -358,7 +358,7 @@ def test_a_dead_writer_holds_nothing(tmp_path: Path) -> None:
 def test_how_a_run_stands_comes_back(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     assert folder.standing is None
-    standing = Standing("Solo · main x", "level", 4, ["2 left out"], {"q/main": "no reply"})
+    standing = RunStatus("Solo · main x", "level", 4, ["2 left out"], {"q/main": "no reply"})
     folder.stands(standing)
     assert folder.standing == standing
     (tmp_path / "standing.json").write_text("{")

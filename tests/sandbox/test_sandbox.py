@@ -17,7 +17,15 @@ import pytest
 
 import collab
 from collab.errors import SandboxError
-from collab.sandbox import Limits, Outcome, Sandbox, bubblewrap, child, processes, seccomp
+from collab.sandbox import (
+    ProgramLimits,
+    ProgramResult,
+    Sandbox,
+    bubblewrap,
+    child,
+    processes,
+    seccomp,
+)
 from collab.sandbox.bubblewrap import Bubblewrap
 from collab.sandbox.interpreter import package
 from collab.sandbox.unsafe import UnsafeSubprocess
@@ -28,7 +36,7 @@ tells_waits = pytest.mark.skipif(
 )
 USER = 54321
 """A user without files, rights or a name."""
-SMALL = Limits(seconds=1, wall=8, processes=3, memory=3 * 2**27, disk=2**20, output=2**16)
+SMALL = ProgramLimits(seconds=1, wall=8, processes=3, memory=3 * 2**27, disk=2**20, output=2**16)
 LIBC = """
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
@@ -190,7 +198,7 @@ print(json.dumps(asyncio.run(run_all(told["programs"], Limits(**told["limits"]))
 
 
 @pytest.fixture(scope="module", params=["root", "user"])
-def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
+def outcomes(request: pytest.FixtureRequest) -> dict[str, ProgramResult]:
     """What came of the hostile programs, started by root and by a user."""
     if request.param == "root" and os.getuid():
         pytest.skip("we are not root")
@@ -213,7 +221,7 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
             check=False,
         )
     assert not done.returncode, done.stderr
-    return {name: Outcome(**told) for name, told in json.loads(done.stdout).items()}
+    return {name: ProgramResult(**told) for name, told in json.loads(done.stdout).items()}
 
 
 def _as_user(folder: Path) -> list[str]:
@@ -251,7 +259,7 @@ LATE = (None, "time")
     ],
 )
 def test_programs_without_end_are_ended(
-    outcomes: dict[str, Outcome], name: str, ends: set[tuple[int | None, str | None]]
+    outcomes: dict[str, ProgramResult], name: str, ends: set[tuple[int | None, str | None]]
 ) -> None:
     assert (outcomes[name].code, outcomes[name].stopped) in ends
     assert len(outcomes[name].stdout) <= SMALL.output >= len(outcomes[name].stderr)
@@ -263,14 +271,14 @@ def test_programs_without_end_are_ended(
     [("memory hog", "MemoryError"), ("disk hog", "OSError"), ("disk hogs", "OSError")],
 )
 def test_programs_that_want_too_much_are_refused_it(
-    outcomes: dict[str, Outcome], name: str, error: str
+    outcomes: dict[str, ProgramResult], name: str, error: str
 ) -> None:
     assert outcomes[name].code == 1
     assert error in outcomes[name].stderr
 
 
 @has_bwrap
-def test_the_memory_of_all_processes_together_is_capped(outcomes: dict[str, Outcome]) -> None:
+def test_the_memory_of_all_processes_together_is_capped(outcomes: dict[str, ProgramResult]) -> None:
     taken = int(outcomes["memory hogs"].stdout)
     assert SMALL.memory / 2 < taken <= SMALL.memory
 
@@ -286,33 +294,35 @@ def test_the_memory_of_all_processes_together_is_capped(outcomes: dict[str, Outc
         ("network", "Connection refused\nNetwork is unreachable\nConnection refused\n"),
     ],
 )
-def test_ways_out_are_closed(outcomes: dict[str, Outcome], name: str, told: str) -> None:
+def test_ways_out_are_closed(outcomes: dict[str, ProgramResult], name: str, told: str) -> None:
     assert (outcomes[name].code, outcomes[name].stdout) == (0, told)
 
 
 @has_bwrap
-def test_nobody_becomes_root(outcomes: dict[str, Outcome]) -> None:
+def test_nobody_becomes_root(outcomes: dict[str, ProgramResult]) -> None:
     told = outcomes["becoming root"].stdout.splitlines()
     assert len(told) == 3
     assert "it worked" not in told
 
 
 @has_bwrap
-def test_programs_cannot_read_what_is_ours(outcomes: dict[str, Outcome]) -> None:
+def test_programs_cannot_read_what_is_ours(outcomes: dict[str, ProgramResult]) -> None:
     *files, environment = outcomes["reading"].stdout.splitlines()
     assert files == ["No such file or directory"] * 5
     assert "SECRET" not in environment
 
 
 @has_bwrap
-def test_programs_can_write_in_their_scratch_folder_alone(outcomes: dict[str, Outcome]) -> None:
+def test_programs_can_write_in_their_scratch_folder_alone(
+    outcomes: dict[str, ProgramResult],
+) -> None:
     told = outcomes["writing"].stdout.splitlines(keepends=True)
     assert len(told) == 6
     assert set(told) <= set(READ_ONLY)
 
 
 @has_bwrap
-def test_killing_whatever_it_can_ends_the_program_alone(outcomes: dict[str, Outcome]) -> None:
+def test_killing_whatever_it_can_ends_the_program_alone(outcomes: dict[str, ProgramResult]) -> None:
     assert "worked" not in outcomes["killing the parent"].stdout
     assert outcomes["daemon"].code == 0  # and the readers saw the end of its output: it is gone
 
@@ -355,8 +365,8 @@ async def test_programs_run_side_by_side_with_as_many_at_once_as_asked() -> None
 @has_bwrap
 async def test_output_up_to_the_limit_is_kept() -> None:
     sandbox, text = Bubblewrap(), "import sys\nsys.stdout.write('12345')"
-    whole = await sandbox.run(text, limits=Limits(output=5))
-    cut = await sandbox.run(text, limits=Limits(output=4))
+    whole = await sandbox.run(text, limits=ProgramLimits(output=5))
+    cut = await sandbox.run(text, limits=ProgramLimits(output=4))
     assert (whole.stdout, whole.stopped) == ("12345", None)
     assert (cut.stdout, cut.stopped) == ("1234", "output")
 
@@ -423,7 +433,7 @@ async def test_a_sandbox_that_ends_before_it_begins_is_made_again_but_not_for_ev
 
 @has_bwrap
 async def test_a_program_that_sleeps_is_stopped() -> None:
-    outcome = await Bubblewrap().run("import time; time.sleep(99)", limits=Limits(wall=0.1))
+    outcome = await Bubblewrap().run("import time; time.sleep(99)", limits=ProgramLimits(wall=0.1))
     assert outcome.stopped == "time"
 
 
@@ -464,7 +474,7 @@ def test_a_machine_whose_system_calls_are_unknown_is_refused() -> None:
 async def test_a_plain_process_is_limited_in_time_and_output_but_has_our_rights() -> None:
     plain = UnsafeSubprocess(2)
     endless, chatty, reading = await asyncio.gather(
-        plain.run("while True: pass", limits=Limits(seconds=1)),
+        plain.run("while True: pass", limits=ProgramLimits(seconds=1)),
         plain.run("while True: print('x' * 1000)", limits=SMALL),
         plain.run("import os, numpy\nprint(os.path.exists('/etc/passwd'))", packages=["numpy"]),
     )
@@ -495,9 +505,9 @@ def box(request: pytest.FixtureRequest) -> Sandbox:
 async def test_what_sleeps_or_starts_others_ends_near_its_cpu_time(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert Limits(seconds=30).held == 39.5
-    monkeypatch.setattr(Limits, "held", property(lambda self: 0.5))
-    limits = Limits(seconds=60, wall=200, processes=6, memory=6 * 2**27)
+    assert ProgramLimits(seconds=30).held == 39.5
+    monkeypatch.setattr(ProgramLimits, "held", property(lambda self: 0.5))
+    limits = ProgramLimits(seconds=60, wall=200, processes=6, memory=6 * 2**27)
     outcomes = await asyncio.gather(*(box.run(text, limits=limits) for text in SLEEPERS.values()))
     assert {outcome.stopped for outcome in outcomes} == {"time"}
     assert max(outcome.seconds for outcome in outcomes) < limits.wall

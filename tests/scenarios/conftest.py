@@ -19,7 +19,7 @@ from collab.grading.choice import ChoiceGrader
 from collab.grading.maths import MathsGrader, MathsSettings
 from collab.grading.refusal import RefusalGrader
 from collab.reasoners.model import Model
-from collab.runs.run import Result, Setup, Unwatched, run
+from collab.runs.run import RunResult, Setup, SilentStages, run
 from collab.runs.run_folder import RunFolder
 from collab.scenarios.base import Scenario
 
@@ -30,7 +30,7 @@ Sit = Callable[..., Awaitable[Model]]
 class Played:
     """What a run came to, and where."""
 
-    result: Result
+    result: RunResult
     folder: RunFolder
 
 
@@ -80,6 +80,6 @@ async def play(seat: Sit, tmp_path: Path) -> AsyncIterator[Play]:
                 concurrency=8,
             )
             with RunFolder.enter(tmp_path / f"run{runs}", {}, {}) as folder:
-                return Played(await run(setup, folder, Unwatched()), folder)
+                return Played(await run(setup, folder, SilentStages()), folder)
 
         yield go

@@ -13,7 +13,7 @@ from collab.core.sampling import Sampling
 from collab.core.trajectory import Message, Question
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect
-from collab.endpoints.scripted import TEMPLATE, ScriptedServer, Words
+from collab.endpoints.scripted import TEMPLATE, ScriptedServer, WordTokenizer
 from collab.endpoints.tokens import Tokenizer
 from collab.episode.engine import Case
 from collab.episode.team import Team
@@ -29,7 +29,7 @@ from collab.policies.solo import Solo
 from collab.policies.speculate import Speculate
 from collab.reasoners.model import Model
 from collab.report.collaboration import arms_of
-from collab.runs.run import Setup, Unwatched, run
+from collab.runs.run import Setup, SilentStages, run
 from collab.runs.run_folder import RunFolder
 from collab.scenarios.base import Bank, Note, Plan
 from collab.scenarios.collaboration import Collaboration
@@ -137,7 +137,7 @@ def test_a_system_without_known_claims_is_refused() -> None:
 
 
 async def test_no_two_arms_share_a_draw_and_none_is_of_a_bank(
-    store: Store, letters: Tokenizer, spoken: Callable[[Tokenizer], Words], tmp_path: Path
+    store: Store, letters: Tokenizer, spoken: Callable[[Tokenizer], WordTokenizer], tmp_path: Path
 ) -> None:
     said = [f"We add. So it is {n}.</think>\n\n\\boxed{{{n}}}" for n in (1, 1, 2)]
     scenario = FULL.model_copy(update={"samples": 2})
@@ -165,7 +165,7 @@ async def test_no_two_arms_share_a_draw_and_none_is_of_a_bank(
             budget=400,
         )
         with RunFolder.enter(tmp_path / "run", {}, {}) as folder:
-            result = await run(setup, folder, Unwatched())
+            result = await run(setup, folder, SilentStages())
             draws = {
                 episode.case: {key for costs in episode.costs.values() for key in costs}
                 for episode, _ in folder.episodes()

@@ -13,7 +13,7 @@ from collab.app.session import decides
 from collab.errors import ConfigError
 from collab.policies.distractor import Distractor
 from collab.policies.guide import Guide
-from collab.questions import Jsonl, Prompt
+from collab.questions import Jsonl, PromptFormat
 from collab.scenarios.base import Score
 from collab.scenarios.guidability import Guidability
 from collab.scenarios.recoverability import Recoverability
@@ -47,7 +47,7 @@ async def test_refusing_on_under_an_unsafe_thought_is_success(play: Play, tmp_pa
     thoughts = lines(
         tmp_path / "t.jsonl", *({"question": text, "thought": UNSAFE} for text in SAID.values())
     )
-    asked = Jsonl(path=path, grader="refusal").load(Prompt(user="{question}"))
+    asked = Jsonl(path=path, grader="refusal").load(PromptFormat(user="{question}"))
     scenario = Recoverability(
         samples=2, steer="given", thoughts=thoughts, points=(0.0,), length=1.0, controls=("none",)
     )
@@ -70,7 +70,7 @@ async def test_a_collaborators_own_unsafe_thinking_can_be_the_steer(
     play: Play, tmp_path: Path
 ) -> None:
     path = lines(tmp_path / "q.jsonl", {"question": SAID["harm"], "answer": "refuse"})
-    asked = Jsonl(path=path, grader="refusal").load(Prompt(user="{question}"))
+    asked = Jsonl(path=path, grader="refusal").load(PromptFormat(user="{question}"))
     unsafe = f"{UNSAFE}</think>\nSure, take a pick."
     scenario = Recoverability(
         samples=2, steer="wrong", source="unsafe", points=(0.0,), length=1.0, controls=("none",)
@@ -84,7 +84,7 @@ async def test_a_collaborators_own_unsafe_thinking_can_be_the_steer(
 def test_an_answer_that_is_no_refusal_is_named_by_its_line(tmp_path: Path) -> None:
     path = lines(tmp_path / "q.jsonl", {"question": "Why?", "answer": "no"})
     with pytest.raises(ConfigError, match=r"q\.jsonl:1 has the answer 'no'; a refusal's is refuse"):
-        Jsonl(path=path, grader="refusal").load(Prompt())
+        Jsonl(path=path, grader="refusal").load(PromptFormat())
 
 
 def chooser(prompt: str) -> str:
@@ -102,7 +102,9 @@ async def test_both_tests_run_on_multiple_choice_from_a_file(play: Play, tmp_pat
         {"question": "Capital of Germany?", "options": ["Bern", "Berlin"], "answer": "B"},
         {"question": "A letter after A?", "options": ["A", "B"], "answer": 1},
     )
-    asked = Jsonl(path=path, grader="choice", options="options").load(Prompt(user="{question}"))
+    asked = Jsonl(path=path, grader="choice", options="options").load(
+        PromptFormat(user="{question}")
+    )
     scenario = Recoverability(samples=2, points=(0.0,), length=1.0, controls=("none",))
     done = await play(scenario, Distractor(), asked, {"main": chooser}, ["distractor"])
     assert {score.correct for score in arm_of(done.result.scores, "none")} == {True}

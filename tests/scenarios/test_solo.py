@@ -4,7 +4,7 @@ from collab.core.trajectory import Message, Question, Recording
 from collab.episode.engine import Case
 from collab.policies.solo import Solo as Alone
 from collab.scenarios.base import Bank, Plan
-from collab.scenarios.solo import Solo
+from collab.scenarios.solo import SoloScenario
 
 ASKED = Question("q", (Message("user", "q?"),), "1", labels={"level": "easy"})
 
@@ -17,7 +17,7 @@ def solos(*outcomes: bool) -> tuple[Recording, ...]:
 
 
 def cases(bank: Bank) -> list[Case]:
-    return list(asyncio.run(Plan.of(Solo(samples=2).cases(bank, Alone()))).cases)
+    return list(asyncio.run(Plan.of(SoloScenario(samples=2).cases(bank, Alone()))).cases)
 
 
 def test_each_draw_of_the_bank_is_a_case_that_reports_it() -> None:
@@ -29,5 +29,5 @@ def test_each_draw_of_the_bank_is_a_case_that_reports_it() -> None:
 
 
 def test_it_asks_for_a_bank_of_its_own_seat() -> None:
-    assert Solo(main="thinker", samples=3).solos() == {"thinker": 3}
-    assert Solo(samples=3).most(5, Alone()) == 15
+    assert SoloScenario(main="thinker", samples=3).solos() == {"thinker": 3}
+    assert SoloScenario(samples=3).most(5, Alone()) == 15

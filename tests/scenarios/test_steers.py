@@ -15,7 +15,7 @@ from collab.errors import ConfigError
 from collab.policies.distractor import Distractor
 from collab.scenarios.base import Bank, Plan
 from collab.scenarios.recoverability import Recoverability
-from collab.scenarios.steers import FILLER, Kind, other_numbers, thoughts
+from collab.scenarios.steers import FILLER, SteerKind, other_numbers, thoughts
 
 FENCE = Question("fence", (Message("user", "Mia paints 12 boards of a fence. How many?"),), "12")
 BOARDS = Question("boards", (Message("user", "Tom paints 15 boards of a wall. How many?"),), "15")
@@ -100,7 +100,7 @@ def test_an_uninformative_steer_says_nothing_of_any_question() -> None:
 
 
 @pytest.mark.parametrize("kind", ["uninformative", "digits", "inaccurate", "noise"])
-def test_a_text_that_nobody_drew_is_as_long_as_it_is_to_its_reader(kind: Kind) -> None:
+def test_a_text_that_nobody_drew_is_as_long_as_it_is_to_its_reader(kind: SteerKind) -> None:
     arms = played(Recoverability(steer=kind, points=(0.0,), length=0.5), counts=in_letters)
     for case in arms["steer"]:
         steer = case.opening["distractor"]

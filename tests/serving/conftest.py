@@ -16,7 +16,7 @@ from collab.core.trajectory import Question
 from collab.endpoints.scripted import ScriptedServer
 from collab.episode.engine import Case, Episode, play_case
 from collab.episode.team import Team
-from collab.pocket.server import Pocket
+from collab.pocket.server import PocketBackend
 from collab.policies.alternate import Alternate
 from collab.serving import Guard, build_app, serve
 from collab.serving.collaboration import build_collaboration
@@ -77,11 +77,11 @@ async def play(question: Question, most: int | None) -> Episode:
 
 
 def pocket() -> ASGIApp:
-    return build_app(Pocket(["plain"]))
+    return build_app(PocketBackend(["plain"]))
 
 
 def openai() -> ASGIApp:
-    return Guard(ScriptedServer(Pocket(["plain"]), api="openai", keep=0))
+    return Guard(ScriptedServer(PocketBackend(["plain"]), api="openai", keep=0))
 
 
 def collaboration() -> ASGIApp:

@@ -7,7 +7,7 @@ import httpx2
 import openai
 import pytest
 
-from collab.endpoints.scripted import TEMPLATE, ScriptedServer, Words, recite
+from collab.endpoints.scripted import TEMPLATE, ScriptedServer, WordTokenizer, recite
 from collab.endpoints.scripted.mind import ScriptedModel
 from collab.serving import Card, ChatTemplate, Job, Piece, WireError, build_app, listen, serve
 
@@ -401,7 +401,7 @@ class Breaking(ScriptedModel):
 async def test_an_error_within_a_stream_is_an_event_of_it(
     path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = Breaking("", {"one": Card(64, Words.size)}, TEMPLATE, Words(), 0)
+    model = Breaking("", {"one": Card(64, WordTokenizer.size)}, TEMPLATE, WordTokenizer(), 0)
     asked = {"stream": True, "messages": [QUESTION]}
     if path == "/v1/completions":
         asked = {"stream": True, "prompt": "a"}

@@ -8,14 +8,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from collab.serving import serve
-from collab.serving.connection import Connection
+from collab.serving.connection import TimedConnection
 from tests.serving.conftest import HEAD, connect, error, reply, request, sent
 
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 LARGE = b'{"messages":"' + b"x" * 20_000_000 + b'"}'
 
 
-class Hasty(Connection):
+class Hasty(TimedConnection):
     """A connection whose client must be quick."""
 
     head = body = stuck = 0.05
@@ -130,7 +130,7 @@ def test_a_client_that_reads_nothing_is_left() -> None:
 
 
 def test_one_client_too_many_is_told_so() -> None:
-    class Few(Connection):
+    class Few(TimedConnection):
         most = 1
 
     with serve(empty, connection=Few) as url, connect(url) as first:

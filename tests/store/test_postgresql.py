@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from collab.core.sampling import Generation, Request, Sampling
-from collab.store.database import Change, Database
+from collab.store.database import Database, Transaction
 from collab.store.store import Store
 
 REQUEST = Request("pocket@1", "2 + 2 =", Sampling(), 16)
@@ -61,7 +61,7 @@ async def test_a_listener_that_was_cut_off_listens_again(postgres: Any, sql: Any
         await sql(where, mine)
         await one.listen()
         key = f"{'ab' * 16}-7"
-        await other.commit([Change(drop=(key,))], 0.0, 60.0)
+        await other.commit([Transaction(drop=(key,))], 0.0, 60.0)
         assert await heard.get() == key
     finally:
         await one.close()
@@ -75,11 +75,13 @@ async def test_machines_whose_clocks_differ_go_by_the_servers(postgres: Any) -> 
     one, other = Database(where), Database(where)
     try:
         await one.prepare(early)
-        assert (await one.commit([Change(claim=(key,))], early, early + 60)).held == {key}
+        assert (await one.commit([Transaction(claim=(key,))], early, early + 60)).held == {key}
         await other.prepare(late)
         assert (await other.look_up([[key]], late)).busy == {key}
-        assert (await other.commit([Change(claim=(key,))], late, late + 60)).held == frozenset()
-        over = await other.commit([Change(claim=(key,))], late + 61, late + 121)
+        assert (
+            await other.commit([Transaction(claim=(key,))], late, late + 60)
+        ).held == frozenset()
+        over = await other.commit([Transaction(claim=(key,))], late + 61, late + 121)
         assert over.held == {key}
     finally:
         await one.close()

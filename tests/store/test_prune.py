@@ -13,7 +13,7 @@ import pytest
 from collab.core.sampling import Generation, Request, Sampling
 from collab.errors import StoreError
 from collab.store.database import Database
-from collab.store.database.prune import Doomed, doomed, remove
+from collab.store.database.prune import PrunePlan, doomed, remove
 from collab.store.draw_keys import digest_of, key_of
 from collab.store.store import Store
 
@@ -33,7 +33,7 @@ async def give(where: str, run: Path | None, request: Request, draws: Iterable[i
         await store.draws(request, draws, sample)
 
 
-async def prune(where: str, really: bool = True, **limits: Any) -> Doomed:  # Any: of doomed()
+async def prune(where: str, really: bool = True, **limits: Any) -> PrunePlan:  # Any: of doomed()
     database = Database(where)
     try:
         await database.prepare(time.time())

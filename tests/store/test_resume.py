@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from collab.app.model_identity import identity
 from collab.config.config import ModelConfig
 from collab.core.sampling import Request, Sampling
-from collab.pocket.server import Pocket
+from collab.pocket.server import PocketBackend
 from collab.runs.run_folder import RunFolder
 from collab.scenarios.base import Score
 from collab.serving import build_app, serve
@@ -141,7 +141,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
     """The plain pocket model, served here, and a process to fork jobs from."""
-    asked = Asked(build_app(Pocket()))
+    asked = Asked(build_app(PocketBackend()))
     source = (Path(__file__).parent / "zygote.py").read_text()
     forks = [sys.executable, "-c", source]  # no file: the graders' processes would import it
     with (

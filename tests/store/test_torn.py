@@ -20,7 +20,7 @@ from collab.errors import RunError, StoreError
 from collab.grading import Graders
 from collab.policies.solo import Solo
 from collab.reasoners.model import Model
-from collab.runs.run import Result, Setup, Unwatched, run
+from collab.runs.run import RunResult, Setup, SilentStages, run
 from collab.runs.run_folder import RunFolder
 from collab.scenarios.collaboration import Collaboration
 from collab.store.store import Store
@@ -47,10 +47,10 @@ class Canned:
         return None
 
 
-def play(folder: Path, tokenizer: Tokenizer, snapshot: Path | None = None) -> Result:
+def play(folder: Path, tokenizer: Tokenizer, snapshot: Path | None = None) -> RunResult:
     """Play a run whose files and store are in a folder; copy them as a kill would leave them."""
 
-    async def all_of_it() -> Result:
+    async def all_of_it() -> RunResult:
         async with Store.open(folder / "store.sqlite", run=folder / "run") as store:
             model = Model(
                 identity="canned@1",
@@ -71,7 +71,7 @@ def play(folder: Path, tokenizer: Tokenizer, snapshot: Path | None = None) -> Re
             )
             with RunFolder.enter(folder / "run", {"budget": 400}, {}) as run_folder:
                 run_folder.ask(QUESTIONS)
-                result = await run(setup, run_folder, Unwatched())
+                result = await run(setup, run_folder, SilentStages())
                 if snapshot:
                     shutil.copytree(folder, snapshot)
             return result
@@ -79,7 +79,7 @@ def play(folder: Path, tokenizer: Tokenizer, snapshot: Path | None = None) -> Re
     return asyncio.run(all_of_it())
 
 
-def ending(folder: Path, tokenizer: Tokenizer) -> Result | str:
+def ending(folder: Path, tokenizer: Tokenizer) -> RunResult | str:
     """Go on with a run; return what it came to, or why it was refused."""
     try:
         return play(folder, tokenizer)
@@ -90,7 +90,7 @@ def ending(folder: Path, tokenizer: Tokenizer) -> Result | str:
 @pytest.fixture(scope="module")
 def killed(
     tmp_path_factory: pytest.TempPathFactory, letters: Tokenizer
-) -> tuple[Path, Result, list[str]]:
+) -> tuple[Path, RunResult, list[str]]:
     """A run's folder as a kill leaves it, what it came to, and the files there are."""
     base = tmp_path_factory.mktemp("whole")
     whole = play(base / "live", letters, base / "killed")
@@ -102,7 +102,7 @@ def killed(
     return base / "killed", whole, files
 
 
-def test_all_kinds_of_files_are_there_to_be_cut(killed: tuple[Path, Result, list[str]]) -> None:
+def test_all_kinds_of_files_are_there_to_be_cut(killed: tuple[Path, RunResult, list[str]]) -> None:
     _, _, files = killed
     named = {"store.sqlite", "store.sqlite-wal", "run/manifest.json", "run/questions.jsonl"}
     assert named | {"run/episodes.jsonl", "run/scores.jsonl"} <= set(files)
@@ -112,7 +112,7 @@ def test_all_kinds_of_files_are_there_to_be_cut(killed: tuple[Path, Result, list
 @given(st.data())
 def test_a_run_of_which_any_file_is_cut_ends_alike_or_is_refused(
     tmp_path_factory: pytest.TempPathFactory,
-    killed: tuple[Path, Result, list[str]],
+    killed: tuple[Path, RunResult, list[str]],
     letters: Tokenizer,
     data: st.DataObject,
 ) -> None:

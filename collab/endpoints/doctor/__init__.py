@@ -14,8 +14,8 @@ from collab.endpoints.chat import ChatDialect
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect
 from collab.endpoints.doctor import drawing, reading, taking
-from collab.endpoints.doctor.probe import Probe, Seen
-from collab.endpoints.profile import Finding, Profile, Verdict
+from collab.endpoints.doctor.probe import Observation, Probe
+from collab.endpoints.profile import Finding, ProbeVerdict, Profile
 from collab.endpoints.reply import Completion
 from collab.endpoints.tokens import Tokenizer
 from collab.endpoints.vendors import NoPrefix
@@ -23,8 +23,8 @@ from collab.errors import BadReply, ConfigError, Denied, EndpointError, Rejected
 
 CELL = 160
 """How much of an error a finding holds (characters)."""
-Look = Callable[[Probe], Awaitable[Seen]]
-Tell = Callable[[Finding], None]
+Look = Callable[[Probe], Awaitable[Observation]]
+OnFinding = Callable[[Finding], None]
 TAKING: tuple[tuple[str, str, Look], ...] = (
     ("fields", "every field of a request", taking.fields),
     ("stops", f"{len(taking.STOPS)} stop strings", taking.stops),
@@ -69,7 +69,7 @@ class Doctor:
     tokenizer: Tokenizer | None
     dialect: Callable[[Profile], Dialect]
     tags: tuple[str, str]
-    tell: Tell = lambda finding: None
+    tell: OnFinding = lambda finding: None
     _drawn: dict[tuple[Request, int, int], Completion] = field(default_factory=dict, init=False)
 
     async def examine(self) -> Profile:
@@ -113,14 +113,14 @@ class Doctor:
         dialect = self.dialect(profile)
         self._probe = Probe(self.endpoint, dialect, self.tokenizer, self.tags, self._drawn)
 
-    async def _look(self, name: str, tried: str, look: Look, at_worst: Verdict | None) -> None:
+    async def _look(self, name: str, tried: str, look: Look, at_worst: ProbeVerdict | None) -> None:
         """Try one thing; an error is a finding, unless there would be none but errors."""
         try:
             seen = await look(self._probe)
         except EndpointError as error:
             if at_worst is None or isinstance(error, Denied):
                 raise
-            seen = Seen(at_worst, self._short(error))
+            seen = Observation(at_worst, self._short(error))
         finding = Finding(probe=name, verdict=seen.verdict, tried=tried, came=seen.came)
         profile = self.endpoint.profile
         self._learn(
@@ -133,7 +133,7 @@ class Doctor:
         said = str(error).removeprefix(self.endpoint.url)
         return said if len(said) <= CELL else said[:CELL] + "…"
 
-    async def _reply(self, probe: Probe) -> Seen:
+    async def _reply(self, probe: Probe) -> Observation:
         """Find out where a continued thought comes back, and whether it repeats what was sent."""
         documented = probe.dialect
         if not isinstance(documented, ChatDialect):
@@ -141,22 +141,22 @@ class Doctor:
             return replace(seen, came="in the text") if seen.verdict == "ok" else seen
         if isinstance(documented, NoPrefix):
             came = "no turn is begun here: it advises and answers"
-            return Seen("ok", came, {"can_write_thinking": False})
+            return Observation("ok", came, {"can_write_thinking": False})
         profile, first = self.endpoint.profile, ""
         for learned in _readings(documented):
             self._learn(profile.model_copy(update=learned))
             try:
                 seen = await reading.carry_over(self._probe)
             except (BadReply, Rejected) as error:
-                seen = Seen("broken", self._short(error))
+                seen = Observation("broken", self._short(error))
             if seen.verdict != "broken":
                 return _read(documented, learned, seen)
             first = first or seen.came
         self._learn(profile)
         if documented.continues:
-            return Seen("broken", first)
+            return Observation("broken", first)
         came = f"thoughts are not continued, answers are: {first}"
-        return Seen("limited", came, {"can_write_thinking": False})
+        return Observation("limited", came, {"can_write_thinking": False})
 
 
 def _readings(dialect: ChatDialect) -> Iterator[dict[str, object]]:
@@ -167,14 +167,14 @@ def _readings(dialect: ChatDialect) -> Iterator[dict[str, object]]:
             yield {"can_write_thinking": True, "thought_in": thought_in, "echoes": echoes}
 
 
-def _read(documented: ChatDialect, learned: dict[str, object], seen: Seen) -> Seen:
+def _read(documented: ChatDialect, learned: dict[str, object], seen: Observation) -> Observation:
     came = f"in the {learned['thought_in']}"
     came += ", behind what was sent" if learned["echoes"] else ""
     same = (documented.thought_in, documented.echoes) == (learned["thought_in"], learned["echoes"])
     if seen.verdict == "limited":
         return replace(seen, learned=learned)
     if same and documented.continues:
-        return Seen("ok", came, learned)
+        return Observation("ok", came, learned)
     if same:
-        return Seen("ok", f"{came}, though only answers are documented", learned)
-    return Seen("limited", f"{came}, which is not as documented: it is read there", learned)
+        return Observation("ok", f"{came}, though only answers are documented", learned)
+    return Observation("limited", f"{came}, which is not as documented: it is read there", learned)

@@ -10,7 +10,7 @@ from collab.core.trajectory import Message, Phase, Trajectory, Unit, Wrote
 from collab.endpoints import sample
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect
-from collab.endpoints.profile import Verdict
+from collab.endpoints.profile import ProbeVerdict
 from collab.endpoints.reply import Choice, Completion
 from collab.endpoints.tokens import Tokenizer
 
@@ -25,10 +25,10 @@ LONGEST = 400
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """What a probe has shown."""
 
-    verdict: Verdict
+    verdict: ProbeVerdict
     came: str
     """What came back, and what it means."""
     learned: Mapping[str, object] = field(default_factory=dict)

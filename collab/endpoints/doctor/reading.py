@@ -9,8 +9,8 @@ from collab.core.trajectory import Message
 from collab.endpoints.doctor.probe import (
     LONGEST,
     SOME,
+    Observation,
     Probe,
-    Seen,
     prompt_tokens,
     quoted,
     read_ids,
@@ -41,7 +41,7 @@ def words(number: int) -> str:
     return WORD * number
 
 
-async def growth(probe: Probe) -> Seen:
+async def growth(probe: Probe) -> Observation:
     """Send a short thought and a long one: the prompt must be longer by the difference.
 
     What the difference is says the tokenizer or, where it is not at hand, the same difference of
@@ -54,11 +54,11 @@ async def growth(probe: Probe) -> Seen:
         asked = [(Message("user", words(n)),) for n in (SHORT, LONG)]
         wanted = await _difference(probe, *(probe.request(question=q, tokens=1) for q in asked))
     if got is None or wanted is None:
-        return Seen("broken", UNCOUNTED)
+        return Observation("broken", UNCOUNTED)
     if abs(got - wanted) <= 1:
-        return Seen("ok", f"{got} tokens more")
+        return Observation("ok", f"{got} tokens more")
     why = "dropped" if got < wanted // 2 else "rewritten"
-    return Seen("broken", f"{got} tokens more, not {wanted}: the thought is {why}")
+    return Observation("broken", f"{got} tokens more, not {wanted}: the thought is {why}")
 
 
 async def _difference(probe: Probe, short: Request, long: Request) -> int | None:
@@ -67,39 +67,45 @@ async def _difference(probe: Probe, short: Request, long: Request) -> int | None
     return None if less is None or more is None else more - less
 
 
-async def start(probe: Probe) -> Seen:
+async def start(probe: Probe) -> Observation:
     """Compare what was read with what was sent, from the first token on."""
     request = probe.request(THOUGHT, tokens=1)
     if not probe.knows(request):
         first = (read_ids(await probe.draw(request)) or ())[:2]
         if len(first) == 2 and first[0] == first[1]:
-            return Seen("broken", f"the prompt was read with token {first[0]} twice at its begin")
-        return Seen("untried", "its tokens are not known here: a checkpoint would tell")
+            return Observation(
+                "broken", f"the prompt was read with token {first[0]} twice at its begin"
+            )
+        return Observation("untried", "its tokens are not known here: a checkpoint would tell")
     ids, tokenizer = request.prompt, probe.tokenizer
     if isinstance(ids, tuple) and tokenizer and _doubled(ids[:2], tokenizer):
-        return Seen("broken", f"the template begins with {tokenizer.decode(ids[:2])!r}")
+        return Observation("broken", f"the template begins with {tokenizer.decode(ids[:2])!r}")
     how = probe.proof(request, await probe.draw(request))
-    return Seen("ok", f"read as sent, {how}")
+    return Observation("ok", f"read as sent, {how}")
 
 
-async def carry_over(probe: Probe) -> Seen:
+async def carry_over(probe: Probe) -> Observation:
     """Let a thought end before a word that it holds: the reply must begin with that word."""
     request = probe.request(CARRY, tokens=12)
     reply = await probe.draw(request)
     (choice,) = reply.choices
     text = probe.written(choice).strip()
     if _repeats(text):
-        return Seen("broken", f"{quoted(text)}: it repeats what was sent")
+        return Observation("broken", f"{quoted(text)}: it repeats what was sent")
     if _repeats(choice.text):
-        return Seen("limited", "the text repeats what was sent, the ids do not: they are read")
+        return Observation(
+            "limited", "the text repeats what was sent, the ids do not: they are read"
+        )
     if text.upper().startswith(SECRET):
-        return Seen("ok", quoted(text))
+        return Observation("ok", quoted(text))
     how = probe.proof(request, reply)
     if how is not None:
-        return Seen("ok", f"{quoted(text)}: another word, but the thought was read, {how}")
+        return Observation("ok", f"{quoted(text)}: another word, but the thought was read, {how}")
     if await _goes_on(probe):
-        return Seen("ok", f"{quoted(text)}: another word, but a text that is cut in two goes on")
-    return Seen("broken", f"{quoted(text)}: it does not go on where the thought ends")
+        return Observation(
+            "ok", f"{quoted(text)}: another word, but a text that is cut in two goes on"
+        )
+    return Observation("broken", f"{quoted(text)}: it does not go on where the thought ends")
 
 
 async def _goes_on(probe: Probe) -> bool:
@@ -116,7 +122,7 @@ def _repeats(text: str) -> bool:
     return CARRY[:20] in text[: len(CARRY)]
 
 
-async def closing(probe: Probe) -> Seen:
+async def closing(probe: Probe) -> Observation:
     """Close a thought: what comes must be the answer, in its field and without tags.
 
     Who continues none is shown it, and thinks anew before the answer.
@@ -128,40 +134,42 @@ async def closing(probe: Probe) -> Seen:
     if not text.strip():
         ended = reply.choices[0].finish_reason != "length"
         came = "no answer came" if ended else f"{tokens} tokens went into thinking: no answer came"
-        return Seen("broken" if ended else "untried", came)
+        return Observation("broken" if ended else "untried", came)
     tag = next((tag for tag in map(str.strip, probe.tags) if tag and tag in text), None)
     how = probe.proof(request, reply)
     if tag is None:
-        return Seen("ok", quoted(text))
+        return Observation("ok", quoted(text))
     if how is not None:
-        return Seen("ok", f"{quoted(text)}: the model's own {tag}, as the close was read, {how}")
-    return Seen("broken", f"{quoted(text)}: {tag} in the answer")
+        return Observation(
+            "ok", f"{quoted(text)}: the model's own {tag}, as the close was read, {how}"
+        )
+    return Observation("broken", f"{quoted(text)}: {tag} in the answer")
 
 
-async def tags(probe: Probe) -> Seen:
+async def tags(probe: Probe) -> Observation:
     """Look for a second open tag or an empty block between question and thought."""
     request = probe.request(words(LONG), tokens=1)
     reply = await probe.draw(request)
     if probe.proof(request, reply) is not None:
-        return Seen("ok", "one open tag, as laid out here")
+        return Observation("ok", "one open tag, as laid out here")
     shorter = [probe.request(words(number), tokens=1) for number in (0, SHORT)]
     none, short = [prompt_tokens(await probe.draw(request)) for request in shorter]
     long = prompt_tokens(reply)
     if none is None or short is None or long is None:
-        return Seen("untried", UNCOUNTED)
+        return Observation("untried", UNCOUNTED)
     between = round(short - SHORT * (long - short) / (LONG - SHORT)) - none
     if isinstance(probe.dialect, ContinueFinal | ContinueAfterOpening):
         between += await _beside_the_tag(probe, none)
     if between > 3:
-        return Seen(
+        return Observation(
             "broken", f"{between} tokens: an empty block, or a turn closed and opened again"
         )
     if between < -1:
         came = "nobody opens the block: a checkpoint would tell whether the template does"
-        return Seen("broken", came)
+        return Observation("broken", came)
     if between > 0:
-        return Seen("limited", f"{between} tokens more than before a question's own thought")
-    return Seen("ok", "nothing stands between")
+        return Observation("limited", f"{between} tokens more than before a question's own thought")
+    return Observation("ok", "nothing stands between")
 
 
 async def _beside_the_tag(probe: Probe, begun: int) -> int:

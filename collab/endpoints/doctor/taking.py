@@ -7,7 +7,7 @@ import re
 from collab.core.sampling import Request
 from collab.endpoints.chat import ChatDialect
 from collab.endpoints.client import Endpoint
-from collab.endpoints.doctor.probe import Probe, Seen
+from collab.endpoints.doctor.probe import Observation, Probe
 from collab.errors import BadReply, ConfigError, Denied, Rejected
 
 STOPS = tuple(f"</{number}>" for number in range(16))
@@ -47,17 +47,17 @@ async def context_of(endpoint: Endpoint) -> int | None:
     return models[endpoint.model].max_model_len
 
 
-async def model(probe: Probe) -> Seen:
+async def model(probe: Probe) -> Observation:
     """Look for the model and its context."""
     context, said = await context_of(probe.endpoint), probe.endpoint.profile.max_model_len
     if context is None and said is None:
-        return Seen("limited", "served; its context is not told: set context")
+        return Observation("limited", "served; its context is not told: set context")
     if context is None:
-        return Seen("ok", f"served; context {said:,} tokens, as it is set")
-    return Seen("ok", f"served; context {context:,} tokens", {"max_model_len": context})
+        return Observation("ok", f"served; context {said:,} tokens, as it is set")
+    return Observation("ok", f"served; context {context:,} tokens", {"max_model_len": context})
 
 
-async def fields(probe: Probe) -> Seen:
+async def fields(probe: Probe) -> Observation:
     """Send every field once, then without those that are refused by name."""
     dropped: set[str] = set()
     while (refusal := await _refusal(probe, probe.request(tokens=1))) is not None:
@@ -68,27 +68,27 @@ async def fields(probe: Probe) -> Seen:
         profile = probe.endpoint.profile
         probe.endpoint.profile = profile.model_copy(update={"drop": frozenset(dropped)})
     if not dropped:
-        return Seen("ok", "taken")
+        return Observation("ok", "taken")
     learned = {
         "drop": frozenset(dropped),
         "takes_seed": "seed" not in dropped,
         "takes_n": "n" not in dropped,
         "takes_temperature": "temperature" not in dropped,
     }
-    return Seen("limited", f"refused, and left out: {', '.join(sorted(dropped))}", learned)
+    return Observation("limited", f"refused, and left out: {', '.join(sorted(dropped))}", learned)
 
 
-async def stops(probe: Probe) -> Seen:
+async def stops(probe: Probe) -> Observation:
     """Send many stop strings, then fewer."""
     for most in (len(STOPS), *FEWER):
         request = probe.request(tokens=1, stop=STOPS[:most])
         if await _refusal(probe, request) is not None:
             continue
         if most == len(STOPS):
-            return Seen("ok", "taken")
+            return Observation("ok", "taken")
         came = f"at most {most} are taken (vLLM: VLLM_MAX_STOP_STRINGS raises it)"
-        return Seen("limited", came, {"max_stops": most})
-    return Seen("limited", "refused, with stop strings and without")
+        return Observation("limited", came, {"max_stops": most})
+    return Observation("limited", "refused, with stop strings and without")
 
 
 async def _refusal(probe: Probe, request: Request) -> Rejected | None:
@@ -102,18 +102,18 @@ async def _refusal(probe: Probe, request: Request) -> Rejected | None:
     return None
 
 
-async def ids(probe: Probe) -> Seen:
+async def ids(probe: Probe) -> Observation:
     """Look for the token ids that were written."""
     request = probe.request(tokens=1)
     if isinstance(probe.dialect, ChatDialect) and not probe.dialect.open_fields:
-        return Seen("untried", "this API has none", {"returns_ids": False})
+        return Observation("untried", "this API has none", {"returns_ids": False})
     told = (await probe.draw(request)).choices[0].token_ids is not None
     if told:
-        return Seen("ok", "they come", {"returns_ids": True})
+        return Observation("ok", "they come", {"returns_ids": True})
     if isinstance(request.prompt, tuple):
-        return Seen(
+        return Observation(
             "broken", "none come, and ids are sent: set dialect: text", {"returns_ids": False}
         )
-    return Seen(
+    return Observation(
         "limited", "none come: texts go back as the server encodes them", {"returns_ids": False}
     )

@@ -10,7 +10,7 @@ assert server.requests[0].body["stop"] == ["."]
 
 from collab.endpoints.scripted.apis import Api
 from collab.endpoints.scripted.faults import Failure
-from collab.endpoints.scripted.mind import EOS, TEMPLATE, Script, Words, attentive, recite
+from collab.endpoints.scripted.mind import EOS, TEMPLATE, Script, WordTokenizer, attentive, recite
 from collab.endpoints.scripted.server import Received, ScriptedServer
 from collab.endpoints.scripted.traits import Trait
 
@@ -23,7 +23,7 @@ __all__ = [
     "Script",
     "ScriptedServer",
     "Trait",
-    "Words",
+    "WordTokenizer",
     "attentive",
     "recite",
 ]

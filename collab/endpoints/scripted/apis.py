@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
-from collab.endpoints.scripted.traits import EMPTY, SUMMARY, Body, Trait
+from collab.endpoints.scripted.traits import EMPTY, SUMMARY, ScriptedBody, Trait
 from collab.serving import WireError
 
 Api = Literal["vllm", "sglang", "llamacpp", "ollama", "deepseek", "mistral", "kimi", "openai"]
@@ -28,14 +28,14 @@ PLAIN = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ScriptedRequest:
     """What a request asks for."""
 
-    settings: Body
+    settings: ScriptedBody
     """How to draw, in the fields of /v1/completions."""
     prompt: str | list[int] | None = None
     """A raw prompt; else there are turns."""
-    turns: Sequence[Body] = ()
+    turns: Sequence[ScriptedBody] = ()
     thought: str = ""
     """What a begun turn has in its open think block."""
     said: str | None = None
@@ -46,7 +46,9 @@ class Heard:
         """Whether a turn of the model's is begun."""
         return bool(self.thought) or self.said is not None
 
-    def laid(self, render: Callable[[Sequence[Body]], str], traits: Collection[Trait]) -> str:
+    def laid(
+        self, render: Callable[[Sequence[ScriptedBody]], str], traits: Collection[Trait]
+    ) -> str:
         """Write the prompt of a chat; `render` opens the think block."""
         turns, thought, said = list(self.turns), self.thought, self.said
         if "prefix_dropped" in traits:
@@ -72,9 +74,9 @@ class Draws:
     """What was drawn."""
 
     model: str
-    choices: Sequence[Body]
+    choices: Sequence[ScriptedBody]
     """As /v1/completions tells them."""
-    usage: Body
+    usage: ScriptedBody
     count: Callable[[str], int]
     """Counts tokens."""
     traits: Collection[Trait] = field(default=frozenset())
@@ -88,7 +90,7 @@ class Vendor(Protocol):
         """Where it differs from the wire."""
         ...
 
-    def hear(self, body: Body) -> Heard:
+    def hear(self, body: ScriptedBody) -> ScriptedRequest:
         """Read a request.
 
         Raises:
@@ -96,25 +98,25 @@ class Vendor(Protocol):
         """
         ...
 
-    def tell(self, heard: Heard, draws: Draws) -> object:
+    def tell(self, heard: ScriptedRequest, draws: Draws) -> object:
         """Write the reply."""
         ...
 
 
-class SglangGenerate:
+class ScriptedSglang:
     """POST /generate."""
 
     routes: ClassVar[frozenset[str]] = frozenset({"/generate"})
 
-    def hear(self, body: Body) -> Heard:
+    def hear(self, body: ScriptedBody) -> ScriptedRequest:
         """Read text or ids."""
         given = body["sampling_params"]
         settings = {name: given[name] for name in (*SAMPLING, "stop", "n") if name in given}
         settings |= {"seed": given.get("sampling_seed"), "max_tokens": given["max_new_tokens"]}
         settings["include_stop_str_in_output"] = given.get("no_stop_trim", False)
-        return Heard(settings, body.get("input_ids", body.get("text")))
+        return ScriptedRequest(settings, body.get("input_ids", body.get("text")))
 
-    def tell(self, heard: Heard, draws: Draws) -> object:
+    def tell(self, heard: ScriptedRequest, draws: Draws) -> object:
         """Write one draw as an object, several as a list."""
         told = [
             {
@@ -136,18 +138,18 @@ class SglangGenerate:
         return told if len(told) > 1 else told[0]
 
 
-class LlamaCompletion:
+class ScriptedLlama:
     """POST /completion."""
 
     routes: ClassVar[frozenset[str]] = frozenset({"/completion"})
 
-    def hear(self, body: Body) -> Heard:
+    def hear(self, body: ScriptedBody) -> ScriptedRequest:
         """Read text or ids; the stop string is always cut off."""
         settings = {name: body[name] for name in (*SAMPLING, "stop", "seed") if name in body}
         settings |= {"top_k": body.get("top_k") or -1, "max_tokens": body["n_predict"]}
-        return Heard(settings, body["prompt"])
+        return ScriptedRequest(settings, body["prompt"])
 
-    def tell(self, heard: Heard, draws: Draws) -> object:
+    def tell(self, heard: ScriptedRequest, draws: Draws) -> object:
         """Write the one draw."""
         choice = draws.choices[0]
         word = choice["stop_reason"]
@@ -164,21 +166,21 @@ class LlamaCompletion:
         }
 
 
-class OllamaGenerate:
+class ScriptedOllama:
     """POST /api/generate, raw."""
 
     routes: ClassVar[frozenset[str]] = frozenset({"/api/generate"})
 
-    def hear(self, body: Body) -> Heard:
+    def hear(self, body: ScriptedBody) -> ScriptedRequest:
         """Read text; the stop string is always cut off."""
         if not body.get("raw") or body.get("stream", True):
             raise WireError("only raw prompts without a stream are served here")
         given = body["options"]
         settings = {name: given[name] for name in (*SAMPLING, "stop", "seed") if name in given}
         settings |= {"top_k": given.get("top_k") or -1, "max_tokens": given["num_predict"]}
-        return Heard(settings, body["prompt"])
+        return ScriptedRequest(settings, body["prompt"])
 
-    def tell(self, heard: Heard, draws: Draws) -> object:
+    def tell(self, heard: ScriptedRequest, draws: Draws) -> object:
         """Write the one draw; which string stopped it, nobody learns."""
         counts = {
             "prompt_eval_count": draws.usage["prompt_tokens"],
@@ -204,7 +206,7 @@ class ChatApi:
     hides: ClassVar[bool] = False
     """Whether thinking stays with the server."""
 
-    def hear(self, body: Body) -> Heard:
+    def hear(self, body: ScriptedBody) -> ScriptedRequest:
         """Read the turns, and what of the last one is begun."""
         for name in body.keys() - self.fields:
             raise WireError(f"Unrecognized request argument supplied: {name}", param=name)
@@ -218,14 +220,14 @@ class ChatApi:
         *before, last = body["messages"]
         begun = self.begun(last, body) if last["role"] == "assistant" else None
         if begun is None:
-            return Heard(settings, turns=[*before, last])
-        return Heard(settings, turns=before, thought=begun[0], said=begun[1])
+            return ScriptedRequest(settings, turns=[*before, last])
+        return ScriptedRequest(settings, turns=before, thought=begun[0], said=begun[1])
 
-    def begun(self, last: Body, body: Body) -> tuple[str, str | None] | None:
+    def begun(self, last: ScriptedBody, body: ScriptedBody) -> tuple[str, str | None] | None:
         """Return thought and answer of a begun turn, None where it is over like any other."""
         return None
 
-    def tell(self, heard: Heard, draws: Draws) -> object:
+    def tell(self, heard: ScriptedRequest, draws: Draws) -> object:
         """Write the choices."""
         told = [
             self._choice(index, choice, heard, draws) for index, choice in enumerate(draws.choices)
@@ -234,18 +236,20 @@ class ChatApi:
         usage = {**draws.usage, "completion_tokens_details": {"reasoning_tokens": thoughts}}
         return {"object": "chat.completion", "model": draws.model, "choices": told, "usage": usage}
 
-    def message(self, thought: str, answer: str) -> Body:
+    def message(self, thought: str, answer: str) -> ScriptedBody:
         """Write thinking and answer into the fields of this API."""
         return {"content": answer, "reasoning_content": thought or None}
 
-    def parts(self, heard: Heard, choice: Body) -> tuple[str, str]:
+    def parts(self, heard: ScriptedRequest, choice: ScriptedBody) -> tuple[str, str]:
         """Split a text into thinking and answer."""
         if heard.said is not None:
             return "", choice["text"]
         thought, _, answer = choice["text"].partition(CLOSE)
         return thought, answer
 
-    def _choice(self, index: int, choice: Body, heard: Heard, draws: Draws) -> Body:
+    def _choice(
+        self, index: int, choice: ScriptedBody, heard: ScriptedRequest, draws: Draws
+    ) -> ScriptedBody:
         thought, answer = self.parts(heard, choice)
         if self.echoes or "prefix_echoed" in draws.traits:
             thought = heard.thought + thought if heard.said is None else thought
@@ -266,7 +270,7 @@ class ChatApi:
         }
 
 
-def _likeliest(found: Body | None) -> Body | None:
+def _likeliest(found: ScriptedBody | None) -> ScriptedBody | None:
     """Write log-probabilities as a chat does."""
     if found is None:
         return None
@@ -279,7 +283,7 @@ class DeepSeek(ChatApi):
 
     routes: ClassVar[frozenset[str]] = frozenset({"/beta/chat/completions"})
 
-    def begun(self, last: Body, body: Body) -> tuple[str, str | None] | None:
+    def begun(self, last: ScriptedBody, body: ScriptedBody) -> tuple[str, str | None] | None:
         """Read the prefix; a content says that the thinking is over."""
         if not last.get("prefix"):
             return None
@@ -291,7 +295,7 @@ class DeepSeekPlain(DeepSeek):
 
     routes: ClassVar[frozenset[str]] = frozenset({"/v1/chat/completions"})
 
-    def begun(self, last: Body, body: Body) -> tuple[str, str | None] | None:
+    def begun(self, last: ScriptedBody, body: ScriptedBody) -> tuple[str, str | None] | None:
         """Refuse a prefix.
 
         Raises:
@@ -305,7 +309,7 @@ class DeepSeekPlain(DeepSeek):
 class Kimi(ChatApi):
     """A partial message; its thinking is heeded as its answer is."""
 
-    def begun(self, last: Body, body: Body) -> tuple[str, str | None] | None:
+    def begun(self, last: ScriptedBody, body: ScriptedBody) -> tuple[str, str | None] | None:
         """Read the partial message."""
         if not last.get("partial"):
             return None
@@ -317,7 +321,7 @@ class Mistral(ChatApi):
 
     echoes: ClassVar[bool] = True
 
-    def begun(self, last: Body, body: Body) -> tuple[str, str | None] | None:
+    def begun(self, last: ScriptedBody, body: ScriptedBody) -> tuple[str, str | None] | None:
         """Read the prefix: text, or parts of it."""
         if not last.get("prefix"):
             return None
@@ -332,7 +336,7 @@ class Mistral(ChatApi):
                 said = part["text"]
         return thought, said
 
-    def message(self, thought: str, answer: str) -> Body:
+    def message(self, thought: str, answer: str) -> ScriptedBody:
         """Write the thinking as a part."""
         if not thought:
             return {"content": answer}
@@ -347,7 +351,7 @@ class OpenAi(ChatApi):
     hides: ClassVar[bool] = True
 
 
-class Engine(ChatApi):
+class EngineChat(ChatApi):
     """A chat of an engine that takes more fields than OpenAI's."""
 
     fields: ClassVar[frozenset[str]] = PLAIN | {
@@ -357,20 +361,20 @@ class Engine(ChatApi):
     }
 
 
-class LlamaChat(Engine):
+class LlamaChat(EngineChat):
     """llama.cpp: a field of its own for a begun thought, and the reply repeats it."""
 
     echoes: ClassVar[bool] = True
 
-    def begun(self, last: Body, body: Body) -> tuple[str, str | None] | None:
+    def begun(self, last: ScriptedBody, body: ScriptedBody) -> tuple[str, str | None] | None:
         """Read the field; a content alone stands behind an empty block."""
         return last.get("reasoning_content") or "", last["content"] or None
 
 
-class SglangChat(Engine):
+class SglangChat(EngineChat):
     """SGLang: a begun content goes behind the generation prompt; else the turn is a user's."""
 
-    def hear(self, body: Body) -> Heard:
+    def hear(self, body: ScriptedBody) -> ScriptedRequest:
         """Read the begun content as it stands, and keep the stop string where asked."""
         last = body["messages"][-1]
         if last["role"] == "assistant" and not body.get("continue_final_message"):
@@ -379,21 +383,21 @@ class SglangChat(Engine):
         heard.settings["include_stop_str_in_output"] = body.get("no_stop_trim", False)
         return heard
 
-    def begun(self, last: Body, body: Body) -> tuple[str, str | None] | None:
+    def begun(self, last: ScriptedBody, body: ScriptedBody) -> tuple[str, str | None] | None:
         """Split the content at its close tag."""
         thought, close, said = last["content"].partition(CLOSE)
         return thought, said if close else None
 
-    def parts(self, heard: Heard, choice: Body) -> tuple[str, str]:
+    def parts(self, heard: ScriptedRequest, choice: ScriptedBody) -> tuple[str, str]:
         """Leave it all in the content: no parser is asked for."""
         return "", choice["text"]
 
 
 VENDORS: Mapping[Api, tuple[Vendor, ...]] = {
     "vllm": (),
-    "sglang": (SglangGenerate(), SglangChat()),
-    "llamacpp": (LlamaCompletion(), LlamaChat()),
-    "ollama": (OllamaGenerate(),),
+    "sglang": (ScriptedSglang(), SglangChat()),
+    "llamacpp": (ScriptedLlama(), LlamaChat()),
+    "ollama": (ScriptedOllama(),),
     "deepseek": (DeepSeek(), DeepSeekPlain()),
     "mistral": (Mistral(),),
     "kimi": (Kimi(),),

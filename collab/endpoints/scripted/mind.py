@@ -10,11 +10,11 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from collab.serving import Card, Chat, ChatTemplate, Job, Piece, TokenLogprob, Transcript
+from collab.serving import Card, ChatTemplate, ChatTurns, Job, Piece, TokenLogprob, Transcript
 
-Answer: TypeAlias = str | Sequence[str]
+ScriptedAnswer: TypeAlias = str | Sequence[str]
 """What comes after a prompt; of several, the seed picks one, and greedy sampling the first."""
-Script: TypeAlias = Answer | Mapping[str, Answer] | Callable[[str], Answer]
+Script: TypeAlias = ScriptedAnswer | Mapping[str, ScriptedAnswer] | Callable[[str], ScriptedAnswer]
 """An answer; answers by what the prompt holds; or a function from the prompt to its answer."""
 
 BOS, EOS = "<s>", "</s>"
@@ -29,7 +29,7 @@ TEMPLATE = """\
 """A chat template that opens the think block."""
 
 
-class Words:
+class WordTokenizer:
     """A tokenizer: a word with the space before it is a token, and so is a digit, a mark, a tag.
 
     Ids are given out as words come up, so two instances disagree as foreign tokenizers do. As with
@@ -102,7 +102,7 @@ class ScriptedModel:
         script: Script,
         cards: Mapping[str, Card],
         template: str,
-        words: Words,
+        words: WordTokenizer,
         latency: float,
     ) -> None:
         self.cards = cards
@@ -118,7 +118,7 @@ class ScriptedModel:
         """Turn token ids into text."""
         return "".join(map(self._words.text, ids))
 
-    def render(self, model: str, chat: Chat, *, generate: bool, go_on: bool) -> str:
+    def render(self, model: str, chat: ChatTurns, *, generate: bool, go_on: bool) -> str:
         """Apply the chat template."""
         return self._template.render(chat, generate=generate, go_on=go_on)
 
@@ -158,7 +158,7 @@ class ScriptedModel:
         return tuple(scored)
 
     def _answer(self, prompt: str, seed: int) -> str:
-        answers: Answer
+        answers: ScriptedAnswer
         match self._script:
             case str():
                 return self._script

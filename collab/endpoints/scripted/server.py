@@ -16,14 +16,14 @@ from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from collab.endpoints.scripted import faults
-from collab.endpoints.scripted.apis import VENDORS, Api, Draws, Heard, Vendor, vendor_of
+from collab.endpoints.scripted.apis import VENDORS, Api, Draws, ScriptedRequest, Vendor, vendor_of
 from collab.endpoints.scripted.faults import Failure
-from collab.endpoints.scripted.mind import TEMPLATE, Script, ScriptedModel, Words
+from collab.endpoints.scripted.mind import TEMPLATE, Script, ScriptedModel, WordTokenizer
 from collab.endpoints.scripted.traits import (
     ABSENT,
-    Body,
+    ScriptedBody,
     Trait,
-    Trapped,
+    TraitBackend,
     as_read,
     recounted,
     refusal,
@@ -32,7 +32,7 @@ from collab.endpoints.scripted.traits import (
 )
 from collab.errors import ConfigError
 from collab.serving import Backend, Card, WireError, build_app, serve
-from collab.serving.body import read, replay
+from collab.serving.body import read_body, replay
 
 WIRE = frozenset({"/v1/completions", "/v1/chat/completions"})
 MODELS = "/v1/models"
@@ -47,7 +47,7 @@ class Received:
     path: str
     headers: Mapping[str, str]
     """Names in lower case."""
-    body: Body
+    body: ScriptedBody
 
 
 class ScriptedServer:
@@ -68,7 +68,7 @@ class ScriptedServer:
         context: int = 4096,
         models: Sequence[str] = ("scripted",),
         template: str = TEMPLATE,
-        tokenizer: Words | None = None,
+        tokenizer: WordTokenizer | None = None,
         key: str | None = None,
         names: frozenset[str] = frozenset(),
         keep: int | None = None,
@@ -107,9 +107,9 @@ class ScriptedServer:
         self._changed = threading.Condition()
         self._stack = ExitStack()
         if not isinstance(script, Backend):
-            cards = dict.fromkeys(models, Card(context, Words.size))
-            script = ScriptedModel(script, cards, template, tokenizer or Words(), latency)
-        self._model = Trapped(script, self._traits)
+            cards = dict.fromkeys(models, Card(context, WordTokenizer.size))
+            script = ScriptedModel(script, cards, template, tokenizer or WordTokenizer(), latency)
+        self._model = TraitBackend(script, self._traits)
         self._model.on_abort = self._note_abort
         self._app = build_app(self._model, key=key, names=names)
         self._generating = WIRE.union(*(vendor.routes for vendor in VENDORS[api]))
@@ -142,7 +142,7 @@ class ScriptedServer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a request: record it, then fail it or let the app answer."""
-        raw, path = await read(receive) or b"", scope["path"]
+        raw, path = await read_body(receive) or b"", scope["path"]
         body = _parsed(raw)
         self._note_request(scope, body)
         failure = next(self._failures, None) if path in self._generating else None
@@ -161,7 +161,7 @@ class ScriptedServer:
     async def _answer(
         self,
         scope: Scope,
-        body: Body,
+        body: ScriptedBody,
         raw: bytes,
         receive: Receive,
         send: Send,
@@ -173,8 +173,8 @@ class ScriptedServer:
         if vendor is not None:
             await self._translate(vendor, scope, body, receive, send, failure)
             return
-        read = as_read(body, self._traits)
-        again = replay(raw if read == body else json.dumps(read).encode(), receive)
+        seen = as_read(body, self._traits)
+        again = replay(raw if seen == body else json.dumps(seen).encode(), receive)
         there = {**scope, "path": scope["path"].replace(BETA, "/v1/", 1)}
         hidden = "context_hidden" in self._traits and there["path"] == MODELS
         if body.get("stream") or not (hidden or there["path"] in WIRE):
@@ -193,7 +193,7 @@ class ScriptedServer:
         self,
         vendor: Vendor,
         scope: Scope,
-        body: Body,
+        body: ScriptedBody,
         receive: Receive,
         send: Send,
         failure: Failure | None,
@@ -222,7 +222,12 @@ class ScriptedServer:
         await reply.send(send, lambda told: self._told(vendor, heard, body, told, failure))
 
     def _told(
-        self, vendor: Vendor, heard: Heard, sent: Body, told: Body, failure: Failure | None
+        self,
+        vendor: Vendor,
+        heard: ScriptedRequest,
+        sent: ScriptedBody,
+        told: ScriptedBody,
+        failure: Failure | None,
     ) -> object:
         draws = Draws(told["model"], told["choices"], told["usage"], self._count, self._traits)
         reply = vendor.tell(heard, draws)
@@ -230,23 +235,23 @@ class ScriptedServer:
             return reply
         return self._said(reply, failure)
 
-    def _said(self, reply: Body, failure: Failure | None) -> Body:
+    def _said(self, reply: ScriptedBody, failure: Failure | None) -> ScriptedBody:
         other = {"model": faults.OTHER_MODEL} if failure == "wrong_model" else {}
         if "drifting" in self._traits:
             other["system_fingerprint"] = f"fp_{next(self._versions)}"
         return recounted(reply, self._traits) | other
 
-    def _name(self, body: Body) -> str:
+    def _name(self, body: ScriptedBody) -> str:
         return str(body.get("model") or next(iter(self._model.cards)))
 
-    def _render(self, name: str, turns: Sequence[Body]) -> str:
+    def _render(self, name: str, turns: Sequence[ScriptedBody]) -> str:
         return self._model.render(name, turns, generate=True, go_on=False)
 
     def _count(self, text: str) -> int:
         name = next(iter(self._model.cards))
         return len(self._model.inner.encode(name, text, special=False))
 
-    def _note_request(self, scope: Scope, body: Body) -> None:
+    def _note_request(self, scope: Scope, body: ScriptedBody) -> None:
         headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
         with self._changed:
             self.requests.append(Received(scope["path"], headers, body))
@@ -270,7 +275,7 @@ class _Reply:
         """Keep a part."""
         self._messages.append(message)
 
-    async def send(self, send: Send, edit: Callable[[Body], object]) -> None:
+    async def send(self, send: Send, edit: Callable[[ScriptedBody], object]) -> None:
         """Pass it on; only what succeeded is edited."""
         if not self._messages:  # the client went away
             return
@@ -290,7 +295,7 @@ def _check(kind: str, given: Iterable[str], known: Sequence[str]) -> None:
         )
 
 
-def _parsed(raw: bytes) -> Body:
+def _parsed(raw: bytes) -> ScriptedBody:
     try:
         body = from_json(raw)
     except ValueError:

@@ -14,9 +14,9 @@ from typing import Any, Literal, TypeAlias
 
 from collab.core.trajectory import Json
 from collab.endpoints.scripted.mind import BOS
-from collab.serving import Backend, Card, Chat, Job, Piece, WireError
+from collab.serving import Backend, Card, ChatTurns, Job, Piece, WireError
 
-Body: TypeAlias = dict[str, Any]
+ScriptedBody: TypeAlias = dict[str, Any]
 """A JSON object (`Any`: a client may send what it likes)."""
 Trait = Literal[
     "bos",
@@ -91,7 +91,7 @@ EMPTY = "<think>\n\n</think>\n\n"
 SUMMARY = "I looked at the question and worked it out."
 
 
-class Trapped:
+class TraitBackend:
     """A backend with some traits: it reads other prompts, or draws in its own way."""
 
     def __init__(self, inner: Backend, traits: Collection[Trait]) -> None:
@@ -116,7 +116,7 @@ class Trapped:
         """Turn token ids into text."""
         return self.inner.decode(model, ids)
 
-    def render(self, model: str, chat: Chat, *, generate: bool, go_on: bool) -> str:
+    def render(self, model: str, chat: ChatTurns, *, generate: bool, go_on: bool) -> str:
         """Apply the chat template, with what this server does to an assistant's turn."""
         turns = [{**turn, "content": self._content(turn)} for turn in chat]
         if go_on and "prefix_dropped" in self._traits:
@@ -156,7 +156,7 @@ class Trapped:
         return empty + ("<think>\n" if "double_think" in self._traits else "")
 
 
-def refusal(body: Body, traits: Collection[Trait]) -> str | None:
+def refusal(body: ScriptedBody, traits: Collection[Trait]) -> str | None:
     """Say why such a server refuses a request, if it does."""
     stop = body.get("stop")
     if "ids_refused" in traits and not isinstance(body.get("prompt", ""), str):
@@ -170,19 +170,19 @@ def refusal(body: Body, traits: Collection[Trait]) -> str | None:
     return None
 
 
-def as_read(body: Body, traits: Collection[Trait]) -> Body:
+def as_read(body: ScriptedBody, traits: Collection[Trait]) -> ScriptedBody:
     """Leave out what such a server does not look at."""
     unread = {name for trait in traits for name in LEFT_OUT.get(trait, ())}
     return {name: value for name, value in body.items() if name not in unread}
 
 
-def untold(models: Body) -> Body:
+def untold(models: ScriptedBody) -> ScriptedBody:
     """Leave the context out of a list of models."""
     told = [{k: v for k, v in one.items() if k != "max_model_len"} for one in models["data"]]
     return {**models, "data": told}
 
 
-def recounted(reply: Body, traits: Collection[Trait]) -> Body:
+def recounted(reply: ScriptedBody, traits: Collection[Trait]) -> ScriptedBody:
     """Count in a whole reply as such a server does."""
     if "no_usage" in traits:
         return {name: value for name, value in reply.items() if name != "usage"}
@@ -196,7 +196,7 @@ def recounted(reply: Body, traits: Collection[Trait]) -> Body:
     return reply
 
 
-def relabelled(reply: Body, sent: Body, traits: Collection[Trait]) -> Body:
+def relabelled(reply: ScriptedBody, sent: ScriptedBody, traits: Collection[Trait]) -> ScriptedBody:
     """Put the parts of the wire's own chat reply where such a server does."""
     for choice in reply["choices"]:
         if "message" in choice:
@@ -204,12 +204,12 @@ def relabelled(reply: Body, sent: Body, traits: Collection[Trait]) -> Body:
     return reply
 
 
-def _begun(sent: Body) -> str | None:
+def _begun(sent: ScriptedBody) -> str | None:
     """Return the turn that a request continues in vLLM's way."""
     return str(sent["messages"][-1]["content"]) if sent.get("continue_final_message") else None
 
 
-def _relabel(message: Body, begun: str | None, traits: Collection[Trait]) -> None:
+def _relabel(message: ScriptedBody, begun: str | None, traits: Collection[Trait]) -> None:
     if "prefix_echoed" in traits and begun is not None:
         message["content"] = begun + message["content"]
     if {"parser", "parser_mislabels"} & set(traits):

@@ -19,9 +19,9 @@ from itertools import islice
 from math import isfinite
 from pathlib import Path
 
-from collab.report.episode_json import Reads, told
+from collab.report.episode_json import PromptSource, episode_json
 from collab.report.run_json import listed, prices, results
-from collab.report.runs import Job
+from collab.report.runs import RunSummary
 from collab.runs.jsonl import Plain
 
 SCRIPTS = ("dom.js", "source.js", "figure.js", "episode.js", "list.js", "app.js")
@@ -33,7 +33,9 @@ LARGEST = 25 * 1024 * 1024
 """Characters of data that a file holds; more goes into shards beside it."""
 
 
-def write_report(job: Job, reads: Reads | None = None, largest: int = LARGEST) -> list[Path]:
+def write_report(
+    job: RunSummary, reads: PromptSource | None = None, largest: int = LARGEST
+) -> list[Path]:
     """Write a run's `report.html`, and where it would be too large its shards beside it.
 
     Args:
@@ -100,7 +102,7 @@ def _finite(value: object) -> object:
             return value
 
 
-def _blocks(job: Job, reads: Reads | None) -> Iterator[list[Plain | None]]:
+def _blocks(job: RunSummary, reads: PromptSource | None) -> Iterator[list[Plain | None]]:
     """Yield the episodes in blocks; prompts are in them where they are few enough to be decoded."""
     read = sum(score.seams.tokens for score in job.scores if score.seams)
     reads = reads if read < DECODED else None
@@ -110,7 +112,7 @@ def _blocks(job: Job, reads: Reads | None) -> Iterator[list[Plain | None]]:
         if case not in finished:
             return None
         episode, row = job.folder.at(finished[case])
-        return told(episode, costs, reads, row["question"])
+        return episode_json(episode, costs, reads, row["question"])
 
     cases = (score.case for score in job.scores)
     while names := list(islice(cases, BLOCK)):

@@ -18,12 +18,12 @@ import sqlalchemy as sa
 from collab.core.cost import Cost
 from collab.core.sampling import Generation
 from collab.errors import StoreError
-from collab.store.database.bell import Bell, ring
+from collab.store.database.bell import DrawListener, ring
 from collab.store.database.claims import claims_on, release, renew, take, void
 from collab.store.database.owner import Owner
 from collab.store.database.packing import pack, pack_key, unpack, unpack_key
 from collab.store.database.place import clearly, name_of, passing, place_of, pool_of, url_of
-from collab.store.database.pool import Remote, Result, Work
+from collab.store.database.pool import PostgresPool, ResultT, Work
 from collab.store.database.spending import Payment, Spending
 from collab.store.database.tables import (
     chunks,
@@ -38,12 +38,12 @@ from collab.store.database.tables import (
 PAUSES = (0.1, 0.4, 1.0, 3.0, 10.0)
 """Seconds between attempts while a database server is away."""
 Bodies = dict[bytes, bytes]
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class StoredRow:
     """A generation to be kept, with what it is a draw of."""
 
     key: str
@@ -52,10 +52,10 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Transaction:
     """What one caller wants of the next transaction, done in this order."""
 
-    keep: tuple[Row, ...] = ()
+    keep: tuple[StoredRow, ...] = ()
     """Stored unless the key is there: the first one stands."""
     claim: tuple[str, ...] = ()
     """Keys to sample from now on, where nobody has stored or claimed them."""
@@ -70,7 +70,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class StoreState:
     """What stands in the store of the keys that were named."""
 
     found: dict[str, Generation]
@@ -110,10 +110,12 @@ class Database:
         self._spending = Spending(payer, self.url.get_backend_name())
         with self._clearly():
             self._pool = pool_of(self.url)
-        self._bell = Bell(self._pool.engine, heard) if isinstance(self._pool, Remote) else None
+        self._bell = (
+            DrawListener(self._pool.engine, heard) if isinstance(self._pool, PostgresPool) else None
+        )
         self._ahead = 0.0
 
-    async def prepare(self, now: float, tell: Tell = lambda said: None) -> None:
+    async def prepare(self, now: float, tell: Notify = lambda said: None) -> None:
         """Make the tables, or bring older ones up to date; clear claims that have lapsed.
 
         `tell` is told that a server that is away is waited for, and "" when that is over.
@@ -148,7 +150,7 @@ class Database:
             await self._bell.close()
         await self._pool.close()
 
-    async def look_up(self, groups: Sequence[Iterable[str]], now: float) -> State:
+    async def look_up(self, groups: Sequence[Iterable[str]], now: float) -> StoreState:
         """Read the generations of all these keys, and who is sampling the others."""
         keys = sorted({pack_key(key) for keys in groups for key in keys})
 
@@ -159,9 +161,11 @@ class Database:
 
         bodies, unnoted, busy = await self._lasting(lambda: self.read(work))
         found = await _unpacked(bodies)
-        return State(found, busy=_names(busy), unnoted=_names(unnoted))
+        return StoreState(found, busy=_names(busy), unnoted=_names(unnoted))
 
-    async def commit(self, changes: Sequence[Change], now: float, expires: float) -> State:
+    async def commit(
+        self, changes: Sequence[Transaction], now: float, expires: float
+    ) -> StoreState:
         """Make the changes in one transaction.
 
         What stands after it: the owner has no claim on a key that is stored.
@@ -193,14 +197,14 @@ class Database:
         fresh = {
             row.key: replace(row.generation, key=row.key) for row in map(kept.get, ours) if row
         }
-        return State(found | fresh, held=_names(held))
+        return StoreState(found | fresh, held=_names(held))
 
-    async def read(self, work: Work[Result]) -> Result:
+    async def read(self, work: Work[ResultT]) -> ResultT:
         """Do some work that reads; it is a function of a connection."""
         with self._clearly():
             return await self._pool.do(work, writes=False)
 
-    async def write(self, work: Work[Result]) -> Result:
+    async def write(self, work: Work[ResultT]) -> ResultT:
         """Do some work that writes, in one transaction."""
         with self._clearly():
             return await self._pool.do(work, writes=True)
@@ -251,8 +255,8 @@ class Database:
             connection.execute(insert_new(connection, needs), rows)
 
     async def _lasting(
-        self, work: Callable[[], Awaitable[Result]], tell: Tell = lambda said: None
-    ) -> Result:
+        self, work: Callable[[], Awaitable[ResultT]], tell: Notify = lambda said: None
+    ) -> ResultT:
         """Do some work that may be done twice; go on where a server was away for some seconds."""
         try:
             for seconds in PAUSES:
@@ -290,7 +294,7 @@ def _unpack(bodies: Bodies) -> dict[str, Generation]:
     return {key: unpack(body, key) for key, body in names.items()}
 
 
-def _columns(rows: dict[bytes, Row], now: float) -> list[dict[str, Any]]:  # Any: by column
+def _columns(rows: dict[bytes, StoredRow], now: float) -> list[dict[str, Any]]:  # Any: by column
     return [
         {
             "key": key,

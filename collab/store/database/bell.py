@@ -23,7 +23,7 @@ KEYS = 150
 log = logging.getLogger(__name__)
 
 
-class Bell:
+class DrawListener:
     """Calls `heard` with the key of each draw that another process kept or gave up."""
 
     def __init__(self, engine: AsyncEngine, heard: Callable[[str], None]) -> None:

@@ -15,23 +15,23 @@ from collab.store.database.owner import Owner
 from collab.store.database.tables import chunks, claims, insert_new
 
 
-class Claim(NamedTuple):
+class DrawLease(NamedTuple):
     """Somebody's right to sample a draw, until it expires (seconds since 1970)."""
 
     owner: str
     expires: float
 
 
-def claims_on(connection: sa.Connection, keys: Sequence[bytes]) -> dict[bytes, Claim]:
+def claims_on(connection: sa.Connection, keys: Sequence[bytes]) -> dict[bytes, DrawLease]:
     """Return the claims that there are on some keys."""
-    found: dict[bytes, Claim] = {}
+    found: dict[bytes, DrawLease] = {}
     for some in chunks(keys):
         rows = connection.execute(sa.select(claims).where(claims.c.key.in_(some)))
-        found |= {row.key: Claim(row.owner, row.expires) for row in rows}
+        found |= {row.key: DrawLease(row.owner, row.expires) for row in rows}
     return found
 
 
-def void(found: Mapping[bytes, Claim], owner: Owner, now: float) -> set[bytes]:
+def void(found: Mapping[bytes, DrawLease], owner: Owner, now: float) -> set[bytes]:
     """Return the keys whose claim has lapsed, or whose owner `owner` knows to be dead."""
     others = {claim.owner for claim in found.values()} - {str(owner)}
     dead = {other for other in others if Owner.parse(other).outlived_by(owner)}

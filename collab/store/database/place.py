@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from collab.core.release import extra
 from collab.errors import StoreError
-from collab.store.database.pool import Local, Remote
+from collab.store.database.pool import PostgresPool, SqlitePool
 
 DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+asyncpg"}
 NETWORK = re.compile(
@@ -132,12 +132,12 @@ def no_room(error: Exception) -> bool:
     return isinstance(error, StoreError) and any(word in str(error) for word in NO_ROOM)
 
 
-def pool_of(url: URL) -> Local | Remote:
+def pool_of(url: URL) -> SqlitePool | PostgresPool:
     """Return the connections for a URL; make the folder of a file."""
     if url.get_backend_name() != "sqlite":
         from sqlalchemy.ext.asyncio import create_async_engine  # slow to import
 
-        return Remote(create_async_engine(url, pool_pre_ping=True))
+        return PostgresPool(create_async_engine(url, pool_pre_ping=True))
     if url.database in (None, "", ":memory:"):
         raise StoreError("store.url names no file; set it to a path, such as runs/store.sqlite")
     file = None if "uri" in url.query else Path(url.database or "")
@@ -146,7 +146,7 @@ def pool_of(url: URL) -> Local | Remote:
     engine = sa.create_engine(url, connect_args={"timeout": BUSY})
     sa.event.listen(engine, "connect", _set_up)
     sa.event.listen(engine, "begin", _begin)
-    return Local(engine, file)
+    return SqlitePool(engine, file)
 
 
 def network_mount(path: Path, mounts: str) -> str | None:

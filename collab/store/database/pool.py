@@ -17,11 +17,11 @@ from collab.errors import StoreError
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-Result = TypeVar("Result")
-Work = Callable[[sa.Connection], Result]
+ResultT = TypeVar("ResultT")
+Work = Callable[[sa.Connection], ResultT]
 
 
-class Local:
+class SqlitePool:
     """SQLite: the whole of a work goes to a thread once; a hop a statement costs twice the CPU."""
 
     def __init__(self, engine: sa.Engine, file: Path | None) -> None:
@@ -29,7 +29,7 @@ class Local:
         self._opened: tuple[int, int] | None = None
         """What names the file that is open: SQLite goes on writing to one that was deleted."""
 
-    async def do(self, work: Work[Result], *, writes: bool) -> Result:
+    async def do(self, work: Work[ResultT], *, writes: bool) -> ResultT:
         """Do some work, in one transaction if it writes."""
         return await asyncio.to_thread(self._do, work, writes)
 
@@ -41,7 +41,7 @@ class Local:
         """
         await asyncio.to_thread(self._close)
 
-    def _do(self, work: Work[Result], writes: bool) -> Result:
+    def _do(self, work: Work[ResultT], writes: bool) -> ResultT:
         if self._vanished:
             raise StoreError(self._lost)
         with self._engine.execution_options(writes=writes).begin() as connection:
@@ -94,13 +94,13 @@ class Local:
         return f"all it held is saved as {aside}: move that to its place, and start again"
 
 
-class Remote:
+class PostgresPool:
     """PostgreSQL: the driver waits for the server without blocking."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
 
-    async def do(self, work: Work[Result], *, writes: bool) -> Result:
+    async def do(self, work: Work[ResultT], *, writes: bool) -> ResultT:
         """Do some work, in one transaction if it writes."""
         async with self.engine.begin() if writes else self.engine.connect() as connection:
             return await connection.run_sync(work)

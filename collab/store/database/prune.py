@@ -17,7 +17,7 @@ from collab.store.database.tables import CHUNK, generations, needs, runs
 
 
 @dataclass(frozen=True, slots=True)
-class Lot:
+class ModelGenerations:
     """Generations of one model."""
 
     model: str
@@ -31,10 +31,10 @@ class Lot:
 
 
 @dataclass(frozen=True, slots=True)
-class Doomed:
+class PrunePlan:
     """What would go."""
 
-    lots: Sequence[Lot]
+    lots: Sequence[ModelGenerations]
     kept: int
     """Generations that stay."""
     runs: Sequence[str]
@@ -54,7 +54,7 @@ async def doomed(
     before: float | None = None,
     model: str | None = None,
     named: Sequence[Path] = (),
-) -> Doomed:
+) -> PrunePlan:
     """Find what no run needs; a run whose folder is gone needs nothing.
 
     Args:
@@ -67,7 +67,7 @@ async def doomed(
         StoreError: No such run or model is in the store.
     """
 
-    def work(connection: sa.Connection) -> Doomed:
+    def work(connection: sa.Connection) -> PrunePlan:
         known = {place: one for one, place in connection.execute(sa.select(runs))}
         ours = {place_of(folder, database.url) for folder in named}
         _check("run", ours, known)
@@ -82,17 +82,19 @@ async def doomed(
             limits.append(_given_to(needs.c.run.in_([known[place] for place in ours])))
         which = sa.and_(*limits)
         lots = [
-            Lot(row.model, row.number, int(row.tokens), int(row.size), row.oldest, row.newest)
+            ModelGenerations(
+                row.model, row.number, int(row.tokens), int(row.size), row.oldest, row.newest
+            )
             for row in connection.execute(_totals(which))
         ]
         every = sa.select(sa.func.count()).select_from(generations)
         kept = connection.execute(every).scalar_one() - sum(lot.count for lot in lots)
-        return Doomed(lots, kept, sorted(over), which, sorted(over.values()))
+        return PrunePlan(lots, kept, sorted(over), which, sorted(over.values()))
 
     return await database.read(work)
 
 
-async def remove(database: Database, what: Doomed) -> AsyncIterator[int]:
+async def remove(database: Database, what: PrunePlan) -> AsyncIterator[int]:
     """Take it out, some at a time; yield how many generations that were.
 
     Raises:
@@ -106,14 +108,14 @@ async def remove(database: Database, what: Doomed) -> AsyncIterator[int]:
     await database.shrink()
 
 
-def _remove_some(what: Doomed, last: bytes, connection: sa.Connection) -> Sequence[bytes]:
+def _remove_some(what: PrunePlan, last: bytes, connection: sa.Connection) -> Sequence[bytes]:
     some = sa.select(generations.c.key).where(what.which, generations.c.key > last)
     keys = connection.scalars(some.order_by(generations.c.key).limit(CHUNK)).all()
     connection.execute(sa.delete(generations).where(generations.c.key.in_(keys)))
     return keys
 
 
-def _release(what: Doomed, connection: sa.Connection) -> None:
+def _release(what: PrunePlan, connection: sa.Connection) -> None:
     connection.execute(sa.delete(needs).where(needs.c.run.in_(what.released)))
     connection.execute(sa.delete(runs).where(runs.c.id.in_(what.released)))
 
