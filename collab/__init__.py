@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         Stop,
         Write,
     )
+    from collab.core.inserted_text import InsertedText
     from collab.core.policy import Adviser, Policy, View, Writer
     from collab.core.settings import Settings
     from collab.core.trajectory import Message, Outcome, Question, Recording, Trajectory, Unit
@@ -77,6 +78,7 @@ __all__ = [
     "Episode",
     "Fork",
     "Insert",
+    "InsertedText",
     "Length",
     "Message",
     "Outcome",
@@ -114,6 +116,7 @@ _HOMES = {
     "collab.core.decision": "Branch Choose Close Decision Edit Fork Insert Rewind Stop Write",
     "collab.episode.engine": "Case Episode",
     "collab.errors": "CollabError",
+    "collab.core.inserted_text": "InsertedText",
     "collab.core.policy": "Adviser Policy View Writer",
     "collab.report": "Trajectory",  # with its looks on a terminal and in a notebook
     "collab.report.notebook": "Run",

@@ -1,1 +1,1 @@
-"""The policies in the box: one file each, imported as `collab.policies.NAME`."""
+"""The built-in policies: one file each, imported as `collab.policies.NAME`."""

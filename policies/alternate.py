@@ -1,4 +1,4 @@
-"""Take turns: the simplest protocol in which several models really think together."""
+"""Take turns: the simplest protocol in which several models think together."""
 
 from typing import Annotated
 
@@ -8,19 +8,20 @@ from collab import Boundary, Close, Decision, Sentence, Settings, View, Write, W
 
 
 class Alternate(Settings):
-    """Let each of `seats` write `units` units, round and round.
+    """Let the seats write in turn, `units` units each.
 
-    Whoever closes its own thinking answers.
+    The seat that closes its thinking answers.
     """
 
     seats: Annotated[tuple[Writer, ...], Field(min_length=1)] = ("main", "partner")
+    """Seats in the order of their turns; any number."""
     units: int = Field(default=1, ge=1)
-    """Units a turn."""
+    """Units in a turn."""
     until: Boundary = Sentence()
-    """Where a unit ends; a turn that ran to the answer would leave the others none."""
+    """Where a unit ends. With `end` or `answer`, the first seat would write everything."""
 
     async def decide(self, view: View) -> Decision:
-        """Give the pen to the seat whose turn it is by the number of living units."""
+        """Pick the seat by the number of living units."""
         if view.closed_by:
             return Close(view.closed_by, why=f"{view.closed_by} closed its thinking")
         turn, unit = divmod(len(view.units), self.units)

@@ -1,18 +1,19 @@
-"""Distract: another author's thinking lands in the middle of one's own.
+"""Distract: insert part of another trajectory into a model's own thinking.
 
-Source: the Recoverability test, paper §2.1 and App. E.1. What its reviewers asked for are settings:
-several injections (`times`), and a steer that turns right (`corrector`).
+Source: the Recoverability test, paper §2.1 and App. E.1. Two variants that reviewers asked for are
+settings: several injections (`times`), and a steer followed by a correct trajectory (`corrector`).
 """
 
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from collab import (
     Boundary,
     Close,
     Decision,
     Insert,
+    InsertedText,
     Length,
     Sentence,
     Settings,
@@ -24,93 +25,87 @@ from collab import (
 
 
 class Distractor(Settings):
-    """Play `main`'s own opening, put the steer of `distractor` behind it, let `main` go on.
+    """Play main's own opening, insert the distractor's steer, and let `main` continue.
 
-    The paper's setting: `at` one of 0, .2, .4, .6, .8; `length` .2; the phrase "Wait. Let me
-    think". An opening without a recording for `distractor` is the control: nothing is inserted.
+    The paper uses `at` 0, 0.2, 0.4, 0.6 and 0.8 with `length` 0.2. An opening without a recording
+    for `distractor` is the control: nothing is inserted.
     """
 
     main: Writer = "main"
+    """Seat that is distracted, continues and answers."""
     distractor: Writer = "distractor"
+    """Seat whose recording is the steer."""
     corrector: Writer | None = None
-    """Whose recording stands behind the steer, where it has one: the steer turns right."""
+    """Seat whose recording follows the steer, so that the steer turns right; None: no seat. The
+    scenario sets it."""
     at: float = Field(default=0.0, ge=0, le=1)
-    """Where the steer goes in: share of the original's tokens, at the nearest sentence end."""
+    """Insertion point: share of the original's tokens, moved to the nearest sentence end. The
+    scenario sets it."""
     length: float = Field(default=0.2, gt=0, le=1)
-    """How much of the distractor's own trace is used: share of its tokens."""
+    """Length of the steer: share of the tokens of the distractor's recording."""
     steer_tokens: int | None = Field(default=None, ge=0)
-    """Overrides `length` by a number of tokens; 0: the phrase alone."""
-    phrase: str = "Wait. Let me think.\n"
-    """Stands on a new line before the steer; empty for none."""
+    """Length of the steer (tokens), in place of `length`; 0: only the phrase is inserted; None:
+    `length` counts."""
+    phrase: InsertedText = "Wait. Let me think.\n"
+    """Text inserted on a new line before the steer; empty: none."""
     cut: Literal["sentence", "chunk"] = "sentence"
-    """What recordings are cut behind: sentences, or the chunks of the paper's authors' code."""
+    """Where recordings are cut: at sentence ends, or at the chunks of the paper's code. The
+    scenario sets it."""
     times: int = Field(default=1, ge=1)
-    """How often `distractor` takes the pen, each time for the next `length` of its trace."""
+    """Injections; each plays the next `length` of the distractor's recording."""
     between: Boundary = Sentence()
-    """How far `main` goes on between two injections."""
-
-    @field_validator("phrase")
-    @classmethod
-    def _ends_in_no_space(cls, phrase: str) -> str:
-        if phrase.endswith(" "):
-            raise ValueError(
-                f"phrase {phrase!r} ends in a space, which splits the next word's token"
-            )
-        return phrase
+    """Where main's unit between two injections ends."""
 
     @model_validator(mode="after")
-    def _turns_right_once(self) -> Self:
+    def _corrects_one_injection(self) -> Self:
         if self.corrector is not None and self.times > 1:
             raise ValueError(
-                f"a steer that turns right is injected once: times is {self.times}, and corrector "
+                f"a corrected steer is injected once, but times is {self.times} and corrector is "
                 f"{self.corrector!r}; leave one of them out"
             )
         return self
 
     async def decide(self, view: View) -> Decision:
-        """Follow the script of the opening, then leave the pen with `main`."""
+        """Carry out the opening decision by decision, then let `main` write."""
         if view.closed_by:
             return Close(self.main, why=f"{self.main} closed its thinking")
-        script = self._script(view)
-        if view.step < len(script) and not self._is_over(view):
-            return script[view.step]
-        return Write(self.main, why=f"{self.main} goes on")
+        opening = self._opening(view)
+        if view.step < len(opening) and not self._used_up(view):
+            return opening[view.step]
+        return Write(self.main, why=f"{self.main} continues")
 
-    def _is_over(self, view: View) -> bool:
-        """Say whether a further injection would find nothing left of the distractor's trace."""
+    def _used_up(self, view: View) -> bool:
+        """Check whether nothing of the distractor's recording is left for a further injection."""
         return self.times > 1 and self.distractor in view.exhausted
 
-    def _script(self, view: View) -> list[Decision]:
-        script: list[Decision] = []
+    def _opening(self, view: View) -> list[Decision]:
+        """List the decisions of the opening in order."""
+        opening: list[Decision] = []
         if self.at:
             own = Share(of=self.at, by=self.cut)
-            script.append(Write(self.main, own, why=f"own opening to {self.at:.0%}"))
+            opening.append(Write(self.main, own, why=f"own opening to {self.at:.0%}"))
         if self.distractor not in view.recordings:
-            return script
+            return opening
         for nth in range(self.times):
-            script += self._injection(view, nth)
+            opening += self._injection(view, nth)
         if self.corrector is not None and self.corrector in view.recordings:
-            script.append(Write(self.corrector, self._steer(0), why="the steer turns right"))
-        return script
+            opening.append(Write(self.corrector, self._end(0), why="the steer turns right"))
+        return opening
 
     def _injection(self, view: View, nth: int) -> list[Decision]:
-        script: list[Decision] = []
+        injection: list[Decision] = []
         if nth:
-            script.append(Write(self.main, self.between, why=f"{self.main} goes on for a while"))
+            injection.append(Write(self.main, self.between, why=f"{self.main} continues"))
         if self.phrase:
-            script.append(
-                Insert(self.distractor, self._joined(view), why="transition to the steer")
-            )
+            text = view.on_new_line(self.phrase)
+            injection.append(Insert(self.distractor, text, why="transition to the steer"))
         if self.steer_tokens != 0:
-            which = f"the steer, part {nth + 1}" if self.times > 1 else "the steer"
-            script.append(Write(self.distractor, self._steer(nth), why=which))
-        return script
+            why = f"the steer, part {nth + 1}" if self.times > 1 else "the steer"
+            injection.append(Write(self.distractor, self._end(nth), why=why))
+        return injection
 
-    def _steer(self, nth: int) -> Boundary:
+    def _end(self, nth: int) -> Boundary:
+        """Return where a part of the steer ends in its recording."""
         if self.steer_tokens:
             return Length(tokens=self.steer_tokens, by=self.cut)
         return Share(of=min(self.length * (nth + 1), 1.0), by=self.cut)
-
-    def _joined(self, view: View) -> str:
-        thinking = view.trajectory.thinking
-        return ("\n" if thinking and not thinking.endswith("\n") else "") + self.phrase

@@ -1,4 +1,4 @@
-"""Keep a ratio: the partner writes a fixed share of the tokens, whatever they say."""
+"""Keep a ratio: the partner writes a fixed share of the tokens, whatever the text says."""
 
 from pydantic import Field
 
@@ -6,20 +6,23 @@ from collab import Boundary, Close, Decision, Sentence, Settings, View, Write, W
 
 
 class FixedRatio(Settings):
-    """Give the pen to `partner` whenever it has written less than `share` of the tokens.
+    """Let `partner` write whenever it has written less than `share` of the tokens.
 
-    A baseline for routers at an exactly equal share, spread evenly. Tokens are those that the two
-    have written on the living thinking, each counted by its own tokenizer.
+    A baseline for routers at an equal share, spread evenly. The tokens are those of the two seats
+    in the living thinking, each counted by its own tokenizer.
     """
 
     main: Writer = "main"
+    """Seat that begins and answers."""
     partner: Writer = "partner"
+    """Seat that writes the share."""
     share: float = Field(default=0.5, ge=0, le=1)
-    """Of the tokens, to the nearest unit."""
+    """Share of the tokens that `partner` writes, to the nearest unit."""
     until: Boundary = Sentence()
+    """Where a unit ends."""
 
     async def decide(self, view: View) -> Decision:
-        """Give the pen to whoever is behind its share; `main` begins and answers."""
+        """Pick the seat that is below its share; `main` begins and answers."""
         if view.closed_by:
             return Close(self.main, why=f"{view.closed_by} closed the thinking")
         written = {self.main: 0, self.partner: 0}

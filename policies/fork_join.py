@@ -1,6 +1,6 @@
-"""Fork and join: branches think apart, and what they found comes back as summaries.
+"""Fork and join: branches think separately, and summaries of them continue the thinking.
 
-Source: the spawn and join of APR, by rule where APR's model is trained to decide it.
+Source: the spawn and join of APR. APR trains a model to decide when to fork; here a rule decides.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from collab import (
     Outcome,
     Paragraph,
     Settings,
-    Stop,
     View,
     Write,
     Writer,
 )
+from collab.policies.write_units import WriteUnits
 
 QUESTION = """A helper has thought further:
 {thinking}
@@ -29,50 +29,37 @@ QUESTION = """A helper has thought further:
 Say in one or two sentences what it found."""
 
 
-class Apart(Settings):
-    """Let `writer` write some units: what a branch does."""
-
-    writer: Writer
-    until: Boundary
-    units: int
-    """Units that the branch has in the end."""
-
-    async def decide(self, view: View) -> Decision:
-        """Write, then stop."""
-        if view.closed_by or len(view.units) >= self.units:
-            return Stop("its part is thought")
-        return Write(self.writer, self.until, why="thinks apart")
-
-
 class ForkJoin(Settings):
-    """After `begins` units of `main`, let `workers` think apart; `main` goes on from summaries."""
+    """Fork after `begins` units of `main`; `main` continues from summaries of the branches."""
 
     main: Writer = "main"
+    """Seat that begins, summarises, continues and answers."""
     workers: tuple[Writer, ...] = Field(default=("main", "partner"), min_length=1)
+    """Seats that write a branch each."""
     begins: int = Field(default=1, ge=0)
     """Units of `main` before the fork."""
     units: int = Field(default=4, ge=1)
     """Units of each worker."""
     until: Boundary = Paragraph()
+    """Where a unit ends; after the join `main` writes up to the run's boundary."""
 
     async def decide(self, view: View) -> Decision:
-        """Fork once, join once."""
+        """Fork once, then join once."""
         if view.memo == "forked" and view.branches:
             return await self._join(view)
         if view.closed_by:
             return Close(self.main, why=f"{self.main} closed its thinking")
         if view.branches or len(view.units) < self.begins:
-            return Write(
-                self.main, self.until if not view.branches else None, why=f"{self.main} thinks"
-            )
-        units = len(view.units) + self.units
-        parts = [Apart(writer=seat, until=self.until, units=units) for seat in self.workers]
-        return Fork(tuple(map(Branch, parts)), why="the workers think apart", memo="forked")
+            until = None if view.branches else self.until
+            return Write(self.main, until, why=f"{self.main} thinks")
+        total = len(view.units) + self.units
+        parts = [WriteUnits(writer=seat, until=self.until, total=total) for seat in self.workers]
+        return Fork(tuple(map(Branch, parts)), why="the workers write a branch each", memo="forked")
 
     async def _join(self, view: View) -> Decision:
-        said = await asyncio.gather(*(self._summary(view, one) for one in view.branches))
-        text = "".join(f"Branch {n}: {one.strip()}\n\n" for n, one in enumerate(said, 1))
-        return Insert(self.main, f"\n\n{text}", why="what the workers found")
+        summaries = await asyncio.gather(*(self._summary(view, one) for one in view.branches))
+        text = "".join(f"Branch {n}: {one.strip()}\n\n" for n, one in enumerate(summaries, 1))
+        return Insert(self.main, f"\n\n{text}", why="summaries of the branches")
 
     async def _summary(self, view: View, branch: Outcome) -> str:
         return await view.ask(self.main, QUESTION.format(thinking=branch.thinking))

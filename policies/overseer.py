@@ -1,7 +1,8 @@
-"""Oversee: somebody looks at every unit, and keeps it, corrects it, has it written anew or stops.
+"""Oversee: every unit is reviewed, then accepted, corrected, rewound, or the end of the episode.
 
-The overseer is a model, a human at the terminal (`model@team.overseer=human`), or nobody but rules.
-It works while `main` writes on: what is begun behind a unit that goes is stopped and never used.
+The overseer is a model, a human at the terminal (`model@team.overseer=human`), or a set of rules.
+`main` may continue while its last unit is reviewed. If that unit is rejected, the continuation is
+stopped and never used.
 """
 
 from typing import Literal
@@ -38,48 +39,56 @@ Write it as it should be, and nothing else."""
 
 
 class Rule(Settings):
-    """What is done with a unit of which something holds; the overseer gives no verdict on it."""
+    """A ruling for every unit on which a condition holds; the overseer is not asked."""
 
     when: Condition
+    """Condition on the unit."""
     then: Ruling = "rewind"
+    """Ruling on the unit."""
     text: str = ""
-    """What a corrected unit becomes; empty: what the overseer writes, nothing where there is none.
+    """Text of a corrected unit; empty: the overseer writes it, or without one the unit is struck.
     """
 
 
 class Overseer(Settings):
-    """Let `main` write; after each unit a rule decides, else `overseer` is asked what to do.
+    """Let `main` write, and rule on each unit: by the rules, else by asking `overseer`.
 
-    A rewound unit is written anew, as another draw. Where `retries` were rewound at one place, the
-    next one is kept, or ends the episode where `strict`.
+    A rewound unit is written again, as another draw. After `retries` rewinds at one place, the next
+    draw is accepted, or with `strict` ends the episode.
     """
 
     main: Writer = "main"
+    """Seat that thinks and answers."""
     overseer: Adviser | None = "overseer"
-    """None: rules alone."""
+    """Seat that is asked; None: only the rules decide."""
     rules: tuple[Rule, ...] = ()
-    """The first that holds counts."""
+    """Rules, such as {when: {_target_: collab.core.condition.Repeats, times: 1}, then: rewind,
+    text: ""}; `then` is accept, correct, rewind or stop. The first that holds counts."""
     charter: str = ""
-    """A written policy that the thinking must keep to, such as one on safety; the overseer reads it
-    before every verdict."""
+    """Written policy for the thinking, such as one on safety. The overseer reads it before every
+    ruling; empty: none."""
     until: Boundary = Paragraph()
+    """Where a unit ends."""
     retries: int = Field(default=3, ge=0)
+    """Rewinds at one place, at most."""
     strict: bool = False
+    """Whether a further rejection ends the episode; else the unit is accepted."""
     ahead: bool = True
-    """Whether `main` writes on while it is looked at: saves time, and costs what is stopped."""
+    """Whether `main` continues while its unit is reviewed. It saves time, and costs the tokens of
+    continuations that are stopped."""
 
     async def decide(self, view: View) -> Decision:
-        """Look at a unit that nobody has looked at, else let `main` write on."""
-        seen, vetoes = _memo(view)
-        if seen >= len(view.units):
-            return self._goes_on(view, vetoes, "main thinks")
-        verdict, text = await self._verdict(view)
-        if verdict == "rewind" and vetoes >= self.retries:
-            verdict = "stop" if self.strict else "accept"
+        """Rule on the last unit if it is new, else let `main` write."""
+        reviewed, vetoes = _read_memo(view)
+        if reviewed >= len(view.units):
+            return self._continue(view, vetoes, "main thinks")
+        ruling, text = await self._rule(view)
+        if ruling == "rewind" and vetoes >= self.retries:
+            ruling = "stop" if self.strict else "accept"
         place, step = len(view.units) - 1, view.units[-1].text.strip()[:60]
-        match verdict:
+        match ruling:
             case "accept":
-                return self._goes_on(view, 0, "the unit stands")
+                return self._continue(view, 0, "the unit is accepted")
             case "correct":
                 memo = [place + bool(text), 0]
                 return Edit(place, text, f"corrected {step!r}", memo, seat=self.overseer)
@@ -88,34 +97,34 @@ class Overseer(Settings):
             case "stop":
                 return Stop(f"stopped at {step!r}")
 
-    async def _verdict(self, view: View) -> tuple[Ruling, str | None]:
-        """Return what is to be done with the last unit, and what it becomes if it is corrected."""
+    async def _rule(self, view: View) -> tuple[Ruling, str | None]:
+        """Return the ruling on the last unit, and the text of its correction, if any."""
         rule = next((one for one in self.rules if one.when.holds(view, view.units[-1:])), None)
-        verdict, text = (rule.then, rule.text) if rule else ("accept", "")
+        ruling, text = (rule.then, rule.text) if rule else ("accept", "")
         if self.overseer and rule is None:
             if self.ahead:
-                view.prefetch(self._goes_on(view, 0, ""))
-            said = await view.ask(self.overseer, self._asks(view, QUESTION), choices=CHOICES)
-            verdict = next((one for one in CHOICES if one == said), "accept")
-        if self.overseer and verdict == "correct" and not text:
-            said = await view.ask(self.overseer, self._asks(view, CORRECTION))
-            text = f"{said.strip()}\n\n" if said.strip() else ""
-        return verdict, text or None
+                view.prefetch(self._continue(view, 0, ""))
+            choice = await view.ask(self.overseer, self._prompt(view, QUESTION), choices=CHOICES)
+            ruling = next((one for one in CHOICES if one == choice), "accept")
+        if self.overseer and ruling == "correct" and not text:
+            reply = await view.ask(self.overseer, self._prompt(view, CORRECTION))
+            text = f"{reply.strip()}\n\n" if reply.strip() else ""
+        return ruling, text or None
 
-    def _asks(self, view: View, question: str) -> str:
+    def _prompt(self, view: View, question: str) -> str:
         charter = f"This policy holds:\n{self.charter.strip()}\n\n" if self.charter else ""
         return charter + question.format(step=view.units[-1].text.strip())
 
-    def _goes_on(self, view: View, vetoes: int, why: str) -> Decision:
+    def _continue(self, view: View, vetoes: int, why: str) -> Decision:
         memo = [len(view.units), vetoes]
         if view.closed_by:
             return Close(self.main, why=f"{view.closed_by} closed the thinking", memo=memo)
         return Write(self.main, self.until, why=why, memo=memo)
 
 
-def _memo(view: View) -> tuple[int, int]:
-    """Return how many units were looked at, and how many draws were rewound at the next place."""
+def _read_memo(view: View) -> tuple[int, int]:
+    """Return how many units are reviewed, and how often the next place was rewound."""
     match view.memo:
-        case [int(seen), int(vetoes)]:
-            return seen, vetoes
+        case [int(reviewed), int(vetoes)]:
+            return reviewed, vetoes
     return 0, 0

@@ -1,4 +1,4 @@
-"""Switch at random: the baseline that every router must beat.
+"""Switch at random: the baseline that a router must beat.
 
 Source: SplitReason's mode `random_switch_flow`, RelayLLM's random router.
 """
@@ -9,20 +9,23 @@ from collab import Boundary, Close, Decision, Sentence, Settings, View, Write, W
 
 
 class RandomSwitch(Settings):
-    """Before each unit, give the pen to `partner` with a chance of `share`, else to `main`.
+    """Draw the writer of each unit: `partner` with probability `share`, else `main`.
 
-    A router is compared at an equal share of the partner's tokens: set `share` to what it came to.
-    The choice depends on case, replicate and step alone, so a rerun switches at the same places.
+    To compare a router at an equal share of tokens, set `share` to the router's measured share. The
+    draw depends only on case, replicate and step, so a rerun switches at the same places.
     """
 
     main: Writer = "main"
+    """Seat that writes the rest and answers."""
     partner: Writer = "partner"
+    """Seat that writes the share."""
     share: float = Field(default=0.5, ge=0, le=1)
-    """Chance of the partner a unit."""
+    """Probability that `partner` writes a unit."""
     until: Boundary = Sentence()
+    """Where a unit ends."""
 
     async def decide(self, view: View) -> Decision:
-        """Draw who writes; `main` answers."""
+        """Draw the writer; `main` answers."""
         if view.closed_by:
             return Close(self.main, why=f"{view.closed_by} closed the thinking")
         seat = self.partner if view.rng.random() < self.share else self.main

@@ -1,8 +1,9 @@
-"""Speculate: a small model drafts each step; a big one scores it, and rewrites what is bad.
+"""Speculate: a small model drafts each step; a big model scores it, and rewrites a bad one.
 
-Source: SpecReason. Its settings: steps end in a blank line (512 tokens at most), scores 0 to 9 read
-off one token behind a begun sentence, 7 is enough. There a step is judged in the same conversation;
-here on the side, with the thinking so far in the user's turn, so that no chat template cuts it.
+Source: SpecReason. Its settings: steps end in a blank line (512 tokens at most), a score from 0 to
+9 is read from one token after the start of a sentence, and 7 is enough. SpecReason scores a step
+in the same conversation. Here the score is a side question with the thinking so far in the user's
+turn, so that no chat template cuts it.
 """
 
 import math
@@ -19,11 +20,11 @@ from collab import (
     Paragraph,
     Rewind,
     Settings,
-    Stop,
     View,
     Write,
     Writer,
 )
+from collab.policies.write_units import WriteUnits
 
 QUESTION = """The last step of the thinking is:
 {step}
@@ -31,47 +32,37 @@ QUESTION = """The last step of the thinking is:
 How good is it? Give a score from 0 (wrong or of no use) to 9 (right and a clear step forward)."""
 
 
-class OneStep(Settings):
-    """Let `writer` write one step: what the branch of a draft does."""
-
-    writer: Writer
-    until: Boundary
-    units: int
-    """Units that stand before it."""
-
-    async def decide(self, view: View) -> Decision:
-        """Write, then stop."""
-        if view.closed_by or len(view.units) > self.units:
-            return Stop("its step is written")
-        return Write(self.writer, self.until, why="drafts the next step")
-
-
 class Likely(Settings):
-    """Judge a step by how likely `main` finds it: for models that give no scores."""
+    """Judge a step by its likelihood under `main`, for models that give no scores."""
 
     needs = frozenset({"score"})
 
     chance: float = Field(default=0.5, gt=0, lt=1)
-    """What `main` must give to a token of it, in the geometric mean."""
+    """Probability of a token of the step under `main` (geometric mean) at which it is accepted."""
 
 
 class Speculate(Settings):
-    """Let `drafter` write a step and `main` score it; below `threshold` `main` writes it anew."""
+    """Let `drafter` write a step and `main` score it; `main` rewrites it below `threshold`."""
 
     main: Writer = "main"
-    """The big one: scores, rewrites and answers."""
+    """Seat of the big model: scores, rewrites and answers."""
     drafter: Writer = "drafter"
+    """Seat of the small model: drafts the steps."""
     threshold: float = Field(default=7, ge=0, le=9)
+    """Score, of 9, at which a step is accepted."""
     likely: Likely | None = None
-    """Decides in the place of the score; the step is then drafted in a branch."""
+    """Test by likelihood in place of the score, as {chance: 0.5}: the probability of the step's
+    tokens under `main` (geometric mean) at which it is accepted. The step is then drafted in a
+    branch; None: the score decides."""
     begins: int = Field(default=0, ge=0)
     """Steps that `main` writes first."""
     until: Boundary = Paragraph()
+    """Where a step ends."""
     ahead: bool = True
     """Whether the next step is drafted while this one is scored."""
 
     async def decide(self, view: View) -> Decision:
-        """Judge a draft, write a rejected one anew, else have the next one drafted."""
+        """Judge a draft, rewrite a rejected one, else let the drafter write the next one."""
         if view.memo == "apart" and self.likely and view.branches:
             return await self._weigh(view, self.likely)
         if view.memo == "drafted" and view.units:
@@ -96,12 +87,12 @@ class Speculate(Settings):
         if view.closed_by:
             return Close(self.main, why=f"{view.closed_by} closed the thinking; {why}")
         if self.likely:
-            draft = OneStep(writer=self.drafter, until=self.until, units=len(view.units))
-            return Fork((Branch(draft),), why="the next step is drafted apart", memo="apart")
+            draft = WriteUnits(writer=self.drafter, until=self.until, total=len(view.units) + 1)
+            return Fork((Branch(draft),), why="the next step is drafted in a branch", memo="apart")
         return Write(self.drafter, self.until, why=why, memo="drafted")
 
     async def _weigh(self, view: View, likely: Likely) -> Decision:
-        """Keep the draft that `main` finds likely enough, else have `main` write the step."""
+        """Accept the draft if `main` finds it likely enough, else let `main` write the step."""
         step = view.branches[0].thinking
         if not step.strip():
             return Choose(0, why="the drafter closes the thinking")

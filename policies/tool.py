@@ -1,13 +1,14 @@
-"""Use a tool: what the thinking asks for is computed, and the result stands behind it.
+"""Use a tool: run what the thinking asks for, and insert the result after it.
 
-Sources: reasoning with an interpreter (ToRA, ReTool: a program in tags, behind it what it prints),
-and the calculator of GSM8K's authors (Cobbe et al. 2021: it computes what stands before an equals
-sign; `experiment=calculator` has it). What is between tags only its author reads.
+Sources: reasoning with an interpreter (ToRA, ReTool: a program in tags, followed by its output),
+and the calculator of GSM8K's authors (Cobbe et al. 2021: it computes the sum before an equals sign;
+see `experiment=calculator`). Only the author of a tag reads the text between its tags.
 """
 
 import re
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from collab import (
     Adviser,
@@ -15,6 +16,7 @@ from collab import (
     Close,
     Decision,
     Insert,
+    InsertedText,
     Settings,
     Tag,
     View,
@@ -23,20 +25,33 @@ from collab import (
 )
 
 
+def _has_placeholder(text: str) -> str:
+    if "{}" not in text:
+        raise ValueError(f"{text!r} has no {{}} to be replaced")
+    return text
+
+
+Placeholder = Annotated[InsertedText, AfterValidator(_has_placeholder)]
+"""A text with `{}` in it."""
+
+
 class UseTool(Settings):
-    """Let `main` think; where its last unit asks for it, insert what `tool` replies."""
+    """Let `main` think, and insert the tool's reply where its last unit asks for one."""
 
     main: Writer = "main"
+    """Seat that thinks and answers."""
     tool: Adviser = "tool"
+    """Seat that computes, such as model@team.tool=python; its reply is inserted in its name."""
     until: Boundary = Tag(tag="</code>", opens="<code>")
-    """Where a unit of `main` ends, so that what it asks for is seen."""
+    """Where a unit of `main` ends, so that its request is found. The tags must be those that `main`
+    was trained to use, or is asked to use."""
     asks: str = r"<code>(.*)</code>"
-    """Pattern at the end of a unit whose first group is what is to be computed; a `.` is any
-    character, line breaks too."""
-    program: str = "{}"
-    """What the tool is asked; `{}` stands for that group."""
-    shows: str = "\n<output>\n{}\n</output>\n"
-    """What is inserted; `{}` stands for the tool's reply."""
+    """Pattern at the end of a unit; its first group is the request. A `.` matches any character,
+    line breaks included."""
+    program: Placeholder = "{}"
+    """Program sent to the tool; `{}` is replaced by the request."""
+    shows: Placeholder = "\n<output>\n{}\n</output>\n"
+    """Text that is inserted; `{}` is replaced by the tool's reply."""
     calls: int | None = Field(default=None, ge=0)
     """Calls that are answered, at most; None: all."""
 
@@ -46,35 +61,25 @@ class UseTool(Settings):
         try:
             groups = re.compile(asks).groups
         except re.error as error:
-            raise ValueError(f"asks {asks!r} is no regular expression: {error}") from None
+            raise ValueError(f"asks {asks!r} is not a regular expression: {error}") from None
         if not groups:
-            raise ValueError(f"asks {asks!r} has no group (…) for what is to be computed")
+            raise ValueError(f"asks {asks!r} has no group (…) for the request")
         return asks
 
-    @field_validator("program", "shows")
-    @classmethod
-    def _has_a_place(cls, form: str) -> str:
-        if "{}" not in form or form.endswith(" "):
-            raise ValueError(
-                f"{form!r} must hold {{}} for what stands in its place, and not end in a space, "
-                "which would split the next word's token"
-            )
-        return form
-
     async def decide(self, view: View) -> Decision:
-        """Have computed what is asked for, else leave the pen with `main`."""
+        """Answer a request in the last unit, else let `main` write."""
         if view.closed_by:
             return Close(self.main, why=f"{self.main} closed its thinking")
         answered = sum(unit.author == self.tool for unit in view.units)
-        asked = self._asked(view) if answered != self.calls else None
-        if asked is None:
+        request = self._request(view) if answered != self.calls else None
+        if request is None:
             return Write(self.main, self.until, why=f"{self.main} thinks")
-        said = await view.ask(self.tool, self.program.replace("{}", asked))
-        text = self.shows.replace("{}", said.strip())
-        return Insert(self.tool, text, why=f"call {answered + 1}: {asked.strip()[:60]!r}")
+        reply = await view.ask(self.tool, self.program.replace("{}", request))
+        text = self.shows.replace("{}", reply.strip())
+        return Insert(self.tool, text, why=f"call {answered + 1}: {request.strip()[:60]!r}")
 
-    def _asked(self, view: View) -> str | None:
-        """Return what main's last unit asks for at its end."""
+    def _request(self, view: View) -> str | None:
+        """Return the request at the end of main's last unit; None without one."""
         last = view.units[-1] if view.units else None
         if last is None or last.author != self.main:
             return None

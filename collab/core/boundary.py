@@ -153,7 +153,7 @@ class Regex(Boundary):
             if re.compile(pattern).match(""):
                 raise ValueError(f"pattern {pattern!r} matches the empty text: no unit could end")
         except re.error as error:
-            raise ValueError(f"pattern {pattern!r} is no regular expression: {error}") from None
+            raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from None
         return pattern
 
     @property

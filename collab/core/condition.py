@@ -106,7 +106,7 @@ class Says(Condition):
         try:
             re.compile(pattern)
         except re.error as error:
-            raise ValueError(f"pattern {pattern!r} is no regular expression: {error}") from None
+            raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from None
         return pattern
 
     @override

@@ -162,6 +162,14 @@ class View:
         """The seat whose last unit ended in its own close tag."""
         return self.trajectory.closed_by
 
+    def on_new_line(self, text: str, gap: str = "\n") -> str:
+        r"""Return `text` preceded by `gap` if the thinking does not end in a line break.
+
+        At the start of the thinking, and after a line break, it is `text` itself.
+        """
+        thinking = self.trajectory.thinking
+        return text if not thinking or thinking.endswith("\n") else gap + text
+
     @overload
     async def ask(self, seat: str, question: str) -> str: ...
     @overload

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
+from collab.core.inserted_text import InsertedText
 from collab.core.settings import Settings
 from collab.core.trajectory import Message, Phase, Trajectory, Unit
 from collab.endpoints.dialects import Dialect, PromptLayout, text_of, visible
@@ -35,17 +36,10 @@ class InTags(Settings):
     """In the think block, each run of others' text between two tags."""
 
     kind: Literal["tags"]
-    open: str = "\n<note>\n"
+    open: InsertedText = "\n<note>\n"
     """Stands before the run; `{author}` is the seat that wrote it."""
-    close: str = "\n</note>\n"
+    close: InsertedText = "\n</note>\n"
     """Stands behind it."""
-
-    @field_validator("open", "close")
-    @classmethod
-    def _ends_in_no_space(cls, tag: str) -> str:
-        if tag.endswith(" "):
-            raise ValueError(f"{tag!r} ends in a space, which splits the next word's token")
-        return tag
 
     def place(self, messages: Sequence[Message], units: Sequence[Unit], seat: str) -> Read:
         """Put the tags around what others wrote."""

@@ -26,6 +26,7 @@ from collab.core.decision import (
     Stop,
     Write,
 )
+from collab.core.inserted_text import splits_next_word
 from collab.core.policy import Inquiry, Policy, View
 from collab.core.sampling import OnText
 from collab.core.trajectory import (
@@ -291,7 +292,7 @@ class _EpisodeRunner:
         Raises:
             PolicyError: It ends in a space, which belongs to the token of the word behind it.
         """
-        if text.endswith((" ", "\t")):
+        if splits_next_word(text):
             raise PolicyError(
                 f"{self._name} puts {text[-40:]!r} on the trajectory, which ends in a space: it "
                 "would split the next word's token; end the text before the space, or in a newline"

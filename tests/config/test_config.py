@@ -195,7 +195,7 @@ def test_models_are_changed_in_place() -> None:
         (["prompt.user=Think."], "lacks '{question}'"),
         (["questions=jsonl"], r"^questions\.path: Missing mandatory value"),
         (["model@team.main=vllm"], r"^team\.main\.id: Missing mandatory value"),
-        (["boundary=regex", "boundary.pattern='('"], "is no regular expression"),
+        (["boundary=regex", "boundary.pattern='('"], "is not a regular expression"),
         (["policy.main=nobody"], r"policy\.main='nobody' would have no effect: .* to 'main'"),
         (["policy.at=0.4"], r"policy\.at=0\.4 would have no effect"),
         (["scenario=solo", "policy.main=nobody"], r"'nobody' is not in the team \(seats: distr"),

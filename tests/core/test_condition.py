@@ -78,5 +78,5 @@ def test_money_and_seconds_are_those_of_the_episode() -> None:
 
 
 def test_a_pattern_that_is_none_is_refused() -> None:
-    with pytest.raises(ValidationError, match="is no regular expression"):
+    with pytest.raises(ValidationError, match="is not a regular expression"):
         Says(pattern="(")

@@ -19,5 +19,5 @@ async def test_the_thinking_can_be_cut_after_some_units(look: Look) -> None:
     policy = AnswerBy(answerer="guide", units=1)
     assert isinstance(await policy.decide(look()), Write)
     done = await policy.decide(look(("main", "Add."), step=1))
-    assert done == Close("guide", why="1 units of thinking are there")
+    assert done == Close("guide", why="the thinker wrote 1 units")
     assert isinstance(await AnswerBy(units=0).decide(look()), Close)

@@ -16,7 +16,7 @@ async def script(
     """Play the decisions up to the first one that hands `main` the pen for good."""
     decisions: list[Decision] = []
     written: list[tuple[str, str]] = []
-    while not decisions or decisions[-1] != Write("main", why="main goes on"):
+    while not decisions or decisions[-1] != Write("main", why="main continues"):
         view = look(*written, step=len(decisions), recordings=recordings)
         decision = await policy.decide(view)
         decisions.append(decision)
@@ -114,11 +114,11 @@ async def test_each_injection_is_the_next_part_and_main_goes_on_between(look: Lo
 async def test_once_its_trace_is_played_out_the_distractor_is_silent(look: Look) -> None:
     policy = Distractor(length=0.5, times=3)
     out = look(("distractor", "So."), step=2, recordings=BOTH, exhausted=frozenset({"distractor"}))
-    assert await policy.decide(out) == Write("main", why="main goes on")
+    assert await policy.decide(out) == Write("main", why="main continues")
 
 
 def test_a_steer_that_turns_right_is_injected_once() -> None:
-    with pytest.raises(ValidationError, match="a steer that turns right is injected once"):
+    with pytest.raises(ValidationError, match="a corrected steer is injected once"):
         Distractor(times=2, corrector="guide")
 
 

@@ -95,7 +95,7 @@ async def test_main_takes_the_pen_back_where_it_would_write_its_closing_tag(look
     assert isinstance(on, Write)
     assert on.seat == "helper"
     back = await SPLIT.decide(look(*asked, aside=Willing(-0.1)))
-    assert back == Insert("main", "</bigmodel>", "main takes the pen back", signal=True)
+    assert back == Insert("main", "</bigmodel>", "main takes the turn back", signal=True)
     assert await written(SPLIT, look(*asked, call("</bigmodel>"))) == ("main", SPLIT.until)
 
 

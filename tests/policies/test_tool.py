@@ -83,9 +83,9 @@ async def test_main_writes_on_where_nothing_is_asked_for(look: Look) -> None:
     ("setting", "said"),
     [
         ({"asks": "<code>.*</code>"}, "has no group"),
-        ({"asks": "("}, "is no regular expression"),
-        ({"shows": "So:"}, "must hold {}"),
-        ({"shows": "{} "}, "must hold {}"),
+        ({"asks": "("}, "is not a regular expression"),
+        ({"shows": "So:"}, "has no {} to be replaced"),
+        ({"shows": "{} "}, "ends in a space"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(setting: dict[str, str], said: str) -> None:
