@@ -1,9 +1,9 @@
 """Where a unit ends, and where a recording is cut.
 
-A boundary tells the server what it can (`stops`, `limit`) and decides the rest on the text (`cut`).
-Ends that no stop string can express are found by asking for `piece` tokens at a time. Line breaks
-after an end stay with the left unit, as far as the writer's last token holds them; a space belongs
-to the word that follows it, as it does in the token vocabularies of today's models.
+A boundary gives the server stop strings and a token limit (`stops`, `limit`), and finds the exact
+end in the text (`cut`). An end that no stop string can express is found by requesting `piece`
+tokens at a time. Line breaks after an end stay with the unit before them, as far as its last token
+holds them. A space belongs to the word that follows it, as in the vocabularies of today's models.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from collab.core.settings import Settings
 from collab.core.trajectory import Recording
 
 Cutting = Literal["sentence", "chunk"]
-"""Where recordings may be cut: behind a sentence (the paper), or a chunk (its authors' code)."""
+"""Where recordings may be cut: after a sentence (the paper), or a chunk (its authors' code)."""
 CHUNK = 30
-"""Words that a chunk has at least, and half of what it has at most, where lines allow it."""
+"""Fewest words of a chunk; the most are twice as many, where line breaks allow it."""
 _MARK = r"[.!?…][\"'”’)\]]*"
 _IN_LIST = r"(?<!^\d)(?<!\n\d)(?<!^\d\d)(?<!\n\d\d)"
 _SENTENCE = re.compile(rf"{_MARK}\n+|{_IN_LIST}{_MARK}(?=[ \t])|\n{{2,}}")
@@ -35,30 +35,44 @@ _WORD = re.compile(r"\S+")
 
 
 class Boundary(Settings):
-    """Where the unit that is being written ends."""
+    """The end of a unit.
+
+    The base class ends nowhere; subclasses override what they need.
+
+    >>> from collab import Boundary, Sentence
+    >>> Boundary().cut("So 3. Then 4.") is None
+    True
+    >>> Sentence().cut("So 3. Then 4.")
+    5
+    """
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """Strings at which the server may stop."""
+        """The strings at which the server may stop."""
         return ()
 
     @property
     def limit(self) -> int | None:
-        """The most tokens that the unit may have."""
+        """The largest number of tokens in the unit; None: unlimited."""
         return None
 
     @property
     def piece(self) -> int | None:
-        """Tokens to ask for at a time, where only the text can tell the end."""
+        """The tokens per request if no stop string can express the end; None: all at once."""
         return None
 
     def cut(self, text: str) -> int | None:
-        """Return where a unit that begins with `text` ends (characters), None where it goes on."""
+        """Return where a unit that begins with `text` ends (characters); None: not in `text`."""
         return None
 
 
 class Sentence(Boundary):
-    """One sentence, with the line breaks after it."""
+    r"""One sentence, with the line breaks after it.
+
+    >>> from collab import Sentence
+    >>> Sentence().cut("It is 3.5 m.\n\nThen")
+    14
+    """
 
     @property
     @override
@@ -72,7 +86,12 @@ class Sentence(Boundary):
 
 
 class Paragraph(Boundary):
-    """One paragraph, with the blank line after it."""
+    r"""One paragraph, with the blank line after it.
+
+    >>> from collab import Paragraph
+    >>> Paragraph().cut("One. Two.\n\nThree.")
+    11
+    """
 
     @property
     @override
@@ -86,9 +105,15 @@ class Paragraph(Boundary):
 
 
 class Tokens(Boundary):
-    """A fixed number of the author's tokens."""
+    """A fixed number of the author's tokens.
+
+    >>> from collab import Tokens
+    >>> Tokens(count=64).limit
+    64
+    """
 
     count: int = Field(ge=1)
+    """Tokens in a unit."""
 
     @property
     @override
@@ -97,9 +122,15 @@ class Tokens(Boundary):
 
 
 class Words(Boundary):
-    """A chunk of `count` words (runs of non-blank characters)."""
+    """A fixed number of words (runs of non-blank characters).
+
+    >>> from collab import Words
+    >>> Words(count=2).cut("So we add")
+    5
+    """
 
     count: int = Field(ge=1)
+    """Words in a unit."""
 
     @property
     @override
@@ -113,15 +144,22 @@ class Words(Boundary):
 
 
 class Tag(Boundary):
-    """Up to and including a tag that the writer writes itself.
+    """The text up to and including a tag that the writer writes itself.
 
-    The tag becomes a unit of its own, a signal, which only its author reads. Where the tag closes a
-    pair, as in `<call>64</call>`, the signal is all of the pair.
+    The tag becomes a separate unit of kind `signal`, which only its author reads. If the tag closes
+    a pair, as in `<call>64</call>`, the signal is the whole pair.
+
+    >>> from collab import Tag
+    >>> call = Tag(tag="</call>", opens="<call>")
+    >>> text = "I am unsure. <call>64</call>"
+    >>> text[call.begin(text, call.cut(text)):]
+    '<call>64</call>'
     """
 
     tag: str = Field(min_length=1)
+    """Tag that ends the unit."""
     opens: str = ""
-    """The tag that opens the pair; empty where there is but the one."""
+    """Tag that opens the pair; empty: the tag is no part of a pair."""
 
     @property
     @override
@@ -141,17 +179,24 @@ class Tag(Boundary):
 
 
 class Regex(Boundary):
-    """Up to and including the first match of a pattern."""
+    r"""The text up to and including the first match of a pattern.
+
+    >>> from collab import Regex
+    >>> Regex(pattern=r"\n(?=Step )").cut("Step 1: add.\nStep 2")
+    13
+    """
 
     pattern: str
+    """Regular expression; the unit ends where its first match ends."""
     piece_tokens: int = Field(default=64, ge=1)
+    """Tokens per request; the pattern is looked for after each."""
 
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, pattern: str) -> str:
         try:
             if re.compile(pattern).match(""):
-                raise ValueError(f"pattern {pattern!r} matches the empty text: no unit could end")
+                raise ValueError(f"pattern {pattern!r} matches the empty text, so every unit would be empty")
         except re.error as error:
             raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from None
         return pattern
@@ -168,28 +213,51 @@ class Regex(Boundary):
 
 
 class End(Boundary):
-    """Up to the writer's own close of the thinking."""
+    """The end of the thinking: the writer's own close tag.
+
+    >>> from collab import End, Write
+    >>> Write("main", until=End()).until
+    End()
+    """
 
 
 class Answer(Boundary):
-    """Through the close of the thinking to the end of the answer, in one request."""
+    """The end of the answer: thinking and answer are written in one request.
+
+    >>> from collab import Answer, Write
+    >>> Write("main", until=Answer()).until
+    Answer()
+    """
 
 
 class Share(Boundary):
-    """A recording, up to a share of its own length, at the nearest sentence end.
+    """A recording up to a share of its length, at the nearest sentence end.
 
-    By chunks, it is that share of its chunks, rounded down, but one at least.
+    By chunks, it is that share of the chunks, rounded down, and at least one chunk.
+
+    >>> from collab import Share, Write
+    >>> Write("guide", until=Share(of=0.2)).until
+    Share(of=0.2, by='sentence')
     """
 
     of: float = Field(gt=0, le=1)
+    """Share of the recording (tokens)."""
     by: Cutting = "sentence"
+    """Where the recording may be cut."""
 
 
 class Length(Boundary):
-    """A recording, for about `tokens` tokens more, to the nearest end of a sentence or chunk."""
+    """The next `tokens` tokens of a recording, to the nearest end of a sentence or chunk.
+
+    >>> from collab import Length, Write
+    >>> Write("distractor", until=Length(tokens=200)).until
+    Length(tokens=200, by='sentence')
+    """
 
     tokens: int = Field(ge=1)
+    """Tokens to play, about."""
     by: Cutting = "sentence"
+    """Where the recording may be cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,22 +266,23 @@ class Cut:
 
     chars: int
     tokens: int
-    """Tokens before the cut; 0 where the recording's tokens are not known."""
+    """Tokens before the cut; 0 if the recording's tokens are unknown."""
     share: float
-    """The realised share of the recording that lies before it."""
+    """The share of the recording before the cut, as it is in fact."""
     counted: Literal["tokens", "characters"] = "tokens"
 
 
 def sentence_ends(text: str) -> Iterable[int]:
-    """Yield where the sentences of `text` end, line breaks included (characters)."""
+    """Yield the sentence ends of a text, line breaks included (characters)."""
     return (found.end() for found in _SENTENCE.finditer(text))
 
 
 def chunk_ends(text: str) -> Iterable[int]:
-    """Yield where the chunks of `text` end, line breaks included (characters).
+    """Yield the chunk ends of a text, line breaks included (characters).
 
-    Paragraphs, those beyond two chunks' words broken behind lines; what is less than a chunk joins
-    the one before it where that stays within two (as the paper's authors' code does).
+    A chunk is a paragraph. One of more than `2 * CHUNK` words is split after lines. One of fewer
+    than `CHUNK` words joins the chunk before it, if both together have at most `2 * CHUNK` words.
+    The paper's authors' code does the same.
     """
     chunks: list[tuple[int, int]] = []
     for end, words in _pieces(text):
@@ -227,7 +296,7 @@ def chunk_ends(text: str) -> Iterable[int]:
 
 
 def _pieces(text: str) -> Iterable[tuple[int, int]]:
-    """Yield the end of each paragraph, or of a run of lines in a long one, and its words."""
+    """Yield each paragraph, or run of lines in a long one, as its end and its number of words."""
     for start, end in _spans(_BLANK, text, 0, len(text)):
         words = len(text[start:end].split())
         if words <= 2 * CHUNK:
@@ -248,7 +317,7 @@ def _pieces(text: str) -> Iterable[tuple[int, int]]:
 
 
 def _spans(mark: re.Pattern[str], text: str, start: int, end: int) -> Iterable[tuple[int, int]]:
-    """Yield the stretches that end behind a mark, and what is left behind the last."""
+    """Yield the spans that end with a mark, and the rest after the last mark."""
     for found in mark.finditer(text, start, end):
         yield start, found.end()
         start = found.end()
@@ -262,44 +331,45 @@ def cut_at_share(
     """Cut a recording at the sentence end nearest to a share of its length.
 
     A share above 0 never cuts to nothing (paper §2.1: "always at the end of the nearest sentence"),
-    nor to nothing behind the character `start`. By chunks, it keeps that share of them.
+    nor to nothing after the character `start`. By chunks, it keeps that share of the chunks.
 
     Raises:
-        ValueError: The share lies outside 0 to 1.
+        ValueError: The share is outside 0 to 1.
     """
     if not 0 <= share <= 1:
-        raise ValueError(f"a share of {share!r} lies outside 0 to 1")
+        raise ValueError(f"a share of {share!r} is outside 0 to 1")
     if not share:
-        return _cut_of(recording, 0)
+        return _cut_at(recording, 0)
     if by == "sentence":
         return nearest_cut(recording, share * _length(recording), start)
     cuts = _cuts(recording, by)
     kept = cuts[: max(int(share * len(cuts) + 1e-9), 1)]
-    return kept[-1] if kept and kept[-1].chars > start else _next(recording, cuts, start)
+    return kept[-1] if kept and kept[-1].chars > start else _first_cut_after(recording, cuts, start)
 
 
 def nearest_cut(
     recording: Recording, length: float, start: int = 0, by: Cutting = "sentence"
 ) -> Cut:
-    """Cut a recording at the end nearest to `length`, behind the character `start`.
+    """Cut a recording at the sentence or chunk end nearest to `length`, after character `start`.
 
-    `length` counts from the recording's begin, in tokens where they are known, else in characters.
+    `length` counts from the start of the recording, in tokens if they are known, else in
+    characters.
     """
     cuts = [cut for cut in _cuts(recording, by) if cut.chars > start]
     if not cuts:
-        return _cut_of(recording, len(recording.text))
+        return _cut_at(recording, len(recording.text))
     counted = [cut.tokens if recording.ends is not None else cut.chars for cut in cuts]
     return cuts[min(range(len(cuts)), key=lambda index: abs(counted[index] - length))]
 
 
-def _next(recording: Recording, cuts: Iterable[Cut], start: int) -> Cut:
-    """Return the first cut behind a character, or the end."""
-    whole = _cut_of(recording, len(recording.text))
+def _first_cut_after(recording: Recording, cuts: Iterable[Cut], start: int) -> Cut:
+    """Return the first cut after a character, or the end of the recording."""
+    whole = _cut_at(recording, len(recording.text))
     return next((cut for cut in cuts if cut.chars > start), whole)
 
 
 def part(recording: Recording, first: Cut, last: Cut) -> Recording:
-    """Return what lies between two cuts of a recording as a recording of its own."""
+    """Return the part of a recording between two cuts as a recording."""
     inside = slice(first.tokens, last.tokens)
     known = recording.ends is not None
     return replace(
@@ -317,40 +387,41 @@ def _tokens_of(recording: Recording, first: Cut, last: Cut) -> int:
 
 def cut_after(recording: Recording, chars: int) -> Cut:
     """Cut a recording at the last token that ends at or before a character."""
-    return _cut_of(recording, chars)
+    return _cut_at(recording, chars)
 
 
 def cut_through(recording: Recording, chars: int) -> Cut:
     """Cut a recording at the first token that ends at or after a character."""
     if recording.ends is None:
-        return _cut_of(recording, chars)
-    return _cut_of(recording, recording.ends[bisect_left(recording.ends, chars)])
+        return _cut_at(recording, chars)
+    return _cut_at(recording, recording.ends[bisect_left(recording.ends, chars)])
 
 
 def first_paragraph(recording: Recording) -> Cut:
     """Cut a recording at the sentence end that ends its first paragraph.
 
-    Paragraphs end in a blank line; in a text without one in a line break, else with a sentence.
+    A paragraph ends in a blank line. In a text without blank lines it ends in a line break, and in
+    a text without line breaks it is a sentence.
     """
     found = _PARAGRAPH.search(recording.text) or _LINE.search(recording.text)
     end = found.end() if found else 1
-    return next((cut for cut in _cuts(recording) if cut.chars >= end), _cut_of(recording, 0))
+    return next((cut for cut in _cuts(recording) if cut.chars >= end), _cut_at(recording, 0))
 
 
 def _cuts(recording: Recording, by: Cutting = "sentence") -> list[Cut]:
-    """List the sentence ends of a recording that are also ends of tokens, and its own end.
+    """List the sentence ends of a recording that are also token ends, and its own end.
 
-    Chunks end with the token that holds their end: none is lost.
+    A chunk ends with the token that holds its end, so no chunk is lost.
     """
     if by == "chunk":
         return [cut_through(recording, end) for end in chunk_ends(recording.text)]
     ends = {*sentence_ends(recording.text), len(recording.text)}
     if recording.ends is not None:
         ends &= set(recording.ends)
-    return [_cut_of(recording, end) for end in sorted(ends) if end]
+    return [_cut_at(recording, end) for end in sorted(ends) if end]
 
 
-def _cut_of(recording: Recording, chars: int) -> Cut:
+def _cut_at(recording: Recording, chars: int) -> Cut:
     total = len(recording.text)
     if recording.ends is None:
         return Cut(chars, 0, chars / total if total else 0.0, "characters")

@@ -1,7 +1,7 @@
-"""When: what may be true of a stretch of thinking. `a | b & c` makes one condition of several.
+"""Conditions on a stretch of thinking; combine them with `|` and `&`.
 
-A condition looks at a stretch of units: `Until` gives it the whole living thinking, a policy that
-waits for something the units since it last happened. Time and money are the whole episode's.
+A condition is checked on a sequence of units. `Until` passes all living units; a policy that waits
+for an event passes the units since the last one. Time and money always cover the whole episode.
 """
 
 from __future__ import annotations
@@ -18,25 +18,31 @@ from collab.core.trajectory import Unit
 
 
 class Condition(Settings):
-    """Something that holds of a stretch of thinking, or does not."""
+    """A test on a stretch of thinking.
+
+    >>> from collab import AfterUnits, Says
+    >>> AfterUnits(count=8) | Says(pattern="wait")
+    AnyOf(of=(AfterUnits(count=8), Says(pattern='wait', last=1)))
+    """
 
     def holds(self, view: View, units: Sequence[Unit]) -> bool:
-        """Say whether it holds of `units`, in the episode that `view` shows."""
+        """Check the condition on `units` of the episode that `view` shows."""
         raise NotImplementedError
 
     def __or__(self, other: Condition) -> Condition:
-        """Hold where one of the two does."""
+        """Combine two conditions: at least one holds."""
         return AnyOf(of=(self, other))
 
     def __and__(self, other: Condition) -> Condition:
-        """Hold where both do."""
+        """Combine two conditions: both hold."""
         return AllOf(of=(self, other))
 
 
 class AnyOf(Condition):
-    """One of several holds."""
+    """At least one of several conditions holds."""
 
     of: tuple[Condition, ...] = Field(min_length=1)
+    """Conditions."""
 
     @override
     def holds(self, view: View, units: Sequence[Unit]) -> bool:
@@ -44,9 +50,10 @@ class AnyOf(Condition):
 
 
 class AllOf(Condition):
-    """All of several hold."""
+    """All of several conditions hold."""
 
     of: tuple[Condition, ...] = Field(min_length=1)
+    """Conditions."""
 
     @override
     def holds(self, view: View, units: Sequence[Unit]) -> bool:
@@ -54,9 +61,10 @@ class AllOf(Condition):
 
 
 class AfterUnits(Condition):
-    """The stretch has so many units."""
+    """The stretch has at least `count` units."""
 
     count: int = Field(ge=1)
+    """Units."""
 
     @override
     def holds(self, view: View, units: Sequence[Unit]) -> bool:
@@ -64,9 +72,10 @@ class AfterUnits(Condition):
 
 
 class AfterTokens(Condition):
-    """The stretch has so many tokens, each author's counted by its own tokenizer."""
+    """The stretch has at least `count` tokens."""
 
     count: int = Field(ge=1)
+    """Tokens, each author's counted by its own tokenizer."""
 
     @override
     def holds(self, view: View, units: Sequence[Unit]) -> bool:
@@ -74,9 +83,10 @@ class AfterTokens(Condition):
 
 
 class AfterMoney(Condition):
-    """The episode has cost so many US dollars, stored draws as when they were sampled."""
+    """The episode has cost at least `dollars`."""
 
     dollars: float = Field(gt=0)
+    """US dollars of the whole episode; stored draws cost what they cost when they were sampled."""
 
     @override
     def holds(self, view: View, units: Sequence[Unit]) -> bool:
@@ -84,9 +94,10 @@ class AfterMoney(Condition):
 
 
 class AfterSeconds(Condition):
-    """The episode's requests took so many seconds, stored ones as when they were sampled."""
+    """The episode's requests took at least `seconds`."""
 
     seconds: float = Field(gt=0)
+    """Seconds of all requests of the episode; stored draws count as when they were sampled."""
 
     @override
     def holds(self, view: View, units: Sequence[Unit]) -> bool:
@@ -94,11 +105,12 @@ class AfterSeconds(Condition):
 
 
 class Says(Condition):
-    """A pattern (a regular expression, case ignored) is found in the last units."""
+    """A pattern occurs in the last units."""
 
     pattern: str
+    """Regular expression; case is ignored."""
     last: int | None = Field(default=1, ge=1)
-    """Units that are looked at; None: the whole stretch."""
+    """Units that are searched; None: the whole stretch."""
 
     @field_validator("pattern")
     @classmethod
@@ -117,7 +129,7 @@ class Says(Condition):
 
 
 class Boxed(Condition):
-    r"""The stretch holds a boxed answer, `\boxed{…}` with something in it."""
+    r"""The stretch contains a boxed answer, `\boxed{…}`, that is not empty."""
 
     @override
     def holds(self, view: View, units: Sequence[Unit]) -> bool:
@@ -125,24 +137,26 @@ class Boxed(Condition):
 
 
 class Repeats(Condition):
-    """The last unit says what so many units of the stretch said before it, blanks aside."""
+    """The last unit repeats earlier units of the stretch; white space does not count."""
 
     times: int = Field(default=1, ge=1)
+    """Earlier units with the same text, at least."""
 
     @override
     def holds(self, view: View, units: Sequence[Unit]) -> bool:
-        said = [" ".join(unit.text.split()) for unit in units]
-        return bool(said and said[-1]) and said[:-1].count(said[-1]) >= self.times
+        texts = [" ".join(unit.text.split()) for unit in units]
+        return bool(texts and texts[-1]) and texts[:-1].count(texts[-1]) >= self.times
 
 
 class Unsure(Condition):
-    """Each of the last units was written with a mean entropy above a bound."""
+    """The last units were each written with a mean token entropy above a bound."""
 
     needs = frozenset({"logprobs"})
 
     entropy_above: float = Field(default=1.0, gt=0)
-    """Mean over a unit's tokens of the entropy of the 20 likeliest (nats)."""
+    """Entropy of the 20 likeliest tokens (nats), as the mean over the tokens of a unit."""
     units: int = Field(default=1, ge=1)
+    """Units in a row."""
 
     @override
     def holds(self, view: View, units: Sequence[Unit]) -> bool:
@@ -152,9 +166,10 @@ class Unsure(Condition):
 
 
 class Called(Condition):
-    """The last unit is a signal that ends in a tag: its author asks for something."""
+    """The last unit is a signal that ends in a tag, with which its author asks for help."""
 
     tag: str = Field(min_length=1)
+    """Tag that ends the signal."""
 
     @override
     def holds(self, view: View, units: Sequence[Unit]) -> bool:

@@ -61,6 +61,7 @@ class Guidability(Settings):
     by: ClassVar[str] = "length"
 
     main: str = "main"
+    """The seat that is guided."""
     guides: Annotated[tuple[str, ...], Field(min_length=1)] = ("guide",)
     """The seats that guide, each with a model of its own."""
     teacher: str | None = None
@@ -80,6 +81,7 @@ class Guidability(Settings):
     cut: Cutting = "sentence"
     """What trajectories are cut behind."""
     controls: tuple[Literal["none", "forced"], ...] = ("none", "forced")
+    """Controls to play: unguided draws, and answers forced after the guide's part; []: none."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

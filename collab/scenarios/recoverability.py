@@ -79,6 +79,7 @@ class Recoverability(Settings):
     by: ClassVar[str] = "at"
 
     main: str = "main"
+    """The seat that is disturbed."""
     distractor: str = "distractor"
     """The seat whose recording is the steer."""
     source: str | None = None
@@ -91,10 +92,13 @@ class Recoverability(Settings):
     """Questions that `main` solves less often are left out; all `samples`: the paper's shared
     subset, on the questions of a cohort."""
     solved_at_most: int | None = Field(default=None, ge=1)
+    """Leave out questions that `main` solves more often; None: no upper limit."""
     originals: int = Field(default=200, ge=1)
+    """Correct trajectories to disturb."""
     drawn: Literal["questions", "solve counts"] = "questions"
     """Originals are spread over the questions, or so that each solve count comes as often."""
     distractors: int = Field(default=50, ge=2)
+    """Trajectories that disturb; each is used equally often."""
     pool: Literal["any", "long"] = "any"
     """`long`: traces longer than 80 % of the originals, cut where 90 % of them end."""
     drop_first_paragraph: bool = False
@@ -115,6 +119,7 @@ class Recoverability(Settings):
     cut: Cutting = "sentence"
     """What recordings are cut behind."""
     controls: tuple[Control, ...] = ("none", "placebo")
+    """Controls to play: none, phrase or placebo; []: no control."""
 
     @model_validator(mode="after")
     def _room_for_the_steer(self) -> Self:

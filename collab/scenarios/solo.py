@@ -18,6 +18,7 @@ class SoloScenario(Settings):
     by: ClassVar[str] = "level"
 
     main: str = "main"
+    """The seat whose solo draws are reported."""
     samples: int = Field(default=8, ge=1)
     """Solo draws a question."""
 
