@@ -1,4 +1,4 @@
-"""Coroutines for callers that may have a loop of their own, such as a notebook or an async test."""
+"""Run a coroutine from synchronous code, also where an event loop is already running."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,6 +9,6 @@ ResultT = TypeVar("ResultT")
 
 
 def run_apart(work: Coroutine[Any, Any, ResultT]) -> ResultT:  # any: what a loop exchanges
-    """Return what a coroutine comes to, in a loop and a thread of its own."""
-    with ThreadPoolExecutor(1) as apart:
-        return apart.submit(asyncio.run, work).result()
+    """Run a coroutine in a new event loop on another thread, and return its result."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()

@@ -196,7 +196,9 @@ class Regex(Boundary):
     def _compiles(cls, pattern: str) -> str:
         try:
             if re.compile(pattern).match(""):
-                raise ValueError(f"pattern {pattern!r} matches the empty text, so every unit would be empty")
+                raise ValueError(
+                    f"pattern {pattern!r} matches the empty text: a unit could be empty"
+                )
         except re.error as error:
             raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from None
         return pattern

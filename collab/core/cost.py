@@ -1,9 +1,9 @@
-"""What thinking costs: tokens, seconds, money and FLOPs; and the caps that end a run in time.
+"""Costs in tokens, seconds, money and FLOPs, and the caps that end a run.
 
-What a draw costs is said by its model's `Rates`, whether it is sampled now or was in the store: so
-an episode's cost does not depend on who played it first. What is really spent now, cancelled draws
-and all, goes through the `Account` of its seat into the run's `Ledger`, and into the store in the
-transaction that keeps the draws.
+A model's `Rates` give the cost of a draw, whether it is sampled now or was in the store, so that an
+episode's cost does not depend on who played it first. Actual spending, cancelled draws included,
+goes through the `Account` of a seat into the run's `Ledger`, and into the store in the transaction
+that keeps the draws.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ MILLION = 1_000_000
 
 
 class Prices(Settings):
-    """What a model's tokens cost (US dollars a million)."""
+    """Prices of a model's tokens (US dollars per million)."""
 
     prompt: float = Field(default=0.0, ge=0)
     cached: float | None = Field(default=None, ge=0)
-    """Of a prompt, what the server had in its cache; as dear as the rest where it is None."""
+    """Price of prompt tokens in the server's cache; None: the same as `prompt`."""
     completion: float = Field(default=0.0, ge=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What some draws cost, whoever is to pay for them."""
+    """The cost of some draws."""
 
     draws: int = 0
     prompt: int = 0
-    """Tokens read, those from a server's cache included."""
+    """Tokens read, cached ones included."""
     cached: int = 0
-    """Tokens that a server says it had in its cache."""
+    """Tokens that the server reported as cached."""
     completion: int = 0
-    """Tokens written, wherever they went."""
+    """Tokens written."""
     seconds: float = 0.0
-    """From each request to its last token, one request after the other."""
+    """The time from request to last token, summed over the requests."""
     money: float = 0.0
     """US dollars."""
     flops: float = 0.0
@@ -62,23 +62,23 @@ class Cost:
 
     @classmethod
     def of(cls, costs: Iterable[Cost]) -> Cost:
-        """Add up."""
+        """Add up costs."""
         return sum(costs, cls())
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """By what a model's tokens are counted up."""
+    """Convert a model's token counts to cost."""
 
     prices: Prices = field(default_factory=Prices)
     parameters: float = 0.0
-    """Billions of parameters that take part in a token; 0 where they are unknown."""
+    """Active parameters per token (billions); 0: unknown."""
 
     def cost(self, generation: Generation) -> Cost:
-        """Say what a draw cost when it was sampled.
+        """Return the cost of a draw when it was sampled.
 
-        A token that is computed takes two FLOPs a parameter, the forward pass of Kaplan et al.
-        (2020, section 2.1) without its part for the attention; a token from a cache takes none.
+        A computed token takes two FLOPs per parameter: the forward pass of Kaplan et al. (2020,
+        section 2.1) without attention. A cached token takes none.
         """
         one = generation
         cached = one.cached_tokens or 0
@@ -97,19 +97,19 @@ class Rates:
 
 
 class Caps(Settings):
-    """What a run may spend; None: no end is set."""
+    """Limits on the spending of a run; None: unlimited."""
 
     money: float | None = Field(default=None, gt=0)
     """US dollars, over all starts of the run."""
     tokens: int | None = Field(default=None, gt=0)
     """Tokens sampled, over all starts of the run."""
     seconds: float | None = Field(default=None, gt=0)
-    """How long one start may take."""
+    """Duration of one start."""
 
 
 @dataclass
 class Account:
-    """What one seat spends. One that belongs to no ledger has no end."""
+    """The spending of one seat; without a ledger it has no limit."""
 
     rates: Rates = field(default_factory=Rates)
     ledger: Ledger | None = None
@@ -118,10 +118,10 @@ class Account:
 
     @asynccontextmanager
     async def request(self) -> AsyncIterator[None]:
-        """Let the next request go, or not; what it brings is paid inside.
+        """Open a request; pay for its generations inside.
 
         Raises:
-            CapReached: The run has spent what it may, and all that was under way has come.
+            CapReached: A cap is reached, and all requests in progress have ended.
         """
         if self.ledger is None:
             yield
@@ -133,19 +133,19 @@ class Account:
             self.ledger.end()
 
     def pay(self, generations: Iterable[Generation]) -> Cost:
-        """Add what was sampled now, used or cancelled, and return what it cost."""
+        """Add generations sampled now, used or cancelled, and return their cost."""
         cost = Cost.of(map(self.rates.cost, generations))
         self.spent += cost
         return cost
 
 
 class Ledger:
-    """What one start of a run spends.
+    """The spending of one start of a run.
 
     Args:
-        caps: Where it ends.
-        before: What the run's earlier starts spent.
-        clock: Seconds from any moment.
+        caps: The limits.
+        before: The spending of the run's earlier starts.
+        clock: Returns seconds since some fixed moment.
     """
 
     def __init__(
@@ -157,53 +157,53 @@ class Ledger:
         self.accounts: dict[str, Account] = {}
         self._caps, self._before = caps or Caps(), before or Cost()
         self._clock, self._began = clock, clock()
-        self._under_way, self._idle = 0, asyncio.Event()
+        self._in_progress, self._idle = 0, asyncio.Event()
         self._idle.set()
 
     def account(self, seat: str, rates: Rates) -> Account:
-        """Open a seat's account."""
+        """Open the account of a seat."""
         self.accounts[seat] = Account(rates, self, seat=seat)
         return self.accounts[seat]
 
     @property
     def spent(self) -> Cost:
-        """What this start has spent so far."""
+        """The spending of this start so far."""
         return Cost.of(account.spent for account in self.accounts.values())
 
     async def begin(self) -> None:
-        """Let a request go, or not.
+        """Count a request as in progress, unless a cap is reached.
 
-        What is under way is paid for, so it is waited for before the run ends and throws it away,
-        unless it is its time that is up.
+        Requests in progress are paid for, so they are awaited before the run ends, unless the cap
+        is the one on seconds.
 
         Raises:
-            CapReached: A cap is reached; the message says which and how to go on.
+            CapReached: A cap is reached; the message names it and says how to continue.
         """
         if (name := self._reached()) is not None:
             if name != "seconds":
                 await self._idle.wait()
             cap, taken = getattr(self._caps, name), self._taken()[name]
             raise CapReached(
-                f"caps.{name}={cap:g} is reached ({taken:,.6g} so far): what is done is kept; "
-                "with a higher cap the same command goes on"
+                f"caps.{name}={cap:g} is reached ({taken:,.6g} so far): all results are kept; "
+                "run the same command with a higher cap to continue"
             )
-        self._under_way += 1
+        self._in_progress += 1
         self._idle.clear()
 
     def end(self) -> None:
-        """Note that a request is over."""
-        self._under_way -= 1
-        if not self._under_way:
+        """Count a request as ended."""
+        self._in_progress -= 1
+        if not self._in_progress:
             self._idle.set()
 
     def _reached(self) -> str | None:
-        """Return the name of a cap that is reached."""
+        """Return the name of a cap that is reached; None if there is none."""
         caps = {name: cap for name, cap in self._caps if cap is not None}
         taken = self._taken() if caps else {}
         return next((name for name, cap in caps.items() if taken[name] >= cap), None)
 
     def _taken(self) -> dict[str, float]:
-        """Say how much there is of what has caps."""
+        """Return the spending so far by the name of its cap."""
         spent = self._before + self.spent
         return {
             "money": spent.money,

@@ -1,4 +1,4 @@
-"""What a policy may decide: the whole vocabulary of taking turns."""
+"""The decisions that a policy can take."""
 
 from __future__ import annotations
 
@@ -16,46 +16,69 @@ if TYPE_CHECKING:
 class Write:
     """Let a seat continue the trajectory.
 
-    `until` is the run's own boundary where it is None. `Share` and `Length` play the seat's
-    recording; a seat that has nothing but a recording plays it under every boundary.
+    `Share` and `Length` play the seat's recording. A seat without a model plays its recording
+    whatever the boundary is.
+
+    >>> from collab import Sentence, Write
+    >>> Write("helper", until=Sentence(), why="main is unsure").seat
+    'helper'
     """
 
     seat: str
     until: Boundary | None = None
+    """Where the unit ends; None: the run's own boundary."""
     why: str = ""
+    """The reason, for the report."""
     memo: Json = None
+    """Data for the next decision, as `view.memo`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """Put literal text on the trajectory in a seat's name."""
+    r"""Append literal text to the trajectory in a seat's name.
+
+    >>> from collab import Insert
+    >>> Insert("main", "Wait.\n").text
+    'Wait.\n'
+    """
 
     seat: str
     text: str
+    """It must not end in a space, which belongs to the next word's token."""
     why: str = ""
     memo: Json = None
     signal: bool = False
-    """Whether it is a signal, which that seat alone reads."""
+    """Whether it is a signal, which only that seat reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Change an earlier living unit, or strike it (`text=None`).
+    """Replace the text of an earlier living unit, or strike the unit (`text=None`).
 
-    The unit that stands there afterwards is by `seat`, or by its author as before where that is
-    None; what it was stays in its history.
+    The old text stays in the unit's history.
+
+    >>> from collab import Edit
+    >>> Edit(0, "7 + 1 = 8.", seat="overseer").unit
+    0
     """
 
     unit: int
+    """The index of the unit among the living units."""
     text: str | None
     why: str = ""
     memo: Json = None
     seat: str | None = None
+    """The author of the new text; None: the unit's author."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rewind:
-    """Strike all living units from index `to` on."""
+    """Strike all living units from index `to` on.
+
+    >>> from collab import Rewind
+    >>> Rewind(2, why="the last step is wrong").to
+    2
+    """
 
     to: int
     why: str = ""
@@ -64,21 +87,33 @@ class Rewind:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A child episode: who decides in it, and where it starts."""
+    r"""A child episode of a fork.
+
+    >>> from collab import Branch, Insert
+    >>> from collab.policies.solo import Solo
+    >>> Branch(Solo(), opening=(Insert("main", "Or else\n"),), empty=True).empty
+    True
+    """
 
     policy: Policy
+    """The policy that decides in the branch."""
     opening: tuple[Insert, ...] = ()
-    """What is put on its trajectory first."""
+    """Text inserted first."""
     empty: bool = False
     """Whether it starts from the bare question; else from the thinking so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Play child episodes side by side; what they brought is then in `view.branches`.
+    """Play child episodes in parallel; their outcomes are then in `view.branches`.
 
-    The trajectory itself stays as it is. Each branch draws anew: two that write from one prompt do
-    not write the same.
+    The trajectory does not change. The draws of the branches are independent: two branches that
+    write from the same prompt get different samples.
+
+    >>> from collab import Branch, Fork
+    >>> from collab.policies.solo import Solo
+    >>> len(Fork((Branch(Solo()), Branch(Solo(main="helper")))).branches)
+    2
     """
 
     branches: tuple[Branch, ...]
@@ -88,7 +123,12 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class Choose:
-    """Go on with what a branch of the last fork came to; its answer, if it gave one, counts."""
+    """Replace the trajectory by the outcome of a branch of the last fork, its answer included.
+
+    >>> from collab import Choose
+    >>> Choose(1, why="2 of 3 votes").branch
+    1
+    """
 
     branch: int
     why: str = ""
@@ -97,7 +137,12 @@ class Choose:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """End the thinking and let a seat answer."""
+    """Close the thinking and let a seat answer.
+
+    >>> from collab import Close
+    >>> Close("main", why="main closed its thinking").seat
+    'main'
+    """
 
     seat: str
     why: str = ""
@@ -106,7 +151,12 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the episode as it stands."""
+    """End the episode without a further answer.
+
+    >>> from collab import Stop
+    >>> Stop("the overseer found no correct step").why
+    'the overseer found no correct step'
+    """
 
     why: str
     memo: Json = None
@@ -115,6 +165,6 @@ class Stop:
 Decision = Write | Insert | Edit | Rewind | Fork | Choose | Close | Stop
 
 
-def same(one: Decision, other: Decision) -> bool:
-    """Say whether two decisions do the same, whatever they say of it."""
+def same_action(one: Decision, other: Decision) -> bool:
+    """Check whether two decisions differ at most in their reason and memo."""
     return replace(one, why="", memo=None) == replace(other, why="", memo=None)

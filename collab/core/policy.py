@@ -1,8 +1,7 @@
-"""Who writes next: the contract between a policy and the engine.
+"""The contract between a policy and the engine: a `View` goes in, a `Decision` comes out.
 
-A policy is a value with one async verb, `decide`. It sees a `View` and returns a `Decision`. One
-instance serves all episodes at once: what it needs to remember is on the trajectory or in the
-`memo` of its last decision.
+A policy is a value with one async method, `decide`. One instance serves all episodes at once, so it
+keeps no state: what it must remember is on the trajectory or in the `memo` of its last decision.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from collab.errors import PolicyError
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a policy's seat does: a writer holds the pen, an adviser is asked."""
+    """The role of a seat in a policy: a writer writes, an adviser answers side questions."""
 
     name: Literal["writer", "adviser"]
 
@@ -42,7 +41,7 @@ class Role:
 Writer = Annotated[str, Role("writer")]
 """The name of a seat that writes on the trajectory."""
 Adviser = Annotated[str, Role("adviser")]
-"""The name of a seat that is asked on the side."""
+"""The name of a seat that answers side questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +50,14 @@ class Inquiry:
 
     text: str
     options: tuple[str, ...] = ()
-    """What the reply may be; empty: anything."""
+    """The allowed replies; empty: any text."""
     lead: str = ""
-    """What the reply is made to begin with, such as "The score is"."""
+    """The text that the reply is made to begin with, such as "The score is"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """How likely a seat finds a text."""
+    """The probability of a text under a seat's model."""
 
     logprob: float
     """The sum over its tokens (nats)."""
@@ -66,7 +65,7 @@ class Likelihood:
 
     @property
     def chance(self) -> float:
-        """The share of draws that would begin with the text (0 to 1)."""
+        """The probability that a draw begins with the text (0 to 1)."""
         return math.exp(self.logprob)
 
 
@@ -76,27 +75,27 @@ class SideAnswer:
 
     text: str
     chances: Mapping[str, float] = field(default_factory=dict)
-    """The share of each option that was found in it, of all that were; empty: none was."""
+    """The probability of each option found in the reply, normalised; empty: none was found."""
 
 
 class SideChannel(Protocol):
-    """What a policy may do while it decides."""
+    """The actions of a policy while it decides, carried out by the engine."""
 
     async def ask(self, seat: str, inquiry: Inquiry) -> SideAnswer:
-        """Ask a seat on the side."""
+        """Ask a seat a side question."""
         ...
 
     async def score(self, seat: str, text: str) -> Likelihood:
-        """Have a seat say how likely it finds a text after the trajectory."""
+        """Return the probability of a text after the trajectory under a seat's model."""
         ...
 
     def prefetch(self, path: tuple[Decision, ...]) -> None:
-        """Start the write that stands at the end of a path of decisions."""
+        """Start the write at the end of a sequence of decisions."""
         ...
 
 
 class NoSideChannel:
-    """Stands where there is nobody to be asked: in views that are made by hand."""
+    """The side channel of a view made by hand, which has no one to ask."""
 
     async def ask(self, seat: str, inquiry: Inquiry) -> SideAnswer:
         """Refuse.
@@ -104,7 +103,7 @@ class NoSideChannel:
         Raises:
             PolicyError: Always.
         """
-        raise PolicyError(f"nobody is here to ask: {seat!r} was to say {inquiry.text!r}")
+        raise PolicyError(f"seat {seat!r} cannot be asked {inquiry.text!r}: this view has no team")
 
     async def score(self, seat: str, text: str) -> Likelihood:
         """Refuse.
@@ -112,35 +111,48 @@ class NoSideChannel:
         Raises:
             PolicyError: Always.
         """
-        raise PolicyError(f"nobody is here to ask: {seat!r} was to score {text!r}")
+        raise PolicyError(f"seat {seat!r} cannot score {text!r}: this view has no team")
 
     def prefetch(self, path: tuple[Decision, ...]) -> None:
-        """Begin nothing: it would only save time."""
+        """Do nothing: a prefetch only saves time."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a policy may know when it decides. The known answer is not part of it."""
+    """Everything a policy may know when it decides; the gold answer is not included.
+
+    Views can be made by hand to test a policy.
+
+    >>> import asyncio, random
+    >>> from collab import Message, Trajectory, View
+    >>> from collab.policies.solo import Solo
+    >>> view = View(
+    ...     question=(Message("user", "1 + 1?"),), trajectory=Trajectory(), seats=("main",),
+    ...     recordings={}, tokens_left=100, step=0, memo=None, rng=random.Random(0),
+    ... )
+    >>> asyncio.run(Solo().decide(view))
+    Write(seat='main', until=None, why='main thinks alone', memo=None)
+    """
 
     question: tuple[Message, ...]
     trajectory: Trajectory
     seats: tuple[str, ...]
     recordings: Mapping[str, int]
-    """The seats that the opening hands a recording, with its length in tokens."""
+    """The seats with a recording in the opening, and its length (tokens)."""
     tokens_left: int
-    """Of the episode's budget: stored and sampled tokens count alike."""
+    """What is left of the episode's budget (tokens); stored and sampled tokens count alike."""
     step: int
-    """How many decisions were taken before this one."""
+    """The number of decisions before this one."""
     memo: Json
-    """What the last decision left here."""
+    """The memo of the last decision."""
     rng: random.Random
-    """Made fresh for each decision from case, replicate and step."""
+    """Random numbers, seeded for each decision by case, replicate and step."""
     spent: Cost = field(default_factory=Cost)
-    """What the episode has cost so far; what came from the store as when it was sampled."""
+    """The cost of the episode so far; stored draws cost what they cost when sampled."""
     aside: SideChannel = field(default_factory=NoSideChannel, repr=False)
-    """Who carries out `ask`, `score` and `prefetch`."""
+    """Carries out `ask`, `score` and `prefetch`."""
     exhausted: frozenset[str] = frozenset()
-    """The seats whose recording is played to its end."""
+    """The seats whose recording has been played to its end."""
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -149,17 +161,17 @@ class View:
 
     @property
     def log(self) -> tuple[Event, ...]:
-        """Everything that happened, in order."""
+        """All events so far, in order."""
         return self.trajectory.log
 
     @property
     def branches(self) -> tuple[Outcome, ...]:
-        """What the branches of the last fork came to."""
+        """The outcomes of the branches of the last fork."""
         return self.trajectory.branches
 
     @property
     def closed_by(self) -> str | None:
-        """The seat whose last unit ended in its own close tag."""
+        """The seat that wrote the last unit and closed its thinking with it; else None."""
         return self.trajectory.closed_by
 
     def on_new_line(self, text: str, gap: str = "\n") -> str:
@@ -189,43 +201,43 @@ class View:
         scale: range = range(0),
         lead: str = "",
     ) -> str | float | None:
-        """Ask a seat on the side: it sees the question and the thinking so far, then `question`.
+        """Ask a seat a side question: it reads the question, the thinking so far, then `question`.
 
-        The reply is stored and billed like any draw, and stands in the log, not on the trajectory.
-        With `choices` it is the likeliest of them, with a `scale` the mean of its numbers, each
-        weighed by how likely it is: both read off the log-probabilities of one token where the
-        endpoint gives them, else off what the seat says. None: it says none of them.
+        The reply is stored and billed like any draw. It is in the log, but not on the trajectory.
+        With `choices` the result is the likeliest choice; with a `scale` it is the mean of the
+        numbers, weighted by probability. Both are read from the log-probabilities of one token if
+        the endpoint returns them, else from the seat's reply. None: the reply names no option.
 
         Args:
-            seat: Who is asked.
-            question: What it is asked, behind everything else.
-            choices: What may be answered; none may begin as another one does.
-            scale: The numbers that may be answered, such as `range(10)`.
-            lead: What the answer is made to begin with, such as "The score is".
+            seat: The seat that is asked.
+            question: The side question, which comes last in the prompt.
+            choices: The allowed replies; none may begin like another.
+            scale: The numbers allowed as replies, such as `range(10)`.
+            lead: The text that the reply is made to begin with, such as "The score is".
 
         Raises:
-            PolicyError: The options cannot be told apart by their beginning.
+            PolicyError: The options cannot be distinguished by their beginning.
         """
         options = tuple(choices) or tuple(map(str, scale))
-        said = await self.aside.ask(seat, Inquiry(question, _distinct(options), lead))
+        reply = await self.aside.ask(seat, Inquiry(question, _distinct(options), lead))
         if not options:
-            return said.text
-        if not said.chances:
+            return reply.text
+        if not reply.chances:
             return None
         if choices:
-            return max(said.chances, key=lambda option: said.chances[option])
-        return sum(float(option) * share for option, share in said.chances.items())
+            return max(reply.chances, key=lambda option: reply.chances[option])
+        return sum(float(option) * share for option, share in reply.chances.items())
 
     async def score(self, text: str, seat: str) -> Likelihood:
-        """Ask how likely a seat finds `text` behind the trajectory; it stands in the log."""
+        """Return the probability of `text` after the trajectory under a seat's model."""
         return await self.aside.score(seat, text)
 
     def prefetch(self, *path: Decision) -> None:
-        """Start the likely next write now, while other things are asked.
+        """Start the likely next write now, while side questions are answered.
 
-        It is used if that is what is decided; with several decisions, such as a `Rewind` and a
-        `Write`, if all of them are, one after the other. Else it is stopped, and nothing is drawn
-        from it. What is written does not depend on it: it saves time, no more.
+        It is used if the policy then takes the decisions of `path` one after the other, such as a
+        `Rewind` and a `Write`. Else it is stopped and never used. A prefetch saves time; it does
+        not change what is written.
 
         Raises:
             PolicyError: The path does not end in a `Write` or a `Close`.
@@ -235,37 +247,51 @@ class View:
 
 @runtime_checkable
 class Policy(Protocol):
-    """Whatever decides who writes next."""
+    """Decides who writes next.
+
+    >>> from collab import Close, Decision, Policy, Settings, View, Write, Writer
+    >>> class Duet(Settings):
+    ...     first: Writer = "main"
+    ...     second: Writer = "partner"
+    ...
+    ...     async def decide(self, view: View) -> Decision:
+    ...         if view.closed_by:
+    ...             return Close(self.first, why=f"{view.closed_by} closed its thinking")
+    ...         return Write(self.second if len(view.units) % 2 else self.first)
+    >>> isinstance(Duet(), Policy)
+    True
+    """
 
     needs: ClassVar[frozenset[str]]
+    """Abilities that every writer's endpoint must have, such as `logprobs`."""
 
     async def decide(self, view: View) -> Decision:
-        """Return the next decision; nothing else happens until it is carried out."""
+        """Return the next decision; the engine carries it out before it asks again."""
         ...
 
 
 def seats_of(policy: object) -> dict[str, Role]:
-    """Map the seats that a policy's fields name to what they do there, policies in it included.
+    """Map the seats that a policy and the policies inside it name to their roles.
 
-    A field annotated `Writer`, `Adviser`, or a tuple or optional of them, names seats.
+    Fields annotated `Writer` or `Adviser`, or a tuple or optional of them, name seats.
 
     Raises:
-        PolicyError: One seat is named as both; a writer may also be asked, so name it a writer.
+        PolicyError: A seat has both roles. A writer may also be asked, so name it a writer.
     """
     roles: dict[str, Role] = {}
     for settings in settings_in(policy):
-        for seat, role in _named(settings).items():
+        for seat, role in _own_seats(settings).items():
             roles[seat] = roles.get(seat, role) if role.name == "adviser" else role
     return roles
 
 
 def needs_of(policy: Policy) -> frozenset[str]:
-    """Return what a policy, and whatever is among its settings, needs of every writer."""
+    """Return the abilities that a policy and its settings need of every writer."""
     return policy.needs.union(*(getattr(one, "needs", ()) for one in settings_in(policy)))
 
 
 def reseated(policy: Policy, seats: Mapping[str, str]) -> Policy:
-    """Return a policy with other seats in the place of those that it names."""
+    """Return a policy with other names for its seats."""
     return _reseated(policy, seats) if isinstance(policy, BaseModel) else policy
 
 
@@ -290,13 +316,13 @@ def _reseated(value: Value, seats: Mapping[str, str]) -> Value:
 
 
 def _role(info: FieldInfo) -> Role | None:
-    """Return what the seats that a field names do."""
+    """Return the role of the seats that a field names; None if it names none."""
     role = next((item for item in info.metadata if isinstance(item, Role)), None)
     return role or _role_inside(info.annotation)
 
 
-def _named(settings: BaseModel) -> dict[str, Role]:
-    """Map the seats that a value's own fields name."""
+def _own_seats(settings: BaseModel) -> dict[str, Role]:
+    """Map the seats that a value's own fields name to their roles."""
     roles: dict[str, Role] = {}
     for name, info in type(settings).model_fields.items():
         role = _role(info)
@@ -305,12 +331,14 @@ def _named(settings: BaseModel) -> dict[str, Role]:
         value = getattr(settings, name)
         for seat in (value,) if isinstance(value, str) else value or ():
             if roles.setdefault(seat, role) != role:
-                raise PolicyError(f"seat {seat!r} is named both a writer and an adviser")
+                raise PolicyError(
+                    f"seat {seat!r} is both a writer and an adviser; make it a Writer"
+                )
     return roles
 
 
 def settings_in(value: object) -> Iterator[BaseModel]:
-    """Yield a value and the values among its settings, as far as they are pydantic models."""
+    """Yield a value and the values inside it that are pydantic models."""
     if isinstance(value, BaseModel):
         yield value
         for name in type(value).model_fields:
@@ -325,8 +353,8 @@ def _distinct(options: tuple[str, ...]) -> tuple[str, ...]:
     for n, one in enumerate(plain):
         if not one or any(other.startswith(one) for other in plain[n + 1 :] + plain[:n]):
             raise PolicyError(
-                f"option {options[n]!r} of {options} cannot be told from another one by its "
-                "beginning; reword them (a scale of one digit is range(10))"
+                f"option {options[n]!r} of {options} begins like another one; reword them "
+                "(a scale of one digit is range(10))"
             )
     return options
 

@@ -1,4 +1,4 @@
-"""The distribution that holds this package: its name, its version and its extras."""
+"""The installed distribution of this package: its name, version and extras."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 NAME = "collab-reasoning"
-"""Not `collab`: the package index has a project of that name, by somebody else."""
+"""Not `collab`: another project has that name on the package index."""
 
 
 @cache
 def installed(name: str = NAME) -> str | None:
-    """Return the installed version of a distribution, None where it is not installed."""
+    """Return the version of a distribution; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -19,9 +19,8 @@ def installed(name: str = NAME) -> str | None:
 
 
 def extra(name: str) -> str:
-    """Return how to install an extra.
+    """Return the command that installs an extra.
 
-    It is installed from a checkout until collab is published: anybody could take its name on the
-    index before that.
+    It installs from a checkout: until collab is published, anyone can take its name on the index.
     """
     return f"pip install '.[{name}]' in a checkout of collab"

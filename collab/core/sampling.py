@@ -1,4 +1,4 @@
-"""What is sampled and what came back: what the store keeps and the endpoints exchange."""
+"""Requests and generations: the values that endpoints exchange and the store keeps."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from pydantic_core import to_json
 from collab.core.trajectory import Json, Message
 
 FinishReason = Literal["stop", "length", "context", "abort", "cancelled"]
-"""Why a draw ended; `context`: the server gave fewer tokens than were asked for, as no more fit
-there; `abort`: it held the draw back; `cancelled`: stopped by us, and no sample."""
+"""Why a draw ended. `context`: the server returned fewer tokens than requested because its context
+is full. `abort`: the server withheld the draw. `cancelled`: stopped by us, so it is no sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenTurn:
-    """A conversation whose last turn is the model's own and not over: what a chat API is sent."""
+    """A conversation whose last turn, the model's own, is unfinished: a prompt for chat APIs."""
 
     dialect: str
-    """How the turn is begun there: the same words are another prompt in another dialect."""
+    """The way the turn is sent; the same text in another dialect is another prompt."""
     messages: tuple[Message, ...]
     thought: str = ""
-    """What stands in the think block; with nothing in it, the model begins by itself."""
+    """The text in the think block; if it is empty, the model begins the thinking."""
     said: str | None = None
     """The answer so far; None while the think block is open."""
     close: str = "</think>"
     rendered: str | None = field(default=None, compare=False)
-    """The text that the server makes of it, where its chat template is known."""
+    """The text that the server renders, if its chat template is known."""
 
     def __add__(self, text: str) -> OpenTurn:
-        """Go on with what the model wrote; its close tag ends the thinking."""
+        """Append text that the model wrote; its close tag ends the thinking."""
         rendered = None if self.rendered is None else self.rendered + text
         if self.said is not None:
             return replace(self, said=self.said + text, rendered=rendered)
@@ -48,25 +48,25 @@ class OpenTurn:
 
     @property
     def plain(self) -> Json:
-        """What decides the model's next token, as JSON."""
+        """Everything that determines the model's next token, as JSON."""
         spoken = [[message.role, message.content] for message in self.messages]
         return [self.dialect, spoken, self.thought, self.said]
 
 
 Prompt = tuple[int, ...] | str | OpenTurn
-"""Token ids; rendered text where the endpoint takes no ids; a conversation where it takes none."""
+"""Token ids; rendered text if the endpoint takes no ids; a conversation if it takes neither."""
 
 
 class Sampling(BaseModel):
-    """How the next token is drawn. Every field is sent: no server's own default is in force."""
+    """How the next token is drawn. Every field is sent, so that no server default applies."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature: float = Field(default=0.6, ge=0, le=2)
-    """0 is greedy."""
+    """0: greedy decoding."""
     top_p: float = Field(default=0.95, gt=0, le=1)
     top_k: int = Field(default=-1, ge=-1)
-    """-1 is off."""
+    """-1: off."""
     min_p: float = Field(default=0.0, ge=0, le=1)
     presence_penalty: float = Field(default=0.0, ge=-2, le=2)
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
@@ -75,27 +75,27 @@ class Sampling(BaseModel):
 
 @dataclass(frozen=True)
 class Request:
-    """What decides a draw, the draw's own number apart: one prompt and how to go on from it."""
+    """Everything that determines a draw except its number: a prompt and how to continue it."""
 
     model: str
-    """The model's identity, never its address: two servers with one model share their draws."""
+    """The model's identity, never its address: two servers of one model share their draws."""
     prompt: Prompt
     sampling: Sampling
     max_tokens: int
     stop: tuple[str, ...] = ()
-    """Strings that end the text; kept at its end."""
+    """Strings that end the text; the matching one stays at its end."""
     logprobs: int | None = None
-    """How many of the likeliest tokens to report at each place."""
+    """Number of likeliest tokens to report at each position; None: none."""
     replicate: int = 0
     scored: int = 0
-    """How many of the prompt's last tokens to score: their log-probabilities are what is wanted,
-    and what is drawn after them is not used."""
+    """Number of the prompt's last tokens to score. Their log-probabilities are the result; the
+    token drawn after them is not used."""
     run: str = ""
-    """The one run that has its draws, where nobody can tell which model it is that writes."""
+    """The only run that may use the draws, if the model cannot be identified; else empty."""
 
     @cached_property
     def spelled(self) -> bytes:
-        """The prompt as JSON, made once: its draws are named after it, and so are their seeds."""
+        """The prompt as JSON, computed once; names and seeds of its draws derive from it."""
         if isinstance(self.prompt, tuple):
             return to_json(self.prompt)  # as json writes it, but fast
         plain = self.prompt.plain if isinstance(self.prompt, OpenTurn) else self.prompt
@@ -104,16 +104,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Logprobs:
-    """What a server reported of its tokens' chances (nats), as far as it was asked for."""
+    """Log-probabilities (nats) that a server reported, as far as they were requested."""
 
     drawn: tuple[float, ...] = ()
-    """The log-probability of each token drawn."""
+    """The log-probability of each drawn token."""
     entropies: tuple[float, ...] = ()
-    """The entropy of the likeliest tokens at each place, their chances made to sum to one."""
+    """The entropy of the likeliest tokens at each position, normalised to sum to one."""
     tops: tuple[tuple[tuple[str, float], ...], ...] = ()
-    """The likeliest tokens at each place, likeliest first; kept of short draws alone."""
+    """The likeliest tokens at each position, likeliest first; kept for short draws only."""
     scored: tuple[float, ...] = ()
-    """The log-probabilities of the prompt's last tokens, where these were to be scored."""
+    """The log-probabilities of the prompt's last tokens, if they were to be scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,37 +121,37 @@ class Generation:
     """One stored draw: a sampled continuation of an exact prompt."""
 
     text: str
-    """The decoding of `ids` where they are known, else the server's text; ends in the stop
-    string that ended it."""
+    """The decoding of `ids` if they are known, else the server's text, with the stop string that
+    ended it."""
     ids: tuple[int, ...] | None
     finish: FinishReason
     stop_reason: str | int | None = None
-    """The stop string that matched; None with finish `stop` is the model's end of sequence."""
+    """The stop string that matched; None with finish `stop`: the model's end of sequence."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int | None = None
-    """How much of the prompt the server had in its prefix cache, where it says so."""
+    """Prompt tokens in the server's prefix cache; None if the server does not report it."""
     logprobs: Logprobs | None = None
-    """Where they were asked for."""
+    """None unless they were requested."""
     seconds: float = 0.0
     """From the request to its last token."""
     served: str = ""
-    """What the server called the model, if not what it was asked for, and its version."""
+    """The server's name for the model, if it differs from the requested one, and its version."""
     key: str = ""
-    """Its name in the store."""
+    """Its key in the store."""
 
 
 OnText = Callable[[str], None]
-"""Receives each piece of a text as it is written."""
+"""Called with each piece of a text as it is written."""
 OnCut = Callable[[Generation], object]
-"""Receives what a request had drawn when it was cancelled."""
+"""Called with the partial generation of a request that was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A generation with where it came from."""
+    """A generation, its draw number, and whether it is new."""
 
     draw: int
     generation: Generation
     fresh: bool
-    """Sampled now; False where the store had it."""
+    """Whether it was sampled now; False: it was in the store."""

@@ -1,7 +1,7 @@
-"""Settings that hold a secret: found by their names and by the shape of their values, and hidden.
+"""Hide secrets in settings, found by their names and by the form of their values.
 
-What a run writes about its own settings (manifest, lock, command line) goes through here. A key
-that a server repeats is found by its letters instead: `collab/endpoints/veil.py`.
+Everything a run writes about its settings (manifest, lock, command line) passes through here. Keys
+that a server repeats in its replies are hidden by `collab/endpoints/veil.py`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ _NAMES = r"key|token|secret|passw(?:or)?d|passphrase|pwd|credentials?|authorizat
 SECRET = re.compile(rf"(?:{_NAMES})$", re.IGNORECASE)
 """Matches the name of a setting that holds a secret."""
 _USERINFO = re.compile(r"(://[^/@:\s]*:)\S*@")
-"""A URL's password, up to the last `@`: it may hold one itself."""
+"""A password in a URL, up to the last `@`, since it may contain one."""
 _QUERY = re.compile(rf"([?&][^=&\s]*(?:{_NAMES})=)[^&\s'\"]+", re.IGNORECASE)
 """A secret in a URL's query."""
 _HEADER = re.compile(r"\s*(bearer|basic)\s+\S+\s*", re.IGNORECASE)
 """The value of an authorization header."""
 _INLINE = re.compile(rf"((?:{_NAMES})['\"]?\s*[:=]\s*)[^,}}\]]+", re.IGNORECASE)
-"""A secret in a mapping that is written in one line."""
+"""A secret in a mapping written on one line."""
 
 
 def hide(value: object, name: str = "") -> object:
-    """Return plain data with `HIDDEN` in the place of each secret.
+    """Return plain data with `HIDDEN` in place of each secret.
 
     Args:
-        value: What JSON can hold.
-        name: The name of the setting that it is.
+        value: A value that JSON can represent.
+        name: The name of the setting.
     """
     match value:
         case dict():
@@ -49,7 +49,7 @@ def hide(value: object, name: str = "") -> object:
 
 
 def hide_text(text: str) -> str:
-    """Return a text without URLs' passwords; nothing is left of an authorization header."""
+    """Return a text without passwords in URLs; an authorization header is hidden whole."""
     if _HEADER.fullmatch(text):
         return HIDDEN
     if "://" not in text:
@@ -58,15 +58,15 @@ def hide_text(text: str) -> str:
 
 
 def hide_words(words: Iterable[str]) -> list[str]:
-    """Return a command line's words without the secrets in them.
+    """Return the words of a command line without secrets.
 
-    A word such as `team.main.extra.api_key=…` holds one by the name before its `=`.
+    A word such as `team.main.extra.api_key=…` holds a secret by the name before its `=`.
     """
-    return [_hidden(word) for word in words]
+    return [_hide_word(word) for word in words]
 
 
 def secrets_in(value: object, name: str = "") -> Iterator[str]:
-    """Yield the texts that plain data hold under names of secrets."""
+    """Yield the texts in plain data whose setting has the name of a secret."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from secrets_in(inner, name if SECRET.search(name) else str(key))
@@ -77,7 +77,7 @@ def secrets_in(value: object, name: str = "") -> Iterator[str]:
         yield value.removeprefix("Bearer ")
 
 
-def _hidden(word: str) -> str:
+def _hide_word(word: str) -> str:
     name, equals, value = word.partition("=")
     if equals and value and SECRET.search(name):
         return f"{name}={HIDDEN}"

@@ -1,4 +1,4 @@
-"""The base of everything that a YAML file may configure."""
+"""The base class of everything that a YAML file may configure."""
 
 from typing import ClassVar
 
@@ -6,9 +6,16 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """A frozen value whose fields are its settings; an unknown key is an error."""
+    """A frozen value whose fields are its settings; unknown keys are refused.
+
+    >>> from collab import Settings
+    >>> class Patience(Settings):
+    ...     units: int = 3
+    >>> Patience(units=5)
+    Patience(units=5)
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What every writer's endpoint must be able to do, such as `logprobs` (policies)."""
+    """Abilities that a policy needs of every writer's endpoint, such as `logprobs` or `score`."""

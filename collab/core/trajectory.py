@@ -1,7 +1,7 @@
-"""The shared trajectory: an append-only log of events, and the living units that it leaves.
+"""The shared trajectory: an append-only log of events, and the living units that result from it.
 
-Everything here is a frozen value. `Trajectory.add` returns a new trajectory; the old one stays what
-it was, so that forking is keeping a reference. What is struck or rewound stays in the log.
+All values are frozen. `Trajectory.add` returns a new trajectory and leaves the old one unchanged,
+so a fork only keeps a reference. Units that are struck or rewound stay in the log.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Json = TypeAliasType(
 )
 Phase = Literal["thinking", "answer"]
 Domain = Literal["maths", "code", "choice", "refusal"]
-"""Which grader a question needs."""
+"""The kind of question, which selects its grader."""
 UnitKind = Literal["generated", "recorded", "inserted", "signal"]
 Finish = Literal[
     "answered",
@@ -36,12 +36,17 @@ Finish = Literal[
     "refused",
     "prompt changed",
 ]
-"""How an episode, or a branch of one, ended."""
+"""How an episode, or a branch of it, ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of the conversation that asks the question."""
+    """One turn of the conversation that asks the question.
+
+    >>> from collab import Message
+    >>> Message("user", "1 + 1?").role
+    'user'
+    """
 
     role: Literal["system", "user", "assistant"]
     content: str
@@ -49,14 +54,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What an answer that is code is run against."""
+    """The tests of an answer that is code."""
 
     suites: Mapping[str, str]
-    """Python by name, such as `base` and `plus`: run behind the program, it raises where that is
-    wrong."""
+    """Python code by name, such as `base` and `plus`. It runs after the program, and raises if the
+    program is wrong."""
     reads: Literal["program", "value", "call"] = "program"
-    """What is read from the answer: a program, or an expression for what a call gives (`value`)
-    or takes (`call`)."""
+    """The content of the answer: a program, or an expression for the result (`value`) or the
+    arguments (`call`) of a call."""
     before: str = ""
     """Code in front of the program: imports, or the function that an expression is about."""
     entry: str | None = None
@@ -71,38 +76,43 @@ class Checks:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, and where there is one, the known answer with the grader it needs."""
+    """A question with its gold answer, if known, and the grader that it needs.
+
+    >>> from collab import Message, Question
+    >>> Question("sum-1", (Message("user", "1 + 1?"),), answer="2").grader
+    'maths'
+    """
 
     id: str
-    """Made of content: the same question has the same id in every run."""
+    """Derived from the content, so it is the same in every run."""
     messages: tuple[Message, ...]
     answer: str | None = None
-    """The gold answer; no policy and no model ever sees it."""
+    """The gold answer; policies and models never see it."""
     grader: Domain = "maths"
     options: tuple[str, ...] = ()
-    """Of a choice: the options in the order of their letters; `answer` is a letter."""
+    """The options of a choice question in the order of their letters; `answer` is a letter."""
     checks: Checks | None = None
-    """Of code: what the answer is run against; `answer` is a reference solution."""
+    """The tests of a code question; `answer` is then a reference solution."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """What tables may group by: level, subject, source."""
+    """Columns that tables can group by: level, subject, source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seams:
-    """What a prompt was made of: how much of it the reader's own tokenizer had to encode anew."""
+    """The seams in a prompt: the text of other authors that the reader's tokenizer encoded."""
 
     tokens: int
-    """The whole prompt (tokens); 0 where nobody counted."""
+    """Length of the prompt (tokens); 0: not counted."""
     runs: int = 0
-    """Unbroken runs of others' text, each encoded as one piece."""
+    """Unbroken runs of other authors' text, each encoded as one piece."""
     foreign: int = 0
-    """Tokens in these runs."""
+    """Tokens in those runs."""
     changed: int | None = 0
-    """Tokens at seams between authors that one encoding of the whole text would draw otherwise.
-    None where the reader's tokenizer is not at hand."""
+    """Tokens at seams between authors that differ from one encoding of the whole text; None: the
+    reader's tokenizer is not available."""
 
     def __add__(self, other: Seams) -> Seams:
-        """Add up two prompts; what is not known of one is not known of both."""
+        """Add up two prompts; a count unknown for one is unknown for both."""
         known = self.changed is not None and other.changed is not None
         return Seams(
             self.tokens + other.tokens,
@@ -114,52 +124,62 @@ class Seams:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One stretch of the trajectory by one author."""
+    """A part of the trajectory that one author wrote in one go.
+
+    >>> from collab import Unit
+    >>> Unit("main", "So 3 + 4 = 7.", "generated", tokens=8).author
+    'main'
+    """
 
     author: str
     """The seat that wrote it."""
     text: str
     kind: UnitKind
     why: str = ""
-    """The policy's reason for giving this author the pen."""
+    """The policy's reason to let this author write."""
     phase: Phase = "thinking"
     ids: tuple[int, ...] | None = None
-    """The author's own token ids; `text` is their decoding. None where the author has no tokens."""
+    """The author's token ids, whose decoding is `text`; None: the author has no tokens."""
     tokenizer: str | None = None
-    """The fingerprint of the tokenizer that `ids` belong to."""
+    """The fingerprint of the tokenizer of `ids`."""
     tokens: int = 0
-    """Length in the author's tokens; 0 where nobody counted."""
+    """Length in the author's tokens; 0: not counted."""
     generations: tuple[str, ...] = ()
-    """The keys of the stored generations it was cut from."""
+    """The keys of the stored generations that it was cut from."""
     top20_entropy: float | None = None
-    """Mean entropy over the 20 likeliest tokens (nats a token), where log-probabilities were
-    asked for."""
+    """Mean entropy over the 20 likeliest tokens (nats per token); None: no log-probabilities were
+    requested."""
     logprob: float | None = None
-    """Mean log-probability of its own tokens (nats a token), likewise."""
+    """Mean log-probability of its own tokens (nats per token); None likewise."""
     seams: Seams | None = None
-    """What its author read before it wrote; None where no model did, or it wrote on in one turn."""
+    """The seams in its prompt; None: no model wrote it, or it continues a unit of the same turn."""
     before: Unit | None = None
-    """What stood here before it was edited."""
+    """The unit that this one replaced by an edit."""
 
     @property
     def history(self) -> tuple[Unit, ...]:
-        """What stood here before, the oldest first."""
+        """The units that this one replaced, oldest first."""
         return () if self.before is None else (*self.before.history, self.before)
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One finished solo trajectory, to be played on another one in whole or in part."""
+    """A finished solo trajectory that can be played, in whole or in part, on another trajectory.
+
+    >>> from collab import Recording
+    >>> Recording("q1", "So 3. Then 7.", tokens=8, answer="7").closed
+    True
+    """
 
     question: str
-    """The id of the question that it thinks about."""
+    """The id of its question."""
     text: str
-    """The thinking alone: no tags, no answer."""
+    """The thinking, without tags and answer."""
     tokens: int
     ids: tuple[int, ...] | None = None
     tokenizer: str | None = None
     ends: tuple[int, ...] | None = None
-    """Where each token of `ids` ends in `text` (characters)."""
+    """The end of each token of `ids` in `text` (characters)."""
     model: str = ""
     generation: str | None = None
     draw: int | None = None
@@ -169,14 +189,14 @@ class Recording:
     """Whether the author closed its thinking."""
     correct: bool | None = None
     extracted: str | None = None
-    """What the grader read as the answer."""
+    """The answer that the grader extracted."""
     kind: Literal["raw", "summary"] = "raw"
-    """`summary`: what an API tells of a thinking that it keeps to itself; another kind of steer."""
+    """`summary`: an API's summary of thinking that it does not return, another kind of steer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wrote:
-    """A unit was appended by its author."""
+    """A unit was appended."""
 
     unit: Unit
     memo: Json = None
@@ -193,16 +213,16 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """An earlier living unit was changed, or struck where `text` is None."""
+    """An earlier living unit was replaced, or struck if `text` is None."""
 
     unit: int
     text: str | None
     why: str = ""
     memo: Json = None
     tokens: int = 0
-    """Length of the new text, counted as its author's tokens are."""
+    """Length of the new text in its author's tokens."""
     seat: str | None = None
-    """Who wrote the new text; None: in the name of the unit's author."""
+    """The author of the new text; None: the unit's author."""
     event: Literal["edited"] = "edited"
 
 
@@ -218,23 +238,23 @@ class Rewound:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A seat was asked on the side; nothing of it stands on the trajectory."""
+    """A seat answered a side question; the trajectory did not change."""
 
     seat: str
     question: str
     reply: str
     generations: tuple[str, ...] = ()
-    """The keys of the stored generations that it was read from."""
+    """The keys of the stored generations of the reply."""
     tokens: int = 0
-    """Tokens drawn for it."""
+    """Tokens drawn for the reply."""
     chances: Mapping[str, float] = field(default_factory=dict)
-    """Where it was to be one of several: what each was found to be likely (0 to 1)."""
+    """The probability (0 to 1) of each allowed reply, if the replies were limited."""
     event: Literal["asked"] = "asked"
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A seat said how likely it finds a text after the trajectory."""
+    """A seat's model scored a text after the trajectory."""
 
     seat: str
     text: str
@@ -247,7 +267,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """All that happened in one branch of a fork."""
+    """The log of one branch of a fork."""
 
     log: tuple[Event, ...]
     finish: Finish
@@ -257,7 +277,7 @@ class Brought:
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """Branches were played from here; the trajectory itself stayed as it was."""
+    """Branches were played from here; the trajectory did not change."""
 
     branches: tuple[Brought, ...]
     why: str = ""
@@ -267,7 +287,7 @@ class Forked:
 
 @dataclass(frozen=True, slots=True)
 class Chose:
-    """What a branch of the last fork came to took the place of the trajectory."""
+    """The outcome of a branch of the last fork replaced the trajectory."""
 
     branch: int
     why: str = ""
@@ -277,7 +297,7 @@ class Chose:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The thinking is over; `seat` answers."""
+    """The thinking was closed; `seat` answers."""
 
     seat: str
     why: str = ""
@@ -287,7 +307,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The episode ended without (more of) an answer."""
+    """The episode ended without a further answer."""
 
     why: str
     memo: Json = None
@@ -302,7 +322,7 @@ Event = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where one author's unbroken run stands in the living thinking (characters, end excluded)."""
+    """An unbroken run of one author in the living thinking (characters, end excluded)."""
 
     author: str
     start: int
@@ -311,12 +331,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a branch of a fork came to."""
+    """The outcome of a branch of a fork."""
 
     trajectory: Trajectory
     finish: Finish
     shared: int
-    """How many of its first units are the parent's."""
+    """The number of its first units that are the parent's."""
 
     @property
     def thinking(self) -> str:
@@ -325,13 +345,23 @@ class Outcome:
 
     @property
     def answer(self) -> str:
-        """Its answer; empty where it gave none."""
+        """Its answer; empty if it gave none."""
         return self.trajectory.answer
 
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """The thinking on one question, by whoever wrote it."""
+    """The shared thinking on one question, and the answer.
+
+    >>> from collab import Trajectory, Unit
+    >>> from collab.core.trajectory import Rewound, Wrote
+    >>> trajectory = Trajectory().add(Wrote(Unit("main", "So 3. ", "generated")))
+    >>> trajectory = trajectory.add(Wrote(Unit("helper", "Or 4.", "generated")))
+    >>> [(span.author, span.start, span.end) for span in trajectory.spans]
+    [('main', 0, 6), ('helper', 6, 11)]
+    >>> trajectory.add(Rewound(1)).thinking
+    'So 3. '
+    """
 
     log: tuple[Event, ...] = ()
     units: tuple[Unit, ...] = ()
@@ -339,20 +369,20 @@ class Trajectory:
     reply: tuple[Unit, ...] = ()
     """The units of the answer."""
     closes: tuple[str | None, ...] = ()
-    """Behind which living unit which seat closed its own thinking."""
+    """For each living unit, the seat that closed its thinking after it, or None."""
     branches: tuple[Outcome, ...] = ()
-    """What the branches of the last fork came to."""
+    """The outcomes of the branches of the last fork."""
 
     @classmethod
     def replay(cls, events: Sequence[Event]) -> Trajectory:
-        """Build the trajectory that a log leaves."""
+        """Build the trajectory that results from a log."""
         return reduce(cls.add, events, cls())
 
     def add(self, event: Event) -> Trajectory:
         """Return this trajectory with one more event.
 
         Raises:
-            PolicyError: The event does not fit, such as an edit of a unit that is not there.
+            PolicyError: The event does not fit, such as an edit of a unit that does not exist.
         """
         log = (*self.log, event)
         match event:
@@ -383,14 +413,14 @@ class Trajectory:
                 assert_never(event)
 
     def start(self, empty: bool) -> Trajectory:
-        """Return the trajectory from which a branch starts."""
+        """Return the trajectory that a branch starts with."""
         return Trajectory() if empty else Trajectory(units=self.units, closes=self.closes)
 
     def upto(self, count: int) -> Trajectory:
-        """Return the first living units of the thinking as a trajectory with a log of its own.
+        """Return the first `count` living units of the thinking as a new trajectory.
 
         Raises:
-            PolicyError: There are not so many.
+            PolicyError: There are fewer units.
         """
         _check_index(count, len(self.units) + 1, "keep units up to")
         kept = Trajectory()
@@ -415,7 +445,7 @@ class Trajectory:
     def answer(self) -> str:
         """The text after the close of the thinking.
 
-        Who closes without a word has no think tags: its answer is in what it wrote last.
+        A model without think tags closes without a further text: its answer is in its last units.
         """
         closed = self.closed
         if self.reply or closed is None:
@@ -425,32 +455,32 @@ class Trajectory:
 
     @property
     def tokens(self) -> int:
-        """The living tokens, each counted by its author's tokenizer."""
+        """The number of living tokens, each counted by its author's tokenizer."""
         return sum(unit.tokens for unit in (*self.units, *self.reply))
 
     @property
     def generated(self) -> Iterator[Unit]:
-        """The units that models wrote for it, those struck since and in branches included."""
+        """The units that models wrote, including struck ones and those in branches."""
         return _generated(self.log)
 
     @property
     def seams(self) -> Seams | None:
-        """All prompts that its writers read, added up; None where none is known."""
-        read = (unit.seams for unit in self.generated)
-        return reduce(Seams.__add__, known) if (known := [one for one in read if one]) else None
+        """The seams in all prompts, added up; None if none are known."""
+        known = [unit.seams for unit in self.generated if unit.seams]
+        return reduce(Seams.__add__, known) if known else None
 
     @property
     def closed_by(self) -> str | None:
-        """The seat whose last living unit ended in its own close tag."""
+        """The seat that closed its thinking after the last living unit; else None."""
         return self.closes[-1] if self.closes else None
 
     @property
     def closed(self) -> Closed | None:
-        """The event that closed the thinking, where it is closed."""
+        """The event that closed the thinking; None while it is open."""
         return next((event for event in self.log if isinstance(event, Closed)), None)
 
     def __rich__(self) -> RenderableType:
-        """Show it on a terminal: in colour, once `collab.report` is loaded."""
+        """Render for a terminal, in colour once `collab.report` is loaded."""
         if (show := LOOKS.terminal) is not None:
             return show(self)
         from rich.text import Text
@@ -458,12 +488,12 @@ class Trajectory:
         return Text("".join(unit.text for unit in self.units))
 
     def _repr_html_(self) -> str | None:
-        """Show it in a notebook: in colour, once `collab.report` is loaded."""
+        """Render for a notebook, in colour once `collab.report` is loaded."""
         return LOOKS.notebook(self) if LOOKS.notebook else None
 
     @property
     def spans(self) -> tuple[Span, ...]:
-        """Who wrote which characters of the living thinking."""
+        """The unbroken runs of each author in the living thinking."""
         spans: list[Span] = []
         start = 0
         for author, run in groupby(self.units, key=lambda unit: unit.author):
@@ -475,7 +505,7 @@ class Trajectory:
 
 @dataclass
 class Looks:
-    """How trajectories are shown; a package that can show them fills it in."""
+    """The renderers of trajectories, set by `collab.report`."""
 
     terminal: Callable[[Trajectory], RenderableType] | None = None
     notebook: Callable[[Trajectory], str] | None = None
@@ -516,5 +546,5 @@ def _edit(trajectory: Trajectory, event: Edited) -> Trajectory:
 
 def _check_index(index: int, count: int, verb: str) -> None:
     if not 0 <= index < count:
-        allowed = f"allowed are 0 to {count - 1}" if count else "there is none"
+        allowed = f"allowed are 0 to {count - 1}" if count else "the trajectory has none"
         raise PolicyError(f"cannot {verb} {index}: {allowed}")

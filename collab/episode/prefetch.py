@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
-from collab.core.decision import Decision, same
+from collab.core.decision import Decision, same_action
 from collab.core.sampling import OnText
 from collab.episode.reasoner import WrittenTurn
 from collab.store.draw_numbers import DrawCounter
@@ -74,7 +74,7 @@ class Prefetch:
         """
         used, kept = None, list[PrefetchedWrite]()
         for one in self._ahead:
-            if not same(one.path[0], decision):
+            if not same_action(one.path[0], decision):
                 self._stop(one)
             elif len(one.path) == 1:
                 used = one
@@ -99,7 +99,7 @@ class Prefetch:
 
 
 def _agree(path: tuple[Decision, ...], other: tuple[Decision, ...]) -> bool:
-    return len(path) == len(other) and all(map(same, path, other))
+    return len(path) == len(other) and all(map(same_action, path, other))
 
 
 def _look(task: asyncio.Task[WrittenTurn]) -> None:

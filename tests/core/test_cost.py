@@ -68,7 +68,7 @@ async def test_a_cap_that_is_reached_stops_the_next_request_and_says_how_to_go_o
         async with account.request():
             account.pay([DRAW])
     now[0] = 31.0
-    with pytest.raises(CapReached, match=f"{said}: .* with a higher cap the same command goes on"):
+    with pytest.raises(CapReached, match=f"{said}: .* run the same command with a higher cap"):
         await account.request().__aenter__()
 
 

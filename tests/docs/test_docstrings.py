@@ -1,12 +1,15 @@
 """Examples in docstrings run, in what they take for granted."""
 
 import ast
+import doctest
+import importlib
 import re
 from pathlib import Path
 from textwrap import dedent, indent
 
 import pytest
 
+import collab
 from collab.runs.run_folder import RunFolder
 from tests.docs.pages import ROOT, Step
 from tests.docs.reader import Reader
@@ -46,6 +49,20 @@ AROUND = {
     "collab/endpoints/scripted/__init__.py": SERVER,
 }
 """What stands around the code of each module's example."""
+EXPLAINED = (
+    "Policy View Write Insert Edit Rewind Branch Fork Choose Close Stop Boundary Sentence "
+    "Paragraph Tokens Words Tag Regex End Answer Share Length Condition Trajectory Unit Recording "
+    "Question Message Settings"
+)
+"""Public protocols and values whose docstrings show how they are used."""
+PUBLIC = sorted(
+    {
+        home
+        for name in collab.__all__
+        if (home := getattr(getattr(collab, name), "__module__", "")).startswith("collab.")
+    }
+)
+"""The modules of the public names."""
 DEMO = "collab run twin=recoverability_small questions.count=4 budget=400 name=demo"
 
 
@@ -63,6 +80,21 @@ def examples() -> dict[str, str]:
 
 def test_every_docstring_with_an_example_is_tried() -> None:
     assert sorted(examples()) == sorted(AROUND)
+
+
+@pytest.mark.parametrize("name", EXPLAINED.split())
+def test_a_public_value_shows_an_example(name: str) -> None:
+    assert ">>> " in getattr(collab, name).__doc__
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_the_examples_of_a_public_module_give_what_they_show(module: str) -> None:
+    names = {"__name__": "example"}  # an example imports all that it uses
+    finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner(verbose=False)
+    said: list[str] = []
+    for example in finder.find(importlib.import_module(module), globs=names):
+        runner.run(example, out=said.append)
+    assert not runner.summarize(verbose=False).failed, "".join(said)
 
 
 @pytest.mark.long

@@ -466,7 +466,7 @@ async def test_a_decision_about_units_that_are_not_there_is_refused(
     stage: Open, decision: Decision
 ) -> None:
     async with stage() as here:
-        with pytest.raises(PolicyError, match=r"allowed are|there is none"):
+        with pytest.raises(PolicyError, match=r"allowed are|the trajectory has none"):
             await play(here.model, (decision,))
 
 
