@@ -22,7 +22,7 @@ from collab.endpoints.dialects import Dialect
 from collab.endpoints.placement import PlacedDialect, Placement
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import CollabError, RunError
-from collab.reasoners.stored_model import legible
+from collab.reasoners.stored_model import prompt_text
 from collab.runs.jsonl import Plain
 from collab.runs.run_folder import RunFolder
 
@@ -70,7 +70,7 @@ class Prompts:
                 f"the prompt of seat {seat!r} is not to be had for certain: {sent} tokens were "
                 f"sent, and laid out again it has {laid.seams.tokens}"
             )
-        return legible(laid.prompt, tokenizer)
+        return prompt_text(laid.prompt, tokenizer)
 
     @cached_property
     def _questions(self) -> Mapping[str, Question]:

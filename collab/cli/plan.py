@@ -191,7 +191,7 @@ class _Listening:
         Raises:
             _Enough: Always.
         """
-        return self._note(self.inner.reads(turn))
+        return self._note(self.inner.render_prompt(turn))
 
     async def advise(self, turn: Turn, inquiry: Inquiry) -> Reply:
         """Note the prompt.
@@ -199,7 +199,7 @@ class _Listening:
         Raises:
             _Enough: Always.
         """
-        return self._note(self.inner.reads(turn, inquiry))
+        return self._note(self.inner.render_prompt(turn, inquiry))
 
     async def score(self, turn: Turn, text: str) -> Likelihoods:
         """Note the prompt.
@@ -207,7 +207,7 @@ class _Listening:
         Raises:
             _Enough: Always.
         """
-        return self._note(self.inner.reads(turn) + text)
+        return self._note(self.inner.render_prompt(turn) + text)
 
     def _note(self, prompt: str) -> NoReturn:
         self.first.prompt = prompt

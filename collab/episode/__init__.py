@@ -1,1 +1,1 @@
-"""One case: the engine asks the policy, lets a seat write, and appends to the trajectory."""
+"""Episodes: the engine asks the policy, lets a seat write, and appends to the trajectory."""

@@ -1,4 +1,4 @@
-"""Playing a recording: its next part, as a unit of the trajectory."""
+"""Play a recording: return its next part as a unit."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def play(recording: Recording, played: int, until: Boundary, author: str, why: s
 
     Args:
         recording: The finished trajectory to play from.
-        played: How much of it was played before (characters).
-        until: `Share` is measured from the recording's begin, everything else from `played`.
-        author: The seat in whose name it is played.
+        played: The length played before (characters).
+        until: `Share` counts from the start of the recording, all others from `played`.
+        author: The seat that plays it.
         why: The policy's reason.
     """
     first = cut_after(recording, played)
@@ -49,9 +49,9 @@ def _end(recording: Recording, first: Cut, until: Boundary) -> Cut:
         case Share(of=share, by=by):
             return cut_at_share(recording, share, first.chars, by)
         case Length(tokens=tokens, by=by):
-            return nearest_cut(recording, _further(recording, first, tokens), first.chars, by)
+            return nearest_cut(recording, _advance(recording, first, tokens), first.chars, by)
         case _ if until.limit is not None:
-            end = ceil(_further(recording, first, until.limit))
+            end = ceil(_advance(recording, first, until.limit))
             ends = recording.ends or range(1, len(recording.text) + 1)
             return cut_through(recording, ends[min(end, len(ends)) - 1])
         case _:
@@ -59,13 +59,13 @@ def _end(recording: Recording, first: Cut, until: Boundary) -> Cut:
             return cut_through(recording, len(recording.text) if cut is None else first.chars + cut)
 
 
-def _further(recording: Recording, first: Cut, tokens: int) -> float:
-    """Return the place `tokens` tokens further on, in tokens or, without ids, in characters."""
+def _advance(recording: Recording, first: Cut, tokens: int) -> float:
+    """Return the place `tokens` tokens later, in tokens or, without ids, in characters."""
     if recording.ends is not None:
         return first.tokens + tokens
     if not recording.tokens:
         raise PolicyError(
-            f"nobody counted the tokens of the recording on {recording.question!r}, so no "
-            f"{tokens} of them can be played; use a share of it"
+            f"cannot play {tokens} tokens of the recording on {recording.question!r}: its tokens "
+            "are not counted; use Share instead"
         )
     return first.chars + tokens * len(recording.text) / recording.tokens

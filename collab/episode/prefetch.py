@@ -1,4 +1,4 @@
-"""Writing ahead: a write begun before it is decided, used if it is, stopped if not."""
+"""Prefetch: a write that starts before it is decided, is used if it is, and stopped if not."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from collab.store.draw_numbers import DrawCounter
 
 @dataclass
 class PrefetchedWrite:
-    """One write that was begun ahead."""
+    """A write that was started before it was decided."""
 
     path: tuple[Decision, ...]
-    """The decisions that must still be taken for it to be used."""
+    """The decisions still to be taken for the write to be used."""
     numbers: DrawCounter
-    """Those of its draws."""
+    """The numbers of its draws."""
     task: asyncio.Task[WrittenTurn]
     pieces: list[str] = field(default_factory=list)
     """The text so far."""
-    reader: OnText | None = None
-    """Who reads along, once it is used."""
+    on_text: OnText | None = field(default=None, init=False)
+    """Receives the text once the write is used."""
 
-    async def use(self, reader: OnText | None) -> WrittenTurn:
-        """Wait for it; who reads along now is told first what has come."""
-        self.reader = reader
-        if reader is not None and self.pieces:
-            reader("".join(self.pieces))
+    async def use(self, on_text: OnText | None) -> WrittenTurn:
+        """Wait for the write; `on_text` receives the text so far, then each further piece."""
+        self.on_text = on_text
+        if on_text is not None and self.pieces:
+            on_text("".join(self.pieces))
         return await self.task
 
-    def read(self, piece: str) -> None:
-        """Take in the next stretch of its text."""
+    def receive(self, piece: str) -> None:
+        """Take in the next piece of text."""
         self.pieces.append(piece)
-        if self.reader is not None:
-            self.reader(piece)
+        if self.on_text is not None:
+            self.on_text(piece)
 
 
 class Prefetch:
-    """The writes of one episode that were begun ahead.
+    """The writes of one episode that were started before they were decided.
 
-    A stopped one is never waited for while the episode goes on; `close` waits for all.
+    A stopped write is not awaited while the episode continues; `close` waits for all.
     """
 
     def __init__(self) -> None:
-        self._ahead: list[PrefetchedWrite] = []
+        self._writes: list[PrefetchedWrite] = []
         self._stopping: set[asyncio.Task[WrittenTurn]] = set()
 
     def begin(
@@ -56,24 +56,20 @@ class Prefetch:
         numbers: DrawCounter,
         write: Callable[[OnText], Coroutine[None, None, WrittenTurn]],
     ) -> None:
-        """Begin a write; one that is under way with the same path is that write already."""
-        if any(_agree(path, one.path) for one in self._ahead):
+        """Start a write, unless one with the same path is in progress."""
+        if any(_same_path(path, one.path) for one in self._writes):
             return
-        pieces: list[str] = []
 
-        def read(piece: str) -> None:
-            ahead.read(piece)
+        def receive(piece: str) -> None:
+            prefetched.receive(piece)
 
-        ahead = PrefetchedWrite(path, numbers, asyncio.create_task(write(read)), pieces)
-        self._ahead.append(ahead)
+        prefetched = PrefetchedWrite(path, numbers, asyncio.create_task(write(receive)))
+        self._writes.append(prefetched)
 
     def decide(self, decision: Decision) -> PrefetchedWrite | None:
-        """Take note of a decision, and return the write that it uses, if one was begun.
-
-        Writes that now lie on no path are stopped.
-        """
+        """Return the write that a decision uses, if any; stop the writes that it rules out."""
         used, kept = None, list[PrefetchedWrite]()
-        for one in self._ahead:
+        for one in self._writes:
             if not same_action(one.path[0], decision):
                 self._stop(one)
             elif len(one.path) == 1:
@@ -81,28 +77,28 @@ class Prefetch:
             else:
                 one.path = one.path[1:]
                 kept.append(one)
-        self._ahead = kept
+        self._writes = kept
         return used
 
     async def close(self) -> None:
-        """Stop all that is left, and wait until it is stopped."""
-        for one in self._ahead:
+        """Stop all writes, and wait until they have stopped."""
+        for one in self._writes:
             self._stop(one)
-        self._ahead = []
+        self._writes = []
         if self._stopping:
             await asyncio.wait(self._stopping)
 
     def _stop(self, one: PrefetchedWrite) -> None:
         one.task.cancel()
         self._stopping.add(one.task)
-        one.task.add_done_callback(_look)
+        one.task.add_done_callback(_ignore_error)
 
 
-def _agree(path: tuple[Decision, ...], other: tuple[Decision, ...]) -> bool:
+def _same_path(path: tuple[Decision, ...], other: tuple[Decision, ...]) -> bool:
     return len(path) == len(other) and all(map(same_action, path, other))
 
 
-def _look(task: asyncio.Task[WrittenTurn]) -> None:
-    """Take note of a stopped write's error: nobody needs what it would have written."""
+def _ignore_error(task: asyncio.Task[WrittenTurn]) -> None:
+    """Retrieve the error of a stopped write, which has no use any more."""
     if not task.cancelled():
         task.exception()

@@ -1,7 +1,7 @@
 """A reasoner: an async agent that continues a shared trajectory, answers, or gives advice.
 
-Here is what one is asked and what it gives back, and the simplest one: `Recorded`, which only has
-the recording that the opening hands its seat. `collab.reasoners` has the others.
+This module defines its requests and replies, and the simplest reasoner: `Recorded`, which only has
+the recording that the opening gives its seat. `collab.reasoners` has the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Reached = Literal["boundary", "end", "length", "context", "turn over"]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The pen, handed to one seat."""
+    """A request to one seat to write, to answer or to advise."""
 
     seat: str
     question: Question
@@ -32,24 +32,24 @@ class Turn:
     budget: int
     """The most tokens that opening and completion may have together."""
     number: Callable[[Request], int]
-    """Names the draw to take of a request."""
+    """Returns the number of the draw to take for a request."""
     why: str = ""
     on_text: OnText | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenTurn:
-    """What a seat wrote in one turn."""
+    """The units that a seat wrote in one turn."""
 
     units: tuple[Unit, ...]
     reached: Reached
-    """`end`: its own close tag or, in the answer and without tags, its end of turn. `turn over`: it
-    ended its turn inside the thinking. `length`, `context`: the budget, or the model's context, is
-    used up."""
+    """Why the turn ended. `boundary`: the unit is complete. `end`: the model's close tag or, in the
+    answer and without tags, its end of turn. `turn over`: it ended its turn inside the thinking.
+    `length`, `context`: the budget or the model's context is used up."""
     cut: bool = False
-    """Whether the answer ran into the end of the budget or the context."""
+    """Whether the end of the budget or the context cut the answer."""
     drawn: tuple[Drawn, ...] = ()
-    """The generations that it was made of."""
+    """The generations that the units were cut from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Likelihoods:
-    """How likely a text was found."""
+    """The probability of a text, with its generations."""
 
     likelihood: Likelihood
     drawn: tuple[Drawn, ...]
@@ -71,25 +71,25 @@ class Likelihoods:
 
 
 class Reasoner(Protocol):
-    """Whoever can sit in a seat."""
+    """An agent that can take a seat."""
 
     @property
     def can(self) -> frozenset[str]:
-        """What it can do: `write`, `answer`, `advise`, `logprobs`, `score`."""
+        """Its abilities: `write`, `answer`, `advise`, `logprobs`, `score`."""
         ...
 
     @property
     def think_close(self) -> str:
-        """The tag with which it closes its thinking; empty where it has none."""
+        """The tag that closes its thinking; empty: it has none."""
         ...
 
     @property
     def rates(self) -> Rates:
-        """By what its tokens are counted up."""
+        """Convert its token counts to cost."""
         ...
 
     def count(self, text: str) -> int | None:
-        """Count the tokens of a text, None without a tokenizer."""
+        """Count the tokens of a text; None without a tokenizer."""
         ...
 
     async def write(self, turn: Turn) -> WrittenTurn:
@@ -101,13 +101,13 @@ class Reasoner(Protocol):
         ...
 
     async def score(self, turn: Turn, text: str) -> Likelihoods:
-        """Say how likely a text is behind the trajectory."""
+        """Return the probability of a text after the trajectory."""
         ...
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A seat that has nothing but its recording."""
+    """A seat that has only its recording."""
 
     can: frozenset[str] = frozenset({"write"})
     think_close: str = ""
@@ -118,14 +118,12 @@ class Recorded:
         return None
 
     async def write(self, turn: Turn) -> WrittenTurn:
-        """Refuse: the engine plays recordings, and this seat's is spent or was never given.
+        """Refuse: the engine plays recordings, and this seat has none left.
 
         Raises:
             PolicyError: Always.
         """
-        raise PolicyError(
-            f"seat {turn.seat!r} has no (more) recording to play and no model to go on with"
-        )
+        raise PolicyError(f"seat {turn.seat!r} has no model, and no recording left to play")
 
     async def advise(self, turn: Turn, inquiry: Inquiry) -> Reply:
         """Refuse.
@@ -133,7 +131,7 @@ class Recorded:
         Raises:
             PolicyError: Always.
         """
-        raise PolicyError(f"seat {turn.seat!r} is a recording: it cannot be asked {inquiry.text!r}")
+        raise PolicyError(f"seat {turn.seat!r} is a recording and cannot be asked {inquiry.text!r}")
 
     async def score(self, turn: Turn, text: str) -> Likelihoods:
         """Refuse.
@@ -141,4 +139,4 @@ class Recorded:
         Raises:
             PolicyError: Always.
         """
-        raise PolicyError(f"seat {turn.seat!r} is a recording: it cannot score {text!r}")
+        raise PolicyError(f"seat {turn.seat!r} is a recording and cannot score {text!r}")

@@ -1,4 +1,4 @@
-"""A team: who sits in which seat."""
+"""A team: the reasoners by seat."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collab.errors import PolicyError
 
 @dataclass(frozen=True)
 class Team:
-    """Who sits in which seat."""
+    """The reasoners by seat."""
 
     seats: Mapping[str, Reasoner]
 
@@ -25,11 +25,11 @@ class Team:
 
     @property
     def closes(self) -> frozenset[str]:
-        """The tags with which its models close their thinking."""
+        """The close tags of all its models."""
         return frozenset(one.think_close for one in self.seats.values() if one.think_close)
 
     def count(self, text: str, seat: str | None) -> int:
-        """Count a text's tokens with the seat's tokenizer, else with any in the team."""
+        """Count a text's tokens with the seat's tokenizer, else with any in the team, else as 0."""
         first = () if seat is None else (self[seat],)
         counts = (one.count(text) for one in (*first, *self.seats.values()))
         return next((count for count in counts if count is not None), 0)

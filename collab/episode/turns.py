@@ -1,14 +1,14 @@
-"""The pen of one episode: handed to a seat, it comes back with what the seat wrote.
+"""Turns: a seat gets the turn, and returns the units it wrote.
 
-A seat writes by its model, or plays the next part of its recording. What it draws is numbered and
-counted here, and so is what is asked on the side.
+A seat writes by its model, or plays the next part of its recording. Draws are numbered and billed
+here, those of side questions included.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from collab.core.boundary import Answer, Boundary, Length, Share
 from collab.core.cost import Cost
@@ -23,84 +23,96 @@ from collab.errors import PolicyError
 from collab.store.draw_numbers import DrawCounter
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeSetup:
+    """What an episode and its branches have in common."""
+
+    team: Team
+    question: Question
+    opening: Mapping[str, Recording]
+    """The recordings that seats play."""
+    until: Boundary
+    """Where a unit ends if the policy does not say."""
+    budget: int
+    """The most tokens of opening and completion together."""
+
+
 class TurnTaker:
-    """Hands the pen round.
+    """Gives seats the turn, in one episode or one branch of it.
 
     Args:
-        team: Who writes.
-        question: What is thought about.
-        opening: The recordings that seats play.
-        until: Where a unit ends if the policy does not say.
-        budget: The most tokens of opening and completion together.
-        numbers: Those of the draws.
+        setup: The team, the question and the limits.
+        numbers: The numbers of the draws.
     """
 
-    def __init__(
-        self,
-        team: Team,
-        question: Question,
-        opening: Mapping[str, Recording],
-        until: Boundary,
-        budget: int,
-        numbers: DrawCounter,
-    ) -> None:
-        self.team, self.opening, self.until, self.budget = team, opening, until, budget
+    def __init__(self, setup: EpisodeSetup, numbers: DrawCounter) -> None:
+        self.setup = setup
         self.sampled = self.stored = 0
         self.costs: dict[str, dict[str, Cost]] = {}
-        """What draws cost, by seat and by the draw's name in the store."""
+        """The costs of draws, by seat and by the draw's key in the store."""
         self.spent = Cost()
-        self._question, self._numbers = question, numbers
+        self._numbers = numbers
         self._prefetch = Prefetch()
         self._played: Counter[str] = Counter()
         self._asked: Counter[str] = Counter()
 
+    @property
+    def team(self) -> Team:
+        """The seats."""
+        return self.setup.team
+
     def branch(self, name: str) -> TurnTaker:
-        """Return the pen of a branch: recordings stand where they stand, draws are its own."""
-        numbers = DrawCounter(name)
-        pen = TurnTaker(self.team, self._question, self.opening, self.until, self.budget, numbers)
-        pen._played = self._played.copy()
-        return pen
+        """Return the turn taker of a branch: recordings continue, draws are separate."""
+        branch = TurnTaker(self.setup, DrawCounter(name))
+        branch._played = self._played.copy()
+        return branch
 
     async def write(
         self,
         decision: Write,
         trajectory: Trajectory,
         on_text: OnText | None,
-        ahead: PrefetchedWrite | None,
+        prefetched: PrefetchedWrite | None,
     ) -> WrittenTurn:
-        """Let a seat continue the thinking."""
-        seat, until = decision.seat, decision.until or self.until
+        """Let a seat continue the thinking.
+
+        Raises:
+            PolicyError: The boundary is none, or the seat has no recording left for it.
+        """
+        seat, until = decision.seat, decision.until or self.setup.until
         if not isinstance(until, Boundary):
-            raise PolicyError(f"{until!r} is no boundary: a unit cannot end there")
+            raise PolicyError(f"until={until!r} is not a boundary; use one such as Sentence()")
         recording = self._recording(seat, until)
         if recording is not None:
             return self._play(recording, seat, until, decision.why)
         if isinstance(until, Share | Length):
             raise PolicyError(f"seat {seat!r} has no recording left to play {until!r} of")
-        return await self._take(self._turn(decision, trajectory, self._numbers, on_text), ahead)
+        turn = self._turn(decision, trajectory, self._numbers, on_text)
+        return await self._finish(turn, prefetched)
 
     async def answer(
         self,
         decision: Close,
         trajectory: Trajectory,
         on_text: OnText | None,
-        ahead: PrefetchedWrite | None,
+        prefetched: PrefetchedWrite | None,
     ) -> WrittenTurn:
         """Let a seat answer."""
-        return await self._take(self._turn(decision, trajectory, self._numbers, on_text), ahead)
+        turn = self._turn(decision, trajectory, self._numbers, on_text)
+        return await self._finish(turn, prefetched)
 
-    def aside(self, seat: str, trajectory: Trajectory) -> Turn:
-        """Return the turn in which a seat is asked on the side.
+    def side_turn(self, seat: str, trajectory: Trajectory) -> Turn:
+        """Return the turn in which a seat answers a side question.
 
-        Its draws have numbers of their own: seats that are asked at once draw the same, whichever
-        of them comes first.
+        Its draws are numbered by seat, so that seats asked at the same time get the same draws
+        whichever of them is first.
         """
         numbers = self._numbers.aside(f"{seat}/aside {self._asked[seat]}")
         self._asked[seat] += 1
         return self._turn(Write(seat), trajectory, numbers, None)
 
     def bill(self, seat: str, drawn: Sequence[Drawn]) -> None:
-        """Count a seat's draws, wherever they came from."""
+        """Add a seat's draws, stored or new, to the costs."""
         fresh = sum(one.fresh for one in drawn)
         self.sampled += fresh
         self.stored += len(drawn) - fresh
@@ -110,40 +122,48 @@ class TurnTaker:
         self.spent += Cost.of(costs.values())
 
     def add(self, branch: TurnTaker) -> None:
-        """Count what a branch cost."""
+        """Add the costs of a branch."""
         self.sampled += branch.sampled
         self.stored += branch.stored
         self.spent += branch.spent
         for seat, costs in branch.costs.items():
             self.costs.setdefault(seat, {}).update(costs)
 
-    def begin(self, path: tuple[Decision, ...], last: Write | Close, where: Trajectory) -> None:
-        """Begin the write that ends a path; a recording's part takes no time anyway."""
-        if isinstance(last, Write) and self._recording(last.seat, last.until or self.until):
+    def prefetch(
+        self, path: tuple[Decision, ...], last: Write | Close, trajectory: Trajectory
+    ) -> None:
+        """Start the write at the end of a path; playing a recording needs no time."""
+        if isinstance(last, Write) and self._recording(last.seat, last.until or self.setup.until):
             return
         numbers = self._numbers.ahead()
 
         def write(on_text: OnText) -> Coroutine[None, None, WrittenTurn]:
-            turn = self._turn(last, where, numbers, on_text)
+            turn = self._turn(last, trajectory, numbers, on_text)
             return self.team[last.seat].write(turn)
 
         self._prefetch.begin(path, numbers, write)
 
-    def used(self, decision: Decision) -> PrefetchedWrite | None:
-        """Return the write that a decision uses, if one was begun; others are stopped."""
+    def take_prefetched(self, decision: Decision) -> PrefetchedWrite | None:
+        """Return the write that was started for a decision, if any; stop those it rules out."""
         return self._prefetch.decide(decision)
 
     async def close(self) -> None:
-        """Stop what was begun ahead."""
+        """Stop all writes that were started ahead."""
         await self._prefetch.close()
 
-    async def _take(self, turn: Turn, ahead: PrefetchedWrite | None) -> WrittenTurn:
-        """Let a turn be written, or wait for what was begun ahead of it."""
-        if ahead is None:
+    @property
+    def exhausted(self) -> frozenset[str]:
+        """The seats whose recording has been played to its end."""
+        opening = self.setup.opening.items()
+        return frozenset(seat for seat, one in opening if self._played[seat] >= len(one.text))
+
+    async def _finish(self, turn: Turn, prefetched: PrefetchedWrite | None) -> WrittenTurn:
+        """Let a turn be written, or wait for the write that was started ahead."""
+        if prefetched is None:
             written = await self.team[turn.seat].write(turn)
         else:
-            written = await ahead.use(turn.on_text)
-            self._numbers.catch_up(ahead.numbers)
+            written = await prefetched.use(turn.on_text)
+            self._numbers.catch_up(prefetched.numbers)
             units = tuple(replace(unit, why=turn.why) for unit in written.units)
             written = replace(written, units=units)
         self.bill(turn.seat, written.drawn)
@@ -156,14 +176,15 @@ class TurnTaker:
         numbers: DrawCounter,
         on_text: OnText | None,
     ) -> Turn:
-        writing = isinstance(decision, Write)
+        thinking = isinstance(decision, Write)
+        until = decision.until or self.setup.until if isinstance(decision, Write) else Answer()
         return Turn(
             seat=decision.seat,
-            question=self._question,
+            question=self.setup.question,
             trajectory=trajectory,
-            phase="thinking" if writing else "answer",
-            until=(decision.until or self.until) if isinstance(decision, Write) else Answer(),
-            budget=self.budget,
+            phase="thinking" if thinking else "answer",
+            until=until,
+            budget=self.setup.budget,
             number=numbers,
             why=decision.why,
             on_text=on_text,
@@ -176,15 +197,10 @@ class TurnTaker:
             unit = replace(unit, tokens=self.team.count(unit.text, seat))
         return WrittenTurn((unit,), "boundary")
 
-    @property
-    def exhausted(self) -> frozenset[str]:
-        """The seats whose recording is played to its end."""
-        return frozenset(s for s, one in self.opening.items() if self._played[s] >= len(one.text))
-
     def _recording(self, seat: str, until: Boundary) -> Recording | None:
-        """Return the seat's recording if this is a turn to play it."""
-        reasoner, recording = self.team[seat], self.opening.get(seat)
+        """Return the seat's recording if this turn plays it."""
+        reasoner, recording = self.team[seat], self.setup.opening.get(seat)
         if recording is None or seat in self.exhausted:
             return None
-        playing = isinstance(reasoner, Recorded) or isinstance(until, Share | Length)
-        return recording if playing else None
+        plays = isinstance(reasoner, Recorded) or isinstance(until, Share | Length)
+        return recording if plays else None

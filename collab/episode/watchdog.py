@@ -1,8 +1,8 @@
-"""What a policy keeps the event loop from: code that never lets go of it is ended.
+"""End code of a policy that blocks the event loop.
 
-An `await` for ever ends at a time-out. A loop that awaits nothing lets no time-out run, nor any
-other episode; so a thread looks on, and raises an error where the code is. Code that is stuck
-inside one call of a C function is ended when that call comes back.
+An endless `await` ends by a time-out. A loop that awaits nothing blocks time-outs and all other
+episodes, so a thread watches it and raises an error in its code. Code inside one call of a C
+function is ended when that call returns.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ ResultT = TypeVar("ResultT")
 
 
 class Stuck(BaseException):
-    """Raised in code that has kept the loop to itself for too long; no `except Exception` takes it.
+    """Raised in code that has blocked the loop for too long; `except Exception` misses it.
 
-    Whoever awaits a `Watched` turns it into an error.
+    The caller that awaits a `Watched` turns it into an error.
     """
 
 
 class Watched(Awaitable[ResultT], Generic[ResultT]):
-    """Awaits some work, none of whose steps may take longer than `patience` seconds."""
+    """An awaitable each of whose steps may take at most `patience` seconds."""
 
     def __init__(self, work: Awaitable[ResultT], patience: float) -> None:
         self._work, self._patience = work, patience
 
     def __await__(self) -> Generator[Any, Any, ResultT]:  # any: what the loop and futures exchange
-        """Go on step by step as the work itself would."""
+        """Run the work step by step."""
         work = self._work.__await__()
         value: Any = None  # any: likewise
         error: BaseException | None = None
@@ -48,7 +48,7 @@ class Watched(Awaitable[ResultT], Generic[ResultT]):
                     try:
                         _WATCHDOG.end(step)
                     except Stuck:
-                        continue  # too late for the code that it was meant for
+                        continue  # it came too late for the code it was meant for
             try:
                 value, error = (yield waits), None
             except BaseException as thrown:
@@ -57,7 +57,7 @@ class Watched(Awaitable[ResultT], Generic[ResultT]):
 
 @dataclass(eq=False)
 class _Step:
-    """Code that runs now."""
+    """One step in progress."""
 
     thread: int
     patience: float
@@ -67,7 +67,7 @@ class _Step:
 
 
 class _Watchdog:
-    """One thread that looks on; it sleeps while nothing is overdue."""
+    """A thread that watches all steps; it sleeps while none is overdue."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # an error that is raised while it is held leaves it free
@@ -81,17 +81,17 @@ class _Watchdog:
         with self._changed:
             self._steps.add(step)
             if self._thread is None or not self._thread.is_alive():  # it does not outlive a fork
-                self._thread = threading.Thread(target=self._look_on, name="watchdog", daemon=True)
+                self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
                 self._thread.start()
             elif step.deadline < self._wakes:
                 self._changed.notify()
         return step
 
     def end(self, step: _Step) -> None:
-        """Let go of a step. Raises what was on its way to the step's code and came too late.
+        """End a step. Raise the error that was sent to the step's code and came too late.
 
-        Taking that back instead would leave CPython 3.11 looking for it at every call: under a
-        tracer (a debugger, coverage) it would never go on.
+        Withdrawing the error instead would make CPython 3.11 look for it at every call. Under a
+        tracer (a debugger, coverage) it would never continue.
         """
         with self._lock:
             self._steps.discard(step)
@@ -101,7 +101,7 @@ class _Watchdog:
             while True:
                 pass
 
-    def _look_on(self) -> None:
+    def _watch(self) -> None:
         with self._changed:
             while True:
                 now = time.monotonic()
@@ -112,13 +112,13 @@ class _Watchdog:
                 self._changed.wait(None if self._wakes == math.inf else self._wakes - now)
 
     def _bark(self, step: _Step, now: float) -> None:
-        """Raise where the code is; again, if it was swallowed there."""
+        """Raise in the step's code; again, if the code caught it."""
         step.barked, step.deadline = True, now + step.patience
         _raise(step.thread)
 
 
 def _raise(thread: int) -> None:
-    """Raise in a thread, at its next call or jump back."""
+    """Raise `Stuck` in a thread, at its next call or backward jump."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Stuck))
 
 

@@ -1,1 +1,1 @@
-"""Who can sit in a seat: a model behind an endpoint, a human, a tool."""
+"""Reasoners: models served by endpoints, humans and tools that can take a seat."""

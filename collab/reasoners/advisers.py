@@ -1,7 +1,7 @@
-"""Side questions to a model: what it is sent, and how its reply is read.
+"""Side questions to a model: the prompt, and how the reply is read.
 
-A reply that may only be one of several is read off the log-probabilities of a single token, which
-costs no more than that token; where an endpoint gives none, off what the model says.
+If the replies are limited to some options, the reply is read from the log-probabilities of a single
+token, which costs one token. If the endpoint returns none, it is read from the model's text.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from collab.reasoners.stored_model import StoredModel
 
 TOP = 20
-"""The likeliest tokens that are looked at for an option: what servers give at most."""
+"""Likeliest tokens in which options are looked for: the most that servers return."""
 PLACES = 4
-"""Tokens that are looked at before a reply is taken to name no option."""
+"""Tokens of a reply in which options are looked for."""
 WORDS = 64
-"""Tokens in which a model that is not read by its log-probabilities must name an option."""
+"""Tokens in which a reply must name an option if there are no log-probabilities."""
 MARKS = " \n\t*\"'`:(["
-"""What may stand before an option."""
+"""Characters that may precede an option."""
 
 
 async def advise(model: StoredModel, turn: Turn, inquiry: Inquiry) -> Reply:
-    """Ask a side question: one token where that tells, else whatever the model has to say."""
+    """Answer a side question by one token if that names an option, else by a text."""
     prompt = side_prompt(model, turn, inquiry)
     drawn: list[Drawn] = []
     if inquiry.options and model.endpoint.profile.logprobs:
-        chances = await _read(model, turn, prompt, inquiry, drawn)
+        chances = await _chances(model, turn, prompt, inquiry, drawn)
         if chances:
             return Reply(
                 SideAnswer(max(chances, key=lambda one: chances[one]), chances), tuple(drawn)
@@ -44,29 +44,31 @@ async def advise(model: StoredModel, turn: Turn, inquiry: Inquiry) -> Reply:
     request = model.request(prompt, max(min(room, WORDS) if inquiry.options else room, 1))
     drawn += await model.draw(request, [turn.number(request)])
     text, _ = model.clean(drawn[-1])
-    return Reply(SideAnswer(text, named(text, inquiry.options)), tuple(drawn))
+    return Reply(SideAnswer(text, named_option(text, inquiry.options)), tuple(drawn))
 
 
 async def score(model: StoredModel, turn: Turn, text: str) -> Likelihoods:
-    """Score a text behind the trajectory, with the one token that a request must draw."""
+    """Score a text after the trajectory, in a request that draws one token."""
     tokenizer = model.tokenizer
     ids = tokenizer.encode(text) if tokenizer else ()
     prompt = model.dialect.prompt(
         turn.question.messages, turn.trajectory, turn.phase, turn.seat
     ).prompt
     if not ids or not isinstance(prompt, tuple) or "score" not in model.can:
-        reason = "the text has no tokens" if tokenizer and not ids else "its endpoint scores none"
-        raise PolicyError(f"seat {turn.seat!r} cannot say how likely {text!r} is: {reason}")
+        no_tokens = bool(tokenizer) and not ids
+        reason = "the text has no tokens" if no_tokens else "its endpoint scores no prompts"
+        raise PolicyError(f"seat {turn.seat!r} cannot score {text!r}: {reason}")
     request = model.request(prompt + ids, 1, scored=len(ids), greedy=True)
     (drawn,) = await model.draw(request, [turn.number(request)])
-    said = drawn.generation.logprobs
-    return Likelihoods(Likelihood(math.fsum(said.scored if said else ()), len(ids)), (drawn,))
+    logprobs = drawn.generation.logprobs
+    total = math.fsum(logprobs.scored if logprobs else ())
+    return Likelihoods(Likelihood(total, len(ids)), (drawn,))
 
 
 def side_prompt(model: StoredModel, turn: Turn, inquiry: Inquiry) -> Prompt:
-    """Put the thinking so far and the side question behind the question, and begin the reply.
+    """Return a prompt of the question, the thinking so far, the side question and the lead.
 
-    They stand in one user turn with it: many templates refuse two in a row.
+    The first three share one user turn, as many templates refuse two user turns in a row.
     """
     units = turn.trajectory.units
     thinking = "".join(
@@ -88,18 +90,18 @@ def side_prompt(model: StoredModel, turn: Turn, inquiry: Inquiry) -> Prompt:
     return prompt + inquiry.lead
 
 
-async def _read(
+async def _chances(
     model: StoredModel, turn: Turn, prompt: Prompt, inquiry: Inquiry, drawn: list[Drawn]
 ) -> Mapping[str, float]:
-    """Look for the options among the likeliest tokens, place by place, past mere marks."""
+    """Look for the options among the likeliest tokens at each position, skipping marks."""
     for _ in range(PLACES):
         request = model.request(prompt, 1, logprobs=TOP, greedy=True)
         (one,) = await model.draw(request, [turn.number(request)])
         drawn.append(one)
-        said = one.generation.logprobs
-        if said is None or not said.tops:
+        logprobs = one.generation.logprobs
+        if logprobs is None or not logprobs.tops:
             return {}
-        if chances := weighed(said.tops[0], inquiry.options):
+        if chances := option_chances(logprobs.tops[0], inquiry.options):
             return chances
         text, ids = model.clean(one)
         if text.strip(MARKS):
@@ -108,24 +110,27 @@ async def _read(
     return {}
 
 
-def weighed(top: Sequence[tuple[str, float]], options: Sequence[str]) -> dict[str, float]:
-    """Return the share of each option among the likeliest tokens that begin or name one."""
+def option_chances(
+    likeliest: Sequence[tuple[str, float]], options: Sequence[str]
+) -> dict[str, float]:
+    """Return the probability of each option, from the likeliest tokens that begin or name one."""
     found = dict.fromkeys(options, 0.0)
-    for token, logprob in top:
-        said = token.strip(MARKS).casefold()
-        meant = [one for one in options if said and _begins(one.strip().casefold(), said)]
-        if len(meant) == 1:
-            found[meant[0]] += math.exp(logprob)
+    for token, logprob in likeliest:
+        word = token.strip(MARKS).casefold()
+        matching = [one for one in options if word and _matches(one.strip().casefold(), word)]
+        if len(matching) == 1:
+            found[matching[0]] += math.exp(logprob)
     total = sum(found.values())
     return {one: share / total for one, share in found.items()} if total else {}
 
 
-def _begins(option: str, said: str) -> bool:
-    return option.startswith(said) or (said.startswith(option) and not said[len(option)].isalnum())
+def _matches(option: str, word: str) -> bool:
+    """Check whether a token's text begins an option, or names it and ends."""
+    return option.startswith(word) or (word.startswith(option) and not word[len(option)].isalnum())
 
 
-def named(text: str, options: Sequence[str]) -> dict[str, float]:
-    """Return the option that a text names first, as a word of its own."""
+def named_option(text: str, options: Sequence[str]) -> dict[str, float]:
+    """Return the option that a text names first, as a separate word, with probability 1."""
     places = {
         one: found.start()
         for one in options

@@ -1,6 +1,6 @@
-"""A human in a seat: reads the trajectory as it grows, and writes or gives advice.
+"""A human in a seat, who follows the trajectory and writes or gives advice.
 
-What somebody typed is stored as a draw is: a rerun and a resumed run ask nobody twice.
+Typed text is stored like a draw, so a rerun or a resumed run does not ask again.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from collab.core.sampling import Drawn, Generation, Request, Sampling
 from collab.core.trajectory import Unit
 from collab.episode.reasoner import Likelihoods, Reply, Turn, WrittenTurn
 from collab.errors import PolicyError
-from collab.reasoners.advisers import named
+from collab.reasoners.advisers import named_option
 from collab.store.store import Store
 
 Listen = Callable[[Turn, str], Awaitable[str]]
-"""Shows a turn's trajectory and what is wanted, and returns what was typed."""
+"""Shows a turn's trajectory and a request, and returns the typed text."""
 CLOSE = "/close"
-"""What a human types on a line of its own, last, to close the thinking."""
+"""The last line to type to close the thinking."""
 
 
 @dataclass(frozen=True)
 class Human:
-    """Whoever sits at the terminal."""
+    """A human at the terminal."""
 
     listen: Listen
     store: Store
@@ -36,11 +36,11 @@ class Human:
     rates: Rates = Rates()  # noqa: RUF009 - a frozen value
 
     def count(self, text: str) -> int | None:
-        """Return None: nobody has a tokenizer in the head."""
+        """Return None: a human has no tokenizer."""
         return None
 
     async def write(self, turn: Turn) -> WrittenTurn:
-        """Let the human write one unit, whatever the boundary; or the answer."""
+        """Let the human write one unit, whatever the boundary, or the answer."""
         answering = turn.phase == "answer"
         wanted = "Your answer" if answering else f"The next unit ({CLOSE} last: end the thinking)"
         drawn = await self._typed(turn, wanted)
@@ -59,13 +59,13 @@ class Human:
         return WrittenTurn((unit,), "end" if answering or closes else "boundary", drawn=(drawn,))
 
     async def advise(self, turn: Turn, inquiry: Inquiry) -> Reply:
-        """Ask the human; of several options, the one whose beginning is typed counts."""
+        """Ask the human; an option may be abbreviated to its first letters."""
         options = inquiry.options
         wanted = inquiry.text + (f"\n({' / '.join(options)})" if options else "")
         drawn = await self._typed(turn, wanted)
         text = drawn.generation.text.strip()
-        begun = [one for one in options if text and one.casefold().startswith(text.casefold())]
-        chances = {begun[0]: 1.0} if len(begun) == 1 else named(text, options)
+        matching = [one for one in options if text and one.casefold().startswith(text.casefold())]
+        chances = {matching[0]: 1.0} if len(matching) == 1 else named_option(text, options)
         return Reply(SideAnswer(text, chances), (drawn,))
 
     async def score(self, turn: Turn, text: str) -> Likelihoods:
@@ -74,18 +74,18 @@ class Human:
         Raises:
             PolicyError: Always.
         """
-        raise PolicyError(f"seat {turn.seat!r} is a human, who cannot say how likely {text!r} is")
+        raise PolicyError(f"seat {turn.seat!r} is a human and cannot score {text!r}")
 
     async def _typed(self, turn: Turn, wanted: str) -> Drawn:
-        """Return what was typed at this place, from the store where it was typed before."""
-        said = "\n\n".join(message.content for message in turn.question.messages)
-        read = f"{said}\n\n{turn.trajectory.thinking}\n\n{wanted}"
-        request = Request("human", read, Sampling(), 1, replicate=self.replicate)
+        """Return the text typed here, from the store if it was typed before."""
+        question = "\n\n".join(message.content for message in turn.question.messages)
+        prompt = f"{question}\n\n{turn.trajectory.thinking}\n\n{wanted}"
+        request = Request("human", prompt, Sampling(), 1, replicate=self.replicate)
 
         async def sample(missing: range) -> list[Generation]:
-            begun = time.monotonic()
+            start = time.monotonic()
             text = await self.listen(turn, wanted)
-            seconds = time.monotonic() - begun
+            seconds = time.monotonic() - start
             words = len(text.split())
             return [Generation(text, None, "stop", completion_tokens=words, seconds=seconds)]
 

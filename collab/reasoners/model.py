@@ -1,6 +1,6 @@
-"""A model behind an endpoint, with the store between them.
+"""A model in a seat, served by an endpoint, with the store in between.
 
-It speaks in units whose text is the decoding of its own token ids wherever ids are known.
+The text of its units is the decoding of its own token ids if ids are known.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from collab.core.trajectory import Question, Recording, Trajectory, Unit
 from collab.episode.reasoner import Likelihoods, Reply, Turn, WrittenTurn
 from collab.errors import ContextFull
 from collab.reasoners.advisers import advise, score, side_prompt
-from collab.reasoners.stored_model import StoredModel, legible
+from collab.reasoners.stored_model import StoredModel, prompt_text
 from collab.reasoners.turn_writer import TurnWriter
 
 LONG = 10_000
-"""Characters of others' text that take longer to encode (8 ms) than a thread does to start."""
+"""Characters of other authors' text that take longer to encode (8 ms) than a thread to start."""
 
 if TYPE_CHECKING:
     from collab.endpoints.dialects import PromptLayout
@@ -31,56 +31,56 @@ class Model(StoredModel):
     """A model in a seat."""
 
     async def write(self, turn: Turn) -> WrittenTurn:
-        """Sample from the exact trajectory until the boundary, the close tag or the budget."""
+        """Sample from the exact trajectory up to the boundary, the close tag or the budget."""
         answering = turn.phase == "answer" and turn.trajectory.closed_by == turn.seat
         if answering and not self.think_close:
-            return WrittenTurn((), "end")  # its answer is in the turn that it has ended
-        laid = await self._lay(turn)
-        room, wall = self.room(turn, laid.prompt)
-        draft = TurnWriter(self, turn, laid.prompt, laid.seams)
-        while not draft.reached(room):
-            request = draft.request(room)
+            return WrittenTurn((), "end")  # the turn that it ended holds its answer
+        layout = await self._lay_out(turn)
+        room, wall = self.room(turn, layout.prompt)
+        writer = TurnWriter(self, turn, layout.prompt, layout.seams)
+        while not writer.reached(room):
+            request = writer.request(room)
             try:
                 (drawn,) = await self.draw(request, [turn.number(request)], turn.on_text)
             except ContextFull:
-                if not draft.drawn:
+                if not writer.drawn:
                     raise
-                wall = "context"  # nobody said how much fits; what was written stays
+                wall = "context"  # the limit was unknown; the text so far stays
                 break
-            draft.add(drawn)
-        written = draft.written()
+            writer.add(drawn)
+        written = writer.written()
         return replace(written, reached=wall) if written.reached == "length" else written
 
-    async def _lay(self, turn: Turn) -> PromptLayout:
-        """Lay out a turn's prompt; where much of it must be encoded, others go on meanwhile."""
+    async def _lay_out(self, turn: Turn) -> PromptLayout:
+        """Lay out a turn's prompt, on a thread if much text must be encoded."""
         given = (turn.question.messages, turn.trajectory, turn.phase, turn.seat)
         others = (unit for unit in turn.trajectory.units if unit.author != turn.seat)
         if sum(len(unit.text) for unit in others) < LONG:
             return self.dialect.prompt(*given)
         return await asyncio.to_thread(self.dialect.prompt, *given)
 
-    def reads(self, turn: Turn, inquiry: Inquiry | None = None) -> str:
-        """Return the text of the exact prompt that a turn, or a side question in it, would send."""
+    def render_prompt(self, turn: Turn, inquiry: Inquiry | None = None) -> str:
+        """Return the text of the exact prompt of a turn, or of a side question in it."""
         if inquiry is None:
             messages, phase = turn.question.messages, turn.phase
             prompt = self.dialect.prompt(messages, turn.trajectory, phase, turn.seat).prompt
         else:
             prompt = side_prompt(self, turn, inquiry)
-        return legible(prompt, self.tokenizer)
+        return prompt_text(prompt, self.tokenizer)
 
     async def solo(
         self, question: Question, draws: range, budget: int
     ) -> list[tuple[Recording, Drawn]]:
-        """Draw whole trajectories, thinking and answer, from the bank's numbers.
+        """Draw solo trajectories, thinking and answer, with the bank's draw numbers.
 
         Raises:
-            ContextFull: The question leaves no room, or the server gives less than is asked for.
+            ContextFull: The question leaves no room, or the server's context is full.
         """
         turn = Turn("", question, Trajectory(), "thinking", Answer(), budget, lambda _: 0)
         prompt = self.dialect.prompt(question.messages, turn.trajectory, "thinking", "").prompt
         room, _ = self.room(turn, prompt)
         if room < 1:
-            raise ContextFull(f"question {question.id!r} leaves no room to think in")
+            raise ContextFull(f"question {question.id!r} leaves no tokens of the budget or context")
         request = TurnWriter(self, turn, prompt).request(room)
         taken = await self.draw(request, draws)
         for one in taken:
@@ -88,24 +88,24 @@ class Model(StoredModel):
         return [(await self._recording(turn, prompt, drawn), drawn) for drawn in taken]
 
     async def advise(self, turn: Turn, inquiry: Inquiry) -> Reply:
-        """Answer a side question from the messages, the thinking so far and the question."""
+        """Answer a side question about the thinking so far."""
         return await advise(self, turn, inquiry)
 
     async def score(self, turn: Turn, text: str) -> Likelihoods:
-        """Say how likely its own tokens for `text` are behind the exact trajectory.
+        """Return the probability of its own tokens for `text` after the exact trajectory.
 
         Raises:
-            PolicyError: The endpoint scores no prompts, or there are no tokens in the text.
+            PolicyError: The endpoint scores no prompts, or the text has no tokens.
         """
         return await score(self, turn, text)
 
     async def _recording(self, turn: Turn, prompt: Prompt, drawn: Drawn) -> Recording:
-        draft = TurnWriter(self, turn, prompt)
-        draft.add(drawn)
-        written = draft.written()
+        writer = TurnWriter(self, turn, prompt)
+        writer.add(drawn)
+        written = writer.written()
         thinking, *rest = written.units or (Unit("", "", "generated"),)
         if not self.think_close and written.reached == "end":
-            rest = [thinking]  # its answer is in it
+            rest = [thinking]  # it holds the answer
         ends = await self.ends(thinking.text, thinking.ids)
         return Recording(
             question=turn.question.id,
@@ -128,6 +128,5 @@ def _check_whole(question: Question, request: Request, drawn: Generation) -> Non
         raise ContextFull(
             f"question {question.id!r}: the server stopped after {drawn.completion_tokens:,} of "
             f"{request.max_tokens:,} tokens, at {drawn.prompt_tokens + drawn.completion_tokens:,} "
-            "with the prompt, and says no more: set the model's context to what it holds, or "
-            "budget to what it writes"
+            "with the prompt; set the model's context or the run's budget to what the server allows"
         )

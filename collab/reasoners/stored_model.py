@@ -1,6 +1,7 @@
-"""Draws of a model behind an endpoint, with the store between them.
+"""Draws of a model: requests to its endpoint, with the store in between.
 
-What a turn writer and an adviser draw from: requests, the room for them, texts without end tokens.
+Turn writers and advisers draw from it: it makes requests, bounds their length, and removes end
+tokens from the texts.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
 
 
 class CompletionEndpoint(Protocol):
-    """What a model needs of its endpoint."""
+    """The parts of an endpoint that a model needs."""
 
     @property
     def profile(self) -> Profile:
-        """What is known of the endpoint."""
+        """The known abilities and limits of the endpoint."""
         ...
 
     async def complete(
@@ -49,51 +50,51 @@ class CompletionEndpoint(Protocol):
         on_text: OnText | None = None,
         on_cut: OnCut | None = None,
     ) -> list[Generation]:
-        """Draw the first draws of a range, at least one; draw i of it has the seed `seed + i`.
+        """Sample the first draws of a range, at least one; the i-th has the seed `seed + i`.
 
-        `on_cut` is given what had come of a draw that was stopped while it was read along.
+        `on_cut` receives the partial generation of a streamed draw that was stopped.
         """
         ...
 
     async def ends(self, text: str) -> tuple[int, ...] | None:
-        """Return where the server's tokens end in a text (characters), None if it does not tell."""
+        """Return the ends of the server's tokens in a text (characters); None if unknown."""
         ...
 
 
 class _NoTokenIds(Exception):
-    """A server does not tell its tokens."""
+    """The server does not report its tokens."""
 
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model behind an endpoint, with the store between them."""
+    """A model whose draws come from the store, or else from its endpoint."""
 
     identity: str
-    """Names the weights, never the address."""
+    """Identifies the weights, never the address."""
     endpoint: CompletionEndpoint
     dialect: Dialect
     tokenizer: Tokenizer | None
     store: Store
     sampling: Sampling
     think_close: str = "</think>"
-    """Empty where the model has no tags: the end of its turn closes its thinking."""
+    """The close tag; empty: the model has none, and the end of its turn closes its thinking."""
     context: int | None = None
-    """Prompt and completion together (tokens)."""
+    """The limit on prompt and completion together (tokens); None: unknown."""
     replicate: int = 0
     logprobs: int | None = None
     run: str = ""
-    """The run that alone has its draws; empty where its identity is known."""
+    """The only run that may use its draws; empty: any run, as its identity is known."""
     account: Account = field(default_factory=Account, compare=False)
-    """Pays for what is sampled."""
+    """Pays for the draws that are sampled."""
 
     @property
     def rates(self) -> Rates:
-        """What its tokens are counted up by."""
+        """Convert its token counts to cost."""
         return self.account.rates
 
     @property
     def can(self) -> frozenset[str]:
-        """What the endpoint's profile allows."""
+        """Its abilities by the endpoint's profile."""
         profile = self.endpoint.profile
         allowed = {"answer", "advise"}
         if self.dialect.continues:
@@ -114,9 +115,9 @@ class StoredModel:
         scored: int = 0,
         greedy: bool = False,
     ) -> Request:
-        """Ask for at most so many of this model's tokens behind a prompt."""
-        cold = self.sampling.model_copy(update={"temperature": 0.0})
-        sampling = cold if greedy else self.sampling
+        """Make a request for at most `max_tokens` tokens after a prompt."""
+        greedily = self.sampling.model_copy(update={"temperature": 0.0})
+        sampling = greedily if greedy else self.sampling
         return Request(
             self.identity,
             prompt,
@@ -134,20 +135,20 @@ class StoredModel:
         return len(self.tokenizer.encode(text)) if self.tokenizer else None
 
     async def ends(self, text: str, ids: tuple[int, ...] | None = None) -> tuple[int, ...] | None:
-        """Return where tokens end in a text (characters), None where nobody can tell.
+        """Return the ends of the tokens in a text (characters); None if they are unknown.
 
-        They are those it was drawn in, or else the model's own of the text in one piece.
+        The tokens are `ids` if given, else the model's own tokens of the whole text.
         """
         if self.tokenizer is None:
-            return await self._told_ends(text)
+            return await self._server_ends(text)
         ids = self.tokenizer.encode(text) if ids is None else ids
         return self.tokenizer.ends(ids) if self.tokenizer.decode(ids) == text else None
 
-    async def _told_ends(self, text: str) -> tuple[int, ...] | None:
-        """Return where the server's tokens end in a text, None if it does not tell.
+    async def _server_ends(self, text: str) -> tuple[int, ...] | None:
+        """Return the ends of the server's tokens in a text; None if it does not report them.
 
-        What it tells is stored as a draw of no tokens is, so that a run that goes on without the
-        server cuts where it did before.
+        They are stored like a draw of no tokens, so that a run that continues without the server
+        cuts at the same places.
         """
         request = self.request(text, 0, greedy=True)
 
@@ -158,18 +159,18 @@ class StoredModel:
             return [Generation(json.dumps(ends), None, "stop", prompt_tokens=len(ends))]
 
         try:
-            (told,) = await self.store.draws(request, range(1), ask)
+            (drawn,) = await self.store.draws(request, range(1), ask)
         except _NoTokenIds:
             return None
-        return tuple(json.loads(told.generation.text))
+        return tuple(json.loads(drawn.generation.text))
 
     def room(self, turn: Turn, prompt: Prompt) -> tuple[int, Literal["length", "context"]]:
-        """Return how many tokens may still be written, and what sets this bound."""
+        """Return how many tokens may still be written, and which limit applies."""
         messages = turn.question.messages
         head = self.dialect.prompt(messages, Trajectory(), "thinking", turn.seat).prompt
         size, before = self._size(prompt), self._size(head)
         if size is None or before is None:
-            size, room = _guess(prompt), turn.budget - turn.trajectory.tokens
+            size, room = _estimate_size(prompt), turn.budget - turn.trajectory.tokens
         else:
             room = turn.budget - (size - before)
         if self.context is not None and self.context - size < room:
@@ -185,21 +186,21 @@ class StoredModel:
     async def draw(
         self, request: Request, draws: Sequence[int] | range, on_text: OnText | None = None
     ) -> list[Drawn]:
-        """Return draws of a request, from the store where it has them.
+        """Return draws of a request, from the store if it has them.
 
         Raises:
-            CapReached: One must be sampled, and the run has spent what it may.
+            CapReached: A draw must be sampled, but a cap of the run is reached.
         """
 
         async def sample(missing: range) -> list[Generation]:
             first, seed = missing.start, seed_of(request, missing.start)
 
-            def cut(partial: Generation) -> None:
+            def keep(partial: Generation) -> None:
                 self.store.keep_partial(request, first, partial, self.account)
 
             async with self.account.request():
                 return await self.endpoint.complete(
-                    request, missing, seed=seed, on_text=on_text, on_cut=cut
+                    request, missing, seed=seed, on_text=on_text, on_cut=keep
                 )
 
         jointly = self.endpoint.profile.joint(request.sampling)
@@ -212,13 +213,13 @@ class StoredModel:
             return generation.text, None
         ids, close = generation.ids, self.dialect.close_ids
         ended = generation.finish == "stop" and not isinstance(generation.stop_reason, str)
-        if ended and (not close or ids[-len(close) :] != close):  # it may be of special tokens too
+        if ended and (not close or ids[-len(close) :] != close):  # tags may be special
             ids = self.tokenizer.without_end(ids)
         return self.tokenizer.decode(ids), ids
 
 
-def legible(prompt: Prompt, tokenizer: Tokenizer | None) -> str:
-    """Return a prompt as text: ids decoded, the turns of a conversation as JSON."""
+def prompt_text(prompt: Prompt, tokenizer: Tokenizer | None) -> str:
+    """Return a prompt as text: ids are decoded, a conversation becomes JSON."""
     if isinstance(prompt, OpenTurn):
         return prompt.rendered or json.dumps(prompt.plain, ensure_ascii=False, indent=1)
     if isinstance(prompt, str) or tokenizer is None:
@@ -226,7 +227,7 @@ def legible(prompt: Prompt, tokenizer: Tokenizer | None) -> str:
     return tokenizer.decode(prompt)
 
 
-def _guess(prompt: Prompt) -> int:
-    """Return more tokens than a prompt is likely to have, where nobody can count them."""
+def _estimate_size(prompt: Prompt) -> int:
+    """Return an upper estimate of a prompt's tokens, for prompts that cannot be counted."""
     text = str(prompt.plain if isinstance(prompt, OpenTurn) else prompt)
     return len(text) // 3 + 64

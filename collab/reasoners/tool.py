@@ -1,6 +1,6 @@
-"""A tool in a seat: asked for a Python program, it says what the program prints.
+"""A tool in a seat: it runs Python programs and replies with their output.
 
-What came of a program is stored as a draw is: a rerun and a resumed run do not run it again.
+Output is stored like a draw, so a rerun or a resumed run does not run the program again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collab.core.policy import Inquiry, SideAnswer
 from collab.core.sampling import Drawn, Generation, Request, Sampling
 from collab.episode.reasoner import Likelihoods, Reply, Turn, WrittenTurn
 from collab.errors import PolicyError
-from collab.reasoners.advisers import named
+from collab.reasoners.advisers import named_option
 from collab.sandbox import ProgramLimits, ProgramResult, Sandbox
 from collab.store.store import Store
 
@@ -33,15 +33,15 @@ if last is not None:
     if value is not None:
         print(value)
 """
-"""Runs a program as a notebook does: the value of a last expression is printed."""
+"""Runs a program like a notebook cell: the value of a last expression is printed."""
 FENCED = re.compile(r"\s*```\w*\n(.*?)\n?```\s*", re.DOTALL)
 MOST = 2_000
-"""Characters that are passed on of what a program prints."""
+"""Characters of the output that are passed on."""
 
 
 @dataclass(frozen=True)
 class Tool:
-    """Runs programs, each in a process of its own that knows nothing of the last one."""
+    """An interpreter that runs each program in a new process."""
 
     sandbox: Sandbox
     store: Store
@@ -55,7 +55,7 @@ class Tool:
 
     @property
     def identity(self) -> str:
-        """Names what decides a program's output: interpreter, packages and limits."""
+        """Everything that determines the output of a program: interpreter, packages and limits."""
         packages = [f"{name}@{version(name)}" for name in self.packages]
         limits = sha256(self.limits.model_dump_json().encode()).hexdigest()[:8]
         return "/".join(("tool", f"python@{platform.python_version()}", *packages, limits))
@@ -71,16 +71,16 @@ class Tool:
             PolicyError: Always.
         """
         raise PolicyError(
-            f"seat {turn.seat!r} is a tool, which holds no pen: ask it, and insert what it says"
+            f"seat {turn.seat!r} is a tool and cannot write; ask it, and insert the reply"
         )
 
     async def advise(self, turn: Turn, inquiry: Inquiry) -> Reply:
-        """Run a program, fenced or bare, and say what it printed, or what went wrong."""
+        """Run a program, fenced or bare, and reply with its output or its error."""
         fenced = FENCED.fullmatch(inquiry.text)
         program = fenced[1] if fenced else inquiry.text.strip()
         drawn = await self._run(turn, program)
         text = drawn.generation.text
-        return Reply(SideAnswer(text, named(text, inquiry.options)), (drawn,))
+        return Reply(SideAnswer(text, named_option(text, inquiry.options)), (drawn,))
 
     async def score(self, turn: Turn, text: str) -> Likelihoods:
         """Refuse.
@@ -88,7 +88,7 @@ class Tool:
         Raises:
             PolicyError: Always.
         """
-        raise PolicyError(f"seat {turn.seat!r} is a tool, which cannot say how likely {text!r} is")
+        raise PolicyError(f"seat {turn.seat!r} is a tool and cannot score {text!r}")
 
     async def _run(self, turn: Turn, program: str) -> Drawn:
         request = Request(self.identity, program, Sampling(), 1, replicate=self.replicate)
@@ -103,17 +103,17 @@ class Tool:
 
 
 def tool_text(outcome: ProgramResult) -> str:
-    """Say in words what came of a program: what it printed, and the error that ended it."""
-    said = [_short(outcome.stdout.rstrip())] if outcome.stdout.strip() else []
+    """Return a program's output, and the error that ended it, as text."""
+    parts = [_shorten(outcome.stdout.rstrip())] if outcome.stdout.strip() else []
     if outcome.stopped == "time":
-        said.append("(stopped: it took too long)")
+        parts.append("(stopped: it took too long)")
     elif outcome.stopped == "output":
-        said.append("(stopped: it printed too much)")
+        parts.append("(stopped: it printed too much)")
     elif outcome.code:
         lines = outcome.stderr.strip().splitlines()
-        said.append(_short(lines[-1]) if lines else f"(ended with exit code {outcome.code})")
-    return "\n".join(said) or "(it printed nothing)"
+        parts.append(_shorten(lines[-1]) if lines else f"(ended with exit code {outcome.code})")
+    return "\n".join(parts) or "(it printed nothing)"
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= MOST else f"{text[:MOST]}\n({len(text) - MOST:,} more characters)"

@@ -1,7 +1,6 @@
-"""One turn's writing: what is asked for, request by request, and the units that it becomes.
+"""Write one turn of a model, request by request, and cut the text into units.
 
-Units are cut out of what came at whole tokens: their text is the decoding of their own ids wherever
-ids are known.
+Units are cut at whole tokens, so that their text is the decoding of their ids if ids are known.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from collab.core.trajectory import Seams, Unit
 from collab.episode.reasoner import Reached, Turn, WrittenTurn
 
 BLIND = 128
-"""Tokens to ask for at a time where the server stops at no string: what is behind the end of the
-unit is paid for in vain."""
+"""Tokens per request if the server takes no stop strings; tokens after the end of the unit are
+wasted."""
 LONGEST = 3
-"""Tokens that may still be missing of a character, which has four bytes at most."""
+"""Tokens that may be missing from a character, which has at most four bytes."""
 
 if TYPE_CHECKING:
     from collab.reasoners.stored_model import StoredModel
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class TurnWriter:
-    """One turn's writing as it grows, request by request."""
+    """The text of one turn while it grows, request by request."""
 
     model: StoredModel
     turn: Turn
@@ -41,10 +40,10 @@ class TurnWriter:
     tokens: int = 0
     drawn: list[Drawn] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-    """Of each token, where they were asked for; and so the entropies."""
+    """The log-probability of each token, if requested; `entropies` likewise."""
     entropies: list[float] = field(default_factory=list)
     stuck: bool = False
-    """Whether the last request brought nothing but special tokens."""
+    """Whether the last request returned special tokens only."""
 
     @property
     def _last(self) -> Drawn | None:
@@ -52,7 +51,7 @@ class TurnWriter:
 
     @property
     def _closed_at(self) -> int:
-        """Where the writer's own close tag begins, -1 where it wrote none."""
+        """The start of the model's own close tag in the text; -1: it wrote none."""
         close = self.model.think_close
         return self.text.find(close) if close and self.turn.phase == "thinking" else -1
 
@@ -69,7 +68,7 @@ class TurnWriter:
         return stops if through or not close else (*stops, close)
 
     def request(self, room: int) -> Request:
-        """Ask for what is still missing."""
+        """Make the request for the next tokens."""
         until = self.turn.until
         limit = max(until.limit - self.tokens, 1) if until.limit is not None else room
         blind = self.model.endpoint.profile.max_stops == 0 and bool(until.stops)
@@ -82,13 +81,13 @@ class TurnWriter:
         return self.model.request(prompt, most, stop=self._stops, logprobs=self.model.logprobs)
 
     def add(self, drawn: Drawn) -> None:
-        """Take one generation in."""
+        """Append one generation."""
         self.drawn.append(drawn)
         text, ids = self.model.clean(drawn)
-        if said := drawn.generation.logprobs:
+        if logprobs := drawn.generation.logprobs:
             count = None if ids is None else len(ids)
-            self.logprobs += said.drawn[:count]
-            self.entropies += said.entropies[:count]
+            self.logprobs += logprobs.drawn[:count]
+            self.entropies += logprobs.entropies[:count]
         self.stuck = not (text or ids)
         self.tokens += len(ids) if ids is not None else drawn.generation.completion_tokens
         if ids is None or self.ids is None or self.model.tokenizer is None:
@@ -98,7 +97,7 @@ class TurnWriter:
             self.text = self.model.tokenizer.decode(self.ids)
 
     def reached(self, room: int) -> Reached | None:
-        """Say why the writing is over, None while it is not."""
+        """Return why the turn is over; None while it is not."""
         last = self._last
         if self.tokens >= room:
             return "length"
@@ -117,7 +116,7 @@ class TurnWriter:
         return "boundary" if enough else None
 
     def written(self) -> WrittenTurn:
-        """Cut the text at the boundary and name what was reached."""
+        """Cut the text at the boundary, and return the units with the reason for the end."""
         closed_at = self._closed_at
         cut = self.turn.until.cut(self.text)
         written = partial(WrittenTurn, drawn=tuple(self.drawn))
@@ -146,15 +145,15 @@ class TurnWriter:
         return self.reached(self.tokens + 1) or "length"
 
     def _unit(self, start: int, end: int | None = None, through: bool = True) -> Unit:
-        """Make a unit of the text between two characters, moved to whole tokens.
+        """Make a unit from the text between two characters, moved to whole tokens.
 
-        The token that `end` falls into belongs to the unit if it goes `through`.
+        With `through`, the token that contains `end` belongs to the unit.
         """
         turn, tokenizer = self.turn, self.model.tokenizer
         text, ids, own = self.text[start:end], None, slice(None)
         tokens = round(self.tokens * len(text) / max(len(self.text), 1))
         known = self.ids is not None and tokenizer is not None
-        if known and start == 0 and end is None:  # all of it: no token need be looked for
+        if known and start == 0 and end is None:  # the whole text: no token to find
             ids, tokens = self.ids, len(self.ids or ())
         elif self.ids is not None and tokenizer is not None:
             ends = (0, *tokenizer.ends(self.ids))

@@ -440,7 +440,7 @@ async def test_a_server_that_shortens_what_does_not_fit_is_noticed(
         lambda _: " so" * 99, traits=["context_hidden"], context=64, tokenizer=spoken(wordy)
     ) as server:
         model = await seat(server.url, tokenizer=wordy)
-        with pytest.raises(ContextFull, match="of 99 tokens, at 64 with the prompt, and says no"):
+        with pytest.raises(ContextFull, match="of 99 tokens, at 64 with the prompt; set"):
             await model.solo(question, range(2), 99)
         written = await write(model, End())
     assert written.reached == "context"
@@ -465,7 +465,7 @@ async def test_what_a_seat_is_asked_goes_on_from_the_thinking_it_may_read(
 
 async def test_a_bare_recording_neither_goes_on_nor_gives_advice() -> None:
     seat = Recorded()
-    with pytest.raises(PolicyError, match="no model to go on with"):
+    with pytest.raises(PolicyError, match="no recording left to play"):
         await seat.write(turn(Sentence()))
     with pytest.raises(PolicyError, match="cannot be asked"):
         await seat.advise(turn(Sentence()), Inquiry("Right?"))

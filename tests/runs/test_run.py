@@ -240,7 +240,7 @@ LEFT: list[View] = []
 @pytest.mark.parametrize(
     ("does", "said"),
     [
-        ("loops", r"let nothing else go on for 0\.5 s"),
+        ("loops", r"blocked the event loop for 0\.5 s"),
         ("waits", r"did not decide within 0\.5 s"),
         ("raises", "failed at step 0: IndexError"),
         ("cancels", "failed at step 0: CancelledError"),
