@@ -1,1 +1,1 @@
-"""What a run is made of: one file a choice, one file a published experiment."""
+"""The conf groups: one file per choice, and one per published experiment."""
