@@ -23,6 +23,7 @@ from collab.core.trajectory import Question
 from collab.endpoints.check import check
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Dialect
+from collab.endpoints.draw_source import CompletionEndpoint
 from collab.endpoints.launch import Launcher, OnProgress
 from collab.endpoints.placement import PlacedDialect
 from collab.endpoints.profile import Profile
@@ -34,7 +35,6 @@ from collab.grading import Graders
 from collab.questions.cohort import Cohort
 from collab.reasoners.human import Human
 from collab.reasoners.model import Model
-from collab.reasoners.stored_model import CompletionEndpoint
 from collab.reasoners.tool import Tool
 from collab.runs.run import Setup, first_of
 from collab.runs.run_folder import digest

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from collab.core.cost import Account, Rates
 from collab.core.sampling import (
     Drawn,
     Generation,
-    OnCut,
     OnText,
     OpenTurn,
     Prompt,
@@ -23,42 +22,13 @@ from collab.core.sampling import (
     Sampling,
 )
 from collab.core.trajectory import Trajectory
+from collab.endpoints.draw_source import CompletionEndpoint, DrawSource
 from collab.episode.reasoner import Turn
-from collab.store.draw_keys import seed_of
 
 if TYPE_CHECKING:
     from collab.endpoints.dialects import Dialect
-    from collab.endpoints.profile import Profile
     from collab.endpoints.tokens import Tokenizer
     from collab.store.store import Store
-
-
-class CompletionEndpoint(Protocol):
-    """The parts of an endpoint that a model needs."""
-
-    @property
-    def profile(self) -> Profile:
-        """The known abilities and limits of the endpoint."""
-        ...
-
-    async def complete(
-        self,
-        request: Request,
-        draws: range,
-        *,
-        seed: int,
-        on_text: OnText | None = None,
-        on_cut: OnCut | None = None,
-    ) -> list[Generation]:
-        """Sample the first draws of a range, at least one; the i-th has the seed `seed + i`.
-
-        `on_cut` receives the partial generation of a streamed draw that was stopped.
-        """
-        ...
-
-    async def ends(self, text: str) -> tuple[int, ...] | None:
-        """Return the ends of the server's tokens in a text (characters); None if unknown."""
-        ...
 
 
 class _NoTokenIds(Exception):
@@ -191,20 +161,9 @@ class StoredModel:
         Raises:
             CapReached: A draw must be sampled, but a cap of the run is reached.
         """
-
-        async def sample(missing: range) -> list[Generation]:
-            first, seed = missing.start, seed_of(request, missing.start)
-
-            def keep(partial: Generation) -> None:
-                self.store.keep_partial(request, first, partial, self.account)
-
-            async with self.account.request():
-                return await self.endpoint.complete(
-                    request, missing, seed=seed, on_text=on_text, on_cut=keep
-                )
-
+        source = DrawSource(request, self.endpoint, self.store, self.account, on_text)
         jointly = self.endpoint.profile.joint(request.sampling)
-        return await self.store.draws(request, draws, sample, jointly=jointly, account=self.account)
+        return await self.store.draws(request, draws, source, jointly=jointly, account=self.account)
 
     def clean(self, drawn: Drawn) -> tuple[str, tuple[int, ...] | None]:
         """Return a generation's text and ids without the special tokens that end a turn."""

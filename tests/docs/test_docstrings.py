@@ -11,6 +11,7 @@ import pytest
 
 import collab
 from collab.runs.run_folder import RunFolder
+from collab.scenarios.base import Scenario
 from tests.docs.pages import ROOT, Step
 from tests.docs.reader import Reader
 
@@ -52,17 +53,12 @@ AROUND = {
 EXPLAINED = (
     "Policy View Write Insert Edit Rewind Branch Fork Choose Close Stop Boundary Sentence "
     "Paragraph Tokens Words Tag Regex End Answer Share Length Condition Trajectory Unit Recording "
-    "Question Message Settings"
+    "Question Message Settings Scenario"
 )
 """Public protocols and values whose docstrings show how they are used."""
-PUBLIC = sorted(
-    {
-        home
-        for name in collab.__all__
-        if (home := getattr(getattr(collab, name), "__module__", "")).startswith("collab.")
-    }
-)
-"""The modules of the public names."""
+HOMES = (getattr(getattr(collab, name), "__module__", "") for name in collab.__all__)
+PUBLIC = sorted({*(home for home in HOMES if home.startswith("collab.")), Scenario.__module__})
+"""The modules of the public names, and of the protocol of scenarios."""
 DEMO = "collab run twin=recoverability_small questions.count=4 budget=400 name=demo"
 
 
@@ -84,7 +80,8 @@ def test_every_docstring_with_an_example_is_tried() -> None:
 
 @pytest.mark.parametrize("name", EXPLAINED.split())
 def test_a_public_value_shows_an_example(name: str) -> None:
-    assert ">>> " in getattr(collab, name).__doc__
+    shown = getattr(collab, name, Scenario).__doc__
+    assert ">>> " in (shown or "")
 
 
 @pytest.mark.parametrize("module", PUBLIC)
