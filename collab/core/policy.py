@@ -149,7 +149,7 @@ class View:
     """Random numbers, seeded for each decision by case, replicate and step."""
     spent: Cost = field(default_factory=Cost)
     """The cost of the episode so far; stored draws cost what they cost when sampled."""
-    aside: SideChannel = field(default_factory=NoSideChannel, repr=False)
+    side_channel: SideChannel = field(default_factory=NoSideChannel, repr=False)
     """Carries out `ask`, `score` and `prefetch`."""
     exhausted: frozenset[str] = frozenset()
     """The seats whose recording has been played to its end."""
@@ -219,7 +219,7 @@ class View:
             PolicyError: The options cannot be distinguished by their beginning.
         """
         options = tuple(choices) or tuple(map(str, scale))
-        reply = await self.aside.ask(seat, Inquiry(question, _distinct(options), lead))
+        reply = await self.side_channel.ask(seat, Inquiry(question, _distinct(options), lead))
         if not options:
             return reply.text
         if not reply.chances:
@@ -230,7 +230,7 @@ class View:
 
     async def score(self, text: str, seat: str) -> Likelihood:
         """Return the probability of `text` after the trajectory under a seat's model."""
-        return await self.aside.score(seat, text)
+        return await self.side_channel.score(seat, text)
 
     def prefetch(self, *path: Decision) -> None:
         """Start the likely next write now, while side questions are answered.
@@ -242,7 +242,7 @@ class View:
         Raises:
             PolicyError: The path does not end in a `Write` or a `Close`.
         """
-        self.aside.prefetch(path)
+        self.side_channel.prefetch(path)
 
 
 @runtime_checkable

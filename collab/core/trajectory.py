@@ -266,7 +266,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class PlayedBranch:
     """The log of one branch of a fork."""
 
     log: tuple[Event, ...]
@@ -279,7 +279,7 @@ class Brought:
 class Forked:
     """Branches were played from here; the trajectory did not change."""
 
-    branches: tuple[Brought, ...]
+    branches: tuple[PlayedBranch, ...]
     why: str = ""
     memo: Json = None
     event: Literal["forked"] = "forked"
@@ -429,12 +429,12 @@ class Trajectory:
             kept = kept.add(Ended(seat)) if seat else kept
         return kept
 
-    def _outcome(self, brought: Brought) -> Outcome:
-        ended = reduce(Trajectory.add, brought.log, self.start(brought.empty))
+    def _outcome(self, played: PlayedBranch) -> Outcome:
+        ended = reduce(Trajectory.add, played.log, self.start(played.empty))
         pairs = enumerate(zip(ended.units, self.units, strict=False))
         least = min(len(ended.units), len(self.units))
         shared = next((n for n, (theirs, ours) in pairs if theirs is not ours), least)
-        return Outcome(ended, brought.finish, shared)
+        return Outcome(ended, played.finish, shared)
 
     @property
     def thinking(self) -> str:

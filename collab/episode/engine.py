@@ -31,7 +31,6 @@ from collab.core.inserted_text import splits_next_word
 from collab.core.policy import Inquiry, Policy, View
 from collab.core.sampling import OnText
 from collab.core.trajectory import (
-    Brought,
     Chose,
     Closed,
     Edited,
@@ -40,6 +39,7 @@ from collab.core.trajectory import (
     Finish,
     Forked,
     Json,
+    PlayedBranch,
     Question,
     Recording,
     Rewound,
@@ -313,7 +313,7 @@ class _EpisodeRunner:
             )
         return self._turns.team.count(text, seat)
 
-    async def _fork(self, branches: Sequence[Branch]) -> tuple[Brought, ...]:
+    async def _fork(self, branches: Sequence[Branch]) -> tuple[PlayedBranch, ...]:
         """Play branches in parallel; if one fails, all are stopped."""
         if not 0 < len(branches) <= BRANCHES or self._depth == DEPTH:
             raise PolicyError(
@@ -330,7 +330,7 @@ class _EpisodeRunner:
         for runner in runners:
             self._turns.add(runner._turns)
         return tuple(
-            Brought(runner.trajectory.log, task.result(), branch.empty)
+            PlayedBranch(runner.trajectory.log, task.result(), branch.empty)
             for runner, task, branch in zip(runners, tasks, branches, strict=True)
         )
 
@@ -393,7 +393,7 @@ class _EpisodeRunner:
             step=self._steps,
             memo=self._memo,
             rng=random.Random(blake2b(seed, digest_size=8).digest()),
-            aside=side_questions,
+            side_channel=side_questions,
             spent=self._turns.spent,
         )
 

@@ -56,7 +56,7 @@ class WrittenTurn:
 class Reply:
     """The answer to a side question."""
 
-    said: SideAnswer
+    answer: SideAnswer
     drawn: tuple[Drawn, ...]
     """The generations that it was read from."""
 

@@ -88,7 +88,7 @@ class SideQuestions:
         async with self._asking() as place:
             reply = await self._episode.ask(seat, inquiry)
             tokens = sum(one.generation.completion_tokens for one in reply.drawn)
-            answer, keys = reply.said, tuple(one.generation.key for one in reply.drawn)
+            answer, keys = reply.answer, tuple(one.generation.key for one in reply.drawn)
             self._events[place] = Asked(
                 seat, inquiry.text, answer.text, keys, tokens, answer.chances
             )

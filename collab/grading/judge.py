@@ -121,7 +121,7 @@ class JudgeGrader:
             return reply
         seat = self._settings.seat
         turn = Turn(seat, asked, Trajectory(), "answer", Answer(), tokens, lambda _: 0)
-        said = (await model.advise(turn, Inquiry(AGAIN, options=("correct", "wrong")))).said
+        said = (await model.advise(turn, Inquiry(AGAIN, options=("correct", "wrong")))).answer
         chances = said.chances
         if not chances:
             return None

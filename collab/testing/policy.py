@@ -93,8 +93,8 @@ class _Witness:
     async def decide(self, view: View) -> Decision:
         if view.step == STEPS:
             raise AssertionError(f"it took {STEPS} decisions without an end")
-        heard = _Heard(view.aside)
-        first = await self.policy.decide(replace(view, aside=heard, rng=deepcopy(view.rng)))
+        heard = _Heard(view.side_channel)
+        first = await self.policy.decide(replace(view, side_channel=heard, rng=deepcopy(view.rng)))
         again = await self.policy.decide(self._again(view, heard))
         if first != again:
             raise AssertionError(
@@ -109,7 +109,7 @@ class _Witness:
         """Return the view as it is after the log went through a file."""
         log = _LOG.validate_json(_LOG.dump_json(view.log))
         rng = deepcopy(view.rng)
-        return replace(view, trajectory=Trajectory.replay(log), aside=heard.again(), rng=rng)
+        return replace(view, trajectory=Trajectory.replay(log), side_channel=heard.again(), rng=rng)
 
     def _check_seat(self, decision: Decision) -> None:
         named = isinstance(decision, Write | Insert | Close) and decision.seat
@@ -123,7 +123,7 @@ class _Witness:
         struck = view.trajectory.add(Rewound(len(view.units) // 2))
         rng = deepcopy(view.rng)
         decision = await self.policy.decide(
-            replace(view, trajectory=struck, aside=_Chance(struck), rng=rng)
+            replace(view, trajectory=struck, side_channel=_Chance(struck), rng=rng)
         )
         if not isinstance(decision, Decision):
             raise AssertionError(f"it decided {decision!r} where units were struck: no decision")
@@ -182,7 +182,7 @@ class _Chance:
     trajectory: Trajectory
 
     async def ask(self, seat: str, inquiry: Inquiry) -> SideAnswer:
-        return (await Speaker().advise(self._turn(seat), inquiry)).said
+        return (await Speaker().advise(self._turn(seat), inquiry)).answer
 
     async def score(self, seat: str, text: str) -> Likelihood:
         return (await Speaker().score(self._turn(seat), text)).likelihood

@@ -9,7 +9,6 @@ from rich.console import Console
 from collab.cli import watch
 from collab.core.trajectory import (
     Asked,
-    Brought,
     Chose,
     Closed,
     Edited,
@@ -17,6 +16,7 @@ from collab.core.trajectory import (
     Event,
     Forked,
     Message,
+    PlayedBranch,
     Question,
     Rewound,
     Trajectory,
@@ -42,7 +42,7 @@ LOG: tuple[Event, ...] = (
     wrote("guide", "\x1b]0;owned\x07Two. "),
     Edited(1, None, "it is wrong"),
     Asked("main", "Sure?", "Yes."),
-    Forked((Brought((wrote("main", "or so"),), "stopped"),), "unsure"),
+    Forked((PlayedBranch((wrote("main", "or so"),), "stopped"),), "unsure"),
     Chose(0, "better"),
     Rewound(1, "again"),
     Ended("main"),

@@ -9,7 +9,6 @@ from pydantic import TypeAdapter
 
 from collab.core.trajectory import (
     Asked,
-    Brought,
     Chose,
     Closed,
     Edited,
@@ -18,6 +17,7 @@ from collab.core.trajectory import (
     Finish,
     Forked,
     Json,
+    PlayedBranch,
     Rewound,
     Scored,
     Seams,
@@ -74,7 +74,7 @@ PLAIN: st.SearchStrategy[Event] = st.one_of(
 def fork(memo: Json, *branches: tuple[list[Event], Finish, bool]) -> Event:
     """A fork whose branches grow from nothing, and so from anywhere."""
     logs = [
-        Brought(reduce(grow, events, Trajectory()).log, finish, empty)
+        PlayedBranch(reduce(grow, events, Trajectory()).log, finish, empty)
         for events, finish, empty in branches
     ]
     return Forked(tuple(logs), "apart", memo)
@@ -188,9 +188,9 @@ def test_an_edited_signal_stays_one() -> None:
 def test_branches_start_from_the_thinking_so_far_or_from_nothing() -> None:
     ours, theirs = _unit("main", "We "), _unit("guide", "add.")
     answer = Unit("guide", "4", "generated", phase="answer")
-    here = Brought((theirs, Ended("guide"), Closed("guide"), Wrote(answer)), "answered")
-    alone = Brought((theirs,), "stopped", empty=True)
-    back = Brought((Rewound(0), theirs), "stopped")
+    here = PlayedBranch((theirs, Ended("guide"), Closed("guide"), Wrote(answer)), "answered")
+    alone = PlayedBranch((theirs,), "stopped", empty=True)
+    back = PlayedBranch((Rewound(0), theirs), "stopped")
     log: list[Event] = [ours, Forked((here, alone, back))]
     forked = Trajectory.replay(log)
     assert forked.thinking == "We "

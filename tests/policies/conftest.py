@@ -57,7 +57,7 @@ def look() -> Look:
             step=step,
             memo=memo,
             rng=random.Random(0),
-            aside=aside,
+            side_channel=aside,
         )
 
     return make

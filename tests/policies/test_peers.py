@@ -21,7 +21,7 @@ from collab import (
     Write,
 )
 from collab.core.policy import Inquiry, Likelihood, SideAnswer
-from collab.core.trajectory import Brought, Chose, Ended, Forked, Wrote
+from collab.core.trajectory import Chose, Ended, Forked, PlayedBranch, Wrote
 from collab.policies.aggregate import Aggregate
 from collab.policies.budget_force import BudgetForce
 from collab.policies.fork_join import ForkJoin
@@ -86,7 +86,7 @@ async def test_a_draft_made_apart_stands_where_main_finds_its_tokens_likely(
     policy = Speculate(likely=Likely(chance=0.5))
     fork = await policy.decide(look(("main", "Three and four.\n\n")))
     assert isinstance(fork, Fork)
-    drafted = Forked((Brought((Wrote(Unit(*DRAFT, "generated")),), "stopped"),))
+    drafted = Forked((PlayedBranch((Wrote(Unit(*DRAFT, "generated")),), "stopped"),))
     view = look(memo=fork.memo, aside=Finding("", logprob=logprob))
     decision = await policy.decide(replace(view, trajectory=view.trajectory.add(drafted)))
     assert isinstance(decision, Choose if stands else Write)
@@ -94,7 +94,7 @@ async def test_a_draft_made_apart_stands_where_main_finds_its_tokens_likely(
 
 
 async def test_a_drafter_that_closes_the_thinking_in_a_branch_closes_it(look: Look) -> None:
-    closed = Forked((Brought((Ended("drafter"),), "stopped"),))
+    closed = Forked((PlayedBranch((Ended("drafter"),), "stopped"),))
     view = look(("main", "So 7.\n\n"), memo="apart")
     policy = Speculate(likely=Likely())
     decision = await policy.decide(replace(view, trajectory=view.trajectory.add(closed)))

@@ -457,7 +457,7 @@ async def test_what_a_seat_is_asked_goes_on_from_the_thinking_it_may_read(
         written = [Unit("main", "We add.", "generated"), mine, other]
         reply = await model.advise(turn(Answer(), *written), Inquiry("Right?"))
     prompt = wordy.decode(server.generating[0].body["prompt"])
-    assert reply.said.text == "Yes."
+    assert reply.answer.text == "Yes."
     assert "We add.<mine>\n\nRight?" in prompt
     assert "<theirs>" not in prompt
     assert prompt.endswith("<think>\n</think>")

@@ -9,13 +9,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from collab.core.trajectory import (
     Asked,
-    Brought,
     Closed,
     Edited,
     Ended,
     Event,
     Forked,
     Message,
+    PlayedBranch,
     Question,
     Seams,
     Trajectory,
@@ -59,7 +59,9 @@ def log_of(pair: int, arm: str) -> list[Event]:
         said.append(wrote("main", "This is a slip. "))
         said.append(Edited(2, None, why="it slipped"))
         said.append(Asked("main", "sure?", "quite sure"))
-        said.append(Forked((Brought((wrote("main", "another way"),), "stopped"),), why="unsure"))
+        said.append(
+            Forked((PlayedBranch((wrote("main", "another way"),), "stopped"),), why="unsure")
+        )
     closed: list[Event] = [Ended("main"), Closed("main", "done"), wrote("main", "7.", "answer")]
     return [*said, *closed]
 

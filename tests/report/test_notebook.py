@@ -8,10 +8,10 @@ from rich.console import Console
 import collab
 from collab import Run
 from collab.core.trajectory import (
-    Brought,
     Edited,
     Forked,
     Message,
+    PlayedBranch,
     Question,
     Trajectory,
     Unit,
@@ -34,7 +34,7 @@ def wrote(author: str, text: str) -> Wrote:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     question = Question("q", (Message("user", "3 + 4?"),), "7")
-    fork = Forked((Brought((wrote("helper", "or <so>"),), "stopped"),), "unsure")
+    fork = Forked((PlayedBranch((wrote("helper", "or <so>"),), "stopped"),), "unsure")
     log = (wrote("main", "One."), wrote("guide", HOSTILE), Edited(0, None, "it is <wrong>"), fork)
     path = tmp_path_factory.mktemp("notebook") / "run"
     with RunFolder.enter(path, {}, {}) as folder:

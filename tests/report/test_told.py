@@ -1,9 +1,9 @@
 from collab.core.trajectory import (
-    Brought,
     Chose,
     Edited,
     Event,
     Forked,
+    PlayedBranch,
     Rewound,
     Seams,
     Stopped,
@@ -48,7 +48,7 @@ def test_a_rewind_strikes_the_living_units_behind_it_alone() -> None:
 
 
 def test_a_chosen_branch_strikes_what_it_took_the_place_of() -> None:
-    branch = Brought((Rewound(1, "afresh"), wrote("B")), "stopped")
+    branch = PlayedBranch((Rewound(1, "afresh"), wrote("B")), "stopped")
     log = wrote("a"), wrote("b"), Forked((branch,)), Chose(0, "better"), Edited(1, None, "no")
     episode = episode_json(Episode("c", Trajectory.replay(log), "answered"))
     a, b, fork, *_ = episode["blocks"]
@@ -72,7 +72,7 @@ def test_a_prompt_is_told_as_what_is_new_since_the_seat_was_last_sent_one() -> N
     def read(author: str, text: str) -> Wrote:
         return Wrote(Unit(author, text, "generated", seams=Seams(9)))
 
-    branch = Brought((read("a", "four"), read("a", "five")), "stopped")
+    branch = PlayedBranch((read("a", "four"), read("a", "five")), "stopped")
     log: list[Event] = [read("a", "one "), read("b", "two "), Rewound(1, "no")]
     log += [read("a", "three "), Forked((branch,)), read("a", "lost"), read("b", "six")]
     made = episode_json(Episode("c", Trajectory.replay(log), "stopped"), None, reads, "q")["blocks"]

@@ -9,12 +9,12 @@ from rich.console import Console
 
 from collab.core.trajectory import (
     Asked,
-    Brought,
     Edited,
     Ended,
     Event,
     Forked,
     Message,
+    PlayedBranch,
     Rewound,
     Seams,
     Trajectory,
@@ -90,7 +90,7 @@ def test_what_was_struck_stays_with_a_remark() -> None:
 
 
 def test_branches_stand_beneath_their_fork() -> None:
-    fork = Forked((Brought((wrote("b", "Or so."),), "stopped"),), "unsure")
+    fork = Forked((PlayedBranch((wrote("b", "Or so."),), "stopped"),), "unsure")
     assert [line for line in text(wrote("a", "One."), fork).splitlines() if "─" not in line] == [
         "One.",
         "1 branches from here: unsure",
