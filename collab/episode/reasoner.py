@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from collab.core.boundary import Boundary
 from collab.core.cost import Rates
@@ -109,9 +109,9 @@ class Reasoner(Protocol):
 class Recorded:
     """A seat that has only its recording."""
 
-    can: frozenset[str] = frozenset({"write"})
-    think_close: str = ""
-    rates: Rates = Rates()  # noqa: RUF009 - a frozen value
+    can: ClassVar[frozenset[str]] = frozenset({"write"})
+    think_close: ClassVar[str] = ""
+    rates: ClassVar[Rates] = Rates()
 
     def count(self, text: str) -> int | None:
         """Return None: it has no tokenizer."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from collab.core.cost import Rates
 from collab.core.policy import Inquiry, SideAnswer
@@ -31,9 +32,9 @@ class Human:
     listen: Listen
     store: Store
     replicate: int = 0
-    can: frozenset[str] = frozenset({"write", "answer", "advise"})
-    think_close: str = ""
-    rates: Rates = Rates()  # noqa: RUF009 - a frozen value
+    can: ClassVar[frozenset[str]] = frozenset({"write", "answer", "advise"})
+    think_close: ClassVar[str] = ""
+    rates: ClassVar[Rates] = Rates()
 
     def count(self, text: str) -> int | None:
         """Return None: a human has no tokenizer."""

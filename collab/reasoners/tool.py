@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
+from typing import ClassVar
 
 from collab.core.cost import Rates
 from collab.core.policy import Inquiry, SideAnswer
@@ -49,9 +50,9 @@ class Tool:
     """Installed distributions that a program may import."""
     limits: ProgramLimits = ProgramLimits()  # noqa: RUF009 - a frozen value
     replicate: int = 0
-    can: frozenset[str] = frozenset({"advise"})
-    think_close: str = ""
-    rates: Rates = Rates()  # noqa: RUF009 - a frozen value
+    can: ClassVar[frozenset[str]] = frozenset({"advise"})
+    think_close: ClassVar[str] = ""
+    rates: ClassVar[Rates] = Rates()
 
     @property
     def identity(self) -> str:
