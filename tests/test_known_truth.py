@@ -21,6 +21,7 @@ from scipy.stats import binomtest
 from collab.analysis.estimates import effect_of, matched, share_of
 from collab.analysis.stats import Effect, Mean, Rate, holm, paired_effect, t_quantile, wilson
 from collab.core.boundary import Answer
+from collab.core.design import Label
 from collab.core.policy import Policy
 from collab.core.sampling import Sampling
 from collab.core.trajectory import Message, Question
@@ -28,7 +29,6 @@ from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.scripted import TEMPLATE, ScriptedServer, WordTokenizer
 from collab.endpoints.tokens import Tokenizer
-from collab.episode.engine import Label
 from collab.episode.reasoner import Recorded
 from collab.episode.team import Team
 from collab.grading.maths import MathsGrader, MathsSettings

@@ -27,6 +27,7 @@ from collab.core.decision import (
     Stop,
     Write,
 )
+from collab.core.design import Design, Label
 from collab.core.inserted_text import splits_next_word
 from collab.core.policy import Inquiry, Policy, View
 from collab.core.sampling import OnText
@@ -57,7 +58,6 @@ from collab.episode.turns import EpisodeSetup, TurnTaker
 from collab.errors import CollabError, ContextFull, Denied, PolicyError, PromptChanged, Rejected
 from collab.store.draw_numbers import DrawCounter
 
-Label = str | int | float | bool | None
 STEPS = 10_000
 """Decisions after which a policy is taken to loop."""
 DEPTH = 8
@@ -75,14 +75,21 @@ class Case:
     question: Question
     policy: Policy
     opening: Mapping[str, Recording] = field(default_factory=dict)
+    design: Design = Design()  # noqa: RUF009 - a frozen value
+    """Its arm and the other factors of the built-in scenarios."""
     labels: Mapping[str, Label] = field(default_factory=dict)
-    """The factors that tables group by."""
+    """The question's labels, and labels that a scenario adds of its own."""
     rival: str | None = None
     """The answer that the steer leads to, to be compared with the one given."""
     draw: int | None = None
     """The bank's draw that this case reports; None: its draws are evidence, so they are new."""
     begin: Trajectory = Trajectory()  # noqa: RUF009 - a frozen value
     """The trajectory at the start: a fork continues a part of another episode."""
+
+    @property
+    def factors(self) -> dict[str, Label]:
+        """Return all that tables may group by: the labels, and the factors of the design."""
+        return {**self.labels, **self.design.factors}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from collab.analysis.estimates import arm_of, share_of
 from collab.analysis.stats import Mean
+from collab.core.design import Label
 from collab.core.trajectory import Json
-from collab.episode.engine import Label
 from collab.report.runs import RunSummary
 from collab.scenarios.base import Score
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from collab.analysis.estimates import share_of
 from collab.analysis.published import published
 from collab.analysis.stats import Rate
-from collab.episode.engine import Label
+from collab.core.design import Label
 from collab.report.collaboration import Arm, currency, titles
 from collab.report.formatting import CONTROLS
 from collab.report.tables import rows_of

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from collab.analysis.estimates import arm_of, effect_of, matched, share_of
 from collab.analysis.stats import Effect, Mean, Rate
-from collab.episode.engine import Label
+from collab.core.design import Label
 from collab.report.trajectory import safe
 from collab.scenarios.base import Score
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from rich.table import Table
 
 from collab.analysis.published import published
-from collab.episode.engine import Label
+from collab.core.design import Label
 from collab.report import collaboration
 from collab.report.episode_json import PriceTable
 from collab.report.failure_table import went_wrong

@@ -11,7 +11,7 @@ from statistics import mean
 from rich.table import Table
 
 from collab.analysis.estimates import arm_of, effect_of, matched, share_of
-from collab.episode.engine import Label
+from collab.core.design import Label
 from collab.report.formatting import (
     CONTROLS,
     cell,

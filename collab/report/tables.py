@@ -15,8 +15,8 @@ from rich.text import Text
 from collab.analysis.estimates import ALPHA, arm_of, share_of, significant
 from collab.analysis.stats import Rate, pass_at_k, wilson
 from collab.core.cost import Cost
+from collab.core.design import Label
 from collab.core.trajectory import Seams
-from collab.episode.engine import Label
 from collab.report import collaboration
 from collab.report.formatting import (
     cell,

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from collab.core.design import Label
 from collab.core.trajectory import Question
-from collab.episode.engine import Label
 from collab.errors import RunError
 from collab.grading import Grader
 from collab.runs.jsonl import Plain

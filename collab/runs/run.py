@@ -24,9 +24,10 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from collab.core.boundary import Boundary
+from collab.core.design import Label
 from collab.core.policy import Policy
 from collab.core.trajectory import Question, Recording, Trajectory
-from collab.episode.engine import Case, Episode, Label, Watch, play_case
+from collab.episode.engine import Case, Episode, Watch, play_case
 from collab.episode.team import Team
 from collab.errors import (
     CapReached,

@@ -23,9 +23,10 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from collab.core.cost import Cost
+from collab.core.design import Label
 from collab.core.release import installed
 from collab.core.trajectory import Event, Finish, Question, Trajectory
-from collab.episode.engine import Case, Episode, Label
+from collab.episode.engine import Case, Episode
 from collab.errors import PolicyError, RunError
 from collab.runs.enclosed import check_enclosed, created, parse, read_small
 from collab.runs.jsonl import JsonLines, Plain, first_fault, line_of, written

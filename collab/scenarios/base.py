@@ -25,9 +25,10 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 from pydantic import BaseModel, ValidationError
 
 from collab.core.cost import Cost
+from collab.core.design import Label
 from collab.core.policy import Policy
 from collab.core.trajectory import Json, Question, Recording, Seams
-from collab.episode.engine import Case, Episode, Label
+from collab.episode.engine import Case, Episode
 from collab.errors import ConfigError
 from collab.grading import Grader
 from collab.grading.leak import agrees, mentions, states

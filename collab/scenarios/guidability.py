@@ -19,10 +19,11 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from collab.core.boundary import Cutting, cut_at_share
+from collab.core.design import Label
 from collab.core.policy import Policy
 from collab.core.settings import Settings
 from collab.core.trajectory import Question, Recording
-from collab.episode.engine import Case, Label
+from collab.episode.engine import Case
 from collab.scenarios.base import Bank, Note, rank, with_factors
 from collab.scenarios.selection import distinct_cuts
 

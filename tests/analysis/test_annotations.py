@@ -6,8 +6,9 @@ import pytest
 
 from collab.analysis.annotations import Ratings, checked, failings, labelled
 from collab.analysis.failure_modes import Failing
+from collab.core.design import Label
 from collab.core.trajectory import Message, Question, Trajectory, Unit, Wrote
-from collab.episode.engine import Case, Episode, Label
+from collab.episode.engine import Case, Episode
 from collab.errors import RunError
 from collab.policies.solo import Solo
 from collab.runs.run_folder import RunFolder, RunStatus

@@ -14,8 +14,9 @@ from collab.analysis.failure_modes import (
     kind_of,
     terms,
 )
+from collab.core.design import Label
 from collab.core.trajectory import Message, Question, Trajectory, Unit
-from collab.episode.engine import Episode, Label
+from collab.episode.engine import Episode
 from collab.scenarios.base import Score, Verdict
 
 ASKED = Question("q", (Message("user", "Ann has 60 nuts. She buys 18. How many nuts?"),), "78")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from collab.core.design import Label
 from collab.core.trajectory import (
     Asked,
     Closed,
@@ -22,7 +23,7 @@ from collab.core.trajectory import (
     Unit,
     Wrote,
 )
-from collab.episode.engine import Case, Episode, Label
+from collab.episode.engine import Case, Episode
 from collab.policies.solo import Solo
 from collab.runs.run_folder import RunFolder, RunStatus
 from collab.scenarios.base import Score, Verdict

@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 
 from collab.cli.report import main
+from collab.core.design import Label
 from collab.core.trajectory import Question, Trajectory
-from collab.episode.engine import Case, Episode, Label
+from collab.episode.engine import Case, Episode
 from collab.policies.solo import Solo
 from collab.report.draw import draw, draw_panels
 from collab.report.figure import (

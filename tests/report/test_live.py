@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from collab.core.cost import Cost
+from collab.core.design import Label
 from collab.core.trajectory import Message, Question, Trajectory, Unit, Wrote
-from collab.episode.engine import Case, Episode, Label
+from collab.episode.engine import Case, Episode
 from collab.episode.team import Team
 from collab.policies.solo import Solo
 from collab.report.live import LoadMeter, RunProgress

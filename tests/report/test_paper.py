@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from collab.analysis.published import published
-from collab.episode.engine import Label
+from collab.core.design import Label
 from collab.report.claims import CLAIMS
 from collab.report.evidence import Trial
 from collab.report.paper import COUNTED, RUNS, TABLES, VIEWS, runs_of, views

@@ -3,8 +3,8 @@ from io import StringIO
 
 from rich.console import Console
 
+from collab.core.design import Label
 from collab.core.trajectory import Seams
-from collab.episode.engine import Label
 from collab.report.splits import splits
 from collab.scenarios.base import Score, Verdict
 

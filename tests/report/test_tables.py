@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console, RenderableType
 
 from collab.analysis.stats import Rate, paired_effect
+from collab.core.design import Label
 from collab.core.trajectory import Seams
-from collab.episode.engine import Label
 from collab.report.tables import astray, overall, print_whole, summary
 from collab.scenarios.base import Score, Verdict
 
