@@ -35,12 +35,13 @@ from rich.console import Console
 from rich.live import Live as Screen
 
 from collab.core.boundary import Tokens
+from collab.core.design import Design
 from collab.core.sampling import Sampling
 from collab.core.trajectory import Closed, Ended, Event, Message, Question, Trajectory, Unit, Wrote
 from collab.endpoints.client import Endpoint
 from collab.endpoints.dialects import Frame, IdsDialect
 from collab.endpoints.limits import Limits
-from collab.episode.engine import Case, Episode, Label, play_case
+from collab.episode.engine import Case, Episode, play_case
 from collab.episode.team import Team
 from collab.pocket.server import find
 from collab.policies.solo import Solo
@@ -78,14 +79,10 @@ def write_run(path: Path, episodes: int) -> None:
         folder.ask(questions)
         for question, at, arm in product(questions, POINTS, ARMS):
             case = Case(f"{question.id}/{at:g}/{arm}", question, Solo())
-            labels: dict[str, Label] = {
-                "at": at,
-                "pair": f"{question.id}/{at:g}",
-                "arm": arm,
-                "level": "all",
-            }
+            design = Design(arm=arm, at=at, pair=f"{question.id}/{at:g}")
             verdict: Verdict = "wrong" if hash_of(case.id) % 3 == 0 else "correct"
-            score = Score(case.id, question.id, verdict, labels, extracted="7", tokens=240)
+            labels = {"level": "all"}
+            score = Score(case.id, question.id, verdict, design, labels, extracted="7", tokens=240)
             folder.add(Episode(case.id, Trajectory.replay(log(arm)), "answered"), case, score)
 
 
@@ -213,7 +210,7 @@ async def live_share(path: Path) -> float:
                 episode = await play_case(
                     case, team, until=Tokens(count=9), budget=10**6, watch=watch, whole=True
                 )
-                live.ended(case, (episode, Score(case.id, "q", "correct", {}, tokens=960)))
+                live.ended(case, (episode, Score(case.id, "q", "correct", tokens=960)))
 
             cases = [driver.opened(n, question, 300, driver.UNITS) for n in range(WATCHED)]
             await each(cases[:2], one, 2)

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -21,7 +21,7 @@ from scipy.stats import binomtest
 from collab.analysis.estimates import effect_of, matched, share_of
 from collab.analysis.stats import Effect, Mean, Rate, holm, paired_effect, t_quantile, wilson
 from collab.core.boundary import Answer
-from collab.core.design import Label
+from collab.core.design import Design
 from collab.core.policy import Policy
 from collab.core.sampling import Sampling
 from collab.core.trajectory import Message, Question
@@ -178,11 +178,11 @@ def coverage_of_cluster_t(clusters: int, size: int, truth: float) -> float:
 
 
 def case(arm: str, question: int, right: bool, pair: int, distractor: int | None = None) -> Score:
-    labels: dict[str, Label] = {"arm": arm, "pair": str(pair)}
+    design = Design(arm=arm, pair=str(pair))
     if distractor is not None:
-        labels["steer_question"] = f"d{distractor}"
+        design = replace(design, steer_question=f"d{distractor}")
     verdict: Verdict = "correct" if right else "wrong"
-    return Score(f"{arm}/{pair}", f"q{question}", verdict, labels)
+    return Score(f"{arm}/{pair}", f"q{question}", verdict, design)
 
 
 def by_distractor(p: float) -> float:
@@ -371,7 +371,7 @@ async def guide(bench: Bench, nth: int) -> Mean:
     """Play guidability once: 24 questions that are never solved alone, a guide, two shares."""
     scenario = Guidability(samples=2, lengths=(0.2, 0.6), controls=("none",))
     scores = await bench.play(scenario, Guide(), "lost", f"g{nth}")
-    return share_of([score for score in scores if score.labels["arm"] == "steer"])
+    return share_of([score for score in scores if score.design.arm == "steer"])
 
 
 async def check(bench: Bench, runs: int) -> Checks:

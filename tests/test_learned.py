@@ -42,7 +42,7 @@ async def scores_of(folder: Path, model: str, seed: int, replicate: int = 0) -> 
 
 
 def rate(scores: Sequence[Score], arm: str) -> Rate:
-    of = [score.correct for score in scores if score.labels["arm"] == arm]
+    of = [score.correct for score in scores if score.design.arm == arm]
     return Rate(sum(of), len(of))
 
 
@@ -65,8 +65,11 @@ async def control_and_solo(folder: Path) -> tuple[list[Score], list[Score]]:
         bank = empty_bank(setup)
         await fill(bank, setup, SilentStages(), {})
         plan = await Plan.of(setup.scenario.cases(bank, setup.policy))
-        control = [c for c in plan.cases if c.labels["arm"] == "none" and c.labels["at"] == 0]
-        solo = [Case(f"{c.id}/solo", c.question, Solo(), labels=c.labels) for c in control]
+        control = [c for c in plan.cases if c.design.arm == "none" and c.design.at == 0]
+        solo = [
+            Case(f"{c.id}/solo", c.question, Solo(), design=c.design, labels=c.labels)
+            for c in control
+        ]
         scores: dict[str, Score] = {}
         banked = {s.generation for q in setup.questions for s in bank.of("main", q)}
         assert isinstance(setup.team["main"], Model)

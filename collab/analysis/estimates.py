@@ -17,7 +17,7 @@ ALPHA = 0.05
 
 def arm_of(scores: Iterable[Score], arm: str) -> list[Score]:
     """Return the scores of one arm."""
-    return [score for score in scores if score.labels.get("arm") == arm]
+    return [score for score in scores if score.design.arm == arm]
 
 
 def share_of(
@@ -33,14 +33,14 @@ def share_of(
         standard: What the groups weigh instead: models whose questions differ are compared as if
             they had the same.
     """
-    groups = [score.labels.get(strata) for score in scores] if strata else None
+    groups = [score.factor(strata) for score in scores] if strata else None
     solved = [float(score.correct) for score in scores]
     return clustered_mean(solved, *clusters(scores), strata=groups, standard=standard)
 
 
 def common_standard(groups: Iterable[Sequence[Score]]) -> dict[Hashable, float]:
     """Count the cases of each solve count that all groups have; empty where there is none."""
-    counts = [Counter(score.labels.get("solved") for score in scores) for scores in groups]
+    counts = [Counter(score.design.solved for score in scores) for scores in groups]
     if not counts:
         return {}
     everywhere = set.intersection(*map(set, counts))
@@ -54,8 +54,12 @@ Pairs = Sequence[tuple[Score, Score]]
 def pairs_of(
     treated: Iterable[Score], control: Iterable[Score], key: Callable[[Score], Hashable]
 ) -> Pairs:
-    """Match two lists of scores; what has no match is left out."""
+    """Match two lists of scores by a key.
+
+    Scores without a match, or whose key is None, are left out.
+    """
     others = {key(score): score for score in control}
+    others.pop(None, None)
     return [(score, others[key(score)]) for score in treated if key(score) in others]
 
 
@@ -71,7 +75,7 @@ def effect_of(pairs: Pairs) -> Effect:
 def matched(scores: Iterable[Score], control: str) -> Pairs:
     """Match the steered cases of a run with a control of theirs."""
     listed = list(scores)
-    return pairs_of(arm_of(listed, "steer"), arm_of(listed, control), lambda s: s.labels["pair"])
+    return pairs_of(arm_of(listed, "steer"), arm_of(listed, control), lambda s: s.design.pair)
 
 
 def clusters(scores: Sequence[Score]) -> list[list[Hashable]]:
@@ -80,9 +84,9 @@ def clusters(scores: Sequence[Score]) -> list[list[Hashable]]:
     The traces that guide a question belong to it, so that they are no clusters beside it.
     """
     questions: list[Hashable] = [score.question for score in scores]
-    if not any("steer_question" in score.labels for score in scores):
+    if not any(score.design.steer_question for score in scores):
         return [questions]
-    return [questions, [score.labels.get("steer_question", score.question) for score in scores]]
+    return [questions, [score.design.steer_question or score.question for score in scores]]
 
 
 def significant(effects: Sequence[Effect]) -> list[bool]:

@@ -131,7 +131,7 @@ def failing(episode: Episode, score: Score, question: Question) -> Failing:
         case "distracted":
             return _distracted(scene)
         case "guided":
-            stated = score.labels.get("steer_states_answer")
+            stated = score.design.steer_states_answer
             return "dropped the answer" if stated else _guided(scene)
         case "misled" | "alone":
             return "own mistake"
@@ -139,12 +139,12 @@ def failing(episode: Episode, score: Score, question: Question) -> Failing:
 
 def kind_of(score: Score) -> Steered:
     """Say whose steer a case has."""
-    labels = score.labels
-    if labels.get("arm") != "steer":
+    design = score.design
+    if design.arm != "steer":
         return "alone"
-    if "guide" in labels:
+    if design.guide is not None:
         return "guided"
-    return "distracted" if labels.get("steer", "other") in ("other", "similar") else "misled"
+    return "distracted" if design.steer in (None, "other", "similar") else "misled"
 
 
 def scene_of(episode: Episode, score: Score, question: Question) -> Scene:

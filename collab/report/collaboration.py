@@ -139,7 +139,7 @@ def arms_of(scores: Sequence[Score]) -> list[Arm]:
     """
     by: dict[str, list[Score]] = {}
     for score in sorted(scores, key=_place):
-        by.setdefault(str(score.labels.get("arm")), []).append(score)
+        by.setdefault(str(score.design.arm), []).append(score)
     arms = [Arm(name, of) for name, of in by.items()]
     if not arms or arms[0].name != TOGETHER:
         return arms
@@ -148,7 +148,7 @@ def arms_of(scores: Sequence[Score]) -> list[Arm]:
 
 def _place(score: Score) -> tuple[bool, bool, str, str]:
     """Say where an episode stands among the others: by its arm, then by its case."""
-    arm = str(score.labels.get("arm"))
+    arm = str(score.design.arm)
     return arm != TOGETHER, not arm.endswith(f" {ALONE}"), arm, score.case
 
 
@@ -353,7 +353,7 @@ def _unequal_shares(arms: Sequence[Arm]) -> Iterator[str]:
 
 def helper_of(arms: Sequence[Arm]) -> str:
     """Return the seat whose share of the tokens is told; empty where there is but one."""
-    return str(arms[0].scores[0].labels.get("helper") or "") if arms[0].scores else ""
+    return arms[0].scores[0].design.helper or "" if arms[0].scores else ""
 
 
 def _share(arm: Arm, helper: str) -> str:
@@ -362,8 +362,8 @@ def _share(arm: Arm, helper: str) -> str:
 
 def _groups(by: str, scores: Sequence[Score]) -> dict[str, list[Score]]:
     groups: dict[str, list[Score]] = {}
-    for score in sorted(scores, key=lambda score: str(score.labels.get(by))):
-        groups.setdefault(str(score.labels.get(by)), []).append(score)
+    for score in sorted(scores, key=lambda score: str(score.factor(by))):
+        groups.setdefault(str(score.factor(by)), []).append(score)
     return groups
 
 

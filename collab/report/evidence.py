@@ -67,9 +67,9 @@ Pick = Callable[[Trial], Sequence[Score]]
 
 def shares(trial: Trial, picked: Sequence[Score], by: str) -> dict[str, Mean]:
     """Return the share that is solved at each value of a label, and their mean."""
-    values = sorted({score.labels.get(by) for score in picked}, key=_order)
+    values = sorted({score.factor(by) for score in picked}, key=_order)
     found = {
-        trial.level(by, value): share_of([s for s in picked if s.labels.get(by) == value])
+        trial.level(by, value): share_of([s for s in picked if s.factor(by) == value])
         for value in values
     }
     return {**found, MEAN: share_of(picked, strata=by)}

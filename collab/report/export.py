@@ -171,7 +171,7 @@ def _labels(scores: Iterable[Score]) -> dict[str, type]:
     """Return the column of each label: of the one type that its values have, else text."""
     kinds: dict[str, set[type]] = {}
     for score in scores:
-        for name, value in score.labels.items():
+        for name, value in score.factors.items():
             kinds.setdefault(f"label_{name}", set()).update({type(value)} - {type(None)})
     return {name: _common(found) for name, found in kinds.items()}
 
@@ -183,7 +183,7 @@ def _common(kinds: set[type]) -> type:
 
 
 def _episode(episode: Episode, score: Score, policy: str, labels: Columns) -> Cells:
-    told = {name: score.labels.get(name.removeprefix("label_")) for name in labels}
+    told = {name: score.factor(name.removeprefix("label_")) for name in labels}
     return {
         "case": score.case,
         "question": score.question,

@@ -194,7 +194,7 @@ def checkpoint_panel(name: str, checkpoints: Mapping[str, Sequence[Score]]) -> F
 
 
 def _of(scores: Iterable[Score], arm: str) -> list[Score]:
-    return [score for score in scores if not arm or score.labels.get("arm") == arm]
+    return [score for score in scores if not arm or score.design.arm == arm]
 
 
 def _point(x: Label, scores: Sequence[Score], name: str = "") -> Point:

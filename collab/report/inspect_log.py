@@ -103,7 +103,7 @@ def _sample(episode: Episode, question: Question, score: Score, at: str) -> Plai
                 "metadata": {"strict": score.strict, "lenient": score.lenient, **score.details},
             }
         },
-        "metadata": {**score.labels, "finish": episode.finish, "tokens": score.tokens},
+        "metadata": {**score.factors, "finish": episode.finish, "tokens": score.tokens},
         "events": [_event(event, at) for event in trajectory.log],
         "model_usage": usage,
     }

@@ -51,8 +51,20 @@ def _pooled(trials: Sequence[Trial], control: str) -> Effect:
 
 
 def _original(score: Score) -> Hashable:
-    """Name the original that a case disturbs, and where."""
-    return str(score.labels["pair"]).rpartition("/")[0], score.labels["at"]
+    """Return the original that a case disturbs; None for scores stored without it."""
+    draw = score.design.original
+    return None if draw is None else (score.question, draw)
+
+
+def _original_and_point(score: Score) -> Hashable:
+    original = _original(score)
+    return None if original is None else (original, score.design.at)
+
+
+def _guide_trace(score: Score) -> Hashable:
+    """Return the guide's trajectory of a case; None for scores stored without it."""
+    design = score.design
+    return None if design.trace is None else (score.question, design.guide, design.trace)
 
 
 def _across(evidence: Evidence, one: str, other: str) -> Effect:
@@ -62,7 +74,7 @@ def _across(evidence: Evidence, one: str, other: str) -> Effect:
     for trial in evidence[one]:
         if trial.model in others:
             control = others[trial.model].arm("steer")
-            pairs += pairs_of(trial.arm("steer"), control, _original)
+            pairs += pairs_of(trial.arm("steer"), control, _original_and_point)
     return effect_of(pairs)
 
 
@@ -71,18 +83,11 @@ def _between(trials: Sequence[Trial], by: str, one: float, other: float) -> Pair
     pairs: list[tuple[Score, Score]] = []
     for trial in trials:
         at = {
-            value: [s for s in trial.arm("steer") if s.labels.get(by) == value]
+            value: [s for s in trial.arm("steer") if s.factor(by) == value]
             for value in (one, other)
         }
-        pairs += pairs_of(at[one], at[other], _but(by))
+        pairs += pairs_of(at[one], at[other], _original if by == "at" else _guide_trace)
     return pairs
-
-
-def _but(by: str) -> Callable[[Score], Hashable]:
-    """Match on the original, or on the guide's trace."""
-    if by == "at":
-        return lambda score: str(score.labels["pair"]).rpartition("/")[0]
-    return lambda score: score.case.rpartition("/")[0]
 
 
 def _scores(trials: Sequence[Trial], arm: str = "steer") -> list[Score]:
@@ -145,7 +150,7 @@ def paragraph_helps_start(evidence: Evidence) -> ClaimFinding:
     """Judge that it helps at the very begin."""
     at_start = {
         run: [
-            Trial(t.model, t.printed, [s for s in t.scores if s.labels.get("at") == 0], t.names)
+            Trial(t.model, t.printed, [s for s in t.scores if s.design.at == 0], t.names)
             for t in evidence[run]
         ]
         for run in ("first_paragraph", "recoverability_shared")
@@ -162,8 +167,8 @@ def easier_recovers(evidence: Evidence) -> ClaimFinding:
     """Compare questions that are always solved alone with those solved at most half the time."""
     scores = _scores(evidence["recoverability"])
     samples = evidence["recoverability"][0].samples
-    often = share_of([s for s in scores if s.labels.get("solved") == samples])
-    seldom = share_of([s for s in scores if _number(s.labels.get("solved")) <= samples / 2])
+    often = share_of([s for s in scores if s.design.solved == samples])
+    seldom = share_of([s for s in scores if (s.design.solved or 0) <= samples / 2])
     return _above(difference(often, seldom))
 
 
@@ -198,14 +203,14 @@ def guides_help(evidence: Evidence) -> ClaimFinding:
 def inflated(evidence: Evidence) -> ClaimFinding:
     """Compare steers that hold the answer with those that do not."""
     scores = _scores(evidence["guidability"])
-    held = share_of([s for s in scores if s.labels.get("steer_holds_answer")])
-    free = share_of([s for s in scores if not s.labels.get("steer_holds_answer")])
+    held = share_of([s for s in scores if s.design.steer_holds_answer])
+    free = share_of([s for s in scores if not s.design.steer_holds_answer])
     return _above(difference(held, free)) if held.n and free.n else _nothing("steers of both kinds")
 
 
 def rejected(evidence: Evidence) -> ClaimFinding:
     """Look whether an answer that stands in the steer is still missed."""
-    held = [s for s in _scores(evidence["guidability"]) if s.labels.get("steer_holds_answer")]
+    held = [s for s in _scores(evidence["guidability"]) if s.design.steer_holds_answer]
     if not held:
         return _nothing("steers that hold the answer")
     missed = clustered_mean([float(not s.correct) for s in held], [s.question for s in held])
@@ -225,9 +230,9 @@ def more_given_more_solved(evidence: Evidence) -> ClaimFinding:
 
 def teacher(evidence: Evidence) -> ClaimFinding:
     """Compare a model's own teacher with its other guides, where a run names one."""
-    scores = [s for s in _scores(evidence["guidability"]) if s.labels.get("by_all_guides", True)]
-    own = share_of([s for s in scores if s.labels.get("teacher") == "own"])
-    others = share_of([s for s in scores if s.labels.get("teacher") == "other"])
+    scores = [s for s in _scores(evidence["guidability"]) if s.design.by_all_guides is not False]
+    own = share_of([s for s in scores if s.design.teacher == "own"])
+    others = share_of([s for s in scores if s.design.teacher == "other"])
     if not (own.n and others.n):
         return _nothing("guides of which one is the model's own teacher (scenario.teacher)")
     effect = difference(own, others)
@@ -248,7 +253,7 @@ def forcing_suffices(evidence: Evidence) -> ClaimFinding:
     late = [
         pair
         for pair in chain.from_iterable(matched(t.scores, "forced") for t in trials)
-        if pair[0].labels.get("length") == 0.8
+        if pair[0].design.length == 0.8
     ]
     effect = effect_of(late)
     if not effect.n:
@@ -265,7 +270,3 @@ def code_is_harder(evidence: Evidence) -> ClaimFinding:
 
 def _nothing(what: str) -> ClaimFinding:
     return ClaimFinding("undecided", f"the runs have no {what}")
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0

@@ -79,14 +79,14 @@ def _arm(arm: str) -> Pick:
 def _holding(trial: Trial) -> list[Score]:
     """Count a steer that holds the answer as a success, whatever came of it."""
     return [
-        replace(s, verdict="correct" if s.labels.get("steer_holds_answer") else "wrong")
+        replace(s, verdict="correct" if s.design.steer_holds_answer else "wrong")
         for s in trial.arm("steer")
     ]
 
 
 def _shared_guides(trial: Trial) -> list[Score]:
     """Return the steered cases of questions that every guide has a trace on."""
-    return [score for score in trial.arm("steer") if score.labels.get("by_all_guides", True)]
+    return [score for score in trial.arm("steer") if score.design.by_all_guides is not False]
 
 
 @dataclass(frozen=True, slots=True)

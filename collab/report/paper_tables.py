@@ -220,7 +220,7 @@ def _counts(view: PaperTable, trials: Sequence[Trial]) -> Table:
     """Count the problems and trajectories of each guide (Table 13)."""
     guides = list(
         dict.fromkeys(
-            trial.level("guide", score.labels["guide"])
+            trial.level("guide", score.design.guide)
             for trial in trials
             for score in trial.arm("steer")
         )
@@ -230,20 +230,24 @@ def _counts(view: PaperTable, trials: Sequence[Trial]) -> Table:
     table.title = str(table.title).removesuffix("; % [95 % interval]")
     for trial in trials:
         problems, traces = _counted(trial)
-        counts = [*(problems[guide] for guide in guides), *(traces[guide] for guide in guides)]
+        counts = [
+            *(problems[guide] for guide in guides),
+            *(traces[guide] or "–" for guide in guides),
+        ]
         table.add_row(Text(safe(trial.model)), *map(str, counts))
     return table
 
 
 def _counted(trial: Trial) -> tuple[Counter[str], Counter[str]]:
-    """Count distinct problems and traces: a case's id names its trace before the share."""
+    """Count the distinct problems and trajectories of each guide."""
     problems: set[tuple[str, str]] = set()
-    traces: set[tuple[str, str]] = set()
+    traces: set[tuple[str, str, int]] = set()
     for score in trial.arm("steer"):
-        guide = trial.level("guide", score.labels["guide"])
+        guide = trial.level("guide", score.design.guide)
         problems.add((guide, score.question))
-        traces.add((guide, score.case.rpartition("/")[0]))
-    return Counter(guide for guide, _ in problems), Counter(guide for guide, _ in traces)
+        if score.design.trace is not None:  # stored by an earlier version
+            traces.add((guide, score.question, score.design.trace))
+    return Counter(guide for guide, _ in problems), Counter(guide for guide, *_ in traces)
 
 
 def share_cell(mean: Mean | None) -> str:

@@ -31,7 +31,7 @@ from collab.runs.jsonl import Plain
 from collab.scenarios.base import Score
 from collab.scenarios.collaboration import TOGETHER
 
-MEASURED = ("realised", "steer_realised", "steer_tokens", "pair")
+MEASURED = ("realised", "steer_realised", "steer_tokens", "pair", "original", "trace")
 """Labels that say what came about, by which nobody chooses."""
 FEW = 60
 """Values that a label may have to be something to choose from."""
@@ -114,7 +114,7 @@ def figures(job: RunSummary) -> list[Figure]:
     """Return the figures of one run."""
     if not job.scores:
         return []
-    if any(score.labels.get("arm") == TOGETHER for score in job.scores):
+    if any(score.design.arm == TOGETHER for score in job.scores):
         return [pareto(collaboration.arms_of(job.scores))]
     by = job.folder.standing.by if job.folder.standing else "level"
     first = recovery_by_point(by, job.scores, known_model(job))
@@ -133,7 +133,7 @@ def figures_of_many(found: Sequence[RunSummary]) -> list[Figure]:
     }
     alone = {_main(job): job.scores for job in scored if job.kind[0] == "Solo"}
     steered = {
-        _main(job): (alone[_main(job)], [s for s in job.scores if s.labels.get("arm") == "steer"])
+        _main(job): (alone[_main(job)], [s for s in job.scores if s.design.arm == "steer"])
         for job in scored
         if job.kind[0] == "Recoverability" and _main(job) in alone
     }
@@ -192,7 +192,7 @@ def _questions(job: RunSummary) -> Plain:
 
 
 def _columns(scores: Sequence[Score]) -> Plain:
-    labels = dict.fromkeys(key for score in scores for key in score.labels)
+    labels = dict.fromkeys(key for score in scores for key in score.factors)
     return {
         "case": [score.case for score in scores],
         "question": [score.question for score in scores],
@@ -200,14 +200,14 @@ def _columns(scores: Sequence[Score]) -> Plain:
         "given": [score.extracted for score in scores],
         "tokens": [score.tokens for score in scores],
         "rival": [score.said_rival for score in scores],
-        "labels": {key: [score.labels.get(key) for score in scores] for key in labels},
+        "labels": {key: [score.factor(key) for score in scores] for key in labels},
     }
 
 
 def _choices(scores: Sequence[Score]) -> Mapping[str, Sequence[Label]]:
     found: dict[str, dict[Label, None]] = {}
     for score in scores:
-        for key, value in score.labels.items():
+        for key, value in score.factors.items():
             found.setdefault(key, {})[value] = None
     return {
         key: sorted(values, key=lambda v: (isinstance(v, str), v if v is not None else -1))

@@ -5,13 +5,14 @@ Source: paper Tables 2, 9, 14 and 16 (solve counts, leaks, guides); App. E.3 (an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import mean
 
 from rich.table import Table
 
 from collab.analysis.estimates import arm_of, effect_of, matched, share_of
-from collab.core.design import Label
+from collab.core.design import Design, Label
 from collab.report.formatting import (
     CONTROLS,
     cell,
@@ -25,20 +26,40 @@ from collab.report.formatting import (
 from collab.report.trajectory import safe
 from collab.scenarios.base import Score
 
-LabelText = Callable[[Label], str]
-SPLITS: dict[str, LabelText] = {
-    "solved": lambda value: f"solved {value} times alone",
-    "own_states_answer": lambda value: f"own opening states the answer: {_yes(value)}",
-    "guide": lambda value: f"guide {value}, problems of all guides",
-    "teacher": lambda value: f"{value} teacher, problems of all guides",
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """A factor whose values are the rows of a table."""
+
+    value: Callable[[Design], Label]
+    row: Callable[[Label], str]
+    """Names the row of a value."""
+    shared: bool = False
+    """Whether only problems on which every guide has a trajectory are compared."""
+
+
+SPLITS = (
+    _Split(lambda design: design.solved, lambda value: f"solved {value} times alone"),
+    _Split(
+        lambda design: design.own_states_answer,
+        lambda value: f"own opening states the answer: {_yes(value)}",
+    ),
+    _Split(
+        lambda design: design.guide,
+        lambda value: f"guide {value}, problems of all guides",
+        shared=True,
+    ),
+    _Split(
+        lambda design: design.teacher,
+        lambda value: f"{value} teacher, problems of all guides",
+        shared=True,
+    ),
+)
+LEVELS: Mapping[str, Callable[[Design], bool | None]] = {
+    "mentioned in the steer": lambda design: design.steer_holds_answer,
+    "stated as a result": lambda design: design.steer_states_answer,
 }
-"""The labels by which a twin test's cases are told apart, and how their rows are called."""
-AMONG_ALL = frozenset({"guide", "teacher"})
-"""Labels of which only the problems that all guides share are compared."""
-LEVELS = {
-    "steer_holds_answer": "mentioned in the steer",
-    "steer_states_answer": "stated as a result",
-}
+"""How far a steer gives the answer away, by the name of the row."""
 
 
 def splits(scores: Sequence[Score]) -> list[Table]:
@@ -62,12 +83,12 @@ def _groups(scores: Sequence[Score]) -> Table | None:
 
 
 def _rows(scores: Sequence[Score]) -> Iterator[tuple[str, Sequence[Score]]]:
-    for label, told in SPLITS.items():
-        among = [one for one in scores if label not in AMONG_ALL or one.labels.get("by_all_guides")]
-        values = {one.labels[label] for one in arm_of(among, "steer") if label in one.labels}
+    for split in SPLITS:
+        among = [one for one in scores if not split.shared or one.design.by_all_guides]
+        values = {split.value(one.design) for one in arm_of(among, "steer")} - {None}
         if len(values) > 1:
             for value in sorted(values, key=str):
-                yield told(value), [one for one in among if one.labels.get(label) == value]
+                yield split.row(value), [one for one in among if split.value(one.design) == value]
 
 
 def _leaks(scores: Sequence[Score]) -> Table | None:
@@ -75,7 +96,7 @@ def _leaks(scores: Sequence[Score]) -> Table | None:
 
     The last column is what the paper reports: the share solved less the share that gives it away.
     """
-    steered = [one for one in arm_of(scores, "steer") if "guide" in one.labels]
+    steered = [one for one in arm_of(scores, "steer") if one.design.guide is not None]
     if not steered:
         return None
     columns = ["leaked", "solved", "leak-free", "solved ", "difference", "solved - leaked"]
@@ -98,11 +119,11 @@ def _leaks(scores: Sequence[Score]) -> Table | None:
 
 def _levels(scores: Sequence[Score], steered: Sequence[Score]) -> Iterator[tuple[str, list[bool]]]:
     """Yield each level of leaking, and which steers reach it."""
-    for label, name in LEVELS.items():
-        yield name, [bool(one.labels.get(label)) for one in steered]
-    forced = {one.labels["pair"]: one.correct for one in arm_of(scores, "forced")}
+    for name, reached in LEVELS.items():
+        yield name, [bool(reached(one.design)) for one in steered]
+    forced = {one.design.pair: one.correct for one in arm_of(scores, "forced")}
     if forced:
-        yield "recovered by answer forcing", [forced.get(s.labels["pair"], False) for s in steered]
+        yield "recovered by answer forcing", [forced.get(s.design.pair, False) for s in steered]
 
 
 def _costs(scores: Sequence[Score]) -> Table | None:

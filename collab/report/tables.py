@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from itertools import chain
 from statistics import mean
@@ -15,7 +15,7 @@ from rich.text import Text
 from collab.analysis.estimates import ALPHA, arm_of, share_of, significant
 from collab.analysis.stats import Rate, pass_at_k, wilson
 from collab.core.cost import Cost
-from collab.core.design import Label
+from collab.core.design import Design, Label
 from collab.core.trajectory import Seams
 from collab.report import collaboration
 from collab.report.formatting import (
@@ -34,12 +34,13 @@ from collab.scenarios.collaboration import TOGETHER
 
 WIDEST = 1000
 """Characters that a table's line may have."""
-HOLDS = {
-    "own_holds_answer": "answer in own part",
-    "own_states_answer": "as its result",
-    "steer_holds_answer": "answer in steer",
-    "steer_states_answer": "as its result ",
+HOLDS: Mapping[str, Callable[[Design], bool | None]] = {
+    "answer in own part": lambda design: design.own_holds_answer,
+    "as its result": lambda design: design.own_states_answer,
+    "answer in steer": lambda design: design.steer_holds_answer,
+    "as its result ": lambda design: design.steer_states_answer,
 }
+"""What an opening may hold, by the heading of its column."""
 
 
 def summary(
@@ -69,11 +70,11 @@ def remarks(scores: Sequence[Score]) -> list[str]:
 
 def astray(scores: Sequence[Score]) -> list[str]:
     """Return the steered cases that are not solved, and are without the steer."""
-    solved = {score.labels.get("pair"): score.correct for score in arm_of(scores, "none")}
+    solved = {score.design.pair: score.correct for score in arm_of(scores, "none")}
     return [
         score.case
         for score in arm_of(scores, "steer")
-        if not score.correct and solved.get(score.labels.get("pair"))
+        if not score.correct and solved.get(score.design.pair)
     ]
 
 
@@ -158,7 +159,7 @@ def _twins(by: str, scores: Sequence[Score]) -> list[Table]:
 
 
 def _kind(score: Score) -> str:
-    return str(score.labels.get("steer_kind", "raw"))
+    return score.design.steer_kind or "raw"
 
 
 def _twin(by: str, scores: Sequence[Score], what: str) -> Table:
@@ -182,14 +183,18 @@ def _twin(by: str, scores: Sequence[Score], what: str) -> Table:
 
 def _steers(by: str, scores: Sequence[Score]) -> Table:
     """Make the table of what the openings held, and whether the steer's answer was given."""
-    held = [key for key in HOLDS if any(key in score.labels for score in scores)]
+    held = {
+        head: holds
+        for head, holds in HOLDS.items()
+        if any(holds(score.design) is not None for score in scores)
+    }
     rival = any(score.said_rival is not None for score in scores)
-    columns = [HOLDS[key] for key in held] + (["said steer's answer"] if rival else [])
+    columns = [*held] + (["said steer's answer"] if rival else [])
     table = new_table(by, "steer tokens", *columns, title="steered episodes that hold or give …")
     for name, group in rows_of(by, scores):
         steered = arm_of(group, "steer")
-        cells = [mean_of(_number(score.labels.get("steer_tokens")) for score in steered)]
-        cells += [str(sum(bool(score.labels.get(key)) for score in steered)) for key in held]
+        cells = [mean_of(score.design.steer_tokens or 0 for score in steered)]
+        cells += [str(sum(bool(holds(s.design)) for s in steered)) for holds in held.values()]
         cells += [str(sum(bool(score.said_rival) for score in steered))] if rival else []
         table.add_row(show(name), *cells)
     return table
@@ -197,9 +202,9 @@ def _steers(by: str, scores: Sequence[Score]) -> Table:
 
 def rows_of(by: str, scores: Sequence[Score]) -> list[tuple[Label, Sequence[Score]]]:
     """Group scores by a label, in its order; `all` of them come last where there are several."""
-    names = {score.labels.get(by) for score in scores}
+    names = {score.factor(by) for score in scores}
     ordered = sorted(names, key=lambda name: (str(type(name)), _number(name), str(name)))
-    groups = [(name, [s for s in scores if s.labels.get(by) == name]) for name in ordered]
+    groups = [(name, [s for s in scores if s.factor(by) == name]) for name in ordered]
     return [*groups, ("all", scores)] if len(groups) != 1 else [*groups]
 
 

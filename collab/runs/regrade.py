@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from collab.core.design import Label
+from collab.core.design import Design, Label
 from collab.core.trajectory import Question
 from collab.errors import RunError
 from collab.grading import Grader
@@ -27,6 +27,7 @@ class _Played:
     """What is known of a case that was played before."""
 
     question: Question
+    design: Design
     labels: Mapping[str, Label]
     rival: str | None
 
@@ -82,7 +83,7 @@ async def regrade(
 
     async def one(case: str) -> None:
         episode, row = folder.at(finished[case])
-        played = _Played(_asked(questions, row), row["labels"], row["rival"])
+        played = _Played(_asked(questions, row), *Design.split(row["labels"]), row["rival"])
         with noting(case, failures):
             new[case] = await grade(grader, played, episode, closes, rules=rules)
         stages.step(VERDICTS)

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from collab.core.boundary import Boundary
-from collab.core.design import Label
+from collab.core.design import Design, Label
 from collab.core.policy import Policy
 from collab.core.trajectory import Question, Recording, Trajectory
 from collab.episode.engine import Case, Episode, Watch, play_case
@@ -362,8 +362,13 @@ class Scorable(Protocol):
         ...
 
     @property
+    def design(self) -> Design:
+        """Its arm and other factors."""
+        ...
+
+    @property
     def labels(self) -> Mapping[str, Label]:
-        """Its factors."""
+        """Its other labels."""
         ...
 
     @property
@@ -389,6 +394,7 @@ async def grade(
         case=episode.case,
         question=question.id,
         verdict="no answer",
+        design=case.design,
         labels=dict(case.labels),
         tokens=sum(unit.tokens for unit in episode.trajectory.generated),
         seams=episode.trajectory.seams,

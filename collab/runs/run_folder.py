@@ -17,13 +17,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    WrapSerializer,
+)
 
 from collab.core.cost import Cost
-from collab.core.design import Label
+from collab.core.design import Design, Label
 from collab.core.release import installed
 from collab.core.trajectory import Event, Finish, Question, Trajectory
 from collab.episode.engine import Case, Episode
@@ -117,9 +126,26 @@ class _Row:
     stored: int
 
 
+def _with_design(row: object) -> object:
+    """Split the labels of a stored score into its design and the others."""
+    if isinstance(row, dict) and isinstance(row.get("labels"), dict):
+        design, labels = Design.split(row["labels"])
+        return {**row, "design": design, "labels": labels}
+    return row
+
+
+def _with_all_labels(score: Score, dump: SerializerFunctionWrapHandler) -> Plain:
+    """Store the factors of the design among the labels."""
+    row: Plain = dump(score)
+    del row["design"]
+    return {**row, "labels": score.factors}
+
+
 _EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[Event])
 _ROW: TypeAdapter[_Row] = TypeAdapter(_Row)
-_SCORE: TypeAdapter[Score] = TypeAdapter(Score)
+_SCORE: TypeAdapter[Score] = TypeAdapter(
+    Annotated[Score, BeforeValidator(_with_design), WrapSerializer(_with_all_labels)]
+)
 _QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
 _COSTS: TypeAdapter[Mapping[str, Mapping[str, Cost]]] = TypeAdapter(
     Mapping[str, Mapping[str, Cost]]
@@ -316,7 +342,7 @@ class RunFolder:
             "case": episode.case,
             "question": case.question.id,
             "policy": type(case.policy).__name__,
-            "labels": dict(case.labels),
+            "labels": case.factors,
             "rival": case.rival,
             "finish": episode.finish,
             "sampled": episode.sampled,

@@ -25,7 +25,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 from pydantic import BaseModel, ValidationError
 
 from collab.core.cost import Cost
-from collab.core.design import Label
+from collab.core.design import Design, Label
 from collab.core.policy import Policy
 from collab.core.trajectory import Json, Question, Recording, Seams
 from collab.episode.engine import Case, Episode
@@ -45,6 +45,16 @@ Verdict = Literal[
     "grader timeout",
     "endpoint dropped the prefix",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """How far a text gives a gold answer away."""
+
+    holds: bool
+    """It mentions the answer."""
+    states: bool
+    """It states the answer as a result."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +107,9 @@ class Bank:
         """Say whether an answer is the known one of a question."""
         return await agrees(self.rules, question, answer)
 
-    async def leaks(self, whose: str, question: Question, text: str) -> dict[str, Label]:
-        """Label how far a text gives the known answer away: it may hold it, or state it."""
-        return {
-            f"{whose}_holds_answer": mentions(text, question.answer),
-            f"{whose}_states_answer": await states(self.rules, question, text),
-        }
+    async def leak(self, question: Question, text: str) -> Leak:
+        """Return how far a text gives the gold answer of a question away."""
+        return Leak(mentions(text, question.answer), await states(self.rules, question, text))
 
 
 class Note(str):
@@ -151,7 +158,10 @@ class Score:
     case: str
     question: str
     verdict: Verdict
-    labels: Mapping[str, Label]
+    design: Design = Design()  # noqa: RUF009 - a frozen value
+    """The design of the case."""
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    """The labels of the case that are no factors of its design."""
     strict: bool = False
     """Correct by the last boxed answer alone."""
     lenient: bool = False
@@ -172,6 +182,15 @@ class Score:
     def correct(self) -> bool:
         """Say whether it counts as solved."""
         return self.verdict == "correct"
+
+    @property
+    def factors(self) -> dict[str, Label]:
+        """Return all that tables may group by: the labels, and the factors of the design."""
+        return {**self.labels, **self.design.factors}
+
+    def factor(self, name: str) -> Label:
+        """Return a factor of the design or a label by its name; None if there is neither."""
+        return self.design.factor(name, self.labels)
 
 
 @runtime_checkable
@@ -202,7 +221,7 @@ class Scenario(Protocol):
     """
 
     by: ClassVar[str]
-    """The label that makes the rows of the scenario's table."""
+    """The factor or label that makes the rows of the scenario's table."""
 
     def solos(self) -> Mapping[str, int]:
         """Map each seat that needs a bank to its draws a question."""

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from pydantic import Field, InstanceOf, field_validator
 
+from collab.core.design import Design
 from collab.core.policy import Policy, needs_of, reseated, seats_of
 from collab.core.settings import Settings
 from collab.episode.engine import Case
@@ -99,12 +100,10 @@ class Collaboration(Settings):
                         id=f"{place}/{sample}",
                         question=question,
                         policy=arm.policy,
-                        labels={
-                            "arm": arm.name,
-                            "policy": type(arm.policy).__name__,
-                            "helper": helper,
-                            **question.labels,
-                        },
+                        design=Design(
+                            arm=arm.name, policy=type(arm.policy).__name__, helper=helper
+                        ),
+                        labels=question.labels,
                     )
         for note in notes:
             yield Note(note)

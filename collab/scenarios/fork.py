@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from collab.core.design import Design
 from collab.core.policy import Policy
 from collab.core.settings import Settings
 from collab.core.trajectory import Trajectory
@@ -49,7 +50,8 @@ class ForkScenario(Settings):
                     question=question,
                     policy=policy,
                     begin=self.begin,
-                    labels={**question.labels, "arm": "fork", "of": self.case, "unit": kept},
+                    design=Design(arm="fork", of=self.case, unit=kept),
+                    labels=question.labels,
                     rival=self.rival,
                 )
         yield Note(f"forked from {self.case} behind unit {kept}; there it came to: {self.verdict}")

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from collab.core.boundary import Cutting, cut_at_share
-from collab.core.design import Label
+from collab.core.design import Design
 from collab.core.policy import Policy
 from collab.core.settings import Settings
 from collab.core.trajectory import Question, Recording
@@ -138,15 +138,25 @@ class Guidability(Settings):
         tally.by_all += by_all
         tally.problems.update(guide for guide, of in traces.items() if of)
         tally.traces.update({guide: len(of) for guide, of in traces.items()})
-        labels: dict[str, Label] = {
-            **question.labels,
-            "solved": bank.solved(self.main, question),
-            "by_all_guides": by_all,
-        }
+        solved = bank.solved(self.main, question)
         for nth, steer in enumerate(self._steers(traces)):
-            of = {**labels, "pair": f"{question.id}/{nth}"}
-            async for case in self._arms(bank, policy, question, steer, of):
+            design = Design(
+                solved=solved,
+                pair=f"{question.id}/{nth}",
+                length=steer.length,
+                guide=steer.guide,
+                trace=steer.trace.draw,
+                steer_kind=steer.trace.kind,
+                teacher=self._teacher(steer.guide),
+                by_all_guides=by_all,
+            )
+            async for case in self._arms(bank, policy, question, steer, design, nth):
                 yield case
+
+    def _teacher(self, guide: str) -> str | None:
+        if self.teacher is None:
+            return None
+        return "own" if guide == self.teacher else "other"
 
     def _traces(self, bank: Bank, guide: str, question: Question) -> list[Recording]:
         wanted = self.traces == "correct"
@@ -170,33 +180,36 @@ class Guidability(Settings):
         policy: Policy,
         question: Question,
         steer: _Steer,
-        labels: dict[str, Label],
+        design: Design,
+        nth: int,
     ) -> AsyncIterator[Case]:
         guide, trace, length = steer.guide, steer.trace, steer.length
         cut = cut_at_share(trace, length, by=self.cut)
-        labels = {**labels, "length": length, "guide": guide, "steer_kind": trace.kind}
-        if self.teacher is not None:
-            labels["teacher"] = "own" if guide == self.teacher else "other"
         played = with_factors(policy, **self._factors(guide, length))
-        told: dict[str, Label] = {
-            "realised": round(cut.share, 4),
-            "steer_tokens": cut.tokens,
-            **await bank.leaks("steer", question, trace.text[: cut.chars]),
-        }
+        leak = await bank.leak(question, trace.text[: cut.chars])
         name = f"{question.id}/{trace.model}/{trace.draw}/{length:g}"
         yield Case(
             id=name,
             question=question,
             policy=played,
             opening={guide: trace},
-            labels={**labels, "arm": "steer", **told},
+            design=replace(
+                design,
+                arm="steer",
+                realised=round(cut.share, 4),
+                steer_tokens=cut.tokens,
+                steer_holds_answer=leak.holds,
+                steer_states_answer=leak.states,
+            ),
+            labels=question.labels,
         )
         if "none" in self.controls:
             yield Case(
-                id=f"{question.id}/unguided/{str(labels['pair']).rpartition('/')[2]}",
+                id=f"{question.id}/unguided/{nth}",
                 question=question,
                 policy=played,
-                labels={**labels, "arm": "none"},
+                design=replace(design, arm="none"),
+                labels=question.labels,
             )
         if "forced" in self.controls:
             yield Case(
@@ -204,7 +217,8 @@ class Guidability(Settings):
                 question=question,
                 policy=with_factors(policy, **self._factors(guide, length, force=True)),
                 opening={guide: trace},
-                labels={**labels, "arm": "forced"},
+                design=replace(design, arm="forced"),
+                labels=question.labels,
             )
 
     def _notes(self, tally: _Tally) -> Iterator[Note]:

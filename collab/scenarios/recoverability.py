@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
@@ -20,7 +20,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from collab.core.boundary import Cut, Cutting, cut_at_share, first_paragraph
-from collab.core.design import Label
+from collab.core.design import Design
 from collab.core.policy import Policy
 from collab.core.settings import Settings
 from collab.core.trajectory import Question, Recording
@@ -326,36 +326,41 @@ class Recoverability(Settings):
         self, bank: Bank, policy: Policy, place: _Place, other: Recording | None
     ) -> AsyncIterator[Case]:
         question, solo = place.original.question, place.original.solo
-        labels: dict[str, Label] = {
-            **question.labels,
-            "at": place.at,
-            "realised": round(place.own.share, 4),
-            "solved": bank.solved(self.main, question),
-            "steer": self.steer,
-            "pair": f"{question.id}/{solo.draw}/{place.name}",
-            **await bank.leaks("own", question, solo.text[: place.own.chars]),
-        }
+        own = await bank.leak(question, solo.text[: place.own.chars])
+        pair = f"{question.id}/{solo.draw}/{place.name}"
+        design = Design(
+            solved=bank.solved(self.main, question),
+            pair=pair,
+            at=place.at,
+            realised=round(place.own.share, 4),
+            original=solo.draw,
+            steer=self.steer,
+            own_holds_answer=own.holds,
+            own_states_answer=own.states,
+        )
         opening = {self.main: solo}
         played = with_factors(policy, **self._factors(place.point, self.steer_tokens))
-        yield await self._steered(bank, played, place, other, labels)
+        yield await self._steered(bank, played, place, other, design)
         if "none" in self.controls:
             yield Case(
-                id=f"{labels['pair']}/none",
+                id=f"{pair}/none",
                 question=question,
                 policy=played,
                 opening=opening,
-                labels={**labels, "arm": "none"},
+                design=replace(design, arm="none"),
+                labels=question.labels,
             )
         if "phrase" in self.controls:
             yield Case(
-                id=f"{labels['pair']}/phrase",
+                id=f"{pair}/phrase",
                 question=question,
                 policy=with_factors(policy, **self._factors(place.point, 0)),
                 opening={**opening, self.distractor: solo},
-                labels={**labels, "arm": "phrase"},
+                design=replace(design, arm="phrase"),
+                labels=question.labels,
             )
         if "placebo" in self.controls and place.placebo is not None:
-            yield self._placebo(policy, place, place.placebo, labels)
+            yield self._placebo(policy, place, place.placebo, design)
 
     async def _steered(
         self,
@@ -363,7 +368,7 @@ class Recoverability(Settings):
         played: Policy,
         place: _Place,
         other: Recording | None,
-        labels: Mapping[str, Label],
+        design: Design,
     ) -> Case:
         """Return the case whose opening holds the steer."""
         question, steer = place.original.question, place.steer
@@ -371,22 +376,22 @@ class Recoverability(Settings):
         opening = {self.main: place.original.solo, self.distractor: steer}
         if self.corrector is not None and other is not None:
             opening[self.corrector] = other
-        told: dict[str, Label] = {}
-        if self.steer in FOREIGN:
-            told["steer_question"] = place.partner.solo.question
+        leak = await bank.leak(question, steer.text[: cut.chars])
         return Case(
-            id=f"{labels['pair']}/{self._named(place.partner)}",
+            id=f"{design.pair}/{self._named(place.partner)}",
             question=question,
             policy=played,
             opening=opening,
-            labels={
-                **labels,
-                **told,
-                "arm": "steer",
-                "steer_tokens": cut.tokens,
-                "steer_realised": round(cut.share, 4),
-                **await bank.leaks("steer", question, steer.text[: cut.chars]),
-            },
+            design=replace(
+                design,
+                arm="steer",
+                steer_question=place.partner.solo.question if self.steer in FOREIGN else None,
+                steer_tokens=cut.tokens,
+                steer_realised=round(cut.share, 4),
+                steer_holds_answer=leak.holds,
+                steer_states_answer=leak.states,
+            ),
+            labels=question.labels,
             rival=None if self.steer in STRETCHES else steer.extracted,
         )
 
@@ -399,18 +404,17 @@ class Recoverability(Settings):
             return f"{self.steer}/{partner.question.id}/{partner.solo.draw}{turned}"
         return f"{self.steer}/{partner.solo.model}/{partner.solo.draw}{turned}"
 
-    def _placebo(
-        self, policy: Policy, place: _Place, placebo: Recording, labels: Mapping[str, Label]
-    ) -> Case:
+    def _placebo(self, policy: Policy, place: _Place, placebo: Recording, design: Design) -> Case:
         """Return the case whose opening holds as much correct thinking on the same question."""
         cut = self._cut(place.steer)
         size = None if self.steer in STRETCHES else max(_tokens(place.steer, cut, placebo), 1)
         return Case(
-            id=f"{labels['pair']}/placebo/{placebo.draw}/{size or f'{self.length:g}'}",
+            id=f"{design.pair}/placebo/{placebo.draw}/{size or f'{self.length:g}'}",
             question=place.original.question,
             policy=with_factors(policy, **self._factors(place.point, size)),
             opening={self.main: place.original.solo, self.distractor: placebo},
-            labels={**labels, "arm": "placebo"},
+            design=replace(design, arm="placebo"),
+            labels=place.original.question.labels,
         )
 
     def _cut(self, steer: Recording) -> Cut:

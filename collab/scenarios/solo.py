@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from collab.core.design import Design
 from collab.core.policy import Policy
 from collab.core.settings import Settings
 from collab.episode.engine import Case
@@ -48,9 +49,6 @@ class SoloScenario(Settings):
                     question=question,
                     policy=policy,
                     draw=solo.draw,
-                    labels={
-                        "arm": "solo",
-                        "solved": bank.solved(self.main, question),
-                        **question.labels,
-                    },
+                    design=Design(arm="solo", solved=bank.solved(self.main, question)),
+                    labels=question.labels,
                 )

@@ -117,10 +117,10 @@ def _check_each(
     for case in cases:
         if case.question != known.get(case.question.id):
             raise AssertionError(f"case {case.id!r} has a question that is not in the bank")
-        if scenario.by not in case.labels:
+        if scenario.by not in case.factors:
             raise AssertionError(
                 f"case {case.id!r} lacks the label {scenario.by!r} of the table's rows "
-                f"(it has: {', '.join(case.labels)})"
+                f"(it has: {', '.join(case.factors)})"
             )
         if lost := {one.question for one in case.opening.values()} - known.keys():
             raise AssertionError(f"case {case.id!r} plays recordings on {lost}, not in the bank")

@@ -6,7 +6,7 @@ import pytest
 
 from collab.analysis.annotations import Ratings, checked, failings, labelled
 from collab.analysis.failure_modes import Failing
-from collab.core.design import Label
+from collab.core.design import Design, Label
 from collab.core.trajectory import Message, Question, Trajectory, Unit, Wrote
 from collab.episode.engine import Case, Episode
 from collab.errors import RunError
@@ -30,12 +30,17 @@ def made(path: Path, count: int = 6) -> RunFolder:
                 Unit("main", ("The train." if nth % 2 else "The nuts."), "generated"),
             )
             trajectory = Trajectory.replay([Wrote(unit) for unit in units])
-            score = Score(case.id, "q", "wrong" if nth % 3 else "correct", STEER | {"pair": nth})
+            score = Score(
+                case.id,
+                "q",
+                "wrong" if nth % 3 else "correct",
+                *Design.split(STEER | {"pair": str(nth)}),
+            )
             folder.add(Episode(case.id, trajectory, "answered"), case, score)
         if not count:
             return folder
         control = Case("control", ASKED, Solo())
-        score = Score("control", "q", "wrong", {"arm": "none", "level": "easy", "pair": 1})
+        score = Score("control", "q", "wrong", Design(arm="none", pair="1"), {"level": "easy"})
         folder.add(Episode("control", Trajectory(), "answered"), control, score)
     return folder
 

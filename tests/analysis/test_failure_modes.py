@@ -14,7 +14,7 @@ from collab.analysis.failure_modes import (
     kind_of,
     terms,
 )
-from collab.core.design import Label
+from collab.core.design import Design, Label
 from collab.core.trajectory import Message, Question, Trajectory, Unit
 from collab.episode.engine import Episode
 from collab.scenarios.base import Score, Verdict
@@ -41,7 +41,7 @@ def told(
     said_rival: bool | None = None,
     steer: str = STEER,
 ) -> Failing:
-    score = Score("c", "q", verdict, labels, said_rival=said_rival)
+    score = Score("c", "q", verdict, *Design.split(labels), said_rival=said_rival)
     assert failed(score)
     said = failing(episode(after, steer), score, ASKED)
     assert said in CHOICES[kind_of(score)]
@@ -86,7 +86,7 @@ def test_the_distractors_answer_comes_before_what_the_thinking_is_about() -> Non
 def test_who_answers_where_refusing_was_right_followed_whoever_steered(
     arm: str, said: Failing
 ) -> None:
-    score = Score("c", "q", "wrong", {"arm": arm, "steer": "given"})
+    score = Score("c", "q", "wrong", Design(arm=arm, steer="given"))
     assert failing(episode("60 nuts."), score, replace(ASKED, grader="refusal")) == said
 
 
@@ -109,7 +109,7 @@ def test_what_is_solved_or_could_not_be_judged_has_not_failed() -> None:
         "endpoint dropped the prefix",
         "refused",
     ]
-    assert [failed(Score("c", "q", verdict, {})) for verdict in verdicts] == [False] * 3 + [True]
+    assert [failed(Score("c", "q", verdict)) for verdict in verdicts] == [False] * 3 + [True]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 
 from collab.app.compose import composed
 from collab.cli import main
+from collab.core.design import Design
 from collab.core.trajectory import Closed, Ended, Event, Message, Question, Trajectory, Unit, Wrote
 from collab.endpoints.scripted import (
     TEMPLATE,
@@ -212,7 +213,7 @@ def kept(tmp_path: Path) -> Kept:
             ]
             said = Wrote(Unit("main", answer, "generated", phase="answer"))
             log: list[Event] = [*units, Ended("main"), Closed("main"), said]
-            case = Case(f"three/{number}", asked, built.policy, labels={"arm": "together"})
+            case = Case(f"three/{number}", asked, built.policy, design=Design(arm="together"))
             episode = Episode(case.id, Trajectory.replay(log), "answered")
-            folder.add(episode, case, Score(case.id, asked.id, "correct", case.labels))
+            folder.add(episode, case, Score(case.id, asked.id, "correct", case.design))
     return Kept(path)

@@ -39,7 +39,7 @@ def test_a_twin_test_runs_on_programs(
     words += ["scenario.samples=3", *settings]
     folder = play(command, tmp_path / "runs", words)
     scores = folder.scores().values()
-    assert {"steer", "none"} <= {score.labels["arm"] for score in scores}
+    assert {"steer", "none"} <= {score.design.arm for score in scores}
     assert {score.verdict for score in scores} <= {"correct", "wrong"}
     assert all("def work(x):" in str(score.extracted) for score in scores)
     assert all("base" in str(score.details["suites"]) for score in scores)

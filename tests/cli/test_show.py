@@ -42,7 +42,7 @@ def folder_with(path: Path, *cases: str, text: str = "Hm.\n", given: str = "7") 
             folder.add(
                 Episode(case, Trajectory.replay(log), "answered"),
                 Case(case, asked, Solo()),
-                Score(case, "q", "correct", {}, extracted=given, tokens=5),
+                Score(case, "q", "correct", extracted=given, tokens=5),
             )
     return path
 

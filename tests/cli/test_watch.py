@@ -122,6 +122,6 @@ def test_an_episode_that_is_over_is_to_be_seen_otherwise(command: Command, tmp_p
     with RunFolder.enter(tmp_path / "run", {}, {}) as folder:
         episode = Episode("q1/steer", Trajectory.replay(LOG), "answered")
         folder.ask([question])
-        folder.add(episode, Case("q1/steer", question, Solo()), Score("q1/steer", "q", "wrong", {}))
+        folder.add(episode, Case("q1/steer", question, Solo()), Score("q1/steer", "q", "wrong"))
         said = command("watch", str(tmp_path), "steer")
     assert "'q1/steer' is over; see it with: collab show" in said.error

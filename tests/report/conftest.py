@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from collab.core.design import Label
+from collab.core.design import Design
 from collab.core.trajectory import (
     Asked,
     Closed,
@@ -82,11 +82,11 @@ def make_run(path: Path, pairs: int) -> RunFolder:
         folder.ask(questions)
         for pair, question in enumerate(questions):
             for arm in ("steer", "none"):
-                labels: dict[str, Label] = {"at": 0.2 * (pair % 5), "pair": f"q{pair}", "arm": arm}
-                case = Case(f"q{pair}/{arm}", question, Solo(), labels=labels)
+                design = Design(at=0.2 * (pair % 5), pair=f"q{pair}", arm=arm)
+                case = Case(f"q{pair}/{arm}", question, Solo(), design=design)
                 trajectory = Trajectory.replay(log_of(pair, arm))
                 verdict = verdict_of(pair, arm)
-                score = Score(case.id, question.id, verdict, labels, extracted=HOSTILE, tokens=9)
+                score = Score(case.id, question.id, verdict, design, extracted=HOSTILE, tokens=9)
                 folder.add(Episode(case.id, trajectory, "answered"), case, score)
     return folder
 

@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from collab.core.design import Design
 from collab.report.checkpoints import SeriesCheckpoint, differences_table, panels, shares_table
 from collab.report.evidence import Trial
 from collab.report.tables import print_whole
@@ -18,7 +19,7 @@ def outcomes(arm: str, by: str, rate: float, each: int = 1) -> list[Score]:
             f"{n}/{k}",
             f"q{n}",
             "correct" if n < 40 * rate else "wrong",
-            {"arm": arm, by: 0.2, "pair": f"{n}/{k}"},
+            *Design.split({"arm": arm, by: 0.2, "pair": f"{n}/{k}"}),
         )
         for n in range(40)
         for k in range(each)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from collab.analysis.stats import grouped_effect, holm
 from collab.core.cost import Cost
+from collab.core.design import Design
 from collab.report.collaboration import arms_of, majorities
 from collab.report.figure import arms_of as figure_arms
 from collab.report.figure import pareto
@@ -30,10 +31,12 @@ def score(
     said: str | None = None,
     level: str = "easy",
 ) -> Score:
-    labels = {"arm": arm, "policy": "P", "helper": "helper", "level": level}
+    design = Design(arm=arm, policy="P", helper="helper")
     case = f"{question}/{arm}/{nth}"
     verdict: Verdict = "correct" if right else "wrong"
-    return Score(case, question, verdict, labels, extracted=said, tokens=9, parts=parts)
+    return Score(
+        case, question, verdict, design, {"level": level}, extracted=said, tokens=9, parts=parts
+    )
 
 
 def alone(seat: str, rights: Sequence[str], tokens: int) -> list[Score]:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from collab.cli.report import main
-from collab.core.design import Label
+from collab.core.design import Design
 from collab.core.trajectory import Question, Trajectory
 from collab.episode.engine import Case, Episode
 from collab.policies.solo import Solo
@@ -24,8 +24,8 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
 
 def scored(case: str, correct: bool, arm: str, at: float = 0.0, tokens: int = 10) -> Score:
-    labels: dict[str, Label] = {"arm": arm, "at": at, "pair": case}
-    return Score(case, "q", "correct" if correct else "wrong", labels, tokens=tokens)
+    design = Design(arm=arm, at=at, pair=case)
+    return Score(case, "q", "correct" if correct else "wrong", design, tokens=tokens)
 
 
 TWIN = (

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from collab.core.cost import Cost
+from collab.core.design import Design
 from collab.core.trajectory import Message, Question, Trajectory, Unit, Wrote
 from collab.episode.engine import Case, Episode
 from collab.errors import RunError
@@ -27,7 +28,11 @@ def made(path: Path, *texts: str, at: Any = 0.5) -> RunFolder:
             costs = {"main": {"u0": Cost(1, 10, 0, 4, 0.5)}}
             episode = Episode(case.id, trajectory, "answered", costs=costs)
             label = at if number == 0 else 1
-            folder.add(episode, case, Score(case.id, "q", "correct", {"at": label}, tokens=4))
+            folder.add(
+                episode,
+                case,
+                Score(case.id, "q", "correct", *Design.split({"at": label}), tokens=4),
+            )
     return folder
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from collab.core.cost import Cost
-from collab.core.design import Label
+from collab.core.design import Design
 from collab.core.trajectory import Message, Question, Trajectory, Unit, Wrote
 from collab.episode.engine import Case, Episode
 from collab.episode.team import Team
@@ -35,8 +35,8 @@ def grown(*authors: str) -> Trajectory:
 
 
 def score_of(name: str, arm: str, correct: bool) -> Score:
-    labels: dict[str, Label] = {"arm": arm, "pair": name, "at": 0.2}
-    return Score(f"{name}/{arm}", name, "correct" if correct else "wrong", labels, tokens=9)
+    design = Design(arm=arm, pair=name, at=0.2)
+    return Score(f"{name}/{arm}", name, "correct" if correct else "wrong", design, tokens=9)
 
 
 def on_terminal() -> Console:

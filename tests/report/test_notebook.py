@@ -7,6 +7,7 @@ from rich.console import Console
 
 import collab
 from collab import Run
+from collab.core.design import Design
 from collab.core.trajectory import (
     Edited,
     Forked,
@@ -40,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with RunFolder.enter(path, {}, {}) as folder:
         folder.ask([question])
         for name, at in (("q/1", 0.2), ("q/2", None)):
-            score = Score(name, "q", "correct", {"at": at}, extracted="=7", tokens=3)
+            score = Score(name, "q", "correct", Design(at=at), extracted="=7", tokens=3)
             episode = Episode(name, Trajectory.replay(log), "answered")
             folder.add(episode, Case(name, question, Solo()), score)
     return Run.open(path)

@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from io import StringIO
 
@@ -7,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from collab.analysis.published import published
-from collab.core.design import Label
+from collab.core.design import Design, Label
 from collab.report.claims import CLAIMS
 from collab.report.evidence import Trial
 from collab.report.paper import COUNTED, RUNS, TABLES, VIEWS, runs_of, views
@@ -21,7 +22,7 @@ SHARES = (0.2, 0.8)
 
 def score(question: int, arm: str, right: bool, case: str, **labels: Label) -> Score:
     fields: dict[str, Label] = {"arm": arm, **labels}
-    return Score(case, f"q{question}", "correct" if right else "wrong", fields)
+    return Score(case, f"q{question}", "correct" if right else "wrong", *Design.split(fields))
 
 
 def recovering(
@@ -31,7 +32,13 @@ def recovering(
     made = []
     for nth in range(originals):
         for at, rate in zip(POINTS, rates, strict=True):
-            told: dict[str, Label] = {"at": at, "pair": f"q{nth}/0/{at:g}", "solved": 8, **labels}
+            told: dict[str, Label] = {
+                "at": at,
+                "pair": f"q{nth}/0/{at:g}",
+                "original": 0,
+                "solved": 8,
+                **labels,
+            }
             own = f"{nth}/{at}"
             steered = nth < rate * originals
             made.append(
@@ -51,6 +58,7 @@ def guided(
             told: dict[str, Label] = {
                 "length": length,
                 "guide": "guide" if nth % 2 else "second",
+                "trace": 0,
                 "pair": f"q{nth}/{order}",
                 "by_all_guides": nth % 3 > 0,
             }
@@ -318,14 +326,21 @@ def test_steers_that_hold_the_answer_are_judged_apart() -> None:
     assert claim("Models often turn away", {"guidability": held}) == "true"
 
 
+def test_scores_that_were_stored_without_their_original_are_matched_with_no_others() -> None:
+    rates = {"long_steers": 0.1, "recoverability": 0.9}
+    new = {run: [trial(recovering((rate,) * 3))] for run, rate in rates.items()}
+    old = {run: [trial(recovering((rate,) * 3, original=None))] for run, rate in rates.items()}
+    assert claim("A steer of twice", new) == "true"
+    assert claim("A steer of twice", old) == "undecided"
+
+
 def test_a_teacher_is_compared_where_a_run_names_one() -> None:
     begin = "A model's own teacher"
     scores = guided((0.5, 0.5))
     assert claim(begin, {"guidability": [trial(scores)]}) == "undecided"
     for score in scores:
-        labels = dict(score.labels)
-        labels["teacher"] = "own" if labels["guide"] == "guide" else "other"
-        object.__setattr__(score, "labels", labels)
+        whose = "own" if score.design.guide == "guide" else "other"
+        object.__setattr__(score, "design", replace(score.design, teacher=whose))
     assert claim(begin, {"guidability": [trial(scores)]}) == "undecided"
 
 

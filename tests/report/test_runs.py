@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
+from collab.core.design import Design
 from collab.core.trajectory import Message, Question, Trajectory
 from collab.episode.engine import Case, Episode
 from collab.errors import RunError
@@ -44,7 +45,9 @@ def changed(**values: object) -> dict[str, Any]:
 
 
 def solved(case: str, correct: bool, **labels: str) -> Score:
-    return Score(case, "q", "correct" if correct else "wrong", {"level": "easy", **labels})
+    return Score(
+        case, "q", "correct" if correct else "wrong", *Design.split({"level": "easy", **labels})
+    )
 
 
 def made(
@@ -209,7 +212,11 @@ def test_a_damaged_run_costs_one_line_and_never_the_others(tmp_path: Path, name:
 )
 def test_numbers_that_are_none_break_no_table(tmp_path: Path, labels: dict[str, Any]) -> None:
     made(tmp_path / "good", *TWIN)
-    made(tmp_path / "odd", Score("a", "q", "wrong", {"pair": "1", **labels}), *TWIN[1:])
+    made(
+        tmp_path / "odd",
+        Score("a", "q", "wrong", *Design.split({"pair": "1", **labels})),
+        *TWIN[1:],
+    )
     sound, said = survey(tmp_path)
     assert len(sound) + len(said) == 2
     assert lines(listing(sound))

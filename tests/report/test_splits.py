@@ -3,7 +3,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from collab.core.design import Label
+from collab.core.design import Design, Label
 from collab.core.trajectory import Seams
 from collab.report.splits import splits
 from collab.scenarios.base import Score, Verdict
@@ -12,7 +12,9 @@ from collab.scenarios.base import Score, Verdict
 def score(nth: int, arm: str, right: bool, **labels: Label) -> Score:
     told: dict[str, Label] = {"arm": arm, "pair": f"{nth}", **labels}
     verdict: Verdict = "correct" if right else "wrong"
-    return Score(f"{nth}/{arm}", f"q{nth}", verdict, told, tokens=10, seams=Seams(tokens=50))
+    return Score(
+        f"{nth}/{arm}", f"q{nth}", verdict, *Design.split(told), tokens=10, seams=Seams(tokens=50)
+    )
 
 
 def lines(scores: Sequence[Score], title: str) -> list[str]:

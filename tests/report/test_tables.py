@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from collab.analysis.stats import Rate, paired_effect
-from collab.core.design import Label
+from collab.core.design import Design, Label
 from collab.core.trajectory import Seams
 from collab.report.tables import astray, overall, print_whole, summary
 from collab.scenarios.base import Score, Verdict
@@ -16,7 +16,7 @@ from collab.scenarios.base import Score, Verdict
 def score(nth: int, arm: str, right: bool, at: float | None = 0.2, **fields: Label) -> Score:
     labels: dict[str, Label] = {"arm": arm, "at": at, "pair": f"{nth}/{at}", **fields}
     verdict: Verdict = "correct" if right else "wrong"
-    return Score(f"{nth}/{at}/{arm}", f"q{nth}", verdict, labels, tokens=10 * nth)
+    return Score(f"{nth}/{at}/{arm}", f"q{nth}", verdict, *Design.split(labels), tokens=10 * nth)
 
 
 def text(shown: RenderableType, width: int = 80) -> str:
@@ -152,14 +152,14 @@ def test_steers_that_hold_the_answer_and_answers_of_the_steer_are_counted() -> N
             f"{n}",
             f"q{n}",
             "wrong",
-            {
-                "arm": "steer",
-                "at": 0.2,
-                "pair": f"{n}",
-                "steer_tokens": 10 + n,
-                "own_holds_answer": n == 0,
-                "steer_holds_answer": n < 3,
-            },
+            Design(
+                arm="steer",
+                at=0.2,
+                pair=f"{n}",
+                steer_tokens=10 + n,
+                own_holds_answer=n == 0,
+                steer_holds_answer=n < 3,
+            ),
             said_rival=n < 2,
         )
         for n in range(4)
@@ -170,7 +170,7 @@ def test_steers_that_hold_the_answer_and_answers_of_the_steer_are_counted() -> N
 
 def test_without_arms_the_table_has_rates_questions_and_tokens() -> None:
     scores = [
-        Score(f"{n}", f"q{n // 2}", "correct" if n else "wrong", {"level": "easy"}, tokens=n)
+        Score(f"{n}", f"q{n // 2}", "correct" if n else "wrong", labels={"level": "easy"}, tokens=n)
         for n in range(4)
     ]
     row = cells(text(summary("t", "level", scores, [])))["easy"]
@@ -204,7 +204,7 @@ def test_how_often_judge_and_rules_agree_is_said() -> None:
 
 
 def test_odd_verdicts_and_notes_stand_below() -> None:
-    open_ = Score("a", "q", "thinking never closed", {"level": "easy"})
+    open_ = Score("a", "q", "thinking never closed", labels={"level": "easy"})
     out = text(summary("t", "level", [open_, open_], ["3 left out", ""]))
     assert "verdicts besides correct and wrong: 2 thinking never closed" in out
     assert out.rstrip().endswith("3 left out")
@@ -215,7 +215,7 @@ def test_a_run_without_scores_has_an_empty_table() -> None:
 
 
 def test_brackets_in_names_and_notes_stay() -> None:
-    scores = [Score("a", "q", "correct", {"level": "[red]"})]
+    scores = [Score("a", "q", "correct", labels={"level": "[red]"})]
     out = text(summary("[b]", "level", scores, ["[i]x"]))
     assert "[red]" in out
     assert "[b]" in out

@@ -9,6 +9,7 @@ import pytest
 
 from collab.core.boundary import Answer, Boundary
 from collab.core.decision import Decision, Insert, Rewind, Stop, Write
+from collab.core.design import Design
 from collab.core.policy import Policy, View
 from collab.core.sampling import Generation, Request, Sampling
 from collab.core.settings import Settings
@@ -173,7 +174,7 @@ async def test_the_solo_scenario_reports_the_bank_and_samples_nothing_more(
         ("two", "correct"),
         ("three", "wrong"),
     }
-    solved = {score.question: score.labels["solved"] for score in result.scores}
+    solved = {score.question: score.design.solved for score in result.scores}
     assert solved == {"one": 2, "two": 2, "three": 0}
 
 
@@ -409,7 +410,7 @@ def played(finish: str, answer: str = "") -> Episode:
 
 def case(answer: str | None = "1", rival: str | None = None) -> Case:
     asked = Question("q", (Message("user", "q?"),), answer)
-    return Case("c", asked, Alone(), labels={"at": 0.2}, rival=rival)
+    return Case("c", asked, Alone(), design=Design(at=0.2), rival=rival)
 
 
 async def test_an_answer_is_judged_and_what_it_cost_is_noted(grader: MathsGrader) -> None:
@@ -420,7 +421,7 @@ async def test_an_answer_is_judged_and_what_it_cost_is_noted(grader: MathsGrader
         True,
         "1",
     )
-    assert (score.tokens, score.labels, score.said_rival) == (4, {"at": 0.2}, None)
+    assert (score.tokens, score.design, score.said_rival) == (4, Design(at=0.2), None)
 
 
 @pytest.mark.parametrize(("said", "rival"), [("\\boxed{2}", True), ("\\boxed{3}", False)])

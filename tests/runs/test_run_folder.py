@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collab.core.design import Design
 from collab.core.trajectory import (
     Checks,
     Closed,
@@ -48,14 +49,16 @@ def episode(case: str) -> Episode:
 
 
 def score(case: str) -> Score:
-    return Score(case, "q", "correct", {"at": 0.2, "arm": "steer"}, extracted=f"«{case}»")
+    return Score(case, "q", "correct", Design(at=0.2, arm="steer"), extracted=f"«{case}»")
 
 
 ASKED = Question("q", (Message("user", "3 + 4?"),), "7", labels={"level": "easy"})
 
 
 def add(folder: RunFolder, case: str) -> None:
-    folder.add(episode(case), Case(case, ASKED, Solo(), labels={"at": 0.2}, rival="9"), score(case))
+    folder.add(
+        episode(case), Case(case, ASKED, Solo(), design=Design(at=0.2), rival="9"), score(case)
+    )
 
 
 def play(path: Path, cases: Sequence[str]) -> dict[str, Score]:
@@ -445,3 +448,14 @@ def test_any_text_of_a_model_can_be_kept(tmp_path: Path) -> None:
         folder.add(one, Case("a", ASKED, Solo()), replace(score("a"), extracted=odd))
         assert [read for read, _ in folder.episodes()] == [one]
         assert folder.scores()["a"].extracted == odd
+
+
+def test_a_score_keeps_the_factors_of_its_design_among_its_labels(tmp_path: Path) -> None:
+    design = Design(arm="steer", at=0.2, pair="q/3/0.2", original=3)
+    kept = replace(score("a"), design=design, labels={"level": "easy", "length": "long"})
+    with RunFolder.enter(tmp_path, DECIDES, {}) as folder:
+        folder.add(episode("a"), Case("a", ASKED, Solo(), design=design), kept)
+    row = json.loads((tmp_path / "scores.jsonl").read_text())
+    assert row["labels"] == {"level": "easy", "length": "long", **design.factors}
+    assert "design" not in row
+    assert RunFolder(tmp_path).scores() == {"a": kept}

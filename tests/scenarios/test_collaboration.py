@@ -55,7 +55,7 @@ def planned(
 
 
 def arm(plan: Plan, name: str) -> list[Case]:
-    return [case for case in plan.cases if case.labels["arm"] == name]
+    return [case for case in plan.cases if case.design.arm == name]
 
 
 def test_every_question_is_played_as_often_as_asked() -> None:
@@ -72,7 +72,7 @@ def test_it_needs_no_bank_and_sets_nothing_of_the_policy() -> None:
 
 def test_each_seat_alone_and_each_baseline_stand_beside_the_policy() -> None:
     plan = planned(FULL, Alternate(), PAIR)
-    assert Counter(case.labels["arm"] for case in plan.cases) == {
+    assert Counter(case.design.arm for case in plan.cases) == {
         "together": 2,
         "main alone": 6,
         "partner alone": 6,
@@ -87,7 +87,7 @@ def test_baselines_take_the_seats_that_the_policy_has() -> None:
     plan = planned(FULL, Speculate(), {"main": WRITES, "drafter": WRITES})
     switch = arm(plan, "random_switch")[0]
     assert switch.policy == RandomSwitch(partner="drafter", share=0.3)
-    assert {case.labels["helper"] for case in plan.cases} == {"drafter"}
+    assert {case.design.helper for case in plan.cases} == {"drafter"}
 
 
 def test_the_helper_may_be_chosen() -> None:
@@ -105,7 +105,7 @@ def test_a_baseline_that_the_team_cannot_play_is_left_out_with_a_note() -> None:
         update={"against": {**FULL.against, "ratio": FixedRatio(), "other": Alternate()}}
     )
     plan = planned(scenario, AnswerBy(), {"main": WRITES, "partner": frozenset({"answer"})})
-    assert {case.labels["arm"] for case in plan.cases} == {"together", "main alone", "self_handoff"}
+    assert {case.design.arm for case in plan.cases} == {"together", "main alone", "self_handoff"}
     assert plan.notes == [
         f"{name} left out: no model that writes in seat 'partner'"
         for name in ("random_switch", "ratio", "other")

@@ -70,7 +70,7 @@ def planned(scenario: Scenario, bank: Bank, policy: Policy) -> Plan:
 
 
 def arm(plan: Plan, name: str) -> list[Case]:
-    return [case for case in plan.cases if case.labels["arm"] == name]
+    return [case for case in plan.cases if case.design.arm == name]
 
 
 def test_only_questions_that_main_seldom_solves_are_played() -> None:
@@ -86,7 +86,7 @@ def test_only_questions_that_main_seldom_solves_are_played() -> None:
 def test_no_question_solved_more_often_than_asked_is_played(bank: Bank, most: int) -> None:
     for case in planned(Guidability(solved_at_most=most), bank, POLICY).cases:
         assert bank.solved("main", case.question) <= most
-        assert case.labels["solved"] == bank.solved("main", case.question)
+        assert case.design.solved == bank.solved("main", case.question)
 
 
 @given(banks(), st.integers(1, 3))
@@ -104,8 +104,8 @@ def test_each_question_has_as_many_unguided_draws_as_guided_episodes(
     plan = planned(Guidability(correct_traces_per_guide=traces), bank, POLICY)
     guided = Counter(case.question.id for case in arm(plan, "steer"))
     assert guided == Counter(case.question.id for case in arm(plan, "none"))
-    assert Counter(c.labels["pair"] for c in arm(plan, "steer")) == Counter(
-        c.labels["pair"] for c in arm(plan, "none")
+    assert Counter(c.design.pair for c in arm(plan, "steer")) == Counter(
+        c.design.pair for c in arm(plan, "none")
     )
 
 
@@ -151,8 +151,8 @@ def test_the_guides_share_is_the_policys_length_and_the_realised_one_is_noted() 
     (case,) = arm(plan, "steer")
     cut = cut_at_share(case.opening["guide"], 0.25)
     assert case.policy == Guide(length=0.25)
-    assert case.labels["realised"] == round(cut.share, 4) != 0.25
-    assert case.labels["steer_tokens"] == cut.tokens
+    assert case.design.realised == round(cut.share, 4) != 0.25
+    assert case.design.steer_tokens == cut.tokens
 
 
 def test_every_guide_opens_every_hard_question() -> None:
@@ -166,7 +166,7 @@ def test_every_guide_opens_every_hard_question() -> None:
         "guide",
         "second",
     ]
-    assert [case.labels["guide"] for case in arm(plan, "steer")] == ["guide", "second"]
+    assert [case.design.guide for case in arm(plan, "steer")] == ["guide", "second"]
 
 
 def test_a_question_that_no_guide_solves_is_left_out_and_counted() -> None:
@@ -177,12 +177,12 @@ def test_a_question_that_no_guide_solves_is_left_out_and_counted() -> None:
 
 def test_controls_can_be_left_out() -> None:
     plan = planned(Guidability(controls=()), bank(q=("--", "+")), POLICY)
-    assert {case.labels["arm"] for case in plan.cases} == {"steer"}
+    assert {case.design.arm for case in plan.cases} == {"steer"}
 
 
 def test_a_guide_whose_given_part_holds_the_answer_is_labelled() -> None:
     plan = planned(Guidability(lengths=(0.2, 0.8)), bank(**{"6": ("--", "+")}), POLICY)
-    held = [case.labels["steer_holds_answer"] for case in arm(plan, "steer")]
+    held = [case.design.steer_holds_answer for case in arm(plan, "steer")]
     assert held == [False, True]
 
 
@@ -195,8 +195,8 @@ def test_the_answer_is_forced_behind_the_very_same_steer() -> None:
     plan = planned(Guidability(lengths=(0.2, 0.6)), bank(q=("--", "+")), POLICY)
     for steered, forced in zip(arm(plan, "steer"), arm(plan, "forced"), strict=True):
         assert forced.opening == steered.opening
-        assert forced.labels["pair"] == steered.labels["pair"]
-        assert forced.policy == Guide(length=steered.labels["length"], force=True)
+        assert forced.design.pair == steered.design.pair
+        assert forced.policy == Guide(length=steered.design.length, force=True)
         assert forced.id == f"{steered.id}/forced"
 
 
@@ -232,9 +232,9 @@ def two_guides() -> Bank:
 def test_questions_that_all_guides_share_are_told_apart_and_own_teacher_from_others() -> None:
     scenario = Guidability(guides=("guide", "second"), teacher="second", samples=2)
     plan = planned(scenario, two_guides(), POLICY)
-    shared = {case.question.id: case.labels["by_all_guides"] for case in plan.cases}
+    shared = {case.question.id: case.design.by_all_guides for case in plan.cases}
     assert shared == {"a": True, "b": False}
-    teachers = {case.labels["guide"]: case.labels["teacher"] for case in plan.cases}
+    teachers = {case.design.guide: case.design.teacher for case in plan.cases}
     assert teachers == {"guide": "other", "second": "own"}
     assert "1 problems have a correct trajectory of every guide" in plan.notes
 

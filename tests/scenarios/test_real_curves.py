@@ -111,7 +111,7 @@ async def test_recovery_at_each_point_is_what_was_published(
     )
     assert not done.result.failures
     for point in points:
-        here = [score for score in done.result.scores if score.labels["at"] == point]
+        here = [score for score in done.result.scores if score.design.at == point]
         alone, steered = arm_of(here, "none"), arm_of(here, "steer")
         published = mean(known[score.question].at(point) for score in alone)
         within(alone, published)
@@ -136,7 +136,7 @@ async def test_wrong_traces_guide_as_badly_as_was_published(play: Play) -> None:
     done = await play(scenario, Guide(), asked, {"main": main, "guide": go_on})
     assert not done.result.failures
     for length in lengths:
-        here = [score for score in done.result.scores if score.labels["length"] == length]
+        here = [score for score in done.result.scores if score.design.length == length]
         steered = arm_of(here, "steer")
         within(steered, mean(known[score.question].at(length) for score in steered))
         assert not any(score.correct for score in arm_of(here, "none"))

@@ -86,7 +86,7 @@ def planned(scenario: Scenario, bank: Bank, policy: Policy) -> Plan:
 
 
 def arm(plan: Plan, name: str) -> list[Case]:
-    return [case for case in plan.cases if case.labels["arm"] == name]
+    return [case for case in plan.cases if case.design.arm == name]
 
 
 def original(case: Case) -> tuple[str, int | None]:
@@ -99,7 +99,7 @@ def rival(case: Case) -> tuple[str, int | None]:
 
 def test_every_original_is_crossed_with_points_and_arms() -> None:
     plan = planned(Recoverability(originals=3, points=(0.0, 0.4)), four(), POLICY)
-    assert Counter((c.labels["arm"], c.labels["at"]) for c in plan.cases) == {
+    assert Counter((c.design.arm, c.design.at) for c in plan.cases) == {
         (name, at): 3 for name in ("steer", "none", "placebo") for at in (0.0, 0.4)
     }
 
@@ -229,7 +229,7 @@ def test_points_that_cut_alike_are_one_case_and_counted() -> None:
     short = [(question(name), [thought(name, 0, sentences=2)]) for name in "56"]
     scenario = Recoverability(points=(0.0, 0.2, 0.4, 0.6, 0.8))
     plan = planned(scenario, bank(*short), POLICY)
-    assert [c.labels["at"] for c in arm(plan, "steer") if c.question.id == "5"] == [0.0, 0.4, 0.8]
+    assert [c.design.at for c in arm(plan, "steer") if c.question.id == "5"] == [0.0, 0.4, 0.8]
     assert "4 insertion points merged with a nearer one (the same sentence end)" in plan.notes
 
 
@@ -273,8 +273,8 @@ def test_the_first_paragraph_of_the_original_is_kept_at_every_point() -> None:
         mine = case.opening["main"].text
         first = mine[: mine.index("\n\n") + 2]
         assert opening_of(case).startswith(first)
-        assert (opening_of(case) == first) == (case.labels["at"] == 0.0)
-        assert case.labels["realised"] == (0.3 if case.labels["at"] == 0.0 else 0.6)
+        assert (opening_of(case) == first) == (case.design.at == 0.0)
+        assert case.design.realised == (0.3 if case.design.at == 0.0 else 0.6)
 
 
 def test_a_point_that_a_kept_paragraph_does_not_move_is_the_same_case_with_it_and_without() -> None:
@@ -284,18 +284,16 @@ def test_a_point_that_a_kept_paragraph_does_not_move_is_the_same_case_with_it_an
         for kept in (False, True)
     )
     assert {c.id for c in without} & {c.id for c in with_it} == {
-        c.id for c in with_it if c.labels["at"] == 0.6
+        c.id for c in with_it if c.design.at == 0.6
     }
-    assert [c for c in without if c.labels["at"] == 0.6] == [
-        c for c in with_it if c.labels["at"] == 0.6
-    ]
+    assert [c for c in without if c.design.at == 0.6] == [c for c in with_it if c.design.at == 0.6]
 
 
 def test_points_before_the_end_of_a_kept_paragraph_are_one() -> None:
     solos = bank(*((question(name), [paragraphs(name, 0)]) for name in "56"))
     scenario = Recoverability(points=(0.0, 0.2, 0.6), keep_first_paragraph=True)
     plan = planned(scenario, solos, POLICY)
-    assert [c.labels["at"] for c in arm(plan, "steer") if c.question.id == "5"] == [0.2, 0.6]
+    assert [c.design.at for c in arm(plan, "steer") if c.question.id == "5"] == [0.2, 0.6]
     assert "2 insertion points merged with a nearer one (the same sentence end)" in plan.notes
 
 
@@ -342,8 +340,8 @@ def steer_length(case: Case) -> int:
 
 def test_the_placebo_is_as_long_as_the_steer_to_the_nearest_sentence() -> None:
     plan = planned(Recoverability(length=0.4, points=(0.0, 0.2, 0.4, 0.6)), four(), POLICY)
-    steers = {case.labels["pair"]: steer_length(case) for case in arm(plan, "steer")}
-    placebos = {case.labels["pair"]: steer_length(case) for case in arm(plan, "placebo")}
+    steers = {case.design.pair: steer_length(case) for case in arm(plan, "steer")}
+    placebos = {case.design.pair: steer_length(case) for case in arm(plan, "placebo")}
     assert placebos == steers
     assert set(steers.values()) == {12}
 
@@ -355,7 +353,7 @@ def test_where_token_ids_are_unknown_the_placebo_is_as_long_as_the_steer() -> No
     ]
     plan = planned(Recoverability(length=0.5, points=(0.0,)), bank(*plain), POLICY)
     texts = {
-        case.labels["arm"]: play(case.opening["distractor"], 0, _until(case), "distractor", "").text
+        case.design.arm: play(case.opening["distractor"], 0, _until(case), "distractor", "").text
         for case in plan.cases
         if "distractor" in case.opening and case.question.id == "5"
     }
@@ -382,11 +380,11 @@ OTHER = (question("9"), [thought("9", 0)])
 def test_arms_of_one_pair_share_question_point_and_original() -> None:
     plan = planned(Recoverability(), four(), POLICY)
     for case in plan.cases:
-        at = case.labels["at"]
+        at = case.design.at
         asked, draw = original(case)
-        assert case.labels["pair"] == f"{asked}/{draw}/{at:g}"
-        assert case.labels["realised"] == round(cut_at_share(case.opening["main"], at).share, 4)  # type: ignore[arg-type]  # a point
-    pairs = Counter(case.labels["pair"] for case in plan.cases)
+        assert case.design.pair == f"{asked}/{draw}/{at:g}"
+        assert case.design.realised == round(cut_at_share(case.opening["main"], at).share, 4)  # type: ignore[arg-type]  # a point
+    pairs = Counter(case.design.pair for case in plan.cases)
     assert set(pairs.values()) == {3}
 
 
@@ -403,9 +401,9 @@ def test_kept_parts_and_steers_that_hold_the_answer_are_labelled() -> None:
         POLICY,
     )
     held = {
-        (c.question.id, c.labels["at"]): (
-            c.labels["own_holds_answer"],
-            c.labels["steer_holds_answer"],
+        (c.question.id, c.design.at): (
+            c.design.own_holds_answer,
+            c.design.steer_holds_answer,
         )
         for c in plan.cases
     }
@@ -450,7 +448,7 @@ def test_the_phrase_alone_is_a_control_that_no_distractor_decides() -> None:
     for case in arm(plan, "phrase"):
         assert case.policy == Distractor(at=0.4, steer_tokens=0)
         assert case.opening["main"] == case.opening["distractor"]
-        assert case.id == f"{case.labels['pair']}/phrase"
+        assert case.id == f"{case.design.pair}/phrase"
     assert len(arm(plan, "phrase")) == len(arm(plan, "steer")) == 8
 
 
@@ -482,7 +480,7 @@ def test_drawn_by_solve_count_the_rare_counts_come_as_often_as_the_frequent() ->
         samples=4, originals=12, drawn="solve counts", points=(0.0,), controls=()
     )
     made = solved(**often, **seldom)
-    counts = Counter(case.labels["solved"] for case in planned(scenario, made, POLICY).cases)
+    counts = Counter(case.design.solved for case in planned(scenario, made, POLICY).cases)
     assert counts.total() == 12
     assert 3 <= counts[1] <= 9  # 6 on average; 2 of 12 if every question came as often
 
@@ -518,7 +516,7 @@ def test_a_steer_can_be_a_number_of_tokens() -> None:
         assert isinstance(case.policy, Distractor)
         assert case.policy.steer_tokens == 9
         assert steer_length(case) == 9
-    assert {case.labels["steer_tokens"] for case in arm(plan, "steer")} == {9}
+    assert {case.design.steer_tokens for case in arm(plan, "steer")} == {9}
 
 
 def test_a_steer_that_turns_right_brings_another_correct_thought() -> None:
@@ -565,6 +563,6 @@ def test_by_chunks_the_first_one_is_kept_at_every_point() -> None:
         assert isinstance(case.policy, Distractor)
         own = case.opening["main"]
         cut = cut_at_share(own, case.policy.at, by=case.policy.cut)
-        kept[case.labels["at"]] = own.text[: cut.chars].count(".")
-        assert case.labels["realised"] == round(cut.share, 4)
+        kept[case.design.at] = own.text[: cut.chars].count(".")
+        assert case.design.realised == round(cut.share, 4)
     assert kept == {0.0: 1, 0.4: 2}

@@ -56,7 +56,7 @@ async def test_no_draw_that_selected_is_a_control_or_an_outcome(
     scripts = {seat: doubtful(0.5) for seat in scenario.solos()}
     seats = ("distractor", "corrector")
     done = await play(scenario, policy, ASKED, scripts, seats)
-    arms = Counter(score.labels["arm"] for score in done.result.scores)
+    arms = Counter(score.design.arm for score in done.result.scores)
     controls = getattr(scenario, "controls", ())
     assert not done.result.failures
     assert set(arms) == {"steer", *controls}

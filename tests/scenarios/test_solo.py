@@ -23,9 +23,7 @@ def cases(bank: Bank) -> list[Case]:
 def test_each_draw_of_the_bank_is_a_case_that_reports_it() -> None:
     made = cases(Bank([ASKED], {"main": {"q": solos(True, False)}}))
     assert [(case.id, case.draw) for case in made] == [("q/solo/0", 0), ("q/solo/1", 1)]
-    assert [dict(case.labels) for case in made] == [
-        {"arm": "solo", "solved": 1, "level": "easy"}
-    ] * 2
+    assert [case.factors for case in made] == [{"arm": "solo", "solved": 1, "level": "easy"}] * 2
 
 
 def test_it_asks_for_a_bank_of_its_own_seat() -> None:

@@ -65,7 +65,7 @@ def played(
     arms: dict[str, list[Case]] = {}
     for case in plan.cases:
         if case.question is FENCE:
-            arms.setdefault(str(case.labels["arm"]), []).append(case)
+            arms.setdefault(str(case.design.arm), []).append(case)
     return arms
 
 
@@ -76,7 +76,7 @@ def steers(arms: dict[str, list[Case]]) -> list[Recording]:
 def test_a_misdirecting_steer_is_on_the_question_nearest_in_words() -> None:
     arms = played(Recoverability(steer="similar", points=(0.0,)))
     assert {steer.question for steer in steers(arms)} == {"boards"}
-    assert all(case.labels["steer_question"] == "boards" for case in arms["steer"])
+    assert all(case.design.steer_question == "boards" for case in arms["steer"])
     assert arms["steer"][0].id.startswith("fence/0/0/similar/boards/")
 
 
@@ -106,8 +106,8 @@ def test_a_text_that_nobody_drew_is_as_long_as_it_is_to_its_reader(kind: SteerKi
         steer = case.opening["distractor"]
         assert steer.tokens == len(steer.text)
         cut = cut_at_share(steer, 0.5 if kind == "uninformative" else 1.0)
-        assert case.labels["steer_tokens"] == cut.chars > 0
-        assert case.labels["steer_realised"] == pytest.approx(cut.share, abs=1e-4)
+        assert case.design.steer_tokens == cut.chars > 0
+        assert case.design.steer_realised == pytest.approx(cut.share, abs=1e-4)
 
 
 def test_a_text_in_an_authors_own_tokens_keeps_them() -> None:

@@ -139,7 +139,7 @@ def test_every_experiment_keeps_the_contracts(name: str) -> None:
 
 def test_the_baselines_of_a_collaboration_are_checked_with_it() -> None:
     built = build(config(*overrides_for("scenario", "collaboration")))
-    arms = {case.labels["arm"] for case in check_scenario(built.scenario, built.policy)}
+    arms = {case.design.arm for case in check_scenario(built.scenario, built.policy)}
     assert arms >= {"together", "main alone", "partner alone", "random_switch", "self_handoff"}
 
 
