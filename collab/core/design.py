@@ -15,9 +15,9 @@ class Design:
     """The factors of one case; a factor that its scenario does not set is None.
 
     Example:
-        >>> design = Design(arm="steer", at=0.2, solved=8)
+        >>> design = Design(arm="steer", solved=8, at=0.2)
         >>> design.factors
-        {'arm': 'steer', 'at': 0.2, 'solved': 8}
+        {'arm': 'steer', 'solved': 8, 'at': 0.2}
     """
 
     arm: str | None = None
