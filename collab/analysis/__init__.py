@@ -1,1 +1,1 @@
-"""What scores say: statistics, estimates, failure modes, annotations, published numbers."""
+"""Statistics, estimates, failure modes, annotations and published numbers."""

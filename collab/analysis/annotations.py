@@ -1,8 +1,8 @@
-"""What people say went wrong, and how well the rules agree with them.
+"""Labels of failures by people, and their agreement with the rules.
 
-Labels by hand stand in a run's `ratings.jsonl`, a line each; what a rater said of a case last
-counts. Cases are drawn by content and a seed: whoever goes on, or rates the same run, meets the
-same ones in the same order.
+A run's `ratings.jsonl` has a line per label. If a rater labels a case twice, the last label counts.
+Cases are drawn by content and a seed, so that every rater of a run gets the same cases in the same
+order.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from collab.runs.run_folder import RunFolder
 from collab.scenarios.base import rank
 
 NEEDED = 100
-"""Episodes that must be labelled by hand before the rules' labels are reported."""
+"""Episodes that people must label before the rules' labels are reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """What one rater said of one case."""
+    """The label that one rater gave to one case."""
 
     case: str
     rater: str
@@ -39,16 +39,16 @@ _RATING: TypeAdapter[Rating] = TypeAdapter(Rating)
 
 
 class Ratings:
-    """The labels by hand of one run."""
+    """The labels that people gave to the cases of one run."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._lines = JsonLines(folder.path / "ratings.jsonl")
 
     def of(self) -> dict[str, dict[str, Failing]]:
-        """Map each rater to the cases they labelled.
+        """Map each rater to the labels of their cases.
 
         Raises:
-            RunError: A line holds something else.
+            RunError: A line is not a label.
         """
         found: dict[str, dict[str, Failing]] = {}
         for one in self._lines.values(_RATING):
@@ -59,7 +59,7 @@ class Ratings:
         """Append a label.
 
         Raises:
-            RunError: It cannot be written.
+            RunError: The file cannot be written.
         """
         self._lines.mend()
         self._lines.append(asdict(Rating(case, rater, said, now())))
@@ -67,30 +67,30 @@ class Ratings:
 
 @dataclass(frozen=True)
 class RuleCheck:
-    """The rules beside the people, over one run or several."""
+    """The labels of the rules and of people, over one run or several."""
 
     by_rules: Mapping[str, Failing]
-    """What the rules say of every failed episode that was labelled by hand."""
+    """The rules' labels of the failed episodes that people labelled."""
     by_hand: Mapping[str, Mapping[str, Failing]]
-    """What each rater says."""
+    """The labels of each rater."""
 
     @property
     def n(self) -> int:
-        """How many episodes were labelled by hand."""
+        """Count the episodes that people labelled."""
         return len(self.by_rules)
 
     @property
     def enough(self) -> bool:
-        """Say whether the rules' labels may be reported."""
+        """Return whether enough labels exist to report those of the rules."""
         return self.n >= NEEDED
 
     def agreement(self, only: Failing | None = None) -> Agreement:
-        """Return Cohen's kappa of rules and people.
+        """Return Cohen's kappa of the rules and people.
 
-        An episode counts once, with the label of whoever labelled most.
+        An episode counts once, with the label of the rater who labelled most.
 
         Args:
-            only: One label against all others; None: all labels.
+            only: Compare this label with all others; None: compare all labels.
         """
         hand = self._one_each()
         pairs = [(self.by_rules[case], hand[case]) for case in self.by_rules]
@@ -99,7 +99,7 @@ class RuleCheck:
         return kappa(*_columns([(one == only, other == only) for one, other in pairs]))
 
     def between_raters(self) -> dict[tuple[str, str], Agreement]:
-        """Return the agreement of each two raters on what both labelled."""
+        """Return the agreement of each two raters on the episodes that both labelled."""
         found = {}
         for one, other in combinations(sorted(self.by_hand), 2):
             both = sorted(self.by_hand[one].keys() & self.by_hand[other].keys())
@@ -114,7 +114,7 @@ class RuleCheck:
 
 
 def checked(folders: Iterable[RunFolder]) -> RuleCheck:
-    """Put the rules beside what people said, over all runs together."""
+    """Collect the labels of the rules and of people over all runs."""
     by_rules: dict[str, Failing] = {}
     by_hand: dict[str, dict[str, Failing]] = {}
     for folder in folders:
@@ -128,7 +128,7 @@ def checked(folders: Iterable[RunFolder]) -> RuleCheck:
 
 
 def failings(folder: RunFolder, cases: Iterable[str] | None = None) -> dict[str, Failing]:
-    """Label the failed episodes of a run by the rules, or those among some cases."""
+    """Label the failed episodes of a run by the rules; all of them, or those of some cases."""
     scores, questions, finished = folder.scores(), folder.questions(), folder.finished()
     wanted = finished.keys() if cases is None else finished.keys() & set(cases)
     return {
@@ -139,7 +139,7 @@ def failings(folder: RunFolder, cases: Iterable[str] | None = None) -> dict[str,
 
 
 def labelled(folder: RunFolder, seed: int) -> list[str]:
-    """Return the failed steered cases of a run in the order in which they are labelled."""
+    """Return the failed steered cases of a run in the order in which people label them."""
     scores = folder.scores()
     steered = [
         case

@@ -1,6 +1,6 @@
-"""What a group of scores comes to, with the doubt that its design leaves.
+"""Estimates of success rates and effects, with intervals that respect the design.
 
-Cases of one question go together, and so do those that one trace steered: both are clusters.
+Cases of one question form a cluster, and so do cases that one trajectory steered.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collab.analysis.stats import Effect, Mean, clustered_mean, holm, paired_eff
 from collab.scenarios.base import Score
 
 ALPHA = 0.05
-"""Where a p value counts, after Holm's correction over its table."""
+"""Significance level of the p values of a table after Holm's correction."""
 
 
 def arm_of(scores: Iterable[Score], arm: str) -> list[Score]:
@@ -25,13 +25,13 @@ def share_of(
     strata: str | None = None,
     standard: Mapping[Hashable, float] | None = None,
 ) -> Mean:
-    """Return the share that is solved.
+    """Return the share of correct scores.
 
     Args:
-        scores: Of one arm.
-        strata: The label whose groups weigh the same (the macro average); None: every case does.
-        standard: What the groups weigh instead: models whose questions differ are compared as if
-            they had the same.
+        scores: Scores of one arm.
+        strata: The factor or label whose groups have equal weights (the macro average); None: all
+            cases have equal weights.
+        standard: Other weights of the groups, to compare models as if they had the same questions.
     """
     groups = [score.factor(strata) for score in scores] if strata else None
     solved = [float(score.correct) for score in scores]
@@ -39,7 +39,7 @@ def share_of(
 
 
 def common_standard(groups: Iterable[Sequence[Score]]) -> dict[Hashable, float]:
-    """Count the cases of each solve count that all groups have; empty where there is none."""
+    """Count the cases of each solve count that all groups share."""
     counts = [Counter(score.design.solved for score in scores) for scores in groups]
     if not counts:
         return {}
@@ -64,7 +64,7 @@ def pairs_of(
 
 
 def effect_of(pairs: Pairs) -> Effect:
-    """Compare matched cases, which share questions and the treated one's steers."""
+    """Compare matched cases; clusters are their questions and the treated cases' steers."""
     return paired_effect(
         [one.correct for one, _ in pairs],
         [other.correct for _, other in pairs],
@@ -73,15 +73,15 @@ def effect_of(pairs: Pairs) -> Effect:
 
 
 def matched(scores: Iterable[Score], control: str) -> Pairs:
-    """Match the steered cases of a run with a control of theirs."""
+    """Match the steered cases of a run with their controls of one arm."""
     listed = list(scores)
     return pairs_of(arm_of(listed, "steer"), arm_of(listed, control), lambda s: s.design.pair)
 
 
 def clusters(scores: Sequence[Score]) -> list[list[Hashable]]:
-    """Name what each case shares with others: its question and, where there is one, its steer's.
+    """Return the clusters of each case: by question and, if cases have distractors, by distractor.
 
-    The traces that guide a question belong to it, so that they are no clusters beside it.
+    Trajectories of a guide belong to one question, so they add no cluster.
     """
     questions: list[Hashable] = [score.question for score in scores]
     if not any(score.design.steer_question for score in scores):
@@ -90,7 +90,7 @@ def clusters(scores: Sequence[Score]) -> list[list[Hashable]]:
 
 
 def significant(effects: Sequence[Effect]) -> list[bool]:
-    """Say which effects of one table are none of chance, after Holm's correction over all."""
+    """Return which effects of a table are significant after Holm's correction."""
     tested = [index for index, effect in enumerate(effects) if effect.p is not None]
     adjusted = holm([effects[index].p or 0.0 for index in tested])
     found = {index for index, p in zip(tested, adjusted, strict=True) if p < ALPHA}

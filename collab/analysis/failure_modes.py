@@ -1,7 +1,7 @@
-"""How an episode went wrong: one label for each that failed, by rules that are written down.
+"""Failure modes: one label for each failed episode, by fixed rules.
 
-The rules read what is stored: who wrote what, how it ended, what was answered. They are rough:
-reports show them only with how well they agree with people (`collab.analysis.annotations`).
+The rules read what is stored: the authors, the text, the end and the answer. They are rough, so
+reports show them only with their agreement with people (`collab.analysis.annotations`).
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ Failing = Literal[
     "unclear",
 ]
 Steered = Literal["distracted", "guided", "misled", "alone"]
-"""Whose steer stands in an episode: one on another question, a guide's, one on the same question
-that is no guide's, or none (the controls)."""
+"""The steer in an episode: on another question, of a guide, on the same question by another
+author, or none (controls)."""
 DEFINITIONS: Mapping[Failing, str] = {
-    "went in circles": "the thinking is never closed, and its end is one passage over and over: "
-    "word for word, three times or more, twelve words or more in all",
-    "never closed": "the thinking is not closed before its tokens are used up",
+    "went in circles": "the thinking is never closed and ends in one passage repeated word for "
+    "word, three times or more and twelve words or more in all",
+    "never closed": "the thinking is not closed before the budget is spent",
     "no answer": "the thinking is closed, but no answer can be read",
-    "followed the distractor": "the answer given is the one that the distractor's steer leads to",
-    "never came back": "another wrong answer, and the end of the thinking (its last half behind "
-    "the steer) is rather about what the steer is about than about the question",
+    "followed the distractor": "the answer is the one that the distractor's steer leads to",
+    "never came back": "another wrong answer, and the end of the thinking (its last half after "
+    "the steer) is more about the steer's subject than about the question",
     "took over a result": "another wrong answer; the end of the thinking is about the question "
-    "again, but it takes up the last number of the steer (one that the question does not name)",
+    "again, but it uses the last number of the steer (one that is not in the question)",
     "came back and failed": "another wrong answer; the end of the thinking is about the question "
-    "again, and that number is not taken up",
-    "dropped the answer": "the guide's steer states the right answer as a result, and another one "
-    "is given",
-    "built on it and failed": "a wrong answer, though the thinking takes up the last result of the "
-    "guide's steer (a number that the question does not name)",
-    "left the guide's path": "a wrong answer, and that result is not taken up",
-    "own mistake": "a wrong answer to which no steer leads",
-    "unclear": "none of these can be told from the text",
+    "again, and does not use that number",
+    "dropped the answer": "the guide's steer states the right answer as a result, but the episode "
+    "gives another one",
+    "built on it and failed": "a wrong answer, though the thinking uses the last result of the "
+    "guide's steer (a number that is not in the question)",
+    "left the guide's path": "a wrong answer, and the thinking does not use that result",
+    "own mistake": "a wrong answer that no steer leads to",
+    "unclear": "the text fits none of these",
 }
-"""What each label means; of several that fit, the first holds."""
+"""The definition of each label. If several fit, the first one holds."""
 OPEN: Sequence[Failing] = ("went in circles", "never closed", "no answer")
 CHOICES: Mapping[Steered, Sequence[Failing]] = {
     "distracted": (
@@ -75,14 +75,14 @@ CHOICES: Mapping[Steered, Sequence[Failing]] = {
     "misled": (*OPEN, "followed the distractor", "own mistake"),
     "alone": (*OPEN, "own mistake"),
 }
-"""What may go wrong in an episode of each kind."""
+"""The possible labels for each kind of steer."""
 
 TIMES, WORDS = 3, 12
-"""How often a passage is repeated that is a circle, and how many words that makes at least."""
+"""A circle is a passage repeated at least TIMES times, over at least WORDS words."""
 UNJUDGED = ("not judged", "grader timeout", "endpoint dropped the prefix")
-"""Verdicts that say nothing of the model."""
+"""Verdicts that say nothing about the model."""
 LOOKED_AT = 2000
-"""Words at the end in which a circle is looked for."""
+"""Words at the end of a text in which to look for a circle."""
 TERM = re.compile(r"\\[a-z]+|([^\W\d_]{4,})|((?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?)", re.IGNORECASE)
 COMMON = frozenset(
     re.findall(
@@ -96,23 +96,23 @@ COMMON = frozenset(
         "with would your plus minus times divided multiplied sum ",
     )
 )
-"""Words of four letters or more that tell no subject from another."""
+"""Words of four letters or more that do not tell subjects apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What the rules, and people, look at."""
+    """The parts of an episode that the rules and people look at."""
 
     kind: Steered
     question: str
     steer: str
-    """What the seat wrote that steers: the first that only plays a recording."""
+    """The text of the steering seat: the first seat that only plays a recording."""
     after: str
-    """The thinking behind the last of that."""
+    """The thinking after the last part of the steer."""
 
 
 def failed(score: Score) -> bool:
-    """Say whether a model failed: it did not solve its question, and that could be judged."""
+    """Return whether a model failed: its answer could be judged and is not correct."""
     return score.verdict not in ("correct", *UNJUDGED)
 
 
@@ -138,7 +138,7 @@ def failing(episode: Episode, score: Score, question: Question) -> Failing:
 
 
 def kind_of(score: Score) -> Steered:
-    """Say whose steer a case has."""
+    """Return the kind of steer of a case."""
     design = score.design
     if design.arm != "steer":
         return "alone"
@@ -148,7 +148,7 @@ def kind_of(score: Score) -> Steered:
 
 
 def scene_of(episode: Episode, score: Score, question: Question) -> Scene:
-    """Take an episode apart."""
+    """Split an episode into the parts that the rules look at."""
     units = episode.trajectory.units
     own = list(takewhile(_is_own, reversed(units)))
     writers = {unit.author for unit in units if _is_own(unit)}
@@ -160,9 +160,11 @@ def scene_of(episode: Episode, score: Score, question: Question) -> Scene:
 
 
 def circles(text: str) -> bool:
-    """Say whether a text ends in one passage over and over."""
+    """Return whether a text ends in one passage, repeated."""
     words = text.split()[-LOOKED_AT:][::-1]
-    reach = [0] * len(words)  # how long a begin of `words` ends at each place, short of all there
+    reach = [0] * len(
+        words
+    )  # reach[i]: length of the longest proper prefix of `words` that ends at i
     for at in range(1, len(words)):
         length = reach[at - 1]
         while length and words[at] != words[length]:
@@ -200,14 +202,14 @@ def _guided(scene: Scene) -> Failing:
 
 
 def _takes_up(scene: Scene) -> bool | None:
-    """Say whether the steer's last result stands in what came after; None where it has none."""
+    """Return whether the later text uses the steer's last result; None if it has none."""
     asked = set(terms(scene.question))
     results = [term for term in terms(scene.steer) if term[0].isdigit() and term not in asked]
     return results[-1] in terms(scene.after) if results else None
 
 
 def terms(text: str) -> list[str]:
-    """Return the words and numbers of a text that may say what it is about."""
+    """Return the words and numbers of a text that may show its subject."""
     found = [(word.lower(), number) for word, number in TERM.findall(text)]
     return [
         number.replace(",", "") if number else word

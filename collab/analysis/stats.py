@@ -1,8 +1,8 @@
-"""How sure a number is: intervals at 95 %, matched pairs, cases that share a question or a trace.
+"""Statistics with 95 % intervals, for matched pairs and clustered cases.
 
-Errors know that cases of one question go together, and where a second list of clusters is given
-(the trace that steered) those of one trace too: Cameron, Gelbach and Miller, Journal of Business &
-Economic Statistics 29 (2011), 238-249. Tests compare all of it with statsmodels, where that has it.
+Standard errors are clustered by question, and two-way if a second list of clusters (the steering
+trajectory) is given: Cameron, Gelbach and Miller, Journal of Business & Economic Statistics 29
+(2011), 238-249. Tests compare the results with statsmodels where it has the same method.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 Interval = tuple[float, float]
 Clusters = Sequence[Hashable]
-"""What each case belongs to, in the order of the cases."""
+"""The cluster of each case, in the order of the cases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,9 @@ class Rate:
 
     def __post_init__(self) -> None:
         if not 0 <= self.k <= self.n:
-            raise ValueError(f"a rate of {self.k!r} in {self.n!r}: allowed are 0 to n successes")
+            raise ValueError(
+                f"a rate of {self.k!r} in {self.n!r} is impossible; give 0 to {self.n!r} successes"
+            )
 
     @property
     def value(self) -> float:
@@ -61,9 +63,9 @@ class Mean:
     low: float
     high: float
     n: int
-    """Values."""
+    """The number of values."""
     clusters: int
-    """Clusters, of the way that has the fewest."""
+    """The number of clusters, in the grouping with the fewest."""
 
     def __str__(self) -> str:
         if not self.n:
@@ -80,12 +82,12 @@ class Effect:
     low: float
     high: float
     n: int
-    """Matched pairs, or trials of both sides where they are not matched."""
+    """Matched pairs; for unmatched sides, the trials of both."""
     clusters: int
     p: float | None = None
-    """Two-sided; None where no test was made."""
+    """Two-sided p value; None without a test."""
     test: str = ""
-    """The test that `p` is from."""
+    """The name of the test."""
 
     def __str__(self) -> str:
         if not self.n:
@@ -98,14 +100,14 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class RelativeChange:
-    """How far a mean lies from another one: 0.1 is a tenth more."""
+    """The relative change of a mean: 0.1 is one tenth more."""
 
     value: float
     low: float
     high: float
     clusters: int
     p: float | None = None
-    """Two-sided, of no change; None where no test was made."""
+    """Two-sided p value of no change; None without a test."""
 
     def __str__(self) -> str:
         if not self.clusters:
@@ -117,14 +119,14 @@ class RelativeChange:
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """How far two rankings agree, from -1 to 1."""
+    """The agreement of two rankings, from -1 to 1."""
 
     value: float
     low: float
     high: float
     n: int
     p: float
-    """Two-sided, of no agreement."""
+    """Two-sided p value of no agreement."""
 
     def __str__(self) -> str:
         return f"{self.value:+.2f} [{self.low:+.2f}, {self.high:+.2f}] (n={self.n}, {_p(self.p)})"
@@ -132,15 +134,15 @@ class Correlation:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far two raters agree beyond chance: Cohen's kappa."""
+    """The agreement of two raters beyond chance: Cohen's kappa."""
 
     value: float
-    """1: always; 0: as often as by chance; NaN where both gave one label to all."""
+    """1: always; 0: as often as by chance; NaN: both gave the same label to everything."""
     low: float
     high: float
     n: int
     agreed: int
-    """How often they gave the same label."""
+    """The share of things with the same label from both."""
 
     def __str__(self) -> str:
         if math.isnan(self.value):
@@ -151,7 +153,7 @@ class Agreement:
 def wilson(k: float, n: float, z: float = Z) -> Interval:
     """Return the score interval of a share (Wilson 1927); (0, 1) without trials.
 
-    `k` and `n` may be effective counts, which need not be whole.
+    `k` and `n` may be effective counts, which need not be integers.
     """
     if n <= 0:
         return 0.0, 1.0
@@ -163,12 +165,12 @@ def wilson(k: float, n: float, z: float = Z) -> Interval:
 
 
 def difference(treated: Rate | Mean, control: Rate | Mean) -> Effect:
-    """Compare two shares that are not matched, by a hybrid of their intervals.
+    """Compare two unmatched shares by a hybrid of their intervals.
 
-    Method 10 of Newcombe, Statistics in Medicine 17 (1998), 873-890, on whatever intervals the
-    shares have. The test takes the error that the interval amounts to on the side of zero (Zou and
-    Donner, Statistics in Medicine 27 (2008), 1693-1702): p is below 0.05 just where the interval
-    leaves zero out.
+    Method 10 of Newcombe, Statistics in Medicine 17 (1998), 873-890, applied to the intervals of
+    the shares. The standard error of the test is that of the interval on the side of zero (Zou and
+    Donner, Statistics in Medicine 27 (2008), 1693-1702): p is below 0.05 exactly if the interval
+    excludes zero.
     """
     low, high = _hybrid(treated, control, correlation=0.0)
     n, value = treated.n + control.n, treated.value - control.value
@@ -180,13 +182,13 @@ def difference(treated: Rate | Mean, control: Rate | Mean) -> Effect:
 
 
 def paired_effect(treated: Sequence[bool], control: Sequence[bool], *clusters: Clusters) -> Effect:
-    """Compare the outcomes of matched cases; `clusters` names what each belongs to.
+    """Compare the outcomes of matched cases; `clusters` names the clusters of each.
 
-    One list (the question), or a second (the trace that steered it). Where no name comes twice: the
+    Give one list (the question) or two (also the steering trajectory). If no name repeats: the
     paired score interval (method 10 of Newcombe, Statistics in Medicine 17 (1998), 2635-2650) and
-    McNemar's exact test. Where one does: a cluster-robust standard error with t quantiles of
-    clusters - 1 degrees of freedom, and its t test; but where one side is at 0 or 100 %, or no two
-    clusters differ, the interval and the test of as many pairs as there are clusters.
+    McNemar's exact test. If one does: a cluster-robust standard error with t quantiles of clusters
+    - 1 degrees of freedom, and its t test. If one side is at 0 or 100 %, or all clusters are equal:
+    the interval and the test of as many pairs as there are clusters.
 
     Raises:
         ValueError: The lists have different lengths.
@@ -210,15 +212,16 @@ def paired_effect(treated: Sequence[bool], control: Sequence[bool], *clusters: C
 
 
 Groups = Mapping[str, Sequence[float]]
-"""What each cluster (a question) came to, as often as it was tried."""
+"""The results of each cluster (a question)."""
 
 
 def grouped_effect(treated: Groups, control: Groups) -> Effect:
-    """Compare what the same questions came to on two sides, each tried as often as it was.
+    """Compare the results of the same questions on two sides.
 
-    The difference of the means of each question's mean, over the questions that both sides have:
-    values are from 0 to 1, and a side may have more of them than the other. The test is the paired
-    t test over questions. Where each side has one outcome a question it is `paired_effect`.
+    The value is the difference of the means of the questions' means, over the questions that both
+    sides have. Results are from 0 to 1, and the sides may have different numbers of them. The test
+    is the paired t test over questions. With one outcome per question and side, use
+    `paired_effect`.
     """
     ones, others = _matched(treated, control)
     if not ones:
@@ -228,7 +231,7 @@ def grouped_effect(treated: Groups, control: Groups) -> Effect:
     differences = [_average(one) - _average(other) for one, other in zip(ones, others, strict=True)]
     n, value = len(differences), _average(differences)
     error = _error([(d - value) / n for d in differences], [])
-    if not error:  # no two questions differ
+    if not error:  # all questions are equal
         one, other = (clustered_mean(list(map(_average, of))) for of in (ones, others))
         return Effect(value, *_hybrid(one, other, correlation=0.0), n, n)
     half = t_quantile(n - 1) * error
@@ -239,8 +242,8 @@ def grouped_effect(treated: Groups, control: Groups) -> Effect:
 def grouped_change(treated: Groups, control: Groups) -> RelativeChange:
     """Compare the sizes of two sides on the same questions, such as tokens or seconds.
 
-    The ratio of the means of each question's mean, less one. The interval is that of its logarithm
-    by linearisation, with t quantiles over questions.
+    The value is the ratio of the means of the questions' means, minus one. The interval is that of
+    its logarithm by linearisation, with t quantiles over questions.
     """
     ones, others = ([_average(of) for of in side] for side in _matched(treated, control))
     n = len(ones)
@@ -259,7 +262,7 @@ def grouped_change(treated: Groups, control: Groups) -> RelativeChange:
 def _matched(
     treated: Groups, control: Groups
 ) -> tuple[list[Sequence[float]], list[Sequence[float]]]:
-    """Return the values of the clusters that both sides have."""
+    """Return the results of the clusters that both sides have."""
     both = [name for name in treated if treated[name] and control.get(name)]
     return [treated[name] for name in both], [control[name] for name in both]
 
@@ -276,17 +279,17 @@ def clustered_mean(
 ) -> Mean:
     """Average values from 0 to 1 of which some share a cluster, such as draws of one question.
 
-    The interval is Wilson's. Where no name comes twice, at the number of values; else with t
-    quantiles at the effective number of independent trials: what the cluster-robust error amounts
-    to, never more than there are values, and where no two clusters differ (at 0 and 100 %) as many
-    as there are clusters.
+    The interval is Wilson's. If no name repeats, its n is the number of values. Otherwise it uses t
+    quantiles and the effective number of independent trials, which follows from the cluster-robust
+    error and is at most the number of values. If all clusters are equal (at 0 and 100 %), n is the
+    number of clusters.
 
     Args:
         values: Each from 0 to 1.
-        clusters: One or two lists that name what each value belongs to.
-        strata: Names groups of values (benchmarks, solve counts) whose means are averaged: the
-            macro average. None is the micro average.
-        standard: The weight of each stratum, if not equal: directly standardised.
+        clusters: One or two lists with the cluster of each value.
+        strata: Groups of values (benchmarks, solve counts) whose means are averaged: the macro
+            average. None is the micro average.
+        standard: The weight of each stratum, if not equal: direct standardisation.
 
     Raises:
         ValueError: The lists have different lengths, or a stratum of the standard has no value.
@@ -314,7 +317,7 @@ def clustered_mean(
 
 
 def _weights(strata: Clusters, standard: Mapping[Hashable, float] | None) -> list[float]:
-    """Return the weight of each value; they sum to 1."""
+    """Return the weight of each value; the weights sum to 1."""
     sizes = Counter(strata)
     shares = dict.fromkeys(sizes, 1.0) if standard is None else dict(standard)
     if empty := [name for name, share in shares.items() if share and not sizes[name]]:
@@ -324,7 +327,7 @@ def _weights(strata: Clusters, standard: Mapping[Hashable, float] | None) -> lis
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Adjust the p values of one table for their number (Holm 1979), in the order given."""
+    """Adjust the p values of one table for their number (Holm 1979), in the given order."""
     adjusted = [0.0] * len(ps)
     highest = 0.0
     for rank, index in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
@@ -337,8 +340,8 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> Correlatio
     """Correlate two rankings of the same things (Spearman).
 
     The interval is Fisher's with the variance of Bonett and Wright, Psychometrika 65 (2000), 23-28;
-    (-1, 1) below four things. Where all ranks agree, it begins where that of two neighbours
-    swapped does.
+    (-1, 1) for fewer than four things. If all ranks agree, its lower end is that of the ranking
+    with two neighbours swapped.
 
     Raises:
         ValueError: The lists have different lengths.
@@ -362,7 +365,7 @@ def kappa(one: Sequence[Hashable], other: Sequence[Hashable]) -> Agreement:
     """Return Cohen's kappa of two raters' labels for the same things.
 
     The interval is that of Fleiss, Cohen and Everitt, Psychological Bulletin 72 (1969), 323-327;
-    (-1, 1) where the labels leave no spread to go by, as where all agree.
+    (-1, 1) if the labels have no spread, for example if all agree.
 
     Raises:
         ValueError: The lists have different lengths.
@@ -387,9 +390,9 @@ def kappa(one: Sequence[Hashable], other: Sequence[Hashable]) -> Agreement:
 
 
 def two_sample_t(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """Return the two-sided p of Student's t test, for which every value is independent.
+    """Return the two-sided p value of Student's t test, which assumes independent values.
 
-    None where there are too few values, or all are alike.
+    None if there are too few values, or all are equal.
     """
     from scipy.stats import ttest_ind
 
@@ -400,10 +403,10 @@ def two_sample_t(one: Sequence[float], other: Sequence[float]) -> float | None:
 
 
 def mcnemar(treated: Sequence[bool], control: Sequence[bool], weight: float = 1.0) -> float:
-    """Return the exact two-sided p that the discordant pairs fall to both sides alike.
+    """Return the exact two-sided p value of equal chances for the discordant pairs.
 
-    `weight` is how much of a pair each of them counts for; a part of one goes into the binomial
-    sum as the incomplete beta function has it.
+    `weight` is the share of a pair that each of them counts for. Fractions enter the binomial sum
+    through the incomplete beta function.
     """
     from scipy.special import betainc
 
@@ -416,7 +419,7 @@ def mcnemar(treated: Sequence[bool], control: Sequence[bool], weight: float = 1.
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
-    """Estimate without bias the chance that one of `k` draws is correct, from `n` draws.
+    """Return an unbiased estimate of the chance that one of `k` draws is correct.
 
     Chen et al., Evaluating Large Language Models Trained on Code (2021), equation 1.
 
@@ -424,7 +427,9 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
         ValueError: `k` is not from 1 to `n`, or `correct` not from 0 to `n`.
     """
     if not (1 <= k <= n and 0 <= correct <= n):
-        raise ValueError(f"pass@{k} of {correct} correct in {n} draws: allowed are k from 1 to n")
+        raise ValueError(
+            f"pass@{k} of {correct} correct in {n} draws is undefined; give k from 1 to n"
+        )
     return 1 - math.comb(n - correct, k) / math.comb(n, k)
 
 
@@ -443,7 +448,7 @@ def _t_test(ratio: float, freedom: int) -> float:
 
 
 def _fewest(clusters: Sequence[Clusters], n: int) -> int:
-    """Count the clusters of the way that has the fewest; without any, each case is its own."""
+    """Count the clusters of the grouping with the fewest; without a grouping, count the cases."""
     return min((len(set(way)) for way in clusters), default=n)
 
 

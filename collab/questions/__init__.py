@@ -1,7 +1,7 @@
 """Question sets, and the prompt that turns a question's text into messages.
 
-A set is a value with one verb, `load`. What the user turn says is a setting of its own, since it
-changes what is measured: the set brings one, and the run may say another.
+A set is a value with one method, `load`. The user turn is a setting of its own because it changes
+the results: each set has a default, which a run may override.
 """
 
 from collab.questions.hub import Hub

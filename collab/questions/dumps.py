@@ -1,7 +1,7 @@
-"""Others' files of solo thinking: their rows, each made into the traces that it holds.
+"""Solo thinking in other tools' files: split each row into the traces that it holds.
 
-A row is a trace; or it holds several in a list; or it is what an OpenAI-compatible server replied
-(`choices`, also in the `response` of a batch), or what vLLM's own `generate` gave (`outputs`).
+A row is a trace, holds several traces in a list, is a reply of an OpenAI-compatible server
+(`choices`, also in the `response` of a batch), or is the output of vLLM's `generate` (`outputs`).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "top_k": ("top_k",),
     "max_tokens": ("max_tokens", "max_new_tokens"),
 }
-"""What may be read of a row, and what files call it; the first that is there is taken."""
+"""The fields of a trace and their usual names; the first name that a row has is taken."""
 SAMPLING = ("temperature", "top_p", "top_k", "max_tokens")
 
 
 @dataclass(frozen=True)
 class TraceFacts:
-    """A trace as a row tells of it."""
+    """A trace as a row gives it."""
 
     question: str
     answer: str | None
@@ -43,24 +43,24 @@ class TraceFacts:
     thinking: str
     reply: str
     closed: bool
-    """Whether its author closed its thinking, and came to the end of its answer."""
+    """Whether its author closed its thinking and ended its answer."""
     tokens: int = 0
     claimed: bool | None = None
     sampling: Mapping[str, Json] = field(default_factory=dict)
 
 
 def fields_of(row: Row, given: Mapping[str, str]) -> dict[str, str]:
-    """Return which field of a row each thing is read from: what is given, else what is usual.
+    """Return the field of each item: the given one, or the first usual one that the row has.
 
     Raises:
-        BadRow: The row has no question, or nothing that was written.
+        BadRow: The row has no question, or no thinking.
     """
     usual = ((key, name) for key, names in USUAL.items() for name in reversed(names))
     fields = {key: name for key, name in usual if row.get(name) is not None} | dict(given)
     if "thinking" not in fields and "text" not in fields:
-        raise BadRow(f"holds nothing that was thought (it has: {_names(row)}); {_say('text')}")
+        raise BadRow(f"holds no thinking (its fields: {_names(row)}); {_say('text')}")
     if "question" not in fields:
-        raise BadRow(f"holds no question (it has: {_names(row)}); {_say('question')}")
+        raise BadRow(f"holds no question (its fields: {_names(row)}); {_say('question')}")
     return fields
 
 
@@ -69,15 +69,15 @@ def _names(row: Row) -> str:
 
 
 def _say(key: str) -> str:
-    return f"say where it stands: --field {key}=FIELD"
+    return f"set its field: --field {key}=FIELD"
 
 
 def unrolled(row: Row, text: str | None = None) -> Iterator[Row]:
     """Yield a row for each trace that a row holds.
 
     Args:
-        row: As it stands in the file.
-        text: The field with what was written, where it is not a usual one; it may hold a list.
+        row: A row of the file.
+        text: The field with the text, if it is not a usual one; the field may hold a list.
     """
     whole = dict(row)
     reply = row.get("response")
@@ -98,7 +98,7 @@ def unrolled(row: Row, text: str | None = None) -> Iterator[Row]:
 
 
 def _chosen(one: object) -> Mapping[str, Any]:  # any: JSON
-    """Return what one choice of a reply holds, flat."""
+    """Flatten one choice of a reply."""
     if not isinstance(one, Mapping):
         return {"text": one}
     message = one.get("message")
@@ -112,21 +112,21 @@ def _chosen(one: object) -> Mapping[str, Any]:  # any: JSON
 def trace_facts(
     row: Row, fields: Mapping[str, str], tags: tuple[str, str], model: str | None
 ) -> TraceFacts:
-    """Read a trace.
+    """Parse a trace.
 
     Args:
         row: One trace, unrolled.
-        fields: Which field each thing is read from.
-        tags: What opens and closes the thinking, where thinking and reply stand in one text.
-        model: Whose it is, where no field says so.
+        fields: The field of each item.
+        tags: The tags around the thinking, if one text holds thinking and reply.
+        model: The author, if no field names it.
 
     Raises:
-        BadRow: Something that is needed is not there.
+        BadRow: A required item is missing.
     """
     has = {key: value_of(row, name) for key, name in fields.items() if _is_in(row, name)}
     by = model or has.get("model")
     if not by:
-        raise BadRow(f"does not say whose it is: --model NAME, or {_say('model')}")
+        raise BadRow(f"does not name its model; set --model NAME, or {_say('model')}")
     thinking, reply, closed = _parts(has, *tags)
     if not thinking.strip():
         raise BadRow("holds no thinking")
@@ -162,7 +162,7 @@ def _parts(has: Row, opens: str, closes: str) -> tuple[str, str, bool]:
 
 
 def _asked(value: object) -> str:
-    """Return the question in a field: its text, or what the last user turn of messages says."""
+    """Return the question in a field: its text, or the last user turn of its messages."""
     if isinstance(value, str) and value.strip():
         return value
     turns = value if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""Reading rows from the file formats that question sets come in."""
+"""Read rows from the file formats of question sets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from collab.errors import ConfigError
 from collab.questions.table import BadRow, Row
 
 LONGEST = 2**28
-"""Characters that a line, or a whole json file, may have."""
+"""Longest line, or whole json file (characters)."""
 Rows = Iterator[tuple[str, Row | BadRow]]
 
 
@@ -26,17 +26,18 @@ def rows_of(path: Path, name: str, suffix: str | None = None) -> Rows:
     """Yield a file's rows, each with its place (`name:number`).
 
     Args:
-        path: Where it is.
-        name: What errors call it; its end says the format.
-        suffix: The format, whatever the name.
+        path: The file.
+        name: Its name in errors; the suffix gives the format.
+        suffix: The format, if the name does not give it.
 
     Raises:
-        ConfigError: It cannot be read, is of no known format, or needs a package that is not there.
+        ConfigError: The file cannot be read, has an unknown format, or needs a package that is not
+            installed.
     """
     suffix = suffix or Path(name.removesuffix(".gz")).suffix
     if suffix not in READERS:
         known = ", ".join(sorted(READERS))
-        raise ConfigError(f"{name!r} is of no known format (known: {known}, each also as .gz)")
+        raise ConfigError(f"{name!r} has an unknown format (known: {known}, each also as .gz)")
     try:
         yield from READERS[suffix](path, name)
     except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
@@ -59,25 +60,28 @@ def _parsed(line: str) -> Row | BadRow:
     try:
         row = json.loads(line)
     except ValueError as error:
-        return BadRow(f"is no JSON: {error}")
+        return BadRow(f"is not JSON: {error}")
     except RecursionError:
-        return BadRow("is no JSON that can be read: it is nested too deep")
-    return row if isinstance(row, Mapping) else BadRow("is no JSON object")
+        return BadRow("is not JSON that can be read: it is nested too deep")
+    return row if isinstance(row, Mapping) else BadRow("is not a JSON object")
 
 
 def _json(path: Path, name: str) -> Rows:
     with _opened(path) as file:
         text = file.read(LONGEST + 1)
     if len(text) > LONGEST:
-        raise ValueError(f"it holds more than {LONGEST:,} characters; make it jsonl")
+        raise ValueError(f"it holds more than {LONGEST:,} characters; convert it to jsonl")
     try:
         rows = json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     if not isinstance(rows, list):
-        raise ValueError("it holds no list of rows")
+        raise ValueError("it is not a list of rows")
     for number, row in enumerate(rows, 1):
-        yield f"{name}:{number}", row if isinstance(row, Mapping) else BadRow("is no JSON object")
+        yield (
+            f"{name}:{number}",
+            row if isinstance(row, Mapping) else BadRow("is not a JSON object"),
+        )
 
 
 def _csv(path: Path, name: str) -> Rows:
@@ -90,7 +94,9 @@ def _parquet(path: Path, name: str) -> Rows:
     try:
         from pyarrow import parquet
     except ImportError as error:
-        raise ConfigError(f"{name} is a parquet file: {extra('hf')}") from error
+        raise ConfigError(
+            f"reading the parquet file {name} needs an extra: {extra('hf')}"
+        ) from error
     number = 0
     with parquet.ParquetFile(path) as file:
         for batch in file.iter_batches():
@@ -102,7 +108,10 @@ def _parquet(path: Path, name: str) -> Rows:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
-    """Open text, packed or not, with or without a byte order mark; a bare CR ends no line."""
+    """Open a text file, gzipped or not, with or without a byte order mark.
+
+    A bare CR does not end a line.
+    """
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as raw:
         yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n")
 

@@ -1,8 +1,8 @@
-"""Question sets from the Hugging Face hub, or from a folder laid out as its repositories are.
+"""Question sets from the Hugging Face hub, or from a folder with the same layout.
 
 Only data files are read, never a loading script. A commit is fetched once into the usual cache
-(`HF_HOME`), and nothing is asked of the hub again; `HF_HUB_OFFLINE=1` and mirrors (`HF_ENDPOINT`)
-work as for any program.
+(`HF_HOME`), and the hub is not asked again. `HF_HUB_OFFLINE=1` and mirrors (`HF_ENDPOINT`) work as
+for any program.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ class Hub(Table):
     """The questions in some files of a repository, at one commit."""
 
     repo: str
-    """owner/name of a dataset on the hub, or a folder."""
+    """A dataset on the hub (owner/name), or a folder."""
     files: Annotated[tuple[str, ...], Field(min_length=1)]
     """Paths in the repository, or patterns with `*`; formats: jsonl, json, csv, parquet."""
     revision: str | None = None
-    """A commit; or a branch or tag, pinned to its commit by the first load. None: main."""
+    """A commit, or a branch or tag that the first load pins to its commit. None: main."""
     count: int | None = Field(default=None, ge=1)
-    """How many rows there must be, where it is known."""
+    """The expected number of rows, if known."""
 
     def every(self, prompt: PromptFormat, runs: Path) -> list[Question]:
-        """Fetch the files where they are not cached, and read them.
+        """Fetch the files if they are not cached, and load them.
 
         Raises:
-            ConfigError: They cannot be had, or hold something else than was expected.
+            ConfigError: The files cannot be fetched, or hold something unexpected.
         """
         rows = list(self.rows(runs))
         if self.count is not None and len(rows) != self.count:
             raise ConfigError(
                 f"{self.repo} holds {len(rows)} rows, not the {self.count} of {self._called}: it "
-                "is another version of the set; set questions.count=null to read it all the same"
+                "is another version of the set; set questions.count=null to use it anyway"
             )
         return unique(self.questions_of(rows, self._called, prompt), strict=False)
 
@@ -81,13 +81,13 @@ class Hub(Table):
         if missing:
             data = [name for name in there if Path(name.removesuffix(".gz")).suffix in READERS]
             raise ConfigError(
-                f"no file of {self.repo} fits questions.files={missing[0]!r} "
-                f"(here are: {', '.join(sorted(data)[:20]) or 'none'})"
+                f"no file of {self.repo} matches questions.files={missing[0]!r} "
+                f"(files: {', '.join(sorted(data)[:20]) or 'none'})"
             )
         return sorted(names)
 
     def _folder(self, runs: Path) -> Path:
-        """Return the folder with the files, fetched if need be."""
+        """Return the folder with the files; fetch them first if necessary."""
         if Path(self.repo).is_dir():
             return Path(self.repo)
         from huggingface_hub import snapshot_download
@@ -117,7 +117,7 @@ class Hub(Table):
     def _unfetched(self, error: Exception) -> ConfigError:
         said = " ".join(str(error).split())
         return ConfigError(
-            f"cannot fetch dataset {self.repo!r}: {said}. A gated set needs its terms accepted and "
-            "HF_TOKEN set; without network, fetch it elsewhere (hf download --repo-type dataset) "
+            f"cannot fetch dataset {self.repo!r}: {said}. For a gated set, accept its terms and "
+            "set HF_TOKEN; without network, fetch it elsewhere (hf download --repo-type dataset) "
             "and set questions.repo to the folder"
         )

@@ -1,4 +1,4 @@
-"""One's own questions: a JSON object a line."""
+"""Questions from a JSON lines file of your own."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from collab.questions.table import BadRow, Row, Table, unique
 
 
 class Jsonl(Table):
-    """The questions of a file; whatever is wrong with a line is said with its number."""
+    """The questions of a file; errors name the line."""
 
     path: Path
 
     def every(self, prompt: PromptFormat, runs: Path) -> list[Question]:
-        """Read the file.
+        """Load the file.
 
         Raises:
-            ConfigError: It cannot be read; the message names the bad lines.
+            ConfigError: The file cannot be read; the message names the bad lines.
         """
         made = self.questions_of(self.rows(runs), self.name or self.path.stem, prompt)
         questions = unique(made, strict=True)

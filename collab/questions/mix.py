@@ -13,14 +13,14 @@ from collab.questions.selection import RUNS, Questions, QuestionSet
 
 
 class Mix(Questions):
-    """The questions of all parts; how many of each is the part's own setting.
+    """The questions of all parts; each part sets how many of its own.
 
-    A question that two parts have comes once, from the first. The label `level`, by which tables
-    go, is the part's name; `within` is the level that the part gave.
+    A question in two parts is taken once, from the first. Its label `level` (the rows of tables) is
+    the part's name, and `within` is the level that the part gave it.
     """
 
     parts: dict[str, InstanceOf[QuestionSet]] = Field(min_length=1)
-    """Question sets by the name that tables give them."""
+    """Question sets by their names in tables."""
 
     def every(self, prompt: PromptFormat, runs: Path) -> list[Question]:
         """Load every part."""
@@ -33,5 +33,5 @@ class Mix(Questions):
         return list(questions.values())
 
     def origin(self, runs: Path = RUNS) -> Json:
-        """Name where each part comes from."""
+        """Name the origin of each part."""
         return {name: part.origin(runs) for name, part in self.parts.items()}

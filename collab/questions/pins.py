@@ -1,7 +1,7 @@
-"""Revisions as they were when a run folder first needed them.
+"""Pinned revisions: the commits that the first run of a folder resolved.
 
-A branch such as `main` moves; what a sweep reads must not. The first load notes the commit in
-`pins.json` beside the runs, all later ones read it there.
+A branch such as `main` moves, but a sweep must read the same commit throughout. The first load
+stores the commit in `pins.json` next to the runs, and later loads read it there.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ FILE = "pins.json"
 
 
 def pinned(runs: Path, name: str, resolve: Callable[[], str]) -> str:
-    """Return the commit that a name was pinned to; resolve and note it the first time.
+    """Return the pinned commit of a name; resolve and store it the first time.
 
     Args:
-        runs: The folder with the runs that share the pin.
-        name: What is pinned, such as `datasets/owner/name@main`.
-        resolve: Asks for the commit.
+        runs: The folder of the runs that share the pin.
+        name: The pinned name, such as `datasets/owner/name@main`.
+        resolve: Fetches the commit.
 
     Raises:
         ConfigError: The file of pins cannot be read or written.

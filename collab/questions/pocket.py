@@ -1,4 +1,4 @@
-"""Word problems for the reasoners in the box."""
+"""Word problems for the pocket reasoners."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from collab.questions.selection import RUNS, Questions
 
 
 class Pocket(Questions):
-    """Problems of the family that the pocket reasoners know; none was trained on."""
+    """Unseen problems of the family that the pocket reasoners are trained on."""
 
     levels: Annotated[tuple[str, ...], Field(min_length=1)] = ("middle",)
-    """Of easy, middle and hard."""
+    """Some of easy, middle and hard."""
     count: int = Field(default=50, ge=1)
-    """Problems a level."""
+    """Problems per level."""
     seed: int = 0
-    """Another seed gives other problems."""
+    """The seed of the problems."""
 
     @field_validator("levels")
     @classmethod
@@ -30,11 +30,11 @@ class Pocket(Questions):
             if level not in known:
                 raise ValueError(f"unknown level {level!r} (levels: {', '.join(known)})")
         if len(set(levels)) < len(levels):
-            raise ValueError(f"levels {levels!r} name one twice")
+            raise ValueError(f"levels {levels!r} repeats a level; name each once")
         return levels
 
     def every(self, prompt: PromptFormat, runs: Path) -> list[Question]:
-        """Make the problems."""
+        """Generate the problems."""
         from collab.pocket.family import problems
 
         return [
@@ -49,5 +49,5 @@ class Pocket(Questions):
         ]
 
     def origin(self, runs: Path = RUNS) -> Json:
-        """Name the family's numbers."""
+        """Name the family's parameters."""
         return {"family": "pocket", "levels": self.levels, "count": self.count, "seed": self.seed}

@@ -1,4 +1,4 @@
-"""Programming tasks for the scripted coders, made on the spot."""
+"""Generated programming tasks for the scripted coders."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Programs(Questions):
     levels: Annotated[tuple[Literal["easy", "middle", "hard"], ...], Field(min_length=1)] = (
         "middle",
     )
-    """Of easy, middle and hard: 2, 4 and 8 steps."""
+    """Some of easy, middle and hard: 2, 4 and 8 steps."""
     count: int = Field(default=50, ge=1, le=150)
-    """Tasks a level."""
+    """Tasks per level."""
     seed: int = 0
-    """Another seed gives other tasks."""
+    """The seed of the tasks."""
 
     def every(self, prompt: PromptFormat, runs: Path) -> list[Question]:
-        """Make the tasks."""
+        """Generate the tasks."""
         from collab.pocket.programs import tasks
 
         return [
@@ -42,5 +42,5 @@ class Programs(Questions):
         ]
 
     def origin(self, runs: Path = RUNS) -> Json:
-        """Name the family's numbers."""
+        """Name the family's parameters."""
         return {"family": "programs", "levels": self.levels, "count": self.count, "seed": self.seed}

@@ -1,4 +1,4 @@
-"""Which questions of a set are asked: those that pass a filter, a subset of them, one shard."""
+"""Select the questions of a set: by a filter, a number and a shard."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
 
 @runtime_checkable
 class QuestionSet(Protocol):
-    """Whatever has questions."""
+    """A class that loads questions."""
 
     def load(self, prompt: PromptFormat, runs: Path = RUNS) -> list[Question]:
-        """Return the questions, each with the messages that ask it.
+        """Return the questions, each with its messages.
 
         Args:
-            prompt: What the run says around them.
-            runs: Where a set may note what later loads must find again, such as a revision.
+            prompt: The run's prompt.
+            runs: The folder where a set may store what later loads need, such as a revision.
         """
         ...
 
     def origin(self, runs: Path = RUNS) -> Json:
-        """Say where the questions come from, so exactly that they could be had again."""
+        """Describe the origin of the questions exactly enough to load them again."""
         ...
 
 
@@ -48,47 +48,49 @@ Values = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 
 
 class Questions(Settings, ABC):
-    """The base of question sets: the set's own prompt, and a choice among its questions."""
+    """The base of question sets: a default prompt, and a selection of the questions."""
 
     prompt: PromptFormat = PromptFormat()
-    """What is said around its questions if the run says nothing else."""
+    """The prompt, unless the run sets one."""
     cohort: Path | None = None
-    """A file that `collab cohort` wrote: ask the questions in it alone."""
+    """A file that `collab cohort` wrote: use only its questions."""
     where: dict[str, Values] = Field(default_factory=dict)
-    """The values that a label may have, such as level: [4, 5]; other questions are left out."""
+    """Allowed values by label, such as level: [4, 5]; leave out other questions."""
     take: int | None = Field(default=None, ge=1)
-    """Ask only so many, chosen by content: 50 are among the 100, in any run."""
+    """Use this many questions, ranked by content: the first 50 are among the first 100."""
     shard: str | None = None
-    """i/n: the i-th of n parts that have no question in common and all together."""
+    """i/n: the i-th of n disjoint parts that cover the set."""
 
     @field_validator("shard")
     @classmethod
     def _numbered(cls, shard: str | None) -> str | None:
         found = SHARD.fullmatch(shard) if shard is not None else None
         if shard is not None and (found is None or int(found[1]) > int(found[2])):
-            raise ValueError(f"shard {shard!r} is none of 1/n, 2/n … n/n, such as 1/4")
+            raise ValueError(f"shard {shard!r} is not one of 1/n, 2/n … n/n; set for example 1/4")
         return shard
 
     def load(self, prompt: PromptFormat, runs: Path = RUNS) -> list[Question]:
-        """Return the chosen questions, in the order of the set.
+        """Return the selected questions, in the order of the set.
 
         Raises:
-            ConfigError: They cannot be read, or none is left.
+            ConfigError: The questions cannot be loaded, or none is left.
         """
         questions = self.every(prompt.over(self.prompt), runs)
         kept = self._shard(self._take(self._filter(self._frozen(questions))))
         if questions and not kept:
-            raise ConfigError(f"none of {len(questions)} questions is left: widen where or shard")
+            raise ConfigError(
+                f"none of {len(questions)} questions is left; widen questions.where or .shard"
+            )
         chosen = {question.id for question in kept}
         return [question for question in questions if question.id in chosen]
 
     @abstractmethod
     def every(self, prompt: PromptFormat, runs: Path) -> list[Question]:
-        """Return all questions of the set; ids are unique."""
+        """Return all questions of the set, with unique ids."""
 
     @abstractmethod
     def origin(self, runs: Path = RUNS) -> Json:
-        """Say where the questions come from."""
+        """Describe the origin of the questions."""
 
     def _frozen(self, questions: Sequence[Question]) -> Sequence[Question]:
         if self.cohort is None:
@@ -97,8 +99,8 @@ class Questions(Settings, ABC):
         if strange := ids - {question.id for question in questions}:
             raise ConfigError(
                 f"questions.cohort: {len(strange)} of {len(ids)} questions in "
-                f"{str(self.cohort)!r} are not in this set, such as {min(strange)!r}; ask the set "
-                "that its runs asked, with the same settings"
+                f"{str(self.cohort)!r} are not in this set, such as {min(strange)!r}; choose the "
+                "set of the cohort's runs, with the same settings"
             )
         return [question for question in questions if question.id in ids]
 
@@ -122,7 +124,7 @@ class Questions(Settings, ABC):
     def _take(self, questions: Sequence[Question]) -> Sequence[Question]:
         if self.take is not None and self.take > len(questions):
             raise ConfigError(
-                f"questions.take={self.take}, but there are only {len(questions)} to take from"
+                f"questions.take={self.take} is more than the {len(questions)} questions of the set"
             )
         return sorted(questions, key=_rank)[: self.take]
 

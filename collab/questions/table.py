@@ -1,8 +1,8 @@
-"""Rows with named fields, made into questions.
+"""Make questions from rows with named fields.
 
-What a setting says of a row is the name of a field (`problem`, or `choices.text` for one inside
-another), or a text with fields in braces (`assert f({input}) == {output}`). A list comes with
-commas between; in a text with braces, a line each.
+A setting is the name of a field (`problem`, or `choices.text` for a nested one), or a text with
+fields in braces (`assert f({input}) == {output}`). The items of a list are joined by commas, or in
+a text with braces by newlines.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from collab.questions.selection import Questions
 
 Row = Mapping[str, Any]  # any: JSON
 SHOWN = 3
-"""How many bad rows an error names."""
+"""Bad rows that an error names."""
 log = logging.getLogger(__name__)
 
 
 class BadRow(Exception):
-    """A row is no question; the message says why, the caller where."""
+    """A row that is not a question; the message says why, and the caller adds the place."""
 
 
 class CheckFields(Settings):
-    """Where the tests of code stand in a row (see `Checks`)."""
+    """The tests of code in a row (see `Checks`)."""
 
     suites: dict[str, str] = Field(min_length=1)
     """Test code by name, each a field or a text with fields in braces."""
@@ -61,27 +61,27 @@ class CheckFields(Settings):
 
 
 class Table(Questions):
-    """The base of sets whose questions stand in rows."""
+    """The base of sets of questions in rows."""
 
     name: str | None = None
-    """What tables call the set; None: the name of its file."""
+    """The name of the set in tables; None: the name of its file."""
     question: str = "question"
     """The text."""
     answer: str = "answer"
-    """The known answer; null in a row where nobody knows it."""
+    """The gold answer; null in a row if it is unknown."""
     answer_pattern: str | None = None
-    """A regular expression: the answer is what its group matches, the last time it matches."""
+    """A regular expression: the answer is the group of its last match."""
     grader: Domain = "maths"
-    """How answers are judged: maths, code, choice or refusal."""
+    """The grader: maths, code, choice or refusal."""
     options: str | tuple[str, ...] | None = None
-    """Of a choice: the field with the list of options, or a field for each. The answer is then a
+    """For choice: the field with the list of options, or a field for each. The answer is a
     letter, an option's text, or its number from 0."""
     checks: CheckFields | None = None
-    """Of code: where the tests stand."""
+    """For code: the tests."""
     labels: dict[str, str] = Field(default_factory=dict)
-    """What tables and filters may go by: a label's name and its field."""
+    """Labels for tables and filters, as label: field."""
     source: str | None = None
-    """Who published the questions."""
+    """The publisher of the questions."""
     licence: str | None = None
 
     @field_validator("answer_pattern")
@@ -90,22 +90,22 @@ class Table(Questions):
         try:
             groups = re.compile(pattern).groups if pattern is not None else 1
         except re.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
         if groups != 1:
-            raise ValueError(f"{pattern!r} has {groups} groups; it needs one around the answer")
+            raise ValueError(f"{pattern!r} has {groups} groups; put one group around the answer")
         return pattern
 
     @abstractmethod
     def rows(self, runs: Path) -> Iterator[tuple[str, Row | BadRow]]:
-        """Yield each row with the place where it stands."""
+        """Yield each row with its place."""
 
     def questions_of(
         self, rows: Iterable[tuple[str, Row | BadRow]], name: str, prompt: PromptFormat
     ) -> Iterator[tuple[str, Question]]:
-        """Make questions of rows, each with its place.
+        """Make questions from rows and their places.
 
         Raises:
-            ConfigError: Some rows are no questions; the message names the first of them.
+            ConfigError: Some rows are not questions; the message names the first ones.
         """
         bad: list[str] = []
         for place, row in rows:
@@ -122,7 +122,9 @@ class Table(Questions):
     def _question(self, row: Row, name: str, prompt: PromptFormat) -> Question:
         text = text_of(row, self.question)
         if not text or not text.strip():
-            raise BadRow(f"has nothing in {self.question!r}; set questions.question")
+            raise BadRow(
+                f"has no text in {self.question!r}; set questions.question to another field"
+            )
         answer = self._answer(row)
         options = self._options(row)
         checks = self.checks.read(row) if self.checks is not None else None
@@ -143,7 +145,9 @@ class Table(Questions):
     def _answer(self, row: Row) -> str | None:
         answer = text_of(row, self.answer)
         if self.grader == "refusal" and answer not in WANTED:
-            raise BadRow(f"has the answer {answer!r}; a refusal's is {' or '.join(WANTED)}")
+            raise BadRow(
+                f"has the answer {answer!r}; for grader refusal, use {' or '.join(WANTED)}"
+            )
         if answer is None or self.answer_pattern is None:
             return answer
         found = re.findall(self.answer_pattern, answer)
@@ -165,14 +169,14 @@ class Table(Questions):
 
 
 def unique(named: Iterable[tuple[str, Question]], *, strict: bool) -> list[Question]:
-    """Return the questions, each once.
+    """Return the questions without duplicates.
 
     Args:
         named: The questions with their places.
-        strict: Whether a question that comes again is an error, rather than left out and logged.
+        strict: Raise an error for a duplicate; else leave it out and log it.
 
     Raises:
-        ConfigError: A question comes again; the message names both places.
+        ConfigError: A question occurs twice; the message names both places.
     """
     places: dict[str, str] = {}
     kept: dict[str, Question] = {}
@@ -182,12 +186,12 @@ def unique(named: Iterable[tuple[str, Question]], *, strict: bool) -> list[Quest
         elif strict or question.answer != kept[question.id].answer:
             raise ConfigError(f"{place} asks what {places[question.id]} asks; remove one of them")
         else:
-            log.warning("%s asks what %s asks: it is left out", place, places[question.id])
+            log.warning("%s asks what %s asks; it is left out", place, places[question.id])
     return list(kept.values())
 
 
 def text_of(row: Row, field: str) -> str | None:
-    """Return what a row says for a field, or for a text with fields in braces.
+    """Return the text of a row for a field, or for a text with fields in braces.
 
     Raises:
         BadRow: There is no such field, or it holds no text.
@@ -202,7 +206,7 @@ def text_of(row: Row, field: str) -> str | None:
 
 
 def value_of(row: Row, field: str) -> Any:  # any: JSON
-    """Return what stands in a field of a row, which may lie inside another one.
+    """Return the value of a field of a row; the field may be nested.
 
     Raises:
         BadRow: There is no such field.
@@ -213,7 +217,7 @@ def value_of(row: Row, field: str) -> Any:  # any: JSON
     if dot and isinstance(row.get(head), Mapping):
         return value_of(row[head], rest)
     raise BadRow(
-        f"has no field {field!r} (it has: {', '.join(sorted(map(str, row)))}); "
+        f"has no field {field!r} (its fields: {', '.join(sorted(map(str, row)))}); "
         "set questions.question, questions.answer … to the fields' names"
     )
 
@@ -229,7 +233,7 @@ def _text(value: Any, field: str, between: str = ", ") -> str | None:  # any: JS
         case list() | tuple():
             return between.join(_text(one, field, between) or "" for one in value)
         case _:
-            raise BadRow(f"has no text in {field!r}, but {type(value).__name__}")
+            raise BadRow(f"has a {type(value).__name__} in {field!r}, not a text")
 
 
 def _listed(options: tuple[str, ...]) -> str:
@@ -244,7 +248,7 @@ def _letter(answer: str, options: tuple[str, ...]) -> str:
         return letters[options.index(answer)]
     if answer.strip().isdecimal() and int(answer) < len(options):
         return letters[int(answer)]
-    raise BadRow(f"has the answer {answer!r}, which is none of its options A to {letters[-1]}")
+    raise BadRow(f"has the answer {answer!r}, which is not one of its options A to {letters[-1]}")
 
 
 def _id(*content: str) -> str:

@@ -1,1 +1,1 @@
-"""Many episodes: scheduling, run folders, the live view, recorded traces, grading again."""
+"""Many episodes: scheduling, run folders, the live view, recorded traces and regrading."""

@@ -1,7 +1,7 @@
-"""Read the files of a folder that may be a stranger's: bounded, and never outside that folder.
+"""Read the files of an untrusted folder: with bounds, and never outside the folder.
 
-A link that leads out of the folder would show, or overwrite, a file of whoever opens it; a pipe or
-a device would block or never end. Both are refused before anything is opened.
+A link out of the folder would show or overwrite a file of the user who opens it. A pipe or a device
+would block or never end. Both are refused before anything is opened.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collab.errors import RunError
 
 log = logging.getLogger(__name__)
 SMALL = 2**26
-"""The largest file that is read whole (bytes)."""
+"""The largest file that is read at once (bytes)."""
 DEEPEST = 200
 """Levels of nesting that JSON may have."""
 LARGEST = 2**63
@@ -36,7 +36,7 @@ BROKEN = (
     TypeError,
     ValueError,
 )
-"""What a value of another kind or size than expected raises."""
+"""Errors that a value of an unexpected type or size raises."""
 HUGE = re.compile(rb"[:,\[\s]-?\d{19}")
 """Where an integer may be too large."""
 
@@ -45,7 +45,7 @@ def check_enclosed(folder: Path) -> None:
     """Refuse a folder with a link that leads out of it, a pipe or a device.
 
     Raises:
-        RunError: There is one; the message names it.
+        RunError: The folder has one; the message names it.
     """
     root = os.path.realpath(folder)
     for above, folders, files in os.walk(folder):
@@ -54,34 +54,34 @@ def check_enclosed(folder: Path) -> None:
 
 
 def _check(path: str, root: str) -> None:
-    with suppress(FileNotFoundError):  # it was removed since
+    with suppress(FileNotFoundError):  # it has been removed since
         mode = os.lstat(path).st_mode
         if stat.S_ISLNK(mode) and not os.path.realpath(path).startswith(root + os.sep):
             raise RunError(
-                f"{path!r} is a link to {os.path.realpath(path)!r}, outside of the folder {root!r};"
-                " put a copy in its place, or remove it"
+                f"{path!r} is a link to {os.path.realpath(path)!r}, outside the folder {root!r}; "
+                "replace it by a copy, or remove it"
             )
         if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             raise RunError(f"{path!r} is a pipe or a device, not a file; remove it")
 
 
 def opened(path: Path) -> IO[bytes]:
-    """Open a regular file for reading, without waiting.
+    """Open a regular file for reading, without blocking.
 
     Raises:
-        OSError: There is none, or it is something else.
+        OSError: The file does not exist, or is not a regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(EINVAL, "it is no regular file")
+        raise OSError(EINVAL, "not a regular file")
     return os.fdopen(descriptor, "rb")
 
 
 def created(path: Path) -> IO[str]:
-    """Open a new text file for writing, in the place of whatever has its name.
+    """Open a new text file for writing, replacing any file of that name.
 
-    What is there is removed first: a link would lead to another file.
+    The old file is removed first, because it may be a link to another file.
     """
     path.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -91,27 +91,27 @@ def created(path: Path) -> IO[str]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what a file of a folder breaks into one error that names the folder.
+    """Turn errors caused by a file's content into one error that names the file.
 
-    Readers check what they can; a number or text that still breaks a computation ends it here.
+    Readers check what they can. This catches values that still break a computation.
 
     Raises:
-        RunError: Something broke.
+        RunError: A computation failed.
     """
     try:
         yield
     except BROKEN as error:
         log.debug("reading %s", path, exc_info=True)
         raise RunError(
-            f"{str(path)!r} holds what no run holds ({type(error).__name__}: {error})"
+            f"{str(path)!r} holds a value that no run writes ({type(error).__name__}: {error})"
         ) from None
 
 
 def read_small(path: Path, most: int = SMALL) -> bytes:
-    """Read a whole file that must not be large.
+    """Read a whole file of limited size.
 
     Raises:
-        OSError: There is none, or it is something else.
+        OSError: The file does not exist, or is not a regular file.
         ValueError: It is larger than `most` bytes.
     """
     with opened(path) as file:

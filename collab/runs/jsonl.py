@@ -1,6 +1,6 @@
-"""A file that grows line by line, each a JSON object: a line is there whole, or it is not there.
+"""An append-only file of JSON objects, one per line; a line is stored completely or not at all.
 
-What a stop in mid-line leaves is cut off before the next line is written, and never read as data.
+A torn last line is cut off before the next line is written, and is never read as data.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from pydantic import TypeAdapter, ValidationError
 from collab.errors import RunError
 from collab.runs.enclosed import HUGE, opened, parse
 
-Plain = dict[str, Any]  # any: JSON as it stands in a file
+Plain = dict[str, Any]  # any: JSON as stored in a file
 T = TypeVar("T")
 LONGEST = 2**28
-"""Bytes that a line may have."""
+"""The longest line (bytes)."""
 
 
 @dataclass(frozen=True)
 class JsonLines:
-    """The lines of one file, which need not be there yet."""
+    """The lines of a file that need not exist yet."""
 
     path: Path
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the whole lines.
+        """Yield the complete lines.
 
         Raises:
             RunError: The file cannot be read, or a line is longer than `LONGEST`.
@@ -41,7 +41,7 @@ class JsonLines:
         return (line for _, line in self.placed())
 
     def placed(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the whole lines, each with the byte where it begins.
+        """Yield the complete lines, each with the byte where it begins.
 
         Raises:
             RunError: The file cannot be read, or a line is longer than `LONGEST`.
@@ -60,25 +60,25 @@ class JsonLines:
                 at += len(line)
 
     def values(self, kind: TypeAdapter[T]) -> Iterator[T]:
-        """Yield what the whole lines hold; a blank line holds nothing.
+        """Yield the values of the complete lines; blank lines are skipped.
 
         Raises:
-            RunError: A line holds something else.
+            RunError: A line does not hold such a value.
         """
         for number, line in enumerate(self, 1):
             try:
                 if HUGE.search(line):
-                    raise ValueError  # looked at below
+                    raise ValueError  # checked again below
                 yield kind.validate_json(line)
-            except ValueError:  # perhaps half a surrogate pair, which pydantic does not read
+            except ValueError:  # perhaps half a surrogate pair, which pydantic cannot read
                 if line.strip():
                     yield self._second_look(kind, line, f"line {number}")
 
     def row(self, at: int) -> Plain:
-        """Return what the line that begins at byte `at` holds.
+        """Return the object in the line that begins at byte `at`.
 
         Raises:
-            RunError: It is no JSON object.
+            RunError: It is not a JSON object.
         """
         with self._opened() as file:
             file.seek(at)
@@ -90,18 +90,18 @@ class JsonLines:
 
     @staticmethod
     def row_of(line: bytes) -> Plain:
-        """Read a line.
+        """Parse a line.
 
         Raises:
-            ValueError: It is no JSON object.
+            ValueError: It is not a JSON object.
         """
         row = parse(line)
         if not isinstance(row, dict):
-            raise ValueError("no JSON object")
+            raise ValueError("not a JSON object")
         return row
 
     def append(self, row: Plain) -> int:
-        """Append a line, whole or not at all, and return the byte where it begins.
+        """Append a line, completely or not at all, and return the byte where it begins.
 
         Raises:
             RunError: The disk is full, or the file cannot be written.
@@ -110,7 +110,7 @@ class JsonLines:
         with written(self.path), self.path.open("ab", buffering=0) as file:
             at = file.tell()
             if file.write(line) < len(line):
-                file.truncate(at)  # nothing may come behind half a line
+                file.truncate(at)  # nothing may follow half a line
                 raise OSError(ENOSPC, os.strerror(ENOSPC))
         return at
 
@@ -121,10 +121,10 @@ class JsonLines:
                 file.truncate(_end(file))
 
     def heads(self, places: Iterable[tuple[int, int]]) -> Iterator[bytes]:
-        """Yield how the whole line at each place begins; empty where none begins there.
+        """Yield the first bytes of the complete line at each place; empty if no line begins there.
 
         Args:
-            places: A byte, and how many are read from there on.
+            places: A byte, and how many bytes to read from there.
         """
         if not self.path.exists():
             yield from (b"" for _ in places)
@@ -138,7 +138,7 @@ class JsonLines:
                 yield (head[1:] if at else head[:length]) if begins else b""
 
     def damaged_at(self, at: int, why: object) -> RunError:
-        """Return what to raise where the line at a byte holds something else than it must."""
+        """Return the error for a line at a byte that does not hold what it should."""
         with self._opened() as file:
             before, left = 0, at
             while left > 0 and (part := file.read(min(left, 1 << 20))):
@@ -162,13 +162,13 @@ class JsonLines:
 
     def _damaged(self, where: str, why: object) -> RunError:
         return RunError(
-            f"{str(self.path)!r}, {where}: damaged ({why}); take the line out, and its episode is "
+            f"{str(self.path)!r}, {where}: damaged ({why}); remove the line, and its episode is "
             "played again"
         )
 
 
 def first_fault(error: ValidationError) -> str:
-    """Say in a few words the first thing that is wrong, and where; values are left out."""
+    """Describe the first error of a validation and its place, without the value."""
     found = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(map(str, found["loc"]))
     return f"{where}: {found['msg']}" if where else found["msg"]
@@ -176,7 +176,7 @@ def first_fault(error: ValidationError) -> str:
 
 @contextmanager
 def written(path: Path) -> Iterator[None]:
-    """Turn what a disk says into the one error that stops a run.
+    """Turn errors of the disk into the error that stops a run.
 
     Raises:
         RunError: The file or folder cannot be written.
@@ -185,8 +185,8 @@ def written(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(
-            f"cannot write {str(path)!r}: {error.strerror or error}; the same command goes on once "
-            "there is space and permission"
+            f"cannot write {str(path)!r}: {error.strerror or error}; free space or fix its "
+            "permissions, then run the same command to continue"
         ) from None
 
 
@@ -196,7 +196,7 @@ def line_of(row: Plain) -> str:
 
 
 def _end(file: IO[bytes], step: int = 1 << 16) -> int:
-    """Return the byte behind a file's last line break."""
+    """Return the byte after the last line break of a file."""
     at = file.seek(0, os.SEEK_END)
     while at:
         begin = max(at - step, 0)

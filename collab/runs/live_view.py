@@ -1,8 +1,8 @@
-"""A peephole in a run that goes on: whoever looks through it sees one of its episodes grow.
+"""A live view of a run in progress: viewers see one of its episodes grow.
 
-Who looks touches a file in the run's folder, again and again. The run, which finds it there, writes
-what happens in one episode under way to another: a line that says which, a line an event, a line
-that says how it ended. While nobody looks, nothing is written.
+A viewer touches a file in the run's folder again and again. While the file is fresh, the run writes
+one episode in progress to another file: a line with the case, a line per event, and a line with its
+finish. Without a viewer, nothing is written.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from collab.runs.enclosed import opened, reading
 from collab.runs.jsonl import JsonLines, Plain, line_of
 
 LOOKED = ".looked"
-"""Touched by who looks; it holds a part of the case's id, or nothing."""
+"""The file that viewers touch; it holds a part of the case id, or nothing."""
 SHOWN = ".shown.jsonl"
 LOOK = 5.0
-"""Seconds for which one look counts."""
+"""Seconds for which one touch counts."""
 _EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[Event])
 _MESSAGES: TypeAdapter[tuple[Message, ...]] = TypeAdapter(tuple[Message, ...])
 
 
 class Playing(NamedTuple):
-    """An episode under way; one is made for every event of a run, so it is made quickly."""
+    """An episode in progress. One is made for every event of a run, so it must be cheap."""
 
     case: str
     messages: tuple[Message, ...]
@@ -41,17 +41,17 @@ class Playing(NamedTuple):
 
 @dataclass
 class LiveView:
-    """The run's side: shows one episode while somebody looks."""
+    """The run's side: show one episode while there is a viewer."""
 
     path: Path
     """The run's folder."""
     clock: Callable[[], float] = time.time
     _case: str = ""
     _written: int = 0
-    """Events of it that are written."""
+    """Number of its events that are written."""
 
     def show(self, under_way: dict[str, Playing]) -> None:
-        """Write what is new in the episode that is looked at; a disk that fails shows nothing."""
+        """Write the new events of the episode in view; a disk error shows nothing."""
         with suppress(OSError):
             wanted = self._wanted()
             if wanted is None:
@@ -65,7 +65,7 @@ class LiveView:
             self._add(under_way[self._case].trajectory.log)
 
     def end(self, playing: Playing, finish: str, verdict: str) -> None:
-        """Write how an episode ended, if it is the one that is looked at."""
+        """Write how the episode in view ended."""
         if playing.case == self._case:
             with suppress(OSError):
                 self._add(playing.trajectory.log)
@@ -73,13 +73,13 @@ class LiveView:
             self._case = ""
 
     def _wanted(self) -> str | None:
-        """Return a part of the case's id that somebody looks at; None where nobody looks."""
+        """Return the part of the case id that a viewer asks for; None without a viewer."""
         if not _looked(self.path, self.clock()):
             return None
         return (self.path / LOOKED).read_text(encoding="utf-8", errors="replace")
 
     def _open(self, playing: Playing) -> None:
-        """Begin another episode in a new file, so that a reader notices."""
+        """Begin another episode in a new file, so that readers notice."""
         aside = self.path / f"{SHOWN}.new"
         messages = _MESSAGES.dump_python(playing.messages, mode="json")
         first = line_of({"case": playing.case, "messages": messages})
@@ -105,44 +105,44 @@ def _looked(path: Path, now: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ViewSnapshot:
-    """What one look has shown."""
+    """A snapshot of the episode in view."""
 
     case: str
     messages: tuple[Message, ...]
     trajectory: Trajectory
     finish: str = ""
-    """How it ended; empty while it goes on."""
+    """How it ended; empty while it is in progress."""
     verdict: str = ""
 
 
 @dataclass
 class LiveViewer:
-    """The other side: who looks, in any process that may write to the folder."""
+    """The viewer's side, in any process that may write to the folder."""
 
     path: Path
     wanted: str = ""
-    """A part of the id of the case to see; empty: any."""
+    """A part of the id of the case to see; empty: any case."""
     clock: Callable[[], float] = time.time
     _place: tuple[int, int] = (0, 0)
-    """The file, and the byte behind what was read of it."""
+    """The open file, and the byte after the last line that was read."""
     _head: Plain = field(default_factory=dict)
     _log: list[Event] = field(default_factory=list)
     _end: Plain = field(default_factory=dict)
 
     def look(self) -> ViewSnapshot | None:
-        """Say that somebody looks, and return what there is to see by now.
+        """Ask the run to show an episode, and return the current snapshot.
 
         Raises:
-            RunError: The folder cannot be written, or what is shown there is damaged.
+            RunError: The folder cannot be written, or the shown file is damaged.
         """
         try:
             if not _looked(self.path, self.clock()):
-                (self.path / SHOWN).unlink(missing_ok=True)  # it shows what was, not what is
+                (self.path / SHOWN).unlink(missing_ok=True)  # it shows an earlier episode
             (self.path / LOOKED).write_text(self.wanted, encoding="utf-8")
         except OSError as error:
             raise RunError(
-                f"cannot look into {str(self.path)!r}: {error.strerror or error}; the run shows "
-                "itself to whoever may write to its folder"
+                f"cannot view {str(self.path)!r}: {error.strerror or error}; a viewer must be "
+                "able to write to the run's folder"
             ) from None
         with reading(self.path):
             with suppress(FileNotFoundError):
@@ -155,7 +155,7 @@ class LiveViewer:
             return ViewSnapshot(str(self._head["case"]), messages, trajectory, **end)
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop viewing."""
         with suppress(OSError):
             (self.path / LOOKED).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Who writes to a folder: one process at a time, which says who it is."""
+"""The lock of a folder: one process writes at a time, and the lock names it."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ _HOLDER: TypeAdapter[LockHolder] = TypeAdapter(LockHolder)
 
 @contextmanager
 def held(path: Path, command: str) -> Iterator[None]:
-    """Be the one process that writes to a folder, which is made where it is new.
+    """Lock a folder for this process; create the folder if it is new.
 
     Raises:
-        RunError: Another one is, and the message names it; or the folder cannot be written, or a
-            link leads out of it.
+        RunError: Another process holds it, and the message names it; or the folder cannot be
+            written; or a link leads out of it.
     """
     check_enclosed(path)
     with written(path):
@@ -71,10 +71,12 @@ def held(path: Path, command: str) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         by = LockHolder.of(path) or "another process"
-        raise RunError(f"{str(path)!r} is being written by {by}; wait for it") from None
+        raise RunError(
+            f"{str(path)!r} is being written by {by}; wait until it has finished"
+        ) from None
     try:
         holder = LockHolder(socket.gethostname(), os.getpid(), now(), command)
-        with suppress(OSError):  # the lock is what counts
+        with suppress(OSError):  # only the lock counts
             (path / ".holder").write_bytes(_HOLDER.dump_json(holder))
         yield
     finally:
@@ -84,5 +86,5 @@ def held(path: Path, command: str) -> Iterator[None]:
 
 
 def now() -> str:
-    """Return the time as a manifest says it."""
+    """Return the time in the format of a manifest."""
     return datetime.now(UTC).isoformat(timespec="seconds")

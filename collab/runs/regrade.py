@@ -1,6 +1,6 @@
-"""Judging a run again: the stored answers get new verdicts, which stand beside the old ones.
+"""Regrade a run: give the stored answers new verdicts, and keep the old ones.
 
-Which cases there are was decided by the first verdicts of the solo draws, and stays as it is.
+The set of cases depends on the first verdicts of the solo draws and does not change.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from collab.runs.run_folder import RunFolder
 from collab.scenarios.base import Score
 
 VERDICTS = "verdicts"
-"""The stage that progress tells of."""
+"""The stage in the progress display."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Played:
-    """What is known of a case that was played before."""
+    """A case that was played earlier, as far as grading needs it."""
 
     question: Question
     design: Design
@@ -34,23 +34,23 @@ class _Played:
 
 @dataclass(frozen=True)
 class Regraded:
-    """Two verdicts on each episode of a run."""
+    """The old and the new verdict of each episode of a run."""
 
     before: Sequence[Score]
     after: Sequence[Score]
     """In the same order."""
     failures: Mapping[str, str] = field(default_factory=dict)
-    """Why an episode could not be judged; it has no verdict in either."""
+    """The errors of episodes that could not be graded; they are in neither list."""
 
     @property
     def changed(self) -> Iterator[tuple[Score, Score]]:
-        """Yield the episodes whose verdict is another one now."""
+        """Yield the episodes whose verdict changed."""
         pairs = zip(self.before, self.after, strict=True)
         return ((old, new) for old, new in pairs if old.verdict != new.verdict)
 
     @property
     def changes(self) -> Counter[tuple[str, str]]:
-        """Count the changes, from which verdict to which."""
+        """Count the changes by old and new verdict."""
         return Counter((old.verdict, new.verdict) for old, new in self.changed)
 
 
@@ -62,15 +62,15 @@ async def regrade(
     stages: Stages,
     concurrency: int = 64,
 ) -> Regraded:
-    """Judge all finished episodes of a run.
+    """Grade all finished episodes of a run again.
 
     Args:
         folder: The run.
-        grader: Judges the answers.
-        rules: Says whether an answer is the steer's, where the grader is a model.
+        grader: Grades the answers.
+        rules: Decides whether an answer is the steer's, if the grader is a model.
         closes: The tags that close the thinking of the run's models.
-        stages: Where progress is told.
-        concurrency: Episodes judged at once.
+        stages: The progress display.
+        concurrency: Episodes graded at the same time.
 
     Raises:
         RunError: The run's files are damaged.
@@ -98,6 +98,6 @@ def _asked(questions: Mapping[str, Question], row: Plain) -> Question:
         return questions[row["question"]]
     except KeyError:
         raise RunError(
-            f"questions.jsonl does not hold {row['question']!r}, which {row['case']!r} is about; "
-            "start the run again, and it is written anew"
+            f"questions.jsonl lacks question {row['question']!r} of case {row['case']!r}; start "
+            "the run again to write it anew"
         ) from None

@@ -1,7 +1,7 @@
-"""A run: the bank, the cases, the episodes and their scores, from nothing or from where it stopped.
+"""Play a run: the bank, the cases, the episodes and their scores.
 
-Everything that was sampled is in the store and every finished episode in the run's folder, so going
-on after a stop is doing it all again: what is there costs nothing.
+Every sample is in the store and every finished episode in the run's folder, so resuming is running
+again: whatever is stored costs nothing.
 """
 
 from __future__ import annotations
@@ -62,34 +62,34 @@ FATAL = (
     *(Unreachable, Denied, LaunchError, StoreError, RunError, ConfigError),
     CapReached,
 )
-"""Errors that no other episode would be spared."""
+"""Errors that would end every other episode too."""
 EPISODES = "episodes"
 AHEAD = 4096
-"""How many cases wait at most between the scenario and the players."""
+"""The most cases that wait between the scenario and the players."""
 
 
 class Stages(Protocol):
-    """Where progress is told: several stages go on side by side."""
+    """A progress display; several stages run at the same time."""
 
     def expect(self, stage: str, steps: int, *, more: bool = False) -> None:
-        """Add to the steps that a stage has; `more` says that others may still come to light."""
+        """Add steps to a stage; with `more`, the total may still grow."""
         ...
 
     def step(self, stage: str, *, stored: bool = False) -> None:
-        """Finish one step; one that an earlier start finished says nothing about the speed."""
+        """Finish a step. A stored step, from an earlier start, does not count for the speed."""
         ...
 
     def grew(self, case: Case, trajectory: Trajectory) -> None:
-        """Look at an episode under way."""
+        """Observe an episode in progress."""
         ...
 
     def ended(self, case: Case, played: Played | None) -> None:
-        """Look at an episode that is over; None: it could not be played."""
+        """Observe a finished episode; None: it failed."""
         ...
 
 
 class SilentStages:
-    """Stages that nobody looks at."""
+    """A progress display that shows nothing."""
 
     def expect(self, stage: str, steps: int, *, more: bool = False) -> None:
         """Ignore it."""
@@ -106,7 +106,7 @@ class SilentStages:
 
 @dataclass(frozen=True)
 class Setup:
-    """All that a run needs, open and checked."""
+    """Everything that a run needs, open and checked."""
 
     scenario: Scenario
     policy: Policy
@@ -117,11 +117,11 @@ class Setup:
     budget: int
     replicate: int = 0
     concurrency: int = 64
-    """Episodes under way at once."""
+    """Episodes in progress at the same time."""
     rules: Grader | None = None
-    """Compares answers with each other, where the grader is a model; None: the grader does."""
+    """Compares answers, if the grader is a model; None: the grader compares them."""
     recorded: Mapping[str, Traces] = field(default_factory=dict)
-    """The seats that play recorded traces in place of solo draws of their own."""
+    """The seats that play recorded traces instead of their own solo draws."""
 
     async def play(
         self,
@@ -132,7 +132,7 @@ class Setup:
         watch: Watch | None = None,
         whole: bool = False,
     ) -> Episode:
-        """Play one case as this run does, by its own team and budget or other ones."""
+        """Play one case with the run's settings, by its team and budget or the given ones."""
         return await play_case(
             case,
             team or self.team,
@@ -146,26 +146,26 @@ class Setup:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to."""
+    """The outcome of a run."""
 
     scores: Sequence[Score]
     """In the order of the cases."""
     notes: Sequence[str] = ()
-    """What the scenario says of its cases."""
+    """The scenario's notes on its cases."""
     failures: Mapping[str, str] = field(default_factory=dict)
-    """The error of each case, or question of a bank, that could not be played."""
+    """The error of each case, or question of a bank, that failed."""
     cases: int = 0
-    """How many there are."""
+    """The number of cases."""
 
 
 async def run(setup: Setup, folder: RunFolder, stages: Stages) -> RunResult:
-    """Play whatever of a run is still owed, and return all its scores.
+    """Play the missing episodes of a run, and return all scores.
 
-    Solo draws, cases and episodes go on side by side: a case is played as soon as the draws that it
-    is made of are there. A case that fails is noted and the others go on; a dead server stops all.
+    Solo draws and episodes run at the same time: a case is played as soon as the draws that it
+    needs are stored. A failed case is noted and the others continue. A dead server stops the run.
 
     Raises:
-        CollabError: Nothing more can be played; what is done is kept.
+        CollabError: Nothing more can be played; finished episodes are kept.
     """
     failures: dict[str, str] = {}
     bank = empty_bank(setup)
@@ -195,7 +195,7 @@ async def run(setup: Setup, folder: RunFolder, stages: Stages) -> RunResult:
 
 @dataclass
 class _Cases:
-    """The cases of a run on their way from the scenario to the players."""
+    """The queue of cases between the scenario and the players."""
 
     made: AsyncIterator[Case | Note]
     finished: Collection[str]
@@ -203,11 +203,11 @@ class _Cases:
     ids: dict[str, None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     uncounted: set[str] = field(default_factory=set)
-    """The seats with recordings whose tokens nobody could count."""
+    """The seats with recordings whose tokens could not be counted."""
     _queue: asyncio.Queue[Case | None] = field(default_factory=lambda: asyncio.Queue(AHEAD))
 
     async def look_ahead(self) -> None:
-        """Take up the cases as the scenario makes them, so that progress knows how many there are.
+        """Queue the cases ahead of the players, so that progress shows their number.
 
         Raises:
             ConfigError: Two cases have one id.
@@ -234,11 +234,11 @@ class _Cases:
 
     @property
     def cut_by_characters(self) -> Iterator[str]:
-        """Say whose shares are of another measure than they should be."""
+        """Warn of shares that are not measured in tokens."""
         if self.uncounted:
             yield (
                 f"shares of {' and '.join(sorted(self.uncounted))} are cut by characters, not by "
-                "tokens: there is no tokenizer here, and the server tells no tokens; set the "
+                "tokens: there is no tokenizer, and the server returns no tokens; set the "
                 "model's checkpoint"
             )
 
@@ -251,7 +251,7 @@ class _Cases:
 
 @contextmanager
 def noting(name: str, failures: dict[str, str]) -> Iterator[None]:
-    """Note an error that concerns one case or question alone, and go on."""
+    """Note an error of one case or question, and continue."""
     try:
         yield
     except FATAL:
@@ -262,14 +262,17 @@ def noting(name: str, failures: dict[str, str]) -> Iterator[None]:
 
 
 def empty_bank(setup: Setup) -> Bank:
-    """Return the bank that the scenario needs, still without draws.
+    """Return the bank that the scenario needs, without draws.
 
     Raises:
         ConfigError: Two questions have one id.
     """
     ids = Counter(question.id for question in setup.questions)
     if twice := [name for name, count in ids.items() if count > 1]:
-        raise ConfigError(f"{len(twice)} question ids stand for two questions: {twice[0]!r}")
+        raise ConfigError(
+            f"{len(twice)} question ids occur twice, such as {twice[0]!r}; give each question "
+            "its own"
+        )
     solos: dict[str, dict[str, tuple[Recording, ...]]] = {s: {} for s in setup.scenario.solos()}
     waits = {question.id: asyncio.Event() for question in setup.questions}
     models = {seat: m for seat, m in setup.team.seats.items() if isinstance(m, Model)}
@@ -281,7 +284,7 @@ def empty_bank(setup: Setup) -> Bank:
 async def fill(bank: Bank, setup: Setup, stages: Stages, failures: dict[str, str]) -> None:
     """Draw and grade the solo trajectories of a bank, in the order in which cases need them.
 
-    A question whose draws fail is noted in `failures` and is never ready.
+    If a draw of a question fails, the error goes to `failures` and the question is never ready.
     """
     wanted = setup.scenario.solos()
     for seat in wanted:
@@ -322,7 +325,7 @@ async def _solo(setup: Setup, seat: str, question: Question, count: int) -> tupl
 
 
 def _recorded(setup: Setup, seat: str, question: Question, count: int) -> list[Recording]:
-    """Return a seat's recorded traces on a question, in the tokens of who reads them."""
+    """Return a seat's recorded traces on a question, in the tokens of the model that reads them."""
     model, team = setup.team[seat], setup.team
     recordings = setup.recorded[seat].recordings.get(question.id, ())[:count]
     if isinstance(model, Model) and model.tokenizer is not None:
@@ -333,7 +336,7 @@ def _recorded(setup: Setup, seat: str, question: Question, count: int) -> list[R
 async def graded(
     grader: Grader, closes: Iterable[str], question: Question, solo: Recording
 ) -> Recording:
-    """Judge a solo trajectory; where nobody knows the answer, what a recording says stays."""
+    """Grade a solo trajectory; if the gold answer is unknown, keep the recording's own verdict."""
     if question.answer is None or not solo.closed:
         return replace(solo, correct=bool(solo.correct) and solo.closed)
     answer = after_close(solo.answer, closes)
@@ -347,28 +350,28 @@ async def _play_and_grade(setup: Setup, case: Case, stages: Stages) -> Played:
 
 
 def after_close(answer: str, closes: Iterable[str]) -> str:
-    """Return what stands behind the last close tag: a model may close its thinking twice."""
+    """Return the text after the last close tag, because a model may close its thinking twice."""
     for close in closes:
         answer = answer.rpartition(close)[2]
     return answer
 
 
 class Scorable(Protocol):
-    """What a score is about: a case, or what is known of one that was played before."""
+    """What a score needs to know of a case, played now or earlier."""
 
     @property
     def question(self) -> Question:
-        """What was asked."""
+        """The question."""
         ...
 
     @property
     def design(self) -> Design:
-        """Its arm and other factors."""
+        """The arm and the other factors."""
         ...
 
     @property
     def labels(self) -> Mapping[str, Label]:
-        """Its other labels."""
+        """The other labels."""
         ...
 
     @property
@@ -385,9 +388,9 @@ async def grade(
     *,
     rules: Grader | None = None,
 ) -> Score:
-    """Judge one finished episode by the text after the last of the tags that close thinking.
+    """Grade one finished episode by the text after the last close tag of its thinking.
 
-    Whether the steer's answer was given is for `rules` to say, where the grader is a model.
+    If the grader is a model, `rules` decides whether the answer is the steer's.
     """
     question, answer = case.question, after_close(episode.trajectory.answer, closes)
     score = Score(
@@ -420,7 +423,7 @@ async def _said(grader: Grader, question: Question, rival: str | None, answer: s
         return None
     try:
         return (await grader.grade(replace(question, answer=rival), answer)).verdict == "correct"
-    except GradingError:  # what the distractor said is no readable answer, so nobody can say it
+    except GradingError:  # the distractor's answer cannot be read, so no answer equals it
         return False
 
 
@@ -430,7 +433,7 @@ async def each(
     """Do the work for every item, `concurrency` at a time; the first error stops all.
 
     Raises:
-        Exception: The first that a piece of work raised.
+        Exception: The first error of the work.
     """
     queue = iter(items)
 
@@ -447,7 +450,7 @@ async def each(
 
 
 def first_of(error: BaseException) -> BaseException:
-    """Return the first error in a group, however deep."""
+    """Return the first error in a group, at any depth."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -1,8 +1,8 @@
-"""A run's folder: what was decided goes in whole, what happens goes in line by line.
+"""The folder of a run: its manifest, and a line per episode and score.
 
-The manifest says what decides the numbers; entering a folder again checks that it is the same. A
-finished episode is one line, and its score another, which says where the episode's begins: so a
-long run is opened by its scores alone.
+The manifest stores what decides the numbers, and a later start must have the same. A finished
+episode is one line. Its score is another, with the byte where the episode begins, so a long run is
+opened by its scores only.
 """
 
 from __future__ import annotations
@@ -44,37 +44,37 @@ from collab.scenarios.base import Score
 
 SAID = ("text", "question", "reply", "why")
 PACKAGES = ("openai", "pydantic", "hydra-core", "math-verify", "numpy", "tokenizers")
-"""The libraries whose versions a manifest notes with collab's own."""
+"""The libraries whose versions a manifest stores, besides collab's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """How a run stands, for whoever looks at it from outside."""
+    """The status of a run, for other processes."""
 
     title: str
     by: str
-    """The label that makes the rows of its table."""
+    """The factor or label whose values are the rows of its table."""
     cases: int | None = None
-    """How many there are; None while that is not known."""
+    """The number of cases; None while it is unknown."""
     notes: Sequence[str] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
-    """The error of each case, or question of a bank, that could not be played."""
+    """The error of each case, or question of a bank, that failed."""
     stopped: str = ""
-    """The error that ended the last start before its time."""
+    """The error that stopped the last start."""
     published: str = ""
-    """The system whose published claims stand beside; empty for none."""
+    """The system whose published claims the report tests; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the episode of a score begins (bytes)."""
+    """The byte where the episode of a score begins."""
 
     case: str
     at: int
 
 
 class _Seat(BaseModel):
-    """What must hold of a seat in a manifest."""
+    """Required fields of a seat in a manifest."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -83,7 +83,7 @@ class _Seat(BaseModel):
 
 
 class _Decides(BaseModel):
-    """What must hold of what decides the numbers."""
+    """Required fields of what decides the numbers."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -91,7 +91,7 @@ class _Decides(BaseModel):
 
 
 class _Start(BaseModel):
-    """What must hold of a start."""
+    """Required fields of a start."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -100,7 +100,7 @@ class _Start(BaseModel):
 
 
 class _Manifest(BaseModel):
-    """What must hold of a manifest."""
+    """Required fields of a manifest."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -112,7 +112,7 @@ class _Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What must hold of an episode's line."""
+    """Required fields of an episode's line."""
 
     case: str
     question: str
@@ -154,22 +154,21 @@ _SPENT: TypeAdapter[dict[str, Cost]] = TypeAdapter(dict[str, Cost])
 _STANDING: TypeAdapter[RunStatus] = TypeAdapter(RunStatus)
 _PLACE: TypeAdapter[_Place] = TypeAdapter(_Place)
 HEAD = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"case"\s*:\s*("(?:[^"\\]|\\.)*")\s*[,}]', re.DOTALL)
-"""How the line of an episode begins, whatever its spaces; in it, the case."""
+"""The beginning of an episode's line, with any spaces; the group is the case."""
 
 
 def digest(decides: Mapping[str, Any]) -> str:
-    """Name what decides a run's numbers (48 bits in hex), whatever the order of its keys."""
+    """Return a digest of what decides a run's numbers (48 bits in hex), for any order of keys."""
     text = json.dumps(decides, sort_keys=True, separators=(",", ":"), default=str)
     return blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 class RunFolder:
-    """The files of one run. Enter it with `RunFolder.enter` to write, or make one to read.
+    """The files of one run. Use `RunFolder.enter` to write, or create one to read.
 
     Args:
         path: The folder.
-        verdicts: The name of verdicts that were made later (`collab regrade`); empty: the run's
-            own.
+        verdicts: The name of later verdicts (`collab regrade`); empty: the run's own.
 
     Raises:
         RunError: There are no verdicts of that name, or a link leads out of the folder.
@@ -192,14 +191,15 @@ class RunFolder:
         config: Plain | None = None,
         mark: str = "",
     ) -> Iterator[RunFolder]:
-        """Lock a folder for writing; make it where it is new.
+        """Lock a folder for writing; create it if it is new.
 
         Args:
             path: The folder.
-            decides: What decides the numbers: it must equal the manifest's.
-            start: What is noted of this start (versions and host are added).
-            config: The whole config with its places and addresses, for verbs that go on from it.
-            mark: Tells whoever started the run that the config is their own.
+            decides: What decides the numbers; it must equal the manifest's.
+            start: What to store about this start (versions and host are added).
+            config: The whole config with its paths and addresses, for commands that continue from
+                it.
+            mark: Proves to the user who started the run that the config is their own.
 
         Raises:
             RunError: Another process writes there, or `decides` differs; the message lists the
@@ -212,76 +212,76 @@ class RunFolder:
 
     @property
     def manifest(self) -> Plain:
-        """What the run is.
+        """The manifest.
 
         Raises:
-            RunError: There is none, or it is damaged.
+            RunError: It is missing or damaged.
         """
         here = self.path / "manifest.json"
         try:
             manifest: Plain = parse(read_small(here))
             _Manifest.model_validate(manifest)
         except OSError as error:
-            raise RunError(f"{str(self.path)!r} is no run folder: {error}") from None
+            raise RunError(f"{str(self.path)!r} is not a run folder: {error}") from None
         except ValueError as error:
             why = first_fault(error) if isinstance(error, ValidationError) else error
             raise RunError(
-                f"{str(here)!r} is damaged ({why}); move the folder away, and the same command "
-                "makes it again from the store"
+                f"{str(here)!r} is damaged ({why}); move the folder away, and run the same command "
+                "to make it again from the store"
             ) from None
         return manifest
 
     @property
     def id(self) -> str:
-        """What the store calls the run, wherever its folder is."""
+        """The run's id in the store, independent of the folder's name."""
         return str(self.manifest["id"])
 
     @property
     def holder(self) -> LockHolder | None:
-        """The process that writes here now."""
+        """The process that is writing here."""
         return LockHolder.of(self.path)
 
     @property
     def standing(self) -> RunStatus | None:
-        """How the run stood when it last said so."""
+        """The last stored status."""
         with suppress(OSError, ValueError):
             return _STANDING.validate_python(parse(read_small(self.path / "standing.json")))
         return None
 
     def stands(self, standing: RunStatus) -> None:
-        """Note how the run stands."""
+        """Store the status."""
         text = json.dumps(_STANDING.dump_python(standing), indent=2, ensure_ascii=False)
         self.write("standing.json", text + "\n")
 
     @property
     def spent(self) -> dict[str, Cost]:
-        """What all starts had spent when the last one ended, by seat; the store knows it now."""
+        """The total cost by seat when the last start ended; the store has the current one."""
         with suppress(OSError, ValueError):
             return _SPENT.validate_python(parse(read_small(self.path / "spent.json")))
         return {}
 
     def spend(self, spent: dict[str, Cost]) -> None:
-        """Note what all starts have spent."""
+        """Store the total cost of all starts."""
         text = json.dumps(_SPENT.dump_python(spent, mode="json"), indent=2)
         self.write("spent.json", text + "\n")
 
     def note(self, name: str, value: object) -> None:
-        """Add something to what the manifest notes of this start."""
+        """Add a field to the manifest's entry of this start."""
         manifest = self.manifest
         manifest["starts"][-1][name] = value
         self._write_manifest(manifest)
 
     def questions(self) -> dict[str, Question]:
-        """Return what is asked, by id."""
+        """Return the questions by id."""
         return {question.id: question for question in self._questions.values(_QUESTION)}
 
     def ask(self, questions: Iterable[Question]) -> None:
-        """Note what is asked, once for all episodes."""
+        """Store the questions, once for all episodes."""
         rows = (_QUESTION.dump_python(question, mode="json") for question in questions)
         self.write(self._questions.path.name, "".join(map(line_of, rows)))
 
     def finished(self) -> dict[str, int]:
-        """Map the cases that have an episode and a score to the byte where the episode begins."""
+        """Map each case with an episode and a score to the byte where its episode begins."""
         said = {place.case: place.at for place in self._scores.values(_PLACE)}
         sizes = [(at, 32 + 12 * len(case)) for case, at in said.items()]
         heads = self._episodes.heads(sizes)
@@ -290,9 +290,9 @@ class RunFolder:
         return {c: moved.get(c, at) for c, at in said.items() if c in found or c in moved}
 
     def episodes(self) -> Iterator[tuple[Episode, Plain]]:
-        """Yield the finished episodes, each with the row that it was read from.
+        """Yield the finished episodes, each with its row.
 
-        A case that was played again after a stop comes once: its last line counts.
+        A case that was played twice comes once; its last line counts.
         """
         return map(self._episode, self.finished().values())
 
@@ -300,7 +300,7 @@ class RunFolder:
         """Return a case's finished episode with its row.
 
         Raises:
-            RunError: There is none.
+            RunError: The case has no finished episode.
         """
         finished = self.finished()
         if case not in finished:
@@ -308,20 +308,20 @@ class RunFolder:
         return self._episode(finished[case])
 
     def at(self, place: int) -> tuple[Episode, Plain]:
-        """Return the episode whose line begins at a byte that `finished` names, with its row."""
+        """Return the episode at a byte from `finished`, with its row."""
         return self._episode(place)
 
     def holding(self, text: str, seat: str = "") -> Iterator[str]:
-        """Yield the cases in which a text was said by whoever, and in which a seat wrote.
+        """Yield the cases in which a text occurs and a seat wrote.
 
-        Said is what was written, asked or given as a reason; upper and lower case are one. Lines
-        without the text are passed over as they stand, which is quick.
+        The text may be in a unit, a side question or a reason; case is ignored. Lines without the
+        text are skipped without parsing, which is fast.
         """
         wanted = text.lower()
         quoted, author = (json.dumps(one, ensure_ascii=False)[1:-1] for one in (wanted, seat))
         for at, line in self._episodes.placed():
             log = line.decode("utf-8", "surrogatepass")
-            escaped = "\\u" in log or "\\/" in log  # then a text may be spelled in many ways
+            escaped = "\\u" in log or "\\/" in log  # such a text can be escaped in many ways
             if escaped or (author in log and quoted in log.lower()):
                 _, row = self._episode(at)
                 wrote = not seat or seat in _authors(row["log"])
@@ -353,7 +353,7 @@ class RunFolder:
         self._scores.append(_line(self._episodes.append(row), score))
 
     def regrade(self, name: str, about: Plain, scores: Iterable[Score]) -> None:
-        """Keep later verdicts beside the first ones; `RunFolder(path, name)` reads them.
+        """Store later verdicts; `RunFolder(path, name)` reads them.
 
         Raises:
             RunError: They cannot be written, or another process is writing them.
@@ -365,10 +365,10 @@ class RunFolder:
             beside.write("scores.jsonl", "".join(map(line_of, rows)))
 
     def write(self, name: str, text: str) -> None:
-        """Write a whole file, so that nobody ever reads half of it.
+        """Replace a whole file at once, so that readers never see half of it.
 
         Raises:
-            RunError: It cannot be written; what was there stays.
+            RunError: It cannot be written; the old file stays.
         """
         aside = self.path / f".{name}.new"
         with written(self.path / name):
@@ -397,7 +397,7 @@ class RunFolder:
         self._scores.mend()
 
     def _moved(self, cases: Set[str]) -> dict[str, int]:
-        """Find the episodes of cases in a file that was written anew, with other spaces."""
+        """Find the episodes of cases in a file that was reformatted."""
         if not cases:
             return {}
         named = ((_case_of(line) or _case_in(line), at) for at, line in self._episodes.placed())
@@ -421,25 +421,25 @@ class RunFolder:
 
 
 def _line(at: int, score: Score) -> Plain:
-    """Return a score's row, with the byte at which its episode begins."""
+    """Return a score's row, with the byte where its episode begins."""
     return {"at": at, **_SCORE.dump_python(score, mode="json")}
 
 
 def _regraded(path: Path, verdicts: str) -> Path:
-    """Return the file of a run's later verdicts.
+    """Return the file of later verdicts.
 
     Raises:
-        RunError: There are none of that name; the message lists those there are.
+        RunError: No verdicts have that name; the message lists the names.
     """
     file = path / "regraded" / verdicts / "scores.jsonl"
     if not file.exists():
         there = ", ".join(sorted(one.parent.name for one in path.glob("regraded/*/scores.jsonl")))
-        raise RunError(f"{str(path)!r} has no verdicts {verdicts!r} (there are: {there or 'none'})")
+        raise RunError(f"{str(path)!r} has no verdicts {verdicts!r} (verdicts: {there or 'none'})")
     return file
 
 
 def _said(value: object) -> Iterator[str]:
-    """Yield what was written, asked and given as a reason, however deep in a log."""
+    """Yield the texts, side questions, replies and reasons at any depth of a log."""
     if isinstance(value, dict):
         yield from (value[key] for key in SAID if isinstance(value.get(key), str))
     if isinstance(value, dict | list):
@@ -449,7 +449,7 @@ def _said(value: object) -> Iterator[str]:
 
 
 def _authors(value: object) -> set[str]:
-    """Return who wrote a unit, however deep in a log."""
+    """Return the authors of units at any depth of a log."""
     found: set[str] = set()
     if isinstance(value, dict) and isinstance(value.get("author"), str):
         found.add(value["author"])
@@ -460,7 +460,7 @@ def _authors(value: object) -> set[str]:
 
 
 def _case_of(head: bytes) -> str | None:
-    """Return the case that the begin of an episode's line names; None where it names none."""
+    """Return the case at the beginning of an episode's line, or None."""
     if found := HEAD.match(head):
         with suppress(ValueError):
             return str(json.loads(found[1].decode("utf-8", "surrogatepass")))
@@ -468,7 +468,7 @@ def _case_of(head: bytes) -> str | None:
 
 
 def _case_in(line: bytes) -> str | None:
-    """Return the case of an episode's line in which other keys come first."""
+    """Return the case of an episode's line that begins with other keys."""
     with suppress(ValueError):
         case = JsonLines.row_of(line).get("case")
         return case if isinstance(case, str) else None

@@ -1,8 +1,7 @@
-"""Recorded traces: solo thinking that was sampled elsewhere, in place of a seat's own solo draws.
+"""Recorded traces: solo thinking that was sampled elsewhere and replaces a seat's solo draws.
 
-Nobody knows which prompt exactly such a text came from. So it is a recording and never a draw:
-whatever is played from it stands on the trajectory as recorded, and what goes on behind it is
-sampled anew.
+The exact prompt of such a text is unknown, so it is a recording and never a draw. Its parts are
+marked as recorded on the trajectory, and everything after them is sampled.
 """
 
 from __future__ import annotations
@@ -29,23 +28,23 @@ NAME = r"^[\w-][\w.-]*$"
 
 
 class TraceSelection(Settings):
-    """Which traces stand in for a seat's solo draws."""
+    """The traces that replace a seat's solo draws."""
 
     name: str = Field(pattern=NAME)
     """The name that `collab import` gave them."""
     model: str | None = None
-    """Whose they are; None: those of the one model that they are by."""
+    """Their model; None: the only model of the traces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A recording, with what its file says of it."""
+    """A recording, with the other fields of its file."""
 
     recording: Recording
     sampling: Mapping[str, Json] = field(default_factory=dict)
-    """How it was drawn, as far as that is known."""
+    """Its sampling settings, as far as they are known."""
     claimed: bool | None = None
-    """Whether its file calls it correct."""
+    """The verdict of its file."""
 
 
 _TRACE: TypeAdapter[Trace] = TypeAdapter(Trace)
@@ -58,24 +57,24 @@ class Traces:
     name: str
     model: str
     sampling: str
-    """How they were drawn, in words."""
+    """The sampling settings, as text."""
     recordings: Mapping[str, Sequence[Recording]]
     """By question, in the order of their numbers."""
 
     @classmethod
     def load(cls, runs: Path, bank: TraceSelection) -> Traces:
-        """Read the traces that a seat is given.
+        """Load the traces of a seat.
 
         Raises:
-            ConfigError: There are none of that name, or by that model; the message lists those
-                there are.
+            ConfigError: No traces have that name, or by that model; the message lists those that
+                exist.
         """
         every = list(JsonLines(file_of(runs, bank.name)).values(_TRACE))
         counts = Counter(trace.recording.model for trace in every)
         if bank.model not in counts and (bank.model is not None or len(counts) > 1):
             listed = ", ".join(f"{name!r} ({count:,})" for name, count in counts.most_common())
-            said = "needs a model" if bank.model is None else f"has none by {bank.model!r}"
-            raise ConfigError(f"bank {bank.name!r} {said}: set bank.model to one of {listed}")
+            fault = "holds several models" if bank.model is None else f"lacks {bank.model!r}"
+            raise ConfigError(f"bank {bank.name!r} {fault}; set bank.model to one of {listed}")
         model = bank.model or next(iter(counts))
         of: dict[str, list[Recording]] = {}
         mine = [trace for trace in every if trace.recording.model == model]
@@ -85,13 +84,13 @@ class Traces:
         return cls(bank.name, model, ", ".join(drawn), of)
 
     def told(self, seat: str, questions: Iterable[Question], count: int) -> str:
-        """Say in a line whose traces a seat plays, and where they are too few."""
+        """Describe the traces of a seat, and where there are too few."""
         have = [len(self.recordings.get(question.id, ())) for question in questions]
         few = sum(0 < number < count for number in have)
         return (
-            f"{seat}: instead of own solo draws, recorded traces of {self.model} (bank {self.name},"
-            f" sampling {self.sampling}); {few} of {len(have)} questions have fewer than {count}, "
-            f"{have.count(0)} have none and are left out"
+            f"{seat}: recorded traces of {self.model} replace its solo draws (bank {self.name}, "
+            f"sampling {self.sampling}); {few} of {len(have)} questions have fewer than {count}, "
+            f"and {have.count(0)} have none and are left out"
         )
 
 
@@ -99,32 +98,32 @@ def file_of(runs: Path, name: str) -> Path:
     """Return the file with the traces of an import.
 
     Raises:
-        ConfigError: There is none of that name; the message lists those there are.
+        ConfigError: No import has that name; the message lists those that exist.
     """
     file = runs / "banks" / name / "traces.jsonl"
     if not file.exists():
         there = ", ".join(sorted(one.parent.name for one in runs.glob("banks/*/traces.jsonl")))
         raise ConfigError(
-            f"there is no bank {name!r} in {str(runs / 'banks')!r} (there are: {there or 'none'}); "
-            "collab import makes one"
+            f"there is no bank {name!r} in {str(runs / 'banks')!r} (banks: {there or 'none'}); "
+            "`collab import` makes one"
         )
     return file
 
 
 def hash_of(runs: Path, name: str) -> str:
-    """Hash the traces of an import: other ones, other numbers.
+    """Hash the traces of an import; the hash decides a run's numbers.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: No import has that name.
     """
     with file_of(runs, name).open("rb") as file:
         return file_digest(file, "sha256").hexdigest()[:12]
 
 
 def in_tokens(recording: Recording, tokenizer: Tokenizer) -> Recording:
-    """Return a recording in the tokens of the model that reads it, so that shares count these.
+    """Return a recording in the tokens of the model that reads it, for shares in tokens.
 
-    They are the tokens of the text in one piece; its author may have drawn others.
+    The tokens are those of the text in one piece; its author may have drawn others.
     """
     ids = tokenizer.encode(recording.text)
     if tokenizer.decode(ids) != recording.text:
@@ -150,10 +149,10 @@ def keep(folder: Path, traces: Iterable[Trace], about: Plain) -> None:
 
 
 def write(path: Path, parts: Iterable[str]) -> None:
-    """Write a whole file, so that nobody ever reads half of it.
+    """Replace a whole file at once, so that readers never see half of it.
 
     Raises:
-        RunError: It cannot be written; what was there stays.
+        RunError: It cannot be written; the old file stays.
     """
     aside = path.with_name(f".{path.name}.new")
     with written(path):

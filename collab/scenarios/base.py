@@ -1,8 +1,8 @@
-"""A scenario: which questions, openings, policy and factors; what counts; how results are grouped.
+"""The scenario protocol, and the values that every scenario uses.
 
-A scenario is a value with pure methods. The bank of solo trajectories goes in, cases come out; the
-engine plays them, the graders judge, and the labels of a case say where its score belongs in a
-table.
+A scenario is a value with pure methods. It takes a bank of graded solo trajectories and makes
+cases. The engine plays the cases, the graders judge the answers, and the design of a case says
+where its score belongs in a table.
 """
 
 from __future__ import annotations
@@ -59,25 +59,25 @@ class Leak:
 
 @dataclass(frozen=True)
 class Bank:
-    """The graded solo trajectories of each seat, by question, in the order of their draws."""
+    """The graded solo trajectories of each seat, by question and in the order of their draws."""
 
     questions: Sequence[Question]
     solos: dict[str, dict[str, tuple[Recording, ...]]] = field(default_factory=dict)
     waits: Mapping[str, Event] = field(default_factory=dict)
-    """Set once a question's draws are there or have failed; a full bank has none to wait for."""
+    """Set once the draws of a question are stored or have failed. A full bank has no events."""
     rules: Grader | None = None
-    """Compares answers; without it, those that differ as text and number differ."""
+    """Compares answers; None: answers are equal if they are the same text or number."""
     models: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The seats that hold a model, and what each can do (`write`, `answer`, `advise`, …)."""
     counts: Mapping[str, Callable[[str], Awaitable[tuple[int, ...] | None]]] = field(
         default_factory=dict
     )
-    """How a seat says where its tokens end in a text; None where it cannot."""
+    """Return the token ends of a text for a seat; None where the seat has no tokenizer."""
 
     async def ready(self) -> AsyncIterator[Question]:
-        """Yield the questions, ranked by content, each as soon as all its draws are there.
+        """Yield the questions, ranked by content, each as soon as all its draws are stored.
 
-        A question whose draws failed is left out.
+        A question is left out if one of its draws failed.
         """
         for question in ranked(self.questions):
             if question.id in self.waits:
@@ -94,9 +94,10 @@ class Bank:
         return sum(bool(solo.correct) for solo in self.of(seat, question))
 
     async def measured(self, seat: str, recording: Recording) -> Recording:
-        """Return a text that nobody drew with its length in the tokens of the seat that reads it.
+        """Return a recording with its length in the tokens of the seat that reads it.
 
-        What has an author's tokens keeps these, and what cannot be counted stays as it is.
+        A recording that has its author's tokens, or that the seat cannot count, is returned
+        unchanged.
         """
         if recording.ends is not None or seat not in self.counts:
             return recording
@@ -104,7 +105,7 @@ class Bank:
         return recording if ends is None else replace(recording, ends=ends, tokens=len(ends))
 
     async def agrees(self, question: Question, answer: str | None) -> bool:
-        """Say whether an answer is the known one of a question."""
+        """Return whether an answer agrees with the gold answer of a question."""
         return await agrees(self.rules, question, answer)
 
     async def leak(self, question: Question, text: str) -> Leak:
@@ -113,19 +114,19 @@ class Bank:
 
 
 class Note(str):
-    """What a scenario has to say of its cases: how many there are, and what was left out."""
+    """A remark of a scenario on its cases: how many there are and what was left out."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The cases of a run, and what was left out on the way, in words and numbers."""
+    """The cases of a run, and notes on what was left out."""
 
     cases: Sequence[Case]
     notes: Sequence[str] = ()
 
     @classmethod
     async def of(cls, stream: AsyncIterable[Case | Note]) -> Plan:
-        """Gather what a scenario makes of a bank."""
+        """Collect the cases and notes that a scenario yields."""
         cases: list[Case] = []
         notes: list[str] = []
         async for one in stream:
@@ -138,22 +139,22 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class SeatWork:
-    """What one seat did in an episode."""
+    """The work of one seat in an episode."""
 
     tokens: int = 0
-    """Those of what stands in its name in the end, thinking and answer (its own tokens)."""
+    """Tokens of its units and answer on the final trajectory (counted by its own tokenizer)."""
     units: int = 0
-    """Stretches of thinking that it sampled, branches' included."""
+    """Thinking units that it sampled, including those of branches."""
     kept: int = 0
-    """Those of them that stand in the end."""
+    """Sampled units that are on the final trajectory."""
     cost: Cost = field(default=Cost(), compare=False)
-    """What all its draws cost when they were sampled, those for side questions among them. Two
-    parts are alike whatever they cost: time and cache are the server's."""
+    """Cost of all its draws when they were sampled, including side questions. Not compared: time
+    and cache hits depend on the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One episode, judged."""
+    """The score of one episode."""
 
     case: str
     question: str
@@ -161,35 +162,35 @@ class Score:
     design: Design = Design()  # noqa: RUF009 - a frozen value
     """The design of the case."""
     labels: Mapping[str, Label] = field(default_factory=dict)
-    """The labels of the case that are no factors of its design."""
+    """Labels of the case that are not factors of its design."""
     strict: bool = False
-    """Correct by the last boxed answer alone."""
+    """Correct by the last boxed answer only."""
     lenient: bool = False
-    """Correct by whatever in the reply reads as an answer."""
+    """Correct by any part of the reply that can be read as an answer."""
     extracted: str | None = None
     details: Mapping[str, Json] = field(default_factory=dict)
-    """What else the grader had to say."""
+    """Other results of the grader."""
     said_rival: bool | None = None
-    """Whether the answer given is the one that the steer leads to."""
+    """Whether the episode gave the answer that the steer leads to."""
     tokens: int = 0
-    """What the writers sampled for it (their own tokens)."""
+    """Tokens that the writers sampled (counted by their own tokenizers)."""
     seams: Seams | None = None
-    """All prompts that its writers read, added up."""
+    """Sums over all prompts of its writers."""
     parts: Mapping[str, SeatWork] = field(default_factory=dict)
-    """What each seat did for it."""
+    """The work of each seat."""
 
     @property
     def correct(self) -> bool:
-        """Say whether it counts as solved."""
+        """Return whether the verdict is `correct`."""
         return self.verdict == "correct"
 
     @property
     def factors(self) -> dict[str, Label]:
-        """Return all that tables may group by: the labels, and the factors of the design."""
+        """Return the labels and the factors of the design by name: all that tables may group by."""
         return {**self.labels, **self.design.factors}
 
     def factor(self, name: str) -> Label:
-        """Return a factor of the design or a label by its name; None if there is neither."""
+        """Return a factor of the design or a label by its name; None if there is no such name."""
         return self.design.factor(name, self.labels)
 
 
@@ -221,45 +222,49 @@ class Scenario(Protocol):
     """
 
     by: ClassVar[str]
-    """The factor or label that makes the rows of the scenario's table."""
+    """The factor or label whose values are the rows of the scenario's table."""
 
     def solos(self) -> Mapping[str, int]:
-        """Map each seat that needs a bank to its draws a question."""
+        """Return the solo draws per question for each seat that needs a bank."""
         ...
 
     def most(self, questions: int, policy: Policy) -> int:
-        """Return how many cases so many questions and a policy make at most."""
+        """Return the largest number of cases for a number of questions and a policy."""
         ...
 
     def factors(self) -> Mapping[str, object]:
-        """Return what one of its cases sets of the policy: a run checks that the policy has it."""
+        """Return the policy settings that a case changes, with example values.
+
+        A run checks that the policy has these settings.
+        """
         ...
 
     def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case | Note]:
-        """Make the cases, each with a policy value, and end with notes.
+        """Yield the cases, each with its policy value, and then the notes.
 
-        A case comes as soon as all that is ranked before it is decided (`Bank.ready`); which cases
-        there are and their order never depend on what was finished first.
+        Yield a case as soon as everything ranked before it is decided (`Bank.ready`). The set of
+        cases and their order must not depend on which draws finish first.
         """
         ...
 
 
 def with_factors(policy: Policy, **factors: object) -> Policy:
-    """Return the policy with some settings changed, validated again.
+    """Return the policy with some settings changed and validated.
 
     Raises:
-        ConfigError: The policy has no such setting, or not that value.
+        ConfigError: The policy lacks a setting, or rejects a value.
     """
     if not isinstance(policy, BaseModel):
         raise ConfigError(
-            f"{type(policy).__name__} is no pydantic model: its settings cannot be factors"
+            f"policy {type(policy).__name__} is not a pydantic model, so a scenario cannot "
+            "change its settings; derive it from Settings"
         )
     unknown = factors.keys() - type(policy).model_fields.keys()
     if unknown:
         name, has = type(policy).__name__, ", ".join(type(policy).model_fields)
         raise ConfigError(
             f"this scenario sets {', '.join(sorted(unknown))}, which policy {name} lacks "
-            f"(it has: {has}); choose another policy"
+            f"(settings: {has}); choose another policy"
         )
     settings = {name: getattr(policy, name) for name in type(policy).model_fields}
     try:
@@ -271,17 +276,17 @@ def with_factors(policy: Policy, **factors: object) -> Policy:
 
 
 def rank(*content: object) -> bytes:
-    """Return a sort key that depends on content alone: the same subset in every run."""
+    """Return a sort key that depends only on content, so that every run selects the same subset."""
     return blake2b(repr(content).encode(), digest_size=8).digest()
 
 
 def ranked(questions: Iterable[Question]) -> list[Question]:
-    """Order questions by content alone: the first n are the same in every run."""
+    """Sort questions by content, so that the first n are the same in every run."""
     return sorted(questions, key=lambda question: rank(question.id))
 
 
 def parts_of(episode: Episode) -> dict[str, SeatWork]:
-    """Say what each seat did in an episode."""
+    """Return the work of each seat in an episode."""
     trajectory = episode.trajectory
     written = Counter(one.author for one in trajectory.generated if one.phase == "thinking")
     kept = Counter(one.author for one in trajectory.units if one.kind == "generated")
@@ -300,7 +305,7 @@ def parts_of(episode: Episode) -> dict[str, SeatWork]:
 
 
 def finish_verdict(episode: Episode) -> Verdict | None:
-    """Return the verdict that an episode's end settles, None where its answer is to be graded."""
+    """Return the verdict that an episode's end implies; None if its answer is to be graded."""
     match episode.finish:
         case "never closed":
             return "thinking never closed"

@@ -1,9 +1,9 @@
-"""Collaboration: any policy, any team, on every question, and beside it what it must beat.
+"""Collaboration: any policy and team on any questions, compared with baselines.
 
-Against the policy stand each of its seats alone, other policies on the same team (who writes drawn
-at random; one handing to itself) and the majority of several solo answers. Cases of all arms take
-draws of their own, and how many answers make a majority depends on what they cost, never on whether
-they are right.
+The baselines are each seat alone, other policies on the same team (for example a random writer, or
+one model that hands over to itself), and the majority of several solo answers. Cases of all arms
+have draws of their own. The size of a majority depends on what its answers cost, and never on
+whether they are right.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ALONE = "alone"
 
 @dataclass(frozen=True, slots=True)
 class _Arm:
-    """One way in which every question is played."""
+    """One way to play every question."""
 
     name: str
     policy: Policy
@@ -36,24 +36,24 @@ class _Arm:
 
 
 class Collaboration(Settings):
-    """Play the policy from an empty trajectory, `samples` times a question, and its baselines."""
+    """Play the policy and its baselines, `samples` times a question, from an empty trajectory."""
 
     by: ClassVar[str] = "level"
 
     main: str = "main"
-    """The seat that the baselines take for theirs."""
+    """The seat that is `main` in the baselines."""
     helper: str | None = None
-    """The seat that baselines take for their partner; None: the policy's first other writer."""
+    """The seat that is `partner` in the baselines; None: the policy's first other writer."""
     samples: int = Field(default=1, ge=1)
-    """Episodes a question, of the policy and of each that it is compared with."""
+    """Episodes per question, for the policy and for each policy in `against`."""
     alone: InstanceOf[Policy] | None = None
-    """How a seat thinks alone: its `main` stands for each seat; None: nobody is asked to."""
+    """The policy of a seat alone: each seat takes its `main` in turn; None: no solo episodes."""
     votes: int = Field(default=8, ge=1)
-    """Episodes a question of each seat alone: as many as a majority may have."""
+    """Episodes per question for each seat alone, which is the largest possible majority."""
     against: Mapping[str, InstanceOf[Policy]] = {}
-    """Other policies by name: the seats `main` and `partner` in them stand for main and helper."""
+    """Other policies by name; their seats `main` and `partner` become main and helper."""
     published: str = ""
-    """A system of `collab.scenarios.published_systems` whose claims the report answers."""
+    """A system of `collab.scenarios.published_systems`: the report tests its claims."""
 
     @field_validator("against", mode="before")
     @classmethod
@@ -65,8 +65,8 @@ class Collaboration(Settings):
     def _known(cls, published: str) -> str:
         if published and published not in systems():
             raise ValueError(
-                f"of system {published!r} no claims are known; of these there are: "
-                f"{', '.join(systems())}"
+                f"no claims of system {published!r} are known (known systems: "
+                f"{', '.join(systems())}); set scenario.published to one of them or to ''"
             )
         return published
 
@@ -75,19 +75,19 @@ class Collaboration(Settings):
         return {}
 
     def most(self, questions: int, policy: Policy) -> int:
-        """Return how many cases there are at most: those of a team whose every seat writes."""
+        """Return the largest number of cases: every seat writes."""
         alone = len(seats_of(policy)) * self.votes if self.alone else 0
         return questions * (self.samples * (1 + len(self.against)) + alone)
 
     def factors(self) -> Mapping[str, object]:
-        """Set nothing."""
+        """Change no setting."""
         return {}
 
     async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case | Note]:
-        """Make the cases of all arms, question by question.
+        """Yield the cases of all arms, question by question.
 
         Raises:
-            ConfigError: `helper` names no seat with a model that writes.
+            ConfigError: `helper` is not a seat with a model that can write.
         """
         notes: list[str] = []
         helper = self._helper(bank, policy)
@@ -109,21 +109,22 @@ class Collaboration(Settings):
             yield Note(note)
 
     def _helper(self, bank: Bank, policy: Policy) -> str | None:
-        """Return the baselines' partner: the seat chosen, or the policy's first other writer."""
+        """Return the partner of the baselines: the chosen seat or the first other writer."""
         if self.helper is None:
             others = (seat for seat in seats_of(policy) if seat != self.main)
             return next((seat for seat in others if seat in _writers(bank)), None)
         if self.helper not in _writers(bank):
             raise ConfigError(
-                f"scenario.helper={self.helper!r} is no seat with a model that writes (such seats: "
-                f"{', '.join(_writers(bank)) or 'none'}); set it to one of them, or to null"
+                f"scenario.helper={self.helper!r} is not a seat with a model that can write "
+                f"(such seats: {', '.join(_writers(bank)) or 'none'}); set it to one of them or "
+                "to null"
             )
         return self.helper
 
     def _arms(
         self, bank: Bank, policy: Policy, helper: str | None, notes: list[str]
     ) -> Iterator[_Arm]:
-        """Yield what the policy is compared with, as far as the team can play it."""
+        """Yield the baselines that the team can play."""
         if self.alone is not None:
             for seat in seats_of(policy):
                 if seat in _writers(bank):
@@ -138,12 +139,12 @@ class Collaboration(Settings):
 
 
 def _missing(policy: Policy, bank: Bank) -> str:
-    """Say what keeps a team from playing a baseline; nothing if it can."""
+    """Return why a team cannot play a baseline; empty if it can."""
     seats = seats_of(policy)
     if lacking := sorted(seats.keys() - set(_writers(bank))):
-        return f"no model that writes in seat {', '.join(map(repr, lacking))}"
+        return f"seat {', '.join(map(repr, lacking))} has no model that can write"
     unable = sorted({need for seat in seats for need in needs_of(policy) - bank.models[seat]})
-    return f"not all of its seats give {', '.join(unable)}" if unable else ""
+    return f"not all of its seats support {', '.join(unable)}" if unable else ""
 
 
 def _writers(bank: Bank) -> list[str]:

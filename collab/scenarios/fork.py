@@ -1,4 +1,4 @@
-"""Fork: what would an episode have come to, had another policy gone on from one of its units?"""
+"""Fork: play an episode again from one of its units, under another policy."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import ClassVar
@@ -14,16 +14,16 @@ from collab.scenarios.base import Bank, Note
 
 
 class ForkScenario(Settings):
-    """Go on from a part of a played episode, `samples` times, each with draws of its own."""
+    """Continue part of a played episode, `samples` times, each with draws of its own."""
 
     by: ClassVar[str] = "level"
 
     case: str
-    """The episode that is gone on from."""
+    """The episode that is forked."""
     begin: Trajectory
-    """What stays of it."""
+    """The part of its trajectory that is kept."""
     verdict: str
-    """What the episode itself came to."""
+    """The verdict of the episode."""
     rival: str | None = None
     """The answer that its steer leads to."""
     samples: int = Field(default=1, ge=1)
@@ -33,15 +33,15 @@ class ForkScenario(Settings):
         return {}
 
     def most(self, questions: int, policy: Policy) -> int:
-        """Return how many cases there are."""
+        """Return the number of cases."""
         return self.samples
 
     def factors(self) -> Mapping[str, object]:
-        """Set nothing."""
+        """Change no setting."""
         return {}
 
     async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case | Note]:
-        """Make `samples` cases of the one question."""
+        """Yield `samples` cases of the question."""
         kept = len(self.begin.units)
         async for question in bank.ready():
             for sample in range(self.samples):
@@ -54,4 +54,4 @@ class ForkScenario(Settings):
                     labels=question.labels,
                     rival=self.rival,
                 )
-        yield Note(f"forked from {self.case} behind unit {kept}; there it came to: {self.verdict}")
+        yield Note(f"forked from {self.case} after unit {kept}; its own verdict: {self.verdict}")

@@ -1,12 +1,12 @@
-"""Guidability: can a model build on a stronger one's correct begin?
+"""Guidability: can a model build on the correct beginning of a stronger model's trajectory?
 
 Source: paper §2.2, App. E.2, E.3, F.
 
-On questions that `main` solves at most once in its solo draws, the first share of a guide's correct
-trajectory opens the thinking, and the model goes on. Beside every guided episode stands a fresh
-unguided draw of the same question, for a question that failed by bad luck would be solved at times
-without any guide; and the same begin with the answer forced at once, for what is solved so was
-given away.
+The questions are those that `main` solves at most once in its solo draws. The first share of a
+guide's correct trajectory opens the thinking, and the model continues. There are two controls for
+every guided episode. One is a fresh draw without a guide, because a question that failed by bad
+luck is sometimes solved without one. The other forces the answer directly after the guide's text,
+because a question that is solved so was given away.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PrefixShare = Annotated[float, Field(gt=0, le=1)]
 
 @dataclass(frozen=True, slots=True)
 class _Steer:
-    """A share of one of a guide's trajectories."""
+    """A share of a guide's trajectory."""
 
     guide: str
     trace: Recording
@@ -41,7 +41,7 @@ class _Steer:
 
 @dataclass
 class _Tally:
-    """What a run's cases are made of."""
+    """Counts of the questions and trajectories that the cases use."""
 
     asked: int = 0
     hard: int = 0
@@ -50,7 +50,7 @@ class _Tally:
     problems: Counter[str] = field(default_factory=Counter)
     traces: Counter[str] = field(default_factory=Counter)
     alone: Counter[str] = field(default_factory=Counter)
-    """Correct solo draws by seat, on all questions that were asked."""
+    """Correct solo draws by seat, over all questions."""
 
 
 class Guidability(Settings):
@@ -64,23 +64,23 @@ class Guidability(Settings):
     main: str = "main"
     """The seat that is guided."""
     guides: Annotated[tuple[str, ...], Field(min_length=1)] = ("guide",)
-    """The seats that guide, each with a model of its own."""
+    """The seats that guide; each has a model of its own."""
     teacher: str | None = None
-    """The guide that `main` was trained on the samples of; the others are compared with it."""
+    """The guide whose samples `main` was trained on; it is compared with the other guides."""
     samples: int = Field(default=8, ge=1)
-    """Solo draws a question."""
+    """Solo draws per question."""
     solved_at_least: int = Field(default=0, ge=0)
-    """Questions that `main` solves less often are left out; all `samples`: App. E.2."""
+    """Leave out questions that `main` solves less often; equal to `samples`: App. E.2."""
     solved_at_most: int = Field(default=1, ge=0)
-    """Questions that `main` solves more often are left out."""
+    """Leave out questions that `main` solves more often."""
     traces: Literal["correct", "wrong"] = "correct"
-    """Which of a guide's trajectories guide; wrong ones are steers of poor quality."""
+    """Which of a guide's trajectories to use; wrong ones are steers of poor quality."""
     correct_traces_per_guide: int = Field(default=1, ge=1)
-    """How many of a guide's (correct) trajectories open each question."""
+    """Trajectories of each guide per question."""
     lengths: Annotated[tuple[PrefixShare, ...], Field(min_length=1)] = (0.2, 0.4, 0.6, 0.8)
-    """Shares of the guide's trajectory that are given."""
+    """Shares of the guide's trajectory."""
     cut: Cutting = "sentence"
-    """What trajectories are cut behind."""
+    """Where trajectories may be cut."""
     controls: tuple[Literal["none", "forced"], ...] = ("none", "forced")
     """Controls to play: unguided draws, and answers forced after the guide's part; []: none."""
 
@@ -88,11 +88,14 @@ class Guidability(Settings):
     def _in_order(self) -> Self:
         if not self.solved_at_least <= self.solved_at_most:
             raise ValueError(
-                f"solved {self.solved_at_least} to {self.solved_at_most} times: the lower count "
-                "comes first"
+                f"solved_at_least {self.solved_at_least} is more than solved_at_most "
+                f"{self.solved_at_most}; set solved_at_least to the lower count"
             )
         if self.teacher is not None and self.teacher not in self.guides:
-            raise ValueError(f"teacher {self.teacher!r} is no guide ({', '.join(self.guides)})")
+            raise ValueError(
+                f"teacher {self.teacher!r} is not in guides ({', '.join(self.guides)}); set it to "
+                "one of them, or to null"
+            )
         return self
 
     def solos(self) -> dict[str, int]:
@@ -100,12 +103,12 @@ class Guidability(Settings):
         return dict.fromkeys((self.main, *self.guides), self.samples)
 
     def most(self, questions: int, policy: Policy) -> int:
-        """Return how many cases there are at most."""
+        """Return the largest number of cases."""
         steers = len(self.guides) * self.correct_traces_per_guide * len(self.lengths)
         return questions * steers * (1 + len(self.controls))
 
     def factors(self) -> dict[str, object]:
-        """Set who thinks, who guides and how much of it."""
+        """Set the main seat, the guide and the share."""
         return self._factors(self.guides[0], self.lengths[0])
 
     def _factors(self, guide: str, length: float, *, force: bool = False) -> dict[str, object]:
@@ -115,7 +118,7 @@ class Guidability(Settings):
         return {**factors, "force": True} if force else factors
 
     async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case | Note]:
-        """Cross hard questions with guides, their traces and the shares."""
+        """Cross hard questions with guides, their trajectories and the shares."""
         tally = _Tally()
         async for question in bank.ready():
             tally.asked += 1
@@ -130,7 +133,7 @@ class Guidability(Settings):
     async def _of(
         self, bank: Bank, policy: Policy, question: Question, tally: _Tally
     ) -> AsyncIterator[Case]:
-        """Make the cases of one hard question."""
+        """Yield the cases of one hard question."""
         traces = {guide: self._traces(bank, guide, question) for guide in self.guides}
         by_all = all(traces.values())
         tally.hard += 1
@@ -225,7 +228,7 @@ class Guidability(Settings):
         from_, to = self.solved_at_least, self.solved_at_most
         often = f"at most {to}" if not from_ else f"{from_} to {to}"
         yield Note(
-            f"{tally.hard} of {tally.asked} questions solved {often} of {self.samples} times by "
+            f"{tally.hard} of {tally.asked} questions are solved {often} of {self.samples} times by "
             f"{self.main}"
         )
         yield Note(f"{tally.unguided} of them left out: no guide has a {self.traces} trajectory")
@@ -239,6 +242,6 @@ class Guidability(Settings):
         for guide in self.guides:
             if drawn and tally.alone[guide] <= own:
                 yield Note(
-                    f"warning: {guide} is no stronger guide: alone it solves "
+                    f"warning: {guide} is no stronger than {self.main}: alone, {guide} solves "
                     f"{tally.alone[guide] / drawn:.0%} of its draws, {self.main} {own / drawn:.0%}"
                 )

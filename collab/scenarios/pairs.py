@@ -1,4 +1,4 @@
-"""Giving each original a distractor that does not solve it, all distractors used equally often."""
+"""Pair originals with distractors that do not solve them; all are used equally often."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ async def paired(
     pool: Sequence[SoloTrajectory],
     tally: Counter[str],
 ) -> AsyncIterator[tuple[SoloTrajectory, SoloTrajectory]]:
-    """Pair originals with distractors, a block of as many as there are distractors at a time.
+    """Pair originals with distractors, in blocks of as many originals as there are distractors.
 
-    `tally` counts the originals, the pairs and the distractors that are used.
+    `tally` counts the originals, the pairs and the distractors in use.
     """
     used: Counter[int] = Counter()
     async for block in _blocks(originals, max(len(pool), 1)):
@@ -29,7 +29,7 @@ async def paired(
 
 
 async def differs(bank: Bank, original: SoloTrajectory, distractor: SoloTrajectory) -> bool:
-    """Say whether neither what a distractor's question asks for nor what it says solves this."""
+    """Return whether a distractor leads to another answer: its question's and its own."""
     asked = original.question
     if asked.id == distractor.question.id:
         return False
@@ -40,7 +40,7 @@ async def differs(bank: Bank, original: SoloTrajectory, distractor: SoloTrajecto
 async def _blocks(
     items: AsyncIterator[SoloTrajectory], size: int
 ) -> AsyncIterator[list[SoloTrajectory]]:
-    """Gather items in blocks; the last may be smaller."""
+    """Collect items in blocks; the last block may be smaller."""
     block: list[SoloTrajectory] = []
     async for item in items:
         block.append(item)
@@ -54,7 +54,7 @@ async def _blocks(
 async def _fitting(
     bank: Bank, originals: Sequence[SoloTrajectory], pool: Sequence[SoloTrajectory]
 ) -> dict[int, list[int]]:
-    """Return which of the pool each original may meet; one that may meet none is left out."""
+    """Map each original to the distractors that fit it; leave out originals without any."""
 
     async def fitting(original: SoloTrajectory) -> list[int]:
         differ = await asyncio.gather(*(differs(bank, original, one) for one in pool))
@@ -70,9 +70,9 @@ def _pair(
     fits: Mapping[int, Sequence[int]],
     used: Counter[int],
 ) -> Iterator[tuple[SoloTrajectory, SoloTrajectory]]:
-    """Give originals a distractor each that fits, all used equally often.
+    """Give each original a distractor that fits, using all equally often.
 
-    `used` counts how often each of the pool is used so far, and goes on counting.
+    `used` counts the uses of each distractor so far and is updated.
     """
     chosen: dict[int, int] = {}
     for nth, indices in fits.items():
@@ -88,7 +88,7 @@ def _pair(
 def _shift(
     start: int, chosen: dict[int, int], fits: Mapping[int, Sequence[int]], used: Counter[int]
 ) -> bool:
-    """Pass one original on from distractor to distractor, to one that is used at least 2 less."""
+    """Move one original along a chain of distractors to one with at least 2 fewer uses."""
     came: dict[int, int] = {}  # distractor -> the original that could move to it
     ahead = [start]
     for here in ahead:

@@ -1,7 +1,8 @@
-"""What published systems claim, as data: which way a measure goes against which baseline.
+"""Claims of published systems, as data: the direction of a measure against a baseline.
 
-The numbers are of other models and benchmarks than ours, so it is the direction that is compared:
-a claim is met where our whole interval lies on its side, missed where all of it lies on the other.
+The published numbers are of other models and benchmarks, so only the direction is compared. A claim
+is met if the whole interval of the difference lies on its side, and missed if the whole interval
+lies on the other side.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Measure = Literal["solved", "tokens", "seconds"]
 Sense = Literal["more", "less", "same"]
 Meets = Literal["agrees", "disagrees", "undecided"]
 SAME = 0.05
-"""How far apart two shares may lie to be called the same: ours; a published one is as printed."""
+"""Largest difference between two equal shares. It is ours; the published shares are as printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +27,16 @@ class SystemClaim:
 
     system: str
     measure: Measure
-    """The share solved, or what an episode takes."""
+    """The share solved, or the cost of an episode."""
     against: str
-    """The arm of a collaboration that plays what the system is compared with."""
+    """The arm that plays the baseline of the claim."""
     sense: Sense
     printed: str
     """The published numbers, in words."""
     source: str
 
     def met(self, low: float, high: float) -> Meets:
-        """Say whether an interval of ours, of the difference or the change, bears a claim out."""
+        """Compare the interval of a difference or change with the claim."""
         if self.sense == "same":
             inside, outside = low >= -SAME and high <= SAME, high < -SAME or low > SAME
         elif self.sense == "more":
@@ -46,12 +47,12 @@ class SystemClaim:
 
 
 def systems() -> list[str]:
-    """Name the systems of which claims are known."""
+    """Return the systems with known claims."""
     return list(dict.fromkeys(claim.system for claim in _all()))
 
 
 def claims(system: str) -> list[SystemClaim]:
-    """Return a system's claims; none of one that is unknown."""
+    """Return the claims of a system; empty for an unknown system."""
     return [claim for claim in _all() if claim.system == system]
 
 

@@ -1,11 +1,11 @@
-"""Recoverability: can a model come back from a distracting steer?
+"""Recoverability: can a model recover from a distracting steer?
 
 Source: paper §2.1, App. E.1.
 
-A correct solo trajectory is cut at an insertion point, the begin of a trajectory on another
-question is put behind it, and the model goes on. Three controls stand beside every rate: the same
-opening without a steer, with the transition phrase alone, and with a placebo (as much text of
-another correct trajectory on the same question, behind the same phrase).
+A correct solo trajectory is cut at an insertion point and followed by the beginning of a trajectory
+on another question. Then the model continues. Every rate has up to three controls: the same opening
+without a steer, with the transition phrase only, and with a placebo (the phrase and as much text of
+another correct trajectory on the same question).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from collab.scenarios.steers import (
 
 InsertionPoint = Annotated[float, Field(ge=0, le=1)]
 ONE_CHUNK = 1e-9
-"""A share that keeps the first chunk, however many there are."""
+"""A share that keeps only the first chunk, whatever the number of chunks."""
 Control = Literal["none", "phrase", "placebo"]
 
 
@@ -63,9 +63,9 @@ class _Place:
     partner: SoloTrajectory
     own: Cut
     at: float
-    """The insertion point asked for."""
+    """The insertion point that was asked for."""
     point: float
-    """What the policy is told: more where a kept paragraph asks for it."""
+    """The insertion point that the policy gets: later if the first paragraph is kept."""
     name: str
     steer: Recording
     placebo: Recording | None
@@ -82,43 +82,45 @@ class Recoverability(Settings):
     main: str = "main"
     """The seat that is disturbed."""
     distractor: str = "distractor"
-    """The seat whose recording is the steer."""
+    """The seat that plays the steer."""
     source: str | None = None
-    """The seat whose bank the distractors come from; None: `main` distracts itself."""
+    """The seat whose solo draws are the distractors; None: those of `main`."""
     corrector: str | None = None
-    """The seat that plays another correct trajectory behind the steer: it turns right."""
+    """The seat that plays another correct trajectory after the steer, back to the question."""
     samples: int = Field(default=8, ge=2)
-    """Solo draws a question."""
+    """Solo draws per question."""
     solved_at_least: int = Field(default=1, ge=1)
-    """Questions that `main` solves less often are left out; all `samples`: the paper's shared
-    subset, on the questions of a cohort."""
+    """Leave out questions that `main` solves less often. Equal to `samples` on the questions of a
+    cohort: the paper's shared subset."""
     solved_at_most: int | None = Field(default=None, ge=1)
     """Leave out questions that `main` solves more often; None: no upper limit."""
     originals: int = Field(default=200, ge=1)
     """Correct trajectories to disturb."""
     drawn: Literal["questions", "solve counts"] = "questions"
-    """Originals are spread over the questions, or so that each solve count comes as often."""
+    """Spread the originals over the questions, or draw them so that each solve count is equally
+    frequent."""
     distractors: int = Field(default=50, ge=2)
     """Trajectories that disturb; each is used equally often."""
     pool: Literal["any", "long"] = "any"
-    """`long`: traces longer than 80 % of the originals, cut where 90 % of them end."""
+    """`long`: only trajectories longer than 80 % of the originals, cut where 90 % of the originals
+    end."""
     drop_first_paragraph: bool = False
-    """Whether the distractor's first paragraph, where it says its question, is left out."""
+    """Leave out the first paragraph of the distractor, which often names its question."""
     steer: SteerKind = "other"
-    """What the steer is made of."""
+    """What the steer consists of."""
     thoughts: Path | None = None
-    """With `steer: given`, a jsonl file of objects with `question` (an id, or its text) and
-    `thought`."""
+    """Required by `steer: given`: a JSON lines file of objects with `question` (an id, or its text)
+    and `thought`."""
     points: Annotated[tuple[InsertionPoint, ...], Field(min_length=1)] = (0.0, 0.2, 0.4, 0.6, 0.8)
     """Insertion points: shares of the original's tokens."""
     length: float = Field(default=0.2, gt=0, le=1)
-    """Share of the distractor's own trace that is the steer."""
+    """Share of the distractor's trajectory that is the steer."""
     steer_tokens: int | None = Field(default=None, ge=1)
-    """Overrides `length` by a number of tokens."""
+    """The length of the steer in tokens; overrides `length`."""
     keep_first_paragraph: bool = False
-    """Whether the original's first paragraph stands before the steer at every point (Table 7)."""
+    """Keep the first paragraph of the original before the steer at every point (Table 7)."""
     cut: Cutting = "sentence"
-    """What recordings are cut behind."""
+    """Where recordings may be cut."""
     controls: tuple[Control, ...] = ("none", "placebo")
     """Controls to play: none, phrase or placebo; []: no control."""
 
@@ -128,8 +130,8 @@ class Recoverability(Settings):
         if beyond and self.steer_tokens is None:
             raise ValueError(
                 f"insertion point {', '.join(beyond)} + steer length {self.length:g} is more than "
-                "1: the opening would be longer than a trajectory; with this length, "
-                f"points up to {1 - self.length:g} are allowed"
+                "1, so the opening would be longer than a trajectory; with this length, "
+                f"set points up to {1 - self.length:g}"
             )
         return self
 
@@ -137,38 +139,38 @@ class Recoverability(Settings):
     def _fits_the_steer(self) -> Self:
         if (self.steer == "given") != (self.thoughts is not None):
             raise ValueError(
-                f"steer {self.steer!r} with thoughts {str(self.thoughts)!r}: a file of thoughts "
-                "goes with steer: given, and with no other"
+                f"steer is {self.steer!r} and thoughts is {str(self.thoughts)!r}; steer 'given' "
+                "needs a file of thoughts, and no other steer takes one"
             )
         if self.steer in UNCOUNTED and self.steer_tokens is not None:
             raise ValueError(
-                f"steer {self.steer!r} is no model's own tokens, so no number of them can be "
-                "taken; set length"
+                f"steer {self.steer!r} is not a model's own tokens, so steer_tokens cannot be "
+                "taken; set length instead"
             )
         if self.steer in STRETCHES and "phrase" in self.controls:
             raise ValueError(
-                f"controls: steer {self.steer!r} follows without a phrase, so there is no control "
-                "with the phrase alone; leave 'phrase' out"
+                f"steer {self.steer!r} follows without a phrase, so there is no control with only "
+                "the phrase; remove 'phrase' from controls"
             )
         most = self.samples if self.solved_at_most is None else self.solved_at_most
         if not self.solved_at_least <= most <= self.samples:
             raise ValueError(
-                f"solved {self.solved_at_least} to {most} of {self.samples} times: allowed are "
-                "counts from 1 to samples, the lower one first"
+                f"solved {self.solved_at_least} to {most} of {self.samples} times is not a range; "
+                "set counts from 1 to samples, the lower one first"
             )
         return self
 
     def solos(self) -> Mapping[str, int]:
-        """Ask for the bank of the main seat, and of the distractors' source."""
+        """Ask for the bank of the main seat and of the distractors' source."""
         return dict.fromkeys((self.main, self.source or self.main), self.samples)
 
     def most(self, questions: int, policy: Policy) -> int:
-        """Return how many cases there are at most."""
+        """Return the largest number of cases."""
         originals = min(self.originals, questions * self.samples)
         return originals * len(self.points) * (1 + len(self.controls))
 
     def factors(self) -> Mapping[str, object]:
-        """Set who thinks, whose recording is the steer, where it goes in and how long it is."""
+        """Set the main seat, the distractor's seat, the insertion point and the steer length."""
         return self._factors(self.points[0], self.steer_tokens)
 
     def _factors(self, at: float, steer_tokens: int | None) -> dict[str, object]:
@@ -182,7 +184,7 @@ class Recoverability(Settings):
         return {**factors, "length": self.length, "steer_tokens": steer_tokens}
 
     async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case | Note]:
-        """Pair originals with distractors and cross them with points and controls."""
+        """Pair originals with distractors, and cross them with points and controls."""
         tally: Counter[str] = Counter()
         async for original, partner in self._pairs(bank, tally):
             shares = distinct_cuts(original.solo, self.points, self._least(original), self.cut)
@@ -205,13 +207,13 @@ class Recoverability(Settings):
         why = {
             "wrong": "a wrong trace on the same question",
             "given": "a thought in the file",
-        }.get(self.steer, "a distractor that answers otherwise")
+        }.get(self.steer, "a distractor with another answer")
         notes = [
             Note(f"{tally['pairs']} originals{distractors}"),
             Note(f"{alone} originals without {why}"),
             Note(
                 f"{tally['merged']} insertion points merged with a nearer one "
-                "(the same sentence end)"
+                "(they cut at the same sentence)"
             ),
         ]
         if self.corrector is not None:
@@ -225,7 +227,7 @@ class Recoverability(Settings):
     async def _pairs(
         self, bank: Bank, tally: Counter[str]
     ) -> AsyncIterator[tuple[SoloTrajectory, SoloTrajectory]]:
-        """Give each original the trace that its steer is made of."""
+        """Yield each original with the trajectory that its steer is made of."""
         originals = self._originals(bank)
         if self.steer == "other" or self.steer == "noise":
             pool = await self._pool(bank)
@@ -263,7 +265,7 @@ class Recoverability(Settings):
         return thoughts(self.thoughts) if self.thoughts is not None else {}
 
     def _originals(self, bank: Bank) -> AsyncIterator[SoloTrajectory]:
-        """Rank the correct trajectories of `main` on questions that it solves as often as asked."""
+        """Rank the correct trajectories of `main` on questions with an allowed solve count."""
         most = self.samples if self.solved_at_most is None else self.solved_at_most
 
         def fits(question: Question, solo: Recording) -> bool:
@@ -274,7 +276,7 @@ class Recoverability(Settings):
         return draw(bank, self.main, "original", self.originals, fits)
 
     async def _pool(self, bank: Bank) -> list[SoloTrajectory]:
-        """Rank the trajectories that may distract: whole ones, right or wrong."""
+        """Rank the complete trajectories, right or wrong, that may distract."""
         seat = self.source or self.main
         if self.pool == "any":
             found = spread(bank, seat, "distractor", self.distractors, _is_whole)
@@ -286,13 +288,13 @@ class Recoverability(Settings):
         return [*map(without_first_paragraph, pool)] if self.drop_first_paragraph else pool
 
     def _least(self, original: SoloTrajectory) -> float:
-        """Return the share of an original that stands before the steer at every point."""
+        """Return the smallest share of an original that is kept before the steer."""
         if not self.keep_first_paragraph:
             return 0.0
         return first_paragraph(original.solo).share if self.cut == "sentence" else ONE_CHUNK
 
     def _other(self, bank: Bank, original: SoloTrajectory) -> Recording | None:
-        """Return another correct trajectory on the original's question, if there is one."""
+        """Return another correct trajectory on the original's question, or None."""
         others = [
             solo
             for solo in bank.of(self.main, original.question)
@@ -370,7 +372,7 @@ class Recoverability(Settings):
         other: Recording | None,
         design: Design,
     ) -> Case:
-        """Return the case whose opening holds the steer."""
+        """Return the case with the steer."""
         question, steer = place.original.question, place.steer
         cut = self._cut(steer)
         opening = {self.main: place.original.solo, self.distractor: steer}
@@ -405,7 +407,7 @@ class Recoverability(Settings):
         return f"{self.steer}/{partner.solo.model}/{partner.solo.draw}{turned}"
 
     def _placebo(self, policy: Policy, place: _Place, placebo: Recording, design: Design) -> Case:
-        """Return the case whose opening holds as much correct thinking on the same question."""
+        """Return the case with the placebo."""
         cut = self._cut(place.steer)
         size = None if self.steer in STRETCHES else max(_tokens(place.steer, cut, placebo), 1)
         return Case(
@@ -418,7 +420,7 @@ class Recoverability(Settings):
         )
 
     def _cut(self, steer: Recording) -> Cut:
-        """Return how much of a steer's recording is used."""
+        """Return the part of a recording that is the steer."""
         if self.steer in STRETCHES:
             return cut_at_share(steer, 1.0)
         if self.steer_tokens is None:
@@ -428,7 +430,7 @@ class Recoverability(Settings):
 
 
 def _tokens(steer: Recording, cut: Cut, placebo: Recording) -> int:
-    """Count the tokens of a steer; where nobody has, as many characters' worth of its placebo."""
+    """Count the tokens of a steer; if unknown, those of as many characters of its placebo."""
     if cut.tokens or steer.tokens:
         return cut.tokens or round(cut.share * steer.tokens)
     return round(cut.chars * placebo.tokens / len(placebo.text))

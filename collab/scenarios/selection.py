@@ -1,6 +1,6 @@
-"""Which of a bank's trajectories take part: those that are disturbed, and those that disturb.
+"""Select the trajectories of a bank: the originals, and those that distract.
 
-Both are ranked by content alone, so that the choice never depends on what was finished first.
+Both are ranked only by content, so the selection never depends on which draws finish first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Fits = Callable[[Question, Recording], bool]
 
 @dataclass(frozen=True, slots=True)
 class SoloTrajectory:
-    """A solo trajectory, with the question that it thinks about."""
+    """A solo trajectory with its question."""
 
     question: Question
     solo: Recording
@@ -37,7 +37,7 @@ class SoloTrajectory:
 async def spread(
     bank: Bank, seat: str, salt: str, most: int, fits: Fits
 ) -> AsyncIterator[SoloTrajectory]:
-    """Rank a seat's trajectories: every question gives one before any gives a second."""
+    """Rank a seat's trajectories: one of every question before a second of any question."""
     groups: list[list[SoloTrajectory]] = []
     async for question in bank.ready():
         solos = fitting(bank, seat, salt, question, fits)
@@ -54,10 +54,11 @@ async def spread(
 async def levelled(
     bank: Bank, seat: str, salt: str, most: int, fits: Fits
 ) -> AsyncIterator[SoloTrajectory]:
-    """Draw one trajectory of each of `most` questions, so that all solve counts come as often.
+    """Draw one trajectory of each of `most` questions, with all solve counts equally frequent.
 
-    A question's chance is the inverse of how many questions were solved as often as it (the paper's
-    authors' code). Drawn without replacement: each question waits for a time with that rate.
+    The weight of a question is the inverse of the number of questions with its solve count (the
+    paper's authors' code). The draw is without replacement: each question gets an exponential
+    waiting time with its weight as rate.
     """
     first: list[SoloTrajectory] = []
     async for question in bank.ready():
@@ -71,14 +72,14 @@ async def levelled(
 def fitting(
     bank: Bank, seat: str, salt: str, question: Question, fits: Fits
 ) -> list[SoloTrajectory]:
-    """Rank a seat's trajectories on one question that has its draws."""
+    """Rank a seat's trajectories on a question that is ready."""
     found = [one for one in bank.of(seat, question) if fits(question, one) and one.text.strip()]
     found.sort(key=lambda solo: rank(salt, question.id, solo.draw))
     return [SoloTrajectory(question, solo) for solo in found]
 
 
 def _wait(salt: str, one: SoloTrajectory) -> float:
-    """Return an exponential waiting time, by content alone."""
+    """Return an exponential waiting time that depends only on content."""
     number = int.from_bytes(rank("wait", salt, one.question.id), "big")
     return -math.log((number + 1) / 2**64)
 
@@ -86,9 +87,9 @@ def _wait(salt: str, one: SoloTrajectory) -> float:
 def long_ones(
     pool: Iterable[SoloTrajectory], originals: Sequence[SoloTrajectory]
 ) -> list[SoloTrajectory]:
-    """Keep those of a pool that are longer than 80 % of the originals, cut where 90 % end.
+    """Keep the trajectories longer than 80 % of the originals, cut where 90 % of the originals end.
 
-    Lengths are counted in chunks (the paper's authors' code).
+    Lengths are in chunks (the paper's authors' code).
     """
     counts = [len(list(chunk_ends(one.solo.text))) for one in originals]
     tenths = quantiles(counts, n=10, method="inclusive") if len(counts) > 1 else counts * 9
@@ -103,7 +104,7 @@ def long_ones(
 
 
 def without_first_paragraph(one: SoloTrajectory) -> SoloTrajectory:
-    """Take the first paragraph off a trajectory, unless it has no other."""
+    """Remove the first paragraph of a trajectory, unless it is the only one."""
     begin = first_paragraph(one.solo)
     rest = part(one.solo, begin, cut_through(one.solo, len(one.solo.text)))
     return replace(one, solo=rest) if rest.text.strip() else one
@@ -115,9 +116,9 @@ def distinct_cuts(
     least: float = 0.0,
     by: Cutting = "sentence",
 ) -> list[float]:
-    """Keep one share a distinct cut: the one nearest to what the cut realises.
+    """Return one share per distinct cut: the share nearest to the realised one.
 
-    No cut leaves less than the share `least` of the recording before it.
+    Every cut keeps at least the share `least` of the recording.
     """
     best: dict[int, tuple[float, float]] = {}
     for share in shares:

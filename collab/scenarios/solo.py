@@ -14,35 +14,35 @@ from collab.scenarios.base import Bank
 
 
 class SoloScenario(Settings):
-    """Report the bank itself: Pass@1 over `samples` draws a question."""
+    """Report the bank itself: Pass@1 over `samples` draws per question."""
 
     by: ClassVar[str] = "level"
 
     main: str = "main"
     """The seat whose solo draws are reported."""
     samples: int = Field(default=8, ge=1)
-    """Solo draws a question."""
+    """Solo draws per question."""
 
     def solos(self) -> Mapping[str, int]:
         """Ask for the main seat's bank."""
         return {self.main: self.samples}
 
     def most(self, questions: int, policy: Policy) -> int:
-        """Return how many cases there are at most."""
+        """Return the largest number of cases."""
         return questions * self.samples
 
     def factors(self) -> Mapping[str, object]:
-        """Set nothing."""
+        """Change no setting."""
         return {}
 
     async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case]:
-        """Make one case a draw of the bank: the store has it, nothing is sampled again."""
+        """Yield one case per draw of the bank; the store has them all, so nothing is sampled."""
         async for question in bank.ready():
             for solo in bank.of(self.main, question):
                 if solo.generation is None:
                     raise ConfigError(
-                        f"scenario solo reports a model's own draws; seat {self.main!r} has "
-                        "recorded traces, of which collab import has told already"
+                        f"scenario solo reports a model's own draws, but seat {self.main!r} has "
+                        "recorded traces; `collab import` has already reported them"
                     )
                 yield Case(
                     id=f"{question.id}/solo/{solo.draw}",

@@ -1,6 +1,6 @@
-"""What a steer is made of: foreign thinking of many kinds, or one's own made wrong or noisy.
+"""The kinds of steers: other thinking, or the original's own thinking made wrong or noisy.
 
-Sources: another question's trace, paper §2.1; the four unhelpful thoughts (uninformative,
+Sources: a trajectory on another question, paper §2.1; the four unhelpful thoughts (uninformative,
 irrelevant, misdirecting, incorrect), Yang et al. 2025, arXiv:2506.10979; noisy rationales, Zhou et
 al. 2024 (irrelevant and inaccurate thoughts between the steps); digit corruption, the authors'
 answer to their reviewers.
@@ -27,17 +27,17 @@ from collab.scenarios.selection import SoloTrajectory
 SteerKind = Literal[
     "other", "similar", "wrong", "uninformative", "given", "digits", "inaccurate", "noise"
 ]
-"""`other`: a trace on another question (irrelevant). `similar`: one on the question that is nearest
-in its words (misdirecting). `wrong`: a trace on this question that came out wrong (incorrect).
-`uninformative`: thinking that says nothing. `given`: from a file. The rest is the original's own
-next stretch: with its numbers changed (`digits`), each sentence said again with other numbers
-(`inaccurate`), or sentences of another question's trace in between (`noise`)."""
+"""`other`: a trajectory on another question (irrelevant). `similar`: one on the question with the
+most similar words (misdirecting). `wrong`: a wrong trajectory on this question (incorrect).
+`uninformative`: thinking without content. `given`: from a file. The other kinds change the next
+stretch of the original: its numbers are changed (`digits`), each sentence is repeated with other
+numbers (`inaccurate`), or sentences of a trajectory on another question are mixed in (`noise`)."""
 STRETCHES = frozenset({"digits", "inaccurate", "noise"})
-"""Kinds that go on where the own opening ends: no phrase leads over to them."""
+"""Kinds that continue the original where it was cut, without a transition phrase."""
 UNCOUNTED = STRETCHES | {"uninformative", "given"}
-"""Kinds whose text has no author's tokens."""
+"""Kinds whose text does not have its author's tokens."""
 FOREIGN = frozenset({"other", "similar", "noise"})
-"""Kinds that need a trace on another question."""
+"""Kinds that need a trajectory on another question."""
 NUMBER = re.compile(r"(?<![\w.])\d+(?!\w)")
 WORD = re.compile(r"[^\W\d_]+")
 FILLER = (
@@ -55,13 +55,13 @@ FILLER = (
 
 
 def filler(original: SoloTrajectory) -> SoloTrajectory:
-    """Return thinking without content, which would fit any question."""
+    """Return thinking without content, which fits any question."""
     text = " ".join(FILLER) + "\n"
     return SoloTrajectory(original.question, Recording("filler", text, 0, answer="", closed=False))
 
 
 def wrong(bank: Bank, seat: str, original: SoloTrajectory) -> SoloTrajectory | None:
-    """Return a seat's finished trace on the same question that came out wrong, if it has one."""
+    """Return a seat's complete, wrong trajectory on the same question; None if it has none."""
     found = [
         one
         for one in bank.of(seat, original.question)
@@ -75,9 +75,9 @@ def wrong(bank: Bank, seat: str, original: SoloTrajectory) -> SoloTrajectory | N
 async def similar(
     bank: Bank, original: SoloTrajectory, pool: Iterable[SoloTrajectory]
 ) -> SoloTrajectory | None:
-    """Return the pool's trace whose question shares most words with this one, and its answer not.
+    """Return the trajectory whose question is most similar and has another answer.
 
-    Shared are the words that both ask with, of all that either does (Jaccard); numbers are none.
+    Similarity is the share of words that both questions have (Jaccard); numbers do not count.
     """
     near = sorted(pool, key=lambda one: (-_overlap(original, one), rank(one.question.id)))
     for one in near:
@@ -96,12 +96,12 @@ def _words(question: Question) -> set[str]:
 
 
 def thoughts(path: Path) -> dict[str, str]:
-    """Read the thoughts of a file by their questions.
+    """Load the thoughts of a file by question.
 
     A line is an object with `question`, an id or the text, and `thought`.
 
     Raises:
-        ConfigError: A line is something else; the message names it.
+        ConfigError: A line is something else; the message names the line.
     """
     found: dict[str, str] = {}
     for place, row in rows_of(path, str(path), ".jsonl"):
@@ -111,14 +111,14 @@ def thoughts(path: Path) -> dict[str, str]:
         if not (isinstance(question, str) and isinstance(thought, str) and thought.strip()):
             raise ConfigError(
                 f"scenario.thoughts: {place} needs texts in 'question' and 'thought' "
-                f"(it has: {', '.join(map(str, row))})"
+                f"(its keys: {', '.join(map(str, row))})"
             )
         found[question] = thought
     return found
 
 
 def given(of: Mapping[str, str], original: SoloTrajectory) -> SoloTrajectory | None:
-    """Return the thought that a file has for a question, if it has one."""
+    """Return the thought for a question; None if the file has none."""
     asked = original.question
     said = asked.messages[-1].content
     text = of.get(asked.id) or next((of[name] for name in of if name.strip() in said), None)
@@ -128,12 +128,12 @@ def given(of: Mapping[str, str], original: SoloTrajectory) -> SoloTrajectory | N
 
 
 def stretch(original: SoloTrajectory, own: Cut, until: float, by: Cutting) -> Recording:
-    """Return what the original goes on with behind its own opening, up to a share of it."""
+    """Return the original's text from the cut to a share of it."""
     return part(original.solo, own, cut_at_share(original.solo, until, own.chars, by))
 
 
 def spoiled(kind: SteerKind, own: Recording, partner: SoloTrajectory) -> Recording:
-    """Return a stretch made wrong or noisy, as a recording that nobody has tokens of."""
+    """Return a stretch made wrong or noisy, as a recording without tokens."""
     match kind:
         case "digits":
             text = other_numbers(own.text)
@@ -146,7 +146,7 @@ def spoiled(kind: SteerKind, own: Recording, partner: SoloTrajectory) -> Recordi
 
 
 def other_numbers(text: str) -> str:
-    """Change every number of a text into another of as many digits; equal ones stay equal."""
+    """Replace every number of a text by another with as many digits; equal numbers stay equal."""
     taken: dict[str, str] = {}
 
     def change(found: re.Match[str]) -> str:

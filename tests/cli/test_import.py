@@ -64,7 +64,7 @@ def test_a_run_plays_imported_traces_and_samples_no_solo_draws(
         ran = command(*RAN, *bench.words, "team.main.revision=v1")
         drawn = [one.body for one in bench.server.generating if one.body["max_tokens"] > 1]
     assert (ran.status, ran.err) == (0, "")
-    assert "main: instead of own solo draws, recorded traces of theirs (bank mine" in ran.out
+    assert "main: recorded traces of theirs replace its solo draws (bank mine" in ran.out
     assert "0 of 3 questions have fewer than 2, 0 have none and are left out" in ran.out
     prompts = [letters.decode(body["prompt"]) for body in drawn]
     assert prompts

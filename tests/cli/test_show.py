@@ -148,6 +148,6 @@ def test_a_torn_run_is_read_up_to_its_last_whole_line(command: Command, tmp_path
 
 
 def test_what_is_no_run_is_one_line(command: Command, tmp_path: Path) -> None:
-    assert "is no run folder" in command("show", str(tmp_path / "nowhere")).error
+    assert "is not a run folder" in command("show", str(tmp_path / "nowhere")).error
     (tmp_path / "manifest.json").write_text(json.dumps({"decides": {}, "starts": []}))
     assert "holds no finished episode yet" in command("show", str(tmp_path)).error

@@ -30,8 +30,8 @@ def test_a_cohort_says_its_rule_and_the_hash_names_the_questions_alone() -> None
     [
         (replace(OTHER, model="one"), (8, 8), "two runs are of model 'one'"),
         (replace(OTHER, samples=4), (8, 8), "one has 8 draws a question and other 4"),
-        (replace(OTHER, solved={"a": 8}), (8, 8), "3 questions were asked of only one of"),
-        (OTHER, (9, 9), "solved 9 to 9 times, of 8 draws: allowed are counts from 0 to 8"),
+        (replace(OTHER, solved={"a": 8}), (8, 8), "3 questions were given to only one of"),
+        (OTHER, (9, 9), "solved 9 to 9 times of 8 draws is not a range; set counts from 0 to 8"),
         (OTHER, (2, 1), "the lower one first"),
         (OTHER, (4, 5), "none of 4 questions is solved 4 to 5 of 8 times by all of one, other"),
     ],
@@ -49,16 +49,16 @@ def test_a_frozen_file_is_never_changed(tmp_path: Path) -> None:
     cohort.write(path)
     cohort.write(path)
     assert Cohort.read(path) == cohort
-    with pytest.raises(ConfigError, match="is frozen with something else in it"):
+    with pytest.raises(ConfigError, match="already holds another cohort"):
         Cohort.of([ONE], 8, 8).write(path)
     assert Cohort.read(path) == cohort
 
 
 def test_a_file_that_is_no_cohort_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot read .*collab cohort writes one"):
+    with pytest.raises(ConfigError, match=r"cannot read .*`collab cohort` writes one"):
         Cohort.read(tmp_path / "none.json")
     (tmp_path / "odd.json").write_text('{"questions": []}')
-    with pytest.raises(ConfigError, match=r"holds no cohort .*collab cohort writes one"):
+    with pytest.raises(ConfigError, match=r"is not a cohort .*`collab cohort` writes one"):
         Cohort.read(tmp_path / "odd.json")
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot write"):

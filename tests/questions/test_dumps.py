@@ -85,10 +85,10 @@ def test_a_verdict_is_read_however_it_is_written(said: object, claimed: bool) ->
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        ({"question": "q", "answer": "3"}, "holds nothing that was thought"),
+        ({"question": "q", "answer": "3"}, "holds no thinking"),
         ({"text": "Hm.</think>3", "model": "m"}, "holds no question"),
         ({**ASKED, "question": [{"role": "system", "content": "q"}], "text": "Hm"}, "no question"),
-        ({**ASKED, "model": None, "text": "Hm.</think>3"}, "does not say whose it is"),
+        ({**ASKED, "model": None, "text": "Hm.</think>3"}, "does not name its model"),
         ({**ASKED, "text": "</think>3"}, "holds no thinking"),
     ],
 )

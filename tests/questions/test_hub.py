@@ -220,10 +220,10 @@ def test_a_folder_of_any_known_format_stands_in_for_a_repository(
 @pytest.mark.parametrize(
     ("name", "content", "files", "said"),
     [
-        ("a.jsonl", b"", "b.jsonl", r"fits questions\.files='b\.jsonl' \(here are: a\.jsonl\)"),
-        ("a.txt", b"", "a.txt", r"'a\.txt' is of no known format \(known: \.csv, \.json,"),
-        ("a.json", b"{}", "*", r"cannot read 'a\.json': it holds no list of rows"),
-        ("a.json", b"[1]", "*", r"a\.json:1 is no JSON object"),
+        ("a.jsonl", b"", "b.jsonl", r"matches questions\.files='b\.jsonl' \(files: a\.jsonl\)"),
+        ("a.txt", b"", "a.txt", r"'a\.txt' has an unknown format \(known: \.csv, \.json,"),
+        ("a.json", b"{}", "*", r"cannot read 'a\.json': it is not a list of rows"),
+        ("a.json", b"[1]", "*", r"a\.json:1 is not a JSON object"),
         ("a.jsonl", b"\xff", "*", r"cannot read 'a\.jsonl': .*utf-8"),
         ("a.jsonl.gz", b"no gzip", "*", r"cannot read 'a\.jsonl\.gz': "),
         ("a.parquet", b"no parquet", "*", r"cannot read 'a\.parquet': "),
@@ -244,7 +244,7 @@ def test_a_row_that_comes_again_is_left_out_unless_its_answer_differs(
     path.write_bytes(jsonl([*ROWS, ROWS[0]]))
     sums = Hub(repo=str(tmp_path), files=("a.jsonl",), **MINE)
     assert len(sums.load(PromptFormat())) == 6
-    assert "a.jsonl:7 asks what a.jsonl:1 asks: it is left out" in caplog.text
+    assert "a.jsonl:7 asks what a.jsonl:1 asks; it is left out" in caplog.text
     path.write_bytes(jsonl([*ROWS, {**ROWS[0], "answer": 9}]))
     with pytest.raises(ConfigError, match=r"a\.jsonl:7 asks what a\.jsonl:1 asks"):
         sums.load(PromptFormat())

@@ -153,15 +153,15 @@ def test_a_list_in_a_text_with_braces_comes_a_line_each(tmp_path: Path) -> None:
     ("lines", "said"),
     [
         ([], "holds no questions"),
-        (["{"], r"mine\.jsonl:1 is no JSON: "),
-        (["[" * 100_000], r"mine\.jsonl:1 is no JSON"),
-        (["", "[1]"], r"mine\.jsonl:2 is no JSON object"),
-        (['{"problem": "a"}'], r"no field 'question' \(it has: problem\)"),
+        (["{"], r"mine\.jsonl:1 is not JSON: "),
+        (["[" * 100_000], r"mine\.jsonl:1 is not JSON"),
+        (["", "[1]"], r"mine\.jsonl:2 is not a JSON object"),
+        (['{"problem": "a"}'], r"no field 'question' \(its fields: problem\)"),
         (['{"question": "a"}'], r"no field 'answer' .*set questions\.question"),
-        (['{"question": " ", "answer": 1}'], r":1 has nothing in 'question'"),
-        (['{"question": {"a": 1}, "answer": 1}'], r":1 has no text in 'question', but dict"),
+        (['{"question": " ", "answer": 1}'], r":1 has no text in 'question'"),
+        (['{"question": {"a": 1}, "answer": 1}'], r":1 has a dict in 'question'"),
         (['{"question": "a", "answer": 1}'] * 2, r"mine\.jsonl:2 asks what .*mine\.jsonl:1 asks"),
-        (["{"] * 5, r":1 is no JSON.*:2 is no JSON.*:3 is no JSON.*; and 2 more$"),
+        (["{"] * 5, r":1 is not JSON.*:2 is not JSON.*:3 is not JSON.*; and 2 more$"),
     ],
 )
 def test_a_bad_file_is_an_error_that_names_the_lines(
@@ -179,9 +179,9 @@ def test_a_bad_file_is_an_error_that_names_the_lines(
         ({"answer": "A", "options": "no list"}, "has 0 options"),
         (
             {"answer": "C", "options": ["one", "two"]},
-            "the answer 'C', which is none of its options A to B",
+            "the answer 'C', which is not one of its options A to B",
         ),
-        ({"answer": 2, "options": ["one", "two"]}, "the answer '2', which is none"),
+        ({"answer": 2, "options": ["one", "two"]}, "the answer '2', which is not one"),
     ],
 )
 def test_a_bad_choice_is_named(tmp_path: Path, row: dict[str, object], said: str) -> None:

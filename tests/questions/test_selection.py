@@ -66,7 +66,7 @@ def test_a_shard_that_is_none_is_refused(shard: str) -> None:
 
 
 def test_taking_more_than_there_are_or_leaving_none_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"take=41, but there are only 40"):
+    with pytest.raises(ConfigError, match=r"take=41 is more than the 40 questions"):
         chosen(take=41)
     with pytest.raises(ConfigError, match=r"none of 40 questions is left"):
         chosen(take=1, shard="2/2")

@@ -78,6 +78,6 @@ def test_a_label_of_two_kinds_is_text(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_run_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no run folder"):
+    with pytest.raises(RunError, match="not a run folder"):
         list(export(RunFolder(tmp_path / "none"), tmp_path / "to", "csv"))
     assert not (tmp_path / "to").exists()

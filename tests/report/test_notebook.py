@@ -80,7 +80,7 @@ def test_where_no_library_is_installed_the_extra_is_named(
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no run folder"):
+    with pytest.raises(RunError, match="not a run folder"):
         Run.open(tmp_path)
 
 

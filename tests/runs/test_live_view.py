@@ -105,5 +105,5 @@ def test_a_torn_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_nobody_may_write_to_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"cannot look into .*nowhere"):
+    with pytest.raises(RunError, match=r"cannot view .*nowhere"):
         LiveViewer(tmp_path / "nowhere").look()

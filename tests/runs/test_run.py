@@ -330,7 +330,7 @@ async def test_two_questions_with_one_id_are_refused_before_any_is_played(
 ) -> None:
     made, server = bench
     twice = [*QUESTIONS, QUESTIONS[0]]
-    with pytest.raises(ConfigError, match="1 question ids stand for two questions: 'one'"):
+    with pytest.raises(ConfigError, match="1 question ids occur twice, such as 'one'"):
         await made.run(tmp_path / "run", Collaboration(), Alone(), questions=twice)
     assert server.generating == []
 

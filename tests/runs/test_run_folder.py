@@ -220,7 +220,7 @@ def test_a_damaged_line_within_a_file_is_named(tmp_path: Path, name: str, junk: 
         add(folder, "a")
     path = tmp_path / name
     path.write_bytes(path.read_bytes() + junk)
-    with pytest.raises(RunError, match=rf"{name}', line 2: damaged .* take the line out"):
+    with pytest.raises(RunError, match=rf"{name}', line 2: damaged .* remove the line"):
         _ = RunFolder(tmp_path).questions(), RunFolder(tmp_path).finished()
 
 
@@ -291,7 +291,7 @@ def test_a_line_that_is_no_episode_is_named_by_its_file_and_number(
         ('{"decides": {"team": {"main": 3}}, "starts": []}', "decides.team.main: "),
         ('{"decides": {"n": 1' + "0" * 40 + '}, "starts": []}', "63 bits"),
         ('{"decides": ' + '{"x": ' * 9_999, "nested more than 200 levels"),
-        (None, "no regular file"),
+        (None, "not a regular file"),
     ],
 )
 def test_a_manifest_that_is_none_is_one_line(tmp_path: Path, content: str | None, why: str) -> None:
@@ -319,7 +319,7 @@ def test_a_full_disk_stops_the_run_before_a_line_comes_behind_half_a_one(tmp_pat
     size = (tmp_path / "run" / "episodes.jsonl").stat().st_size
     with RunFolder.enter(tmp_path / "run", DECIDES, {}) as folder, files_up_to(size + 9):
         for _ in range(2):
-            with pytest.raises(RunError, match=r"episodes\.jsonl': .*; the same command goes"):
+            with pytest.raises(RunError, match=r"episodes\.jsonl': .*; free space or fix its permissions"):
                 add(folder, "b")
     assert (tmp_path / "run" / "episodes.jsonl").stat().st_size == size
     assert play(tmp_path / "run", "ab") == whole
@@ -335,7 +335,7 @@ def test_a_full_disk_leaves_the_manifest_as_it_was(tmp_path: Path) -> None:
 def test_a_second_writer_in_the_same_process_is_refused(tmp_path: Path) -> None:
     with RunFolder.enter(tmp_path, DECIDES, {"command": "collab run name=first"}):
         said = refuse_entry(tmp_path, f"is being written by process {os.getpid()} on .* since 20")
-        assert said.endswith(": collab run name=first; wait for it")
+        assert said.endswith(": collab run name=first; wait until it has finished")
     with RunFolder.enter(tmp_path, DECIDES, {}) as folder:
         add(folder, "a")
 
@@ -414,7 +414,7 @@ def test_what_json_cannot_tell_apart_is_the_same_setting(tmp_path: Path) -> None
 
 
 def test_a_folder_without_a_manifest_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="is no run folder"):
+    with pytest.raises(RunError, match="is not a run folder"):
         _ = RunFolder(tmp_path).manifest
 
 

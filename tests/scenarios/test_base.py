@@ -67,7 +67,7 @@ def test_a_factor_is_validated_as_a_setting_is() -> None:
 
 
 def test_a_policy_without_settings_takes_no_factors() -> None:
-    with pytest.raises(ConfigError, match="Odd is no pydantic model"):
+    with pytest.raises(ConfigError, match="Odd is not a pydantic model"):
         with_factors(Odd(), at=0.4)
 
 

@@ -96,7 +96,7 @@ def test_the_helper_may_be_chosen() -> None:
     plan = planned(chosen, three, {**PAIR, "third": WRITES})
     assert len(plan.cases) == FULL.most(2, three)
     assert arm(plan, "random_switch")[0].policy == RandomSwitch(partner="third", share=0.3)
-    with pytest.raises(ConfigError, match="helper='thrid' is no seat with a model that writes"):
+    with pytest.raises(ConfigError, match="helper='thrid' is not a seat with a model that can write"):
         planned(chosen.model_copy(update={"helper": "thrid"}), three, PAIR)
 
 
@@ -107,7 +107,7 @@ def test_a_baseline_that_the_team_cannot_play_is_left_out_with_a_note() -> None:
     plan = planned(scenario, AnswerBy(), {"main": WRITES, "partner": frozenset({"answer"})})
     assert {case.design.arm for case in plan.cases} == {"together", "main alone", "self_handoff"}
     assert plan.notes == [
-        f"{name} left out: no model that writes in seat 'partner'"
+        f"{name} left out: seat 'partner' has no model that can write"
         for name in ("random_switch", "ratio", "other")
     ]
     assert all(isinstance(note, Note) for note in plan.notes)
@@ -117,7 +117,7 @@ def test_a_baseline_that_needs_what_a_seat_lacks_is_left_out() -> None:
     unsure = Offload(helper="partner", when=Unsure())
     scenario = FULL.model_copy(update={"against": {"unsure": unsure}})
     plan = planned(scenario, Alternate(), PAIR)
-    assert plan.notes == ["unsure left out: not all of its seats give logprobs"]
+    assert plan.notes == ["unsure left out: not all of its seats support logprobs"]
     able = dict.fromkeys(PAIR, WRITES | {"logprobs"})
     assert len(arm(planned(scenario, Alternate(), able), "unsure")) == 2
 
@@ -132,7 +132,7 @@ def test_the_names_main_and_partner_stand_for_its_seats_in_any_baseline() -> Non
 
 
 def test_a_system_without_known_claims_is_refused() -> None:
-    with pytest.raises(ValueError, match="of system 'SpecReson' no claims are known; of these"):
+    with pytest.raises(ValueError, match="no claims of system 'SpecReson' are known .known systems:"):
         Collaboration(published="SpecReson")
 
 

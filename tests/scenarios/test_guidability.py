@@ -77,7 +77,7 @@ def test_only_questions_that_main_seldom_solves_are_played() -> None:
     made = bank(never=("---", "+"), once=("-+-", "+"), twice=("++-", "+"))
     plan = planned(Guidability(samples=3), made, POLICY)
     assert {case.question.id for case in plan.cases} == {"never", "once"}
-    assert "2 of 3 questions solved at most 1 of 3 times by main" in plan.notes
+    assert "2 of 3 questions are solved at most 1 of 3 times by main" in plan.notes
     strict = planned(Guidability(samples=3, solved_at_most=0), made, POLICY)
     assert {case.question.id for case in strict.cases} == {"never"}
 
@@ -205,7 +205,7 @@ def test_questions_that_are_always_solved_can_be_guided_too() -> None:
     scenario = Guidability(samples=3, solved_at_least=3, solved_at_most=3)
     plan = planned(scenario, made, POLICY)
     assert {case.question.id for case in plan.cases} == {"always"}
-    assert "1 of 3 questions solved 3 to 3 of 3 times by main" in plan.notes
+    assert "1 of 3 questions are solved 3 to 3 of 3 times by main" in plan.notes
 
 
 def test_wrong_traces_guide_where_they_are_asked_for() -> None:
@@ -248,16 +248,16 @@ def test_a_guide_that_is_no_stronger_alone_is_warned_of() -> None:
     weak = bank(a=("-+", "+-"), b=("--", "--"))
     said = warned(Bank(weak.questions, {**weak.solos, "second": two_guides().solos["second"]}))
     assert said == [
-        "warning: guide is no stronger guide: alone it solves 25% of its draws, main 25%",
-        "warning: second is no stronger guide: alone it solves 25% of its draws, main 25%",
+        "warning: guide is no stronger than main: alone, guide solves 25% of its draws, main 25%",
+        "warning: second is no stronger than main: alone, second solves 25% of its draws, main 25%",
     ]
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"solved_at_least": 2}, "solved 2 to 1 times: the lower count comes first"),
-        ({"teacher": "nobody"}, r"teacher 'nobody' is no guide \(guide\)"),
+        ({"solved_at_least": 2}, "solved_at_least 2 is more than solved_at_most 1"),
+        ({"teacher": "nobody"}, r"teacher 'nobody' is not in guides \(guide\)"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(

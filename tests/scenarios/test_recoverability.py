@@ -230,7 +230,7 @@ def test_points_that_cut_alike_are_one_case_and_counted() -> None:
     scenario = Recoverability(points=(0.0, 0.2, 0.4, 0.6, 0.8))
     plan = planned(scenario, bank(*short), POLICY)
     assert [c.design.at for c in arm(plan, "steer") if c.question.id == "5"] == [0.0, 0.4, 0.8]
-    assert "4 insertion points merged with a nearer one (the same sentence end)" in plan.notes
+    assert "4 insertion points merged with a nearer one (they cut at the same sentence)" in plan.notes
 
 
 POINTS = (0.0, 0.2, 0.4, 0.6, 0.8)
@@ -249,7 +249,7 @@ def test_a_point_and_a_steer_that_are_more_than_a_trajectory_are_refused_with_th
     with pytest.raises(ValidationError) as refused:
         Recoverability(points=POINTS, length=0.4)
     assert "insertion point 0.8 + steer length 0.4 is more than 1" in str(refused.value)
-    assert "points up to 0.6 are allowed" in str(refused.value)
+    assert "set points up to 0.6" in str(refused.value)
 
 
 def paragraphs(of: str, draw: int) -> Recording:
@@ -294,7 +294,7 @@ def test_points_before_the_end_of_a_kept_paragraph_are_one() -> None:
     scenario = Recoverability(points=(0.0, 0.2, 0.6), keep_first_paragraph=True)
     plan = planned(scenario, solos, POLICY)
     assert [c.design.at for c in arm(plan, "steer") if c.question.id == "5"] == [0.2, 0.6]
-    assert "2 insertion points merged with a nearer one (the same sentence end)" in plan.notes
+    assert "2 insertion points merged with a nearer one (they cut at the same sentence)" in plan.notes
 
 
 @given(st.integers(1, 8), st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.7, 1.0]), min_size=1))
@@ -431,7 +431,7 @@ def test_without_a_distractor_that_answers_otherwise_an_original_is_left_out_and
     same = [(question(name, "7"), [thought(name, 0, said="7")]) for name in ("q1", "q2")]
     plan = planned(Recoverability(), bank(*same), POLICY)
     assert list(plan.cases) == []
-    assert "2 originals without a distractor that answers otherwise" in plan.notes
+    assert "2 originals without a distractor with another answer" in plan.notes
 
 
 def test_an_open_thought_distracts_nobody() -> None:
@@ -534,11 +534,11 @@ def test_a_steer_that_turns_right_brings_another_correct_thought() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"steer": "given"}, "a file of thoughts goes with steer: given"),
-        ({"thoughts": "mine.jsonl"}, "a file of thoughts goes with steer: given"),
-        ({"steer": "digits", "steer_tokens": 9}, "no number of them can be taken"),
-        ({"steer": "noise", "controls": ["phrase"]}, "no control with the phrase alone"),
-        ({"solved_at_least": 9}, "solved 9 to 8 of 8 times: allowed are counts from 1"),
+        ({"steer": "given"}, "steer 'given' needs a file of thoughts"),
+        ({"thoughts": "mine.jsonl"}, "steer 'given' needs a file of thoughts"),
+        ({"steer": "digits", "steer_tokens": 9}, "steer_tokens cannot be taken"),
+        ({"steer": "noise", "controls": ["phrase"]}, "no control with only the phrase"),
+        ({"solved_at_least": 9}, "solved 9 to 8 of 8 times is not a range; set counts from 1"),
         ({"solved_at_least": 3, "solved_at_most": 2}, "solved 3 to 2 of 8 times"),
     ],
 )

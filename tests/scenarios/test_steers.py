@@ -129,7 +129,7 @@ def test_given_steers_are_read_from_a_file_by_id_or_by_text(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", r"thoughts\.jsonl:1 is no JSON"),
+        ("{", r"thoughts\.jsonl:1 is not JSON"),
         ('{"question": "a"}', r"thoughts\.jsonl:1 needs texts in 'question' and 'thought'"),
         ('{"question": "a", "thought": " "}', "needs texts"),
     ],

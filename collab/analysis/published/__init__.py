@@ -1,9 +1,10 @@
-"""Published numbers, as data: what the paper's tables print, with their n and their errata.
+"""The numbers in the paper's tables, with their n and errata, as data.
 
 Source: "Off-Trajectory Reasoning: Can LLMs Collaborate on Reasoning Trajectories?", tables 1, 2 and
-4 to 17 (by order of appearance; the third is a prompt). The n of a cell is not printed there; it is
-what the cells are multiples of: 200 a point on the shared subset, 250 on the individual one, 345 a
-share for shared guidability. Where none fits, there is none.
+4 to 17 (by order of appearance; the third is a prompt). The paper does not print the n of its
+cells. It follows from the number that the cells are multiples of: 200 per point on the shared
+subset, 250 on the individual one, 345 per share for shared guidability. If no number fits, n is
+None.
 """
 
 from __future__ import annotations
@@ -29,23 +30,23 @@ class Published:
     """`shared` (questions all models solve, or fail), `individual`, or empty."""
     model: str
     measure: str
-    """What it is a percentage of, or in table 13 a count of: recoverability, guidability, …"""
+    """What the percentage measures, or in table 13 the count: recoverability, guidability, …"""
     by: str
-    """The factor that makes the columns: `at`, `length`, `solved`, `guide`, …"""
+    """The factor whose values are the columns: `at`, `length`, `solved`, `guide`, …"""
     level: str
     """The factor's value, or `mean` over the columns."""
     value: float
     """In per cent; in table 13 a count."""
     n: int | None
-    """Episodes behind it, where they can be told."""
+    """Episodes of the cell, if known."""
     note: str
-    """What is wrong with it in print; empty where nothing is known to be."""
+    """The erratum of the printed number; empty if none is known."""
 
     def compared(self, ours: Rate | Mean) -> Effect | None:
-        """Test whether our share differs from the printed one; None where its n is unknown.
+        """Test our share against the printed one; None if its n is unknown.
 
-        Two equal truths lie outside each other's intervals far more often than one time in twenty,
-        so it is the difference that is tested.
+        The test is of the difference. Two equal shares lie outside each other's intervals far more
+        often than one time in twenty.
         """
         if self.n is None:
             return None
@@ -55,7 +56,7 @@ class Published:
 def published(
     table: int | None = None, *, model: str | None = None, measure: str | None = None
 ) -> list[Published]:
-    """Return the numbers of a table, of a model or of a measure, in the order of print."""
+    """Return the numbers of a table, for one model or one measure, in printed order."""
     return [
         number
         for number in _all()
