@@ -1,4 +1,4 @@
-"""What a person reads: tables, figures, the page of a run, trajectories in colour."""
+"""Tables, figures, the page of a run, exports, and trajectories in colour."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Series of checkpoints: what each solves alone, recovers from and is guided to (figures 5 to 7).
+"""Series of checkpoints: solo accuracy, recoverability and guidability (figures 5 to 7).
 
-Beside the two-sample t test, by which the paper marks its differences and which takes every episode
-for independent, stands the test that knows which cases share a question or a distractor.
+Differences are tested twice: by the two-sample t test that the paper uses, which treats all
+episodes as independent, and by a test that respects clusters of questions and distractors.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ MEASURES = {
     "recoverability": ("recoverability", "steer"),
     "guidability": ("guidability", "steer"),
 }
-"""The run and the arm that each measure is of."""
+"""The run and the arm of each measure."""
 BY = {"benchmark": "level", "recoverability": "at", "guidability": "length"}
-"""The label over whose values a measure is averaged."""
+"""The factor or label over whose values a measure is averaged."""
 
 
 @dataclass(frozen=True)
 class SeriesCheckpoint:
-    """One checkpoint of a series, with its part in each run."""
+    """One checkpoint of a series, with its scores in each run."""
 
     series: str
     name: str
     trials: Mapping[str, Trial]
 
     def scores(self, measure: str) -> list[Score]:
-        """Return the scores that a measure is of."""
+        """Return the scores of a measure."""
         run, arm = MEASURES[measure]
         return self.trials[run].arm(arm)
 
@@ -51,7 +51,7 @@ class SeriesCheckpoint:
 
 
 def panels(checkpoints: Sequence[SeriesCheckpoint]) -> list[Figure]:
-    """Show each measure by step, and recoverability against the benchmark."""
+    """Plot each measure by checkpoint, and recoverability against the benchmark."""
     made = [_panel(measure, checkpoints) for measure in MEASURES]
     against = [
         Series(name, [_point(100 * c.share("benchmark").value, c, "recoverability") for c in of])
@@ -62,7 +62,7 @@ def panels(checkpoints: Sequence[SeriesCheckpoint]) -> list[Figure]:
 
 
 def shares_table(checkpoints: Sequence[SeriesCheckpoint]) -> Table:
-    """List what each checkpoint comes to."""
+    """List the measures of each checkpoint."""
     table = headed("Checkpoints, ours; % [95 % interval]", "series", "checkpoint", *MEASURES)
     for one in checkpoints:
         cells = [share_cell(one.share(measure)) for measure in MEASURES]
@@ -71,8 +71,8 @@ def shares_table(checkpoints: Sequence[SeriesCheckpoint]) -> Table:
 
 
 def differences_table(checkpoints: Sequence[SeriesCheckpoint]) -> Table:
-    """Compare the series step by step, or the checkpoints of a single one with the one before."""
-    heads = ("difference", "clusters, p", "t test, p (as in the paper)")
+    """Compare the series checkpoint by checkpoint; or each with the one before."""
+    heads = ("difference", "p (clustered)", "p (t test, as in the paper)")
     table = headed("Differences; * p < 0.05 after Holm's correction", "compared", "measure", *heads)
     rows = [
         (one, other, measure)

@@ -1,7 +1,6 @@
-"""What the paper claims, in our words, and whether one's own runs bear it out.
+"""The paper's claims in our words, and tests of them on your own runs.
 
-A claim is true or false where the 95 % interval of what it is about lies on one side, else
-undecided.
+A claim is true or false if the whole 95 % interval lies on one side, and else undecided.
 """
 
 from __future__ import annotations
@@ -23,20 +22,18 @@ class PaperClaim:
     words: str
     """In our words."""
     printed: str
-    """The paper's own numbers."""
+    """The paper's numbers."""
     shown: tuple[str, ...]
-    """The tables and figures that it is read from."""
+    """The tables and figures of the claim."""
     runs: tuple[str, ...]
-    """What it takes to judge it."""
+    """The runs that the test needs."""
     judge: Callable[[Evidence], ClaimFinding]
 
     def finding(self, evidence: Evidence) -> ClaimFinding:
-        """Judge it by what was run."""
+        """Test the claim on your own runs."""
         lacking = [run for run in self.runs if not any(t.scores for t in evidence.get(run, ()))]
         if lacking:
-            return ClaimFinding(
-                "undecided", f"nothing was run, or no case came of it: {lacking[0]}"
-            )
+            return ClaimFinding("undecided", f"no scores of run {lacking[0]}; play it first")
         return self.judge(evidence)
 
 
@@ -53,7 +50,7 @@ CLAIMS = (
     PaperClaim(
         "§3.2, finding 1",
         "maths, shared questions, across models",
-        "How much is solved alone says little of how much is recovered from.",
+        "How much is solved alone predicts little of the recoverability.",
         "no number; recomputed from Table 1: Spearman -0.21",
         ("table 1", "table 6"),
         ("solo", "recoverability_shared"),
@@ -91,7 +88,7 @@ CLAIMS = (
     PaperClaim(
         "§3.2, finding 3",
         "maths, shared questions, most models, at 0 %",
-        "Keeping the first own paragraph before the steer wins back most of what it costs there.",
+        "Keeping the first own paragraph before the steer restores most of the loss there.",
         "R1-Qwen-1.5B 44.0 to 89.0",
         ("table 7",),
         ("first_paragraph", "recoverability_shared"),
@@ -130,7 +127,7 @@ CLAIMS = (
     PaperClaim(
         "App. E.1",
         "maths, shared questions",
-        "Distractors from another model do what one's own do.",
+        "Distractors from another model have the same effect as the model's own.",
         "Qwen3-1.7B 98.4 and 97.5; largest gap 8.2",
         ("table 11",),
         ("foreign_steers", "recoverability_shared"),
@@ -139,7 +136,7 @@ CLAIMS = (
     PaperClaim(
         "§3.2, finding 2",
         "maths, shared questions, all models",
-        "Guiding steers lift no model past a tenth of what it cannot solve.",
+        "Guiding steers solve at most a tenth of the questions that a model fails on its own.",
         "at most 9.2",
         ("table 1", "table 15"),
         ("guidability_shared",),
@@ -148,7 +145,7 @@ CLAIMS = (
     PaperClaim(
         "App. F",
         "maths, shared questions",
-        "More of the guide's thinking is solved more: .8 against .2 of it.",
+        "More of the guide's thinking is solved more: .8 against .2 of the trajectory.",
         "R1-Qwen-1.5B 5.8 against 1.2",
         ("table 15",),
         ("guidability_shared",),
@@ -167,7 +164,7 @@ CLAIMS = (
     PaperClaim(
         "§3.2, finding 2",
         "maths, each model's own questions",
-        "What is guided to is inflated: steers that hold the answer are solved more.",
+        "Guidability is inflated: steers that hold the answer are solved more often.",
         "26.7 guided, 18.6 of the steers hold the answer",
         ("table 2", "table 14"),
         ("guidability",),
@@ -176,7 +173,7 @@ CLAIMS = (
     PaperClaim(
         "§3.2, finding 2",
         "maths, each model's own questions",
-        "Models often turn away from an answer that stands in the steer. (Ours: more than 10 %.)",
+        "Models often turn away from an answer that is in the steer. (Ours: more than 10 %.)",
         "no number",
         ("table 2", "table 14"),
         ("guidability",),
@@ -219,9 +216,9 @@ CLAIMS = (
         judging.code_is_harder,
     ),
 )
-"""The paper's claims that its tables 1 to 17 and figure 4 bear."""
+"""The claims of the paper that rest on its tables 1 to 17 and figure 4."""
 
 
 def claims_of(shown: str) -> Iterator[PaperClaim]:
-    """Yield the claims that are read from `table N` or `figure N`."""
+    """Yield the claims of `table N` or `figure N`."""
     return (claim for claim in CLAIMS if shown in claim.shown)

@@ -1,7 +1,8 @@
-"""A collaboration beside what it must beat: accuracy with intervals, and what it took, by author.
+"""Tables of a collaboration and its baselines: accuracy with intervals, and cost by author.
 
-What several answers of one seat come to is their majority: as many are taken as cost what an
-episode of the policy costs. Answers agree where they read alike; those that are right agree.
+Several answers of one seat are combined by majority. A majority has as many answers as together
+cost what an episode of the policy costs. Answers agree if they have the same text; all correct
+answers agree.
 """
 
 from __future__ import annotations
@@ -30,43 +31,43 @@ from collab.scenarios.collaboration import ALONE, TOGETHER
 from collab.scenarios.published_systems import Meets, SystemClaim, claims
 
 NEAR = 0.05
-"""How far two shares of the tokens may lie apart and still be called equal."""
+"""Largest difference of two token shares that count as equal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way in which the questions were answered."""
+    """One arm: a way of answering the questions."""
 
     name: str
     scores: Sequence[Score]
     votes: int = 1
-    """Answers of which the most frequent counts."""
+    """The number of answers in a majority."""
 
     @property
     def solved(self) -> Groups:
-        """The share solved, question by question."""
+        """The share solved, by question."""
         asked = _by_question(self.scores)
         return {question: majorities(of, self.votes) for question, of in asked.items()}
 
     def sizes(self, of: Callable[[Score], float]) -> Groups:
-        """Return what each question took."""
+        """Return the size of each question's episodes."""
         asked = _by_question(self.scores)
         return {question: [self.votes * of(s) for s in done] for question, done in asked.items()}
 
     def size(self, of: Callable[[Score], float]) -> float:
-        """Return what an episode takes, each question counted once."""
+        """Return the mean size of an episode over questions."""
         return mean(mean(sizes) for sizes in self.sizes(of).values())
 
     @property
     def rate(self) -> Rate | Mean:
-        """What is solved, with its interval over questions."""
+        """The share solved, with an interval over questions."""
         means = [mean(of) for of in self.solved.values()]
         if all(value in (0, 1) for value in means):
             return Rate(round(sum(means)), len(means))
         return clustered_mean(means)
 
     def part(self, seat: str) -> SeatWork:
-        """Add up what a seat did."""
+        """Sum the work of a seat."""
         parts = [score.parts.get(seat, SeatWork()) for score in self.scores]
         return SeatWork(
             sum(part.tokens for part in parts),
@@ -77,42 +78,42 @@ class Arm:
 
     @property
     def seats(self) -> dict[str, SeatWork]:
-        """What each seat that took part did."""
+        """The work of each seat that took part."""
         names = dict.fromkeys(seat for score in self.scores for seat in score.parts)
         parts = {seat: self.part(seat) for seat in names}
         return {seat: part for seat, part in parts.items() if part.tokens or part.cost.draws}
 
     def share(self, seat: str) -> float:
-        """Return the share of the tokens that a seat wrote, of those that stand."""
+        """Return a seat's share of the tokens on the final trajectories."""
         tokens = {name: part.tokens for name, part in self.seats.items()}
         return tokens.get(seat, 0) / whole if (whole := sum(tokens.values())) else 0.0
 
 
 def cost(score: Score) -> Cost:
-    """Return what an episode cost."""
+    """Return the cost of an episode in money."""
     return Cost.of(part.cost for part in score.parts.values())
 
 
 def flops(score: Score) -> float:
-    """Return what an episode computed."""
+    """Return the FLOPs of an episode."""
     return cost(score).flops
 
 
 def seconds(score: Score) -> float:
-    """Return how long an episode's requests took, one after the other."""
+    """Return the total duration of an episode's requests."""
     return cost(score).seconds
 
 
 def sampled(score: Score) -> float:
-    """Return the tokens that an episode sampled, side questions included."""
+    """Return the tokens sampled in an episode, side questions included."""
     return cost(score).completion
 
 
 def majorities(scores: Sequence[Score], votes: int) -> list[float]:
-    """Return how often a majority of so many answers is right.
+    """Return the chance that a majority of `votes` answers is correct.
 
-    The answers are taken as they stand, `votes` in a row, the last ones with the first. Where
-    several answers are as frequent, each may be the one; an episode without an answer has no vote.
+    Each run of `votes` consecutive answers is one majority, with the list closed to a circle. Ties
+    are split evenly. An episode without an answer has no vote.
     """
     if votes == 1:
         return [float(score.correct) for score in scores]
@@ -132,10 +133,10 @@ def _majority(scores: Sequence[Score]) -> float:
 
 
 def arms_of(scores: Sequence[Score]) -> list[Arm]:
-    """Return the arms of a run: the policy, each seat alone, the baselines, by their names.
+    """Return the arms of a run: the policy, each seat alone, and the baselines by name.
 
-    Nothing depends on what was finished first. Behind them stands a majority for each seat of which
-    several answers cost what the policy does.
+    The order does not depend on which episodes finish first. At the end is a majority for each seat
+    of which several answers cost as much as an episode of the policy.
     """
     by: dict[str, list[Score]] = {}
     for score in sorted(scores, key=_place):
@@ -147,13 +148,13 @@ def arms_of(scores: Sequence[Score]) -> list[Arm]:
 
 
 def _place(score: Score) -> tuple[bool, bool, str, str]:
-    """Say where an episode stands among the others: by its arm, then by its case."""
+    """Return the sort key of an episode: its arm, then its case."""
     arm = str(score.design.arm)
     return arm != TOGETHER, not arm.endswith(f" {ALONE}"), arm, score.case
 
 
 def _majorities(arms: Sequence[Arm]) -> Iterator[Arm]:
-    """Yield a majority for each seat of which several answers cost what the policy does."""
+    """Yield a majority for each seat of which several answers cost as much as the policy."""
     taken, _ = currency(arms)
     for one in arms[1:]:
         if one.name.endswith(f" {ALONE}") and (each := one.size(taken)):
@@ -163,19 +164,19 @@ def _majorities(arms: Sequence[Arm]) -> Iterator[Arm]:
 
 
 def _drawn(arm: Arm) -> int:
-    """Return how many answers every question has."""
+    """Return the smallest number of answers of a question."""
     return min(len(done) for done in _by_question(arm.scores).values())
 
 
 def currency(arms: Sequence[Arm]) -> tuple[Callable[[Score], float], str]:
-    """Return what costs are compared in: FLOPs, or tokens where a model's size is unknown."""
+    """Return the measure of cost: FLOPs, or tokens if a model's size is unknown."""
     costs = [cost(score) for arm in arms for score in arm.scores]
     known = any(c.flops for c in costs) and all(c.flops or not c.draws for c in costs)
     return (flops, "FLOPs") if known else (sampled, "tokens")
 
 
 def titles(arms: Sequence[Arm], votes: str = "") -> list[str]:
-    """Name the arms for readers; a majority says of how many, or of so many as `votes` says."""
+    """Return the names of the arms; a majority includes its number of answers, or `votes`."""
     seen: set[str] = set()
     names = []
     for arm in arms:
@@ -193,9 +194,9 @@ def effects(arms: Sequence[Arm]) -> list[Effect | None]:
 
 
 def tables(by: str, scores: Sequence[Score], published: str = "") -> list[Table]:
-    """Make the tables of a run: its arms, what each seat did, and the groups of `by`.
+    """Return the tables of a run: the arms, the seats, and the groups of `by`.
 
-    Where the claims of a `published` system stand beside, they have a table of their own.
+    If a `published` system is given, its claims have a table of their own.
     """
     arms = arms_of(scores)
     made = [_arms(arms), *([_seats(arms)] if any(arm.seats for arm in arms) else [])]
@@ -205,20 +206,21 @@ def tables(by: str, scores: Sequence[Score], published: str = "") -> list[Table]
 
 
 def remarks(scores: Sequence[Score]) -> list[str]:
-    """Say what the tables compare, and where it is not like with like."""
+    """Return notes on what the tables compare, and on unequal costs and shares."""
     arms = arms_of(scores)
     if len(arms) < 2:
         return []
     return [
-        "difference: together less the other, paired by question; p by Holm for all of them",
-        "s: an episode's requests one after the other, as long as they took when sampled",
+        "difference: together minus the other arm, paired by question; p after Holm's correction "
+        "over all arms",
+        "s: total duration of an episode's requests when they were sampled",
         *_equal_costs(arms),
         *_unequal_shares(arms),
     ]
 
 
 def overall(scores: Sequence[Score]) -> dict[str, str]:
-    """Return what a run comes to: a cell by column."""
+    """Return a run's main results by column."""
     arms = arms_of(scores)
     others = zip(titles(arms, votes="k")[1:], effects(arms)[1:], strict=True)
     return {
@@ -231,7 +233,7 @@ def overall(scores: Sequence[Score]) -> dict[str, str]:
 
 
 def _arms(arms: Sequence[Arm]) -> Table:
-    """Make the table of the arms: how much each solves, and what an episode of it takes."""
+    """Return the table of the arms: the share solved and the cost of an episode."""
     compared, helper = effects(arms), helper_of(arms)
     ps = iter(holm([effect.p for effect in compared if effect and effect.p is not None]))
     columns: dict[str, list[str]] = {
@@ -246,14 +248,14 @@ def _arms(arms: Sequence[Arm]) -> Table:
         "s": [f"{arm.size(seconds):.2g}" for arm in arms],
     }
     kept = {head: cells for head, cells in columns.items() if any(cells)}
-    table = new_table("", *kept, title="% solved [95 % interval], and what an episode takes")
+    table = new_table("", *kept, title="% solved [95 % interval], and the cost of an episode")
     for name, *row in zip(titles(arms), *kept.values(), strict=True):
         table.add_row(show(name), *row)
     return table
 
 
 def _seats(arms: Sequence[Arm]) -> Table:
-    """Make the table of what each seat did, an episode."""
+    """Return the table of each seat's work per episode."""
     heads = ("wrote", "% of tokens", "units kept", "sampled", "read", "FLOPs", "$")
     rows: list[list[str]] = []
     for arm in arms:
@@ -261,7 +263,7 @@ def _seats(arms: Sequence[Arm]) -> Table:
             rows += ([arm.name, *row] for row in _did(arm))
     whole = [any(column) for column in zip(*(row[2:] for row in rows), strict=True)]
     kept = [head for head, any_ in zip(heads, whole, strict=True) if any_]
-    table = new_table("", "seat", *kept, title="by author, an episode")
+    table = new_table("", "seat", *kept, title="by author, per episode")
     for name, seat, *cells in rows:
         row = (said for said, any_ in zip(cells, whole, strict=True) if any_)
         table.add_row(show(name), show(seat), *row)
@@ -269,7 +271,7 @@ def _seats(arms: Sequence[Arm]) -> Table:
 
 
 def _did(arm: Arm) -> Iterator[list[str]]:
-    """Yield a row a seat: what it wrote of what stands, and what it took."""
+    """Yield a row per seat: its text on the final trajectory, and its cost."""
     n = len(arm.scores)
     for seat, part in arm.seats.items():
         stood = f"{100 * part.kept / part.units:.0f} %" if part.units else "–"
@@ -286,7 +288,7 @@ def _did(arm: Arm) -> Iterator[list[str]]:
 
 
 def _rows(by: str, groups: Mapping[str, Sequence[Score]], arms: Sequence[Arm]) -> Table:
-    """Make the table of what each arm solves, a row a group of questions."""
+    """Return the table of the share solved by arm and group of questions."""
     table = new_table(by, *titles(arms), title=f"% solved by {by}")
     for name, scores in groups.items():
         within = {score.question for score in scores}
@@ -299,8 +301,8 @@ def _rows(by: str, groups: Mapping[str, Sequence[Score]], arms: Sequence[Arm]) -
 
 
 def _claims(system: str, arms: Sequence[Arm]) -> Table:
-    """Make the table of a system's claims: what is printed, what ours is, and whether it agrees."""
-    title = f"claims of {system}: does ours go their way, with all of its interval?"
+    """Return the table of a system's claims: printed, ours, and whether they agree."""
+    title = f"claims of {system}: does the whole interval of our difference agree?"
     table = new_table("claim", title=title)
     table.add_column("ours [95 % interval]", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -314,7 +316,7 @@ def _claims(system: str, arms: Sequence[Arm]) -> Table:
 
 
 def met(claim: SystemClaim, together: Arm, other: Arm) -> tuple[str, Meets]:
-    """Return our difference or change with its interval, and what it says of a claim."""
+    """Return our difference or change with its interval, and whether it meets the claim."""
     if claim.measure == "solved":
         effect = grouped_effect(together.solved, other.solved)
         return f"{difference(effect)} points", claim.met(effect.low, effect.high)
@@ -325,34 +327,34 @@ def met(claim: SystemClaim, together: Arm, other: Arm) -> tuple[str, Meets]:
 
 
 def _equal_costs(arms: Sequence[Arm]) -> Iterator[str]:
-    """Say how nearly each majority costs what the policy does, and where none can."""
+    """Yield how nearly each majority matches the cost of the policy, and where none does."""
     taken, unit = currency(arms)
     whole = arms[0].size(taken)
-    most = {arm.name: arm for arm in arms if arm.name.endswith(f" {ALONE}")}  # a majority is last
+    most = {arm.name: arm for arm in arms if arm.name.endswith(f" {ALONE}")}  # majorities are last
     for arm, name in ((arm, titles([arm, arm])[1]) for arm in most.values() if whole):
         share = arm.size(taken) / whole
         if arm.votes == 1:
-            name = f"{name}: no majority of more"
+            name = f"{name}: no majority costs as much"
         elif arm.votes == _drawn(arm) and share < 1 - 1 / arm.votes:
-            name = f"{name}, which is all there are (scenario.votes)"
+            name = f"{name}, all there are (increase scenario.votes)"
         yield f"{name}: {share:.2f} of the {unit} of together"
 
 
 def _unequal_shares(arms: Sequence[Arm]) -> Iterator[str]:
-    """Say in which arms of several authors the helper's share is not what it is in the policy."""
+    """Yield the arms of several authors in which the helper's share differs from the policy's."""
     helper = helper_of(arms)
     for arm in arms[1:] if helper else ():
         ours, theirs = arms[0].share(helper), arm.share(helper)
         if len(arm.seats) > 1 and abs(theirs - ours) > NEAR:
             change = "lower" if theirs > ours else "raise"
             yield (
-                f"{helper} wrote {100 * theirs:.0f} % of {arm.name}, {100 * ours:.0f} % of "
-                f"together: for equal shares {change} scenario.against.{arm.name}.share"
+                f"{helper} wrote {100 * theirs:.0f} % of {arm.name} and {100 * ours:.0f} % of "
+                f"together; for equal shares, {change} scenario.against.{arm.name}.share"
             )
 
 
 def helper_of(arms: Sequence[Arm]) -> str:
-    """Return the seat whose share of the tokens is told; empty where there is but one."""
+    """Return the seat for the column of token shares; empty if there is only one writer."""
     return arms[0].scores[0].design.helper or "" if arms[0].scores else ""
 
 

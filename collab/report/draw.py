@@ -1,7 +1,7 @@
-"""Figures drawn with matplotlib (extra `report`), as PNG and SVG: the same values as on the page.
+"""Draw figures with matplotlib (extra `report`) as PNG and SVG, with the values of the page.
 
-Authors of a figure differ in colour, mark and dash; the colours are told apart by colour-blind
-readers too (Okabe & Ito 2008). What a figure shows goes into the SVG as its description.
+Series differ in colour, mark and dash, in colours that colour-blind readers can tell apart (Okabe &
+Ito 2008). The SVG has a description of the figure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOOKS = (
     ("#444B57", "P", (0, (1, 2))),
 )
 MOST_TICKS = 8
-"""Points that have a tick each."""
+"""The most points that each have a tick."""
 SUFFIXES = (".png", ".svg")
 
 
@@ -40,12 +40,12 @@ def draw(figure: Figure, folder: Path) -> list[Path]:
 
 
 def draw_panels(panels: Sequence[Figure], where: Path, alt: str) -> list[Path]:
-    """Write several figures side by side, on one scale of per cent, as PNG and SVG.
+    """Write several figures side by side on one scale of per cent, as PNG and SVG.
 
     Args:
         panels: From left to right.
         where: The file's path without its suffix.
-        alt: What they show, in words.
+        alt: A description in words.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -87,7 +87,7 @@ def _panel(figure: Figure, axes: Axes) -> None:
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     legend = axes.legend(frameon=False, fontsize=9)
-    if not curves:  # points that stand for themselves may be anywhere
+    if not curves:  # single points may be anywhere
         legend.set_loc("center left")
         legend.set_bbox_to_anchor((1, 0.5))
 

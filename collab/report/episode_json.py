@@ -1,6 +1,6 @@
-"""One episode as plain data for a page: its units in order, each marked where it was struck later.
+"""One episode as plain data for a page: its units in order, each with what happened to it later.
 
-The log says what happened; a reader wants the text as it grew, with what came of each piece of it.
+The log lists events. Readers want the text in the order in which it grew, with struck units marked.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from collab.errors import CollabError
 from collab.runs.jsonl import Plain
 
 PriceTable = Mapping[str, Mapping[str, float | None]]
-"""What each seat's tokens cost (US dollars a million): `prompt` and `completion`."""
+"""The price of each seat's tokens (US dollars per million): `prompt` and `completion`."""
 MILLION = 1e6
 
 
 class PromptSource(Protocol):
-    """Knows what a unit's author was sent."""
+    """Rebuilds the prompts that authors got."""
 
     def __call__(self, question: str, unit: Unit, before: Trajectory) -> str:
-        """Return the prompt that a unit was written to.
+        """Return the prompt of a unit.
 
         Raises:
-            CollabError: It cannot be told for certain.
+            CollabError: The prompt cannot be rebuilt with certainty.
         """
         ...
 
@@ -54,16 +54,16 @@ def episode_json(
 ) -> Plain:
     """Return an episode as plain data: `case`, `finish`, `sampled`, `stored` and its `blocks`.
 
-    A block is a unit (`is` = "unit"; `struck` says why it no longer stands), a fork with its
-    branches, or a remark on what happened in between. `money` of a unit is what it costs at most:
-    how much of its prompt a cache had is not in the log. With `reads`, `prompt` of a unit is what
-    its author was sent: how many characters of what the same seat was last sent begin it, and the
-    rest. Where that is not certain, `unsure` says why.
+    A block is a unit (`is` = "unit"; `struck` says why it was struck), a fork with its branches, or
+    a remark on another event. `money` of a unit is its highest possible price, because the log does
+    not say how much of its prompt was cached. With `reads`, `prompt` of a unit is the prompt of its
+    author: the number of characters that it shares with the seat's previous prompt, and the rest.
+    If the prompt is uncertain, `unsure` says why.
 
     Args:
-        episode: What was played.
-        prices: What each seat's tokens cost.
-        reads: Knows the prompts.
+        episode: The episode.
+        prices: The price of each seat's tokens.
+        reads: Rebuilds the prompts.
         question: The id of the question.
     """
     return {
@@ -81,14 +81,14 @@ def blocks(
     reads: PromptSource | None = None,
     question: str = "",
 ) -> list[Plain]:
-    """Return the blocks of a log, of an episode that still goes on too."""
+    """Return the blocks of a log, which may be of an episode in progress."""
     teller = _LogReader(prices or {}, partial(reads, question) if reads else None)
     teller.tell(log)
     return teller.blocks
 
 
 def prompts(blocks: Iterable[Plain], sent: dict[str, str] | None = None) -> Iterator[str]:
-    """Yield the prompt of each block that has one, in order; those of branches at their fork."""
+    """Yield the prompts of the blocks in order; those of branches come at their fork."""
     sent = {} if sent is None else sent
     for block in blocks:
         if "prompt" in block:
@@ -101,14 +101,14 @@ def prompts(blocks: Iterable[Plain], sent: dict[str, str] | None = None) -> Iter
 
 @dataclass
 class _LogReader:
-    """Goes through a log and keeps which blocks still stand."""
+    """Read a log, and keep track of the blocks that are not struck."""
 
     prices: PriceTable
     reads: Callable[[Unit, Trajectory], str] | None = None
     now: Trajectory = Trajectory()  # noqa: RUF009 - a frozen value
-    """What stands before the next event."""
+    """The trajectory before the next event."""
     sent: dict[str, str] = field(default_factory=dict)
-    """What each seat was last sent."""
+    """The last prompt of each seat."""
     blocks: list[Plain] = field(default_factory=list)
     living: list[Plain] = field(default_factory=list)
     forked: Sequence[_LogReader] = ()
@@ -200,7 +200,7 @@ class _LogReader:
         self.living[edited.unit] = new
 
     def _strike(self, blocks: Iterable[Plain], why: str) -> None:
-        """Mark what no longer stands; a branch leaves its parent's blocks as they are."""
+        """Mark blocks as struck; a branch leaves its parent's blocks unchanged."""
         for block in blocks:
             if any(block is own for own in self.blocks):
                 block["struck"] = why
@@ -218,9 +218,9 @@ class _LogReader:
 
     def _choose(self, branch: int, why: str) -> None:
         taken = self.forked[branch].living
-        self._remark("chose", f"branch {branch + 1} goes on", why)
+        self._remark("chose", f"branch {branch + 1} continues", why)
         gone = (b for b in self.living if not any(b is kept for kept in taken))
-        self._strike(gone, f"branch {branch + 1} took its place")
+        self._strike(gone, f"replaced by branch {branch + 1}")
         self.living = list(taken)
 
     def _aside(self, event: Event) -> None:
@@ -237,7 +237,7 @@ class _LogReader:
                     | {"tokens": event.tokens, "chances": dict(event.chances)}
                 )
             case Scored(seat, text, logprob, tokens):
-                said = f"{seat} finds this text of {tokens} tokens likely: {logprob:.2f} nats"
+                said = f"{seat} rates a text of {tokens} tokens: log-probability {logprob:.2f} nats"
                 self.blocks.append({"is": "scored", "text": said, "of": text, "author": seat})
 
     def _remark(self, kind: str, text: str, why: str) -> None:
@@ -245,7 +245,7 @@ class _LogReader:
 
 
 def _shared(one: str, other: str) -> int:
-    """Count the characters with which two texts begin alike."""
+    """Count the leading characters that two texts share."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,4 +1,4 @@
-"""What tables and claims over several runs are made of: each model's scores in each of them."""
+"""The scores of each model in each run, as input for tables and claims over several runs."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from collab.report.runs import RunSummary
 from collab.scenarios.base import Score
 
 MEAN = "mean"
-"""The column of the average over the others, in print and here."""
+"""The column of the average over the others, in the paper and here."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One model's part in one run."""
+    """The scores of one model in one run."""
 
     model: str
-    """What the paper calls it, where the paper has it; else its id."""
+    """The paper's name of the model, or else its id."""
     printed: bool
-    """Whether the paper has numbers of this very model."""
+    """Whether the paper has numbers of this model."""
     scores: Sequence[Score]
     names: Mapping[str, str]
-    """What sits in each seat, as `model`."""
+    """The model in each seat, by the same names."""
     samples: int = 8
-    """Solo draws a question."""
+    """Solo draws per question."""
 
     @classmethod
     def of(cls, job: RunSummary) -> Trial:
-        """Read a run's folder; nothing that its manifest names is imported."""
+        """Load a run's folder, without importing anything that its manifest names."""
         team = _mapping(_mapping(job.manifest["config"]).get("team"))
         seat = str(job.settings.get("scenario.main", "main"))
         names = {name: _name(one) for name, one in team.items()}
@@ -50,7 +50,7 @@ class Trial:
         return arm_of(self.scores, arm)
 
     def level(self, by: str, value: Label) -> str:
-        """Write a label's value as the paper's columns do."""
+        """Format the value of a factor as in the paper's columns."""
         match by:
             case "solved":
                 return f"{value}/{self.samples}"
@@ -62,11 +62,11 @@ class Trial:
 Evidence = Mapping[str, Sequence[Trial]]
 """The trials of each run, by the run's name."""
 Pick = Callable[[Trial], Sequence[Score]]
-"""Which scores of a trial a number is of; what counts as a success is `correct`."""
+"""Selects the scores of a number; `correct` marks a success."""
 
 
 def shares(trial: Trial, picked: Sequence[Score], by: str) -> dict[str, Mean]:
-    """Return the share that is solved at each value of a label, and their mean."""
+    """Return the share solved for each value of a factor or label, and the mean of the shares."""
     values = sorted({score.factor(by) for score in picked}, key=_order)
     found = {
         trial.level(by, value): share_of([s for s in picked if s.factor(by) == value])
@@ -76,7 +76,7 @@ def shares(trial: Trial, picked: Sequence[Score], by: str) -> dict[str, Mean]:
 
 
 def keyed(scores: Iterable[Score], key: Callable[[Score], Hashable]) -> dict[Hashable, Score]:
-    """Map each score by what it is matched on."""
+    """Map scores by a key."""
     return {key(score): score for score in scores}
 
 

@@ -1,7 +1,7 @@
-"""A run as tidy tables: a row an episode, a unit, or what draws of one seat cost.
+"""Export a run as tidy tables: a row per episode, per unit, and per seat's costs.
 
-What a model wrote is untrusted: a CSV cell that a spreadsheet would take for a formula begins with
-an apostrophe, and half a surrogate pair becomes a question mark.
+Text of models is untrusted. A CSV cell that a spreadsheet would run as a formula gets a leading
+apostrophe, and half a surrogate pair becomes a question mark.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FileFormat = Literal["csv", "parquet"]
 Cells = Mapping[str, Json]
 Columns = Mapping[str, type]
 BATCH = 1000
-"""Rows that a Parquet file takes at a time."""
+"""Rows per batch of a Parquet file."""
 UNITS: Columns = {
     "case": str,
     "number": int,
@@ -61,14 +61,14 @@ EPISODES: Columns = {
 
 
 class TableFile(Protocol):
-    """A file that takes rows."""
+    """A file of rows."""
 
     def add(self, row: Cells) -> None:
-        """Take one."""
+        """Add a row."""
         ...
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the remaining rows and close the file."""
         ...
 
 
@@ -81,7 +81,7 @@ class CsvTable:
         self._rows.writeheader()
 
     def add(self, row: Cells) -> None:
-        """Write one."""
+        """Write a row."""
         self._rows.writerow({name: _harmless(cell) for name, cell in row.items()})
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class CsvTable:
 
 @dataclass
 class ParquetTable:
-    """A Parquet file, by pyarrow."""
+    """A Parquet file, written by pyarrow."""
 
     path: Path
     columns: Columns
@@ -111,13 +111,13 @@ class ParquetTable:
         self._writer: Any = pq.ParquetWriter(self.path, self._schema)  # any: pyarrow has no types
 
     def add(self, row: Cells) -> None:
-        """Keep one until there is a batch of them."""
+        """Add a row to the current batch."""
         self._rows.append({name: readable(cell) for name, cell in row.items()})
         if len(self._rows) == BATCH:
             self._flush()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the remaining rows and close the file."""
         self._flush()
         self._writer.close()
 
@@ -127,10 +127,10 @@ class ParquetTable:
 
 
 def export(folder: RunFolder, to: Path, form: FileFormat) -> Iterator[int]:
-    """Write `episodes`, `units` and `costs`, and yield how many episodes are done after each.
+    """Write `episodes`, `units` and `costs`; yield the number of finished episodes after each.
 
     Raises:
-        ConfigError: What the form needs is not installed.
+        ConfigError: A required package is not installed.
         RunError: The folder holds no run, or a file cannot be written.
     """
     _ = folder.manifest
@@ -147,11 +147,11 @@ def export(folder: RunFolder, to: Path, form: FileFormat) -> Iterator[int]:
 
 
 def fill(folder: RunFolder, table: Callable[[str, Columns], TableFile]) -> Iterator[int]:
-    """Fill `episodes`, `units` and `costs`, and yield how many episodes are done after each.
+    """Fill `episodes`, `units` and `costs`; yield the number of finished episodes after each.
 
     Args:
         folder: The run.
-        table: Makes a table of a name and columns.
+        table: Creates a table from a name and columns.
     """
     scores = folder.scores()
     labels = _labels(scores.values())
@@ -168,7 +168,7 @@ def fill(folder: RunFolder, table: Callable[[str, Columns], TableFile]) -> Itera
 
 
 def _labels(scores: Iterable[Score]) -> dict[str, type]:
-    """Return the column of each label: of the one type that its values have, else text."""
+    """Return the column of each factor and label: the common type of its values, or text."""
     kinds: dict[str, set[type]] = {}
     for score in scores:
         for name, value in score.factors.items():
@@ -202,7 +202,7 @@ def _episode(episode: Episode, score: Score, policy: str, labels: Columns) -> Ce
 
 
 def _units(episode: Episode) -> Iterator[Cells]:
-    """Yield the living units, those of the answer last."""
+    """Yield the units of the final trajectory, then those of the answer."""
     trajectory = episode.trajectory
     for number, unit in enumerate((*trajectory.units, *trajectory.reply), 1):
         told = {name: getattr(unit, name) for name in UNITS if name not in ("case", "number")}
@@ -222,5 +222,5 @@ def _harmless(cell: Json) -> Json:
 
 
 def readable(cell: Json) -> Json:
-    """Return text that any file takes: half a surrogate pair becomes a question mark."""
+    """Return text that any file format takes: half a surrogate pair becomes a question mark."""
     return cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else cell

@@ -1,4 +1,4 @@
-"""What went wrong in the episodes that failed, once people have checked the rules that say so."""
+"""The table of failure modes, shown once people have checked the rules."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from collab.scenarios.base import Score
 def went_wrong(
     folders: Sequence[RunFolder], scores: Sequence[Score]
 ) -> tuple[list[Table], list[str]]:
-    """Return the table of what went wrong in some runs, and what is to be said of it.
+    """Return the table of failure modes of some runs, and notes on it.
 
-    There is no table before enough episodes were labelled by hand; how many are missing is said
-    where there are as many, or somebody has begun.
+    There is no table until enough episodes are labelled by hand. The note says how many are
+    missing, if there are enough failures or someone has started to label.
 
     Args:
         folders: The runs.
@@ -35,8 +35,8 @@ def went_wrong(
         if not by_hand.n and steered < NEEDED:
             return [], []
         return [], [
-            f"what went wrong in the {steered:,} steered episodes that failed: not told before "
-            f"{NEEDED} of them are labelled by hand (now {by_hand.n}): collab label RUN"
+            f"failure modes of the {steered:,} failed steered episodes: shown once {NEEDED} of "
+            f"them are labelled by hand (now {by_hand.n}): collab label RUN"
         ]
     told: list[tuple[Score, Failing]] = []
     for folder in folders:
@@ -46,7 +46,7 @@ def went_wrong(
 
 
 def agreement_of(by_hand: RuleCheck) -> str:
-    """Say how well the rules agree with people, and people with each other."""
+    """Describe the agreement of the rules with people, and of people with each other."""
     between = "".join(
         f"; of {one} and {other}: {agreement}"
         for (one, other), agreement in by_hand.between_raters().items()
@@ -56,13 +56,13 @@ def agreement_of(by_hand: RuleCheck) -> str:
 
 
 def _table(told: Sequence[tuple[Score, Failing]], by_hand: RuleCheck) -> Table:
-    """Make a row a label: its share of each arm's failures, and how well people agree on it."""
+    """Return a row per label: its share of each arm's failures, and its agreement."""
     said = {id(score): label for score, label in told}
     scores = [score for score, _ in told]
     arms = {name: arm_of(scores, arm) for arm, name in ({"steer": "steered"} | CONTROLS).items()}
     arms = {name: group for name, group in arms.items() if group}
     heads = [f"{name} (n={len(group)})" for name, group in arms.items()]
-    title = "what went wrong, by rule: % of the failed episodes [95 % interval]"
+    title = "failure modes, by rule: % of the failed episodes [95 % interval]"
     table = new_table("", *heads, "kappa", title=title)
     for label in (name for name in DEFINITIONS if name in said.values()):
         cells = [_share(group, said, label) for group in arms.values()]

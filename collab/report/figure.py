@@ -1,4 +1,4 @@
-"""What a figure shows, apart from how it is drawn: the page and matplotlib draw the same values."""
+"""The values of figures, which the page and matplotlib draw alike."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from collab.scenarios.collaboration import TOGETHER
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
 ARMS = {"steer": "steered", TOGETHER: TOGETHER, **CONTROLS}
 FACTORS = {
-    "at": "insertion point (share of the original thought)",
-    "length": "share of the guide's thought that is given",
+    "at": "insertion point (share of the original trajectory)",
+    "length": "share of the guide's trajectory",
     "level": "level of the questions",
 }
 
 TITLES = {
-    "at": "Recovery by insertion point",
-    "length": "Solved by the share of the guide's thought",
+    "at": "Recoverability by insertion point",
+    "length": "Guidability by share of the guide's trajectory",
 }
 
 
@@ -40,24 +40,24 @@ class Point:
     high: float
     n: int
     name: str = ""
-    """What it is of, where points stand for themselves."""
+    """The name of a single point."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points of one kind."""
+    """A series of points."""
 
     name: str
     points: Sequence[Point]
     joined: bool = True
-    """Whether a line leads through them."""
+    """Whether a line connects them."""
     marked: bool = True
-    """Whether each has a mark and its interval; else the line stands alone."""
+    """Whether to show marks and intervals, besides the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One picture."""
+    """One figure."""
 
     key: str
     """The name of its file."""
@@ -68,7 +68,7 @@ class Figure:
 
     @property
     def alt(self) -> str:
-        """Say in words what it shows."""
+        """Describe the figure in words."""
         said = []
         for one in self.series:
             points = ", ".join(f"{p.name or _plain(p.x)}: {p.y:.0f} %" for p in one.points)
@@ -77,12 +77,12 @@ class Figure:
 
 
 def recovery_by_point(by: str, scores: Sequence[Score], model: str = "") -> Figure:
-    """Show how often a twin test is solved at each point or share, its controls beside it.
+    """Plot the share solved at each point or share, for the steered arm and its controls.
 
     Args:
-        by: The label that makes the points.
-        scores: Of one run.
-        model: Whose published numbers stand beside, where there are any.
+        by: The factor on the x axis.
+        scores: The scores of one run.
+        model: Also plot the published numbers of this model, if there are any.
     """
     arms = {arm: name for arm, name in ARMS.items() if _of(scores, arm)} or {"": "solved"}
     groups = [(name, group) for name, group in rows_of(by, scores) if name != "all"]
@@ -98,7 +98,7 @@ def recovery_by_point(by: str, scores: Sequence[Score], model: str = "") -> Figu
 
 
 def accuracy_against_cost(groups: Mapping[str, Sequence[Score]]) -> Figure:
-    """Show what each group of episodes solves against the tokens that it samples."""
+    """Plot the share solved of each group against the tokens that it samples."""
     points = [
         _point(sum(s.tokens for s in scores) / len(scores), scores, name)
         for name, scores in groups.items()
@@ -107,16 +107,16 @@ def accuracy_against_cost(groups: Mapping[str, Sequence[Score]]) -> Figure:
     return Figure(
         "accuracy-against-cost",
         "Accuracy against cost",
-        "tokens sampled an episode (mean)",
+        "tokens sampled per episode (mean)",
         "% solved",
         [Series(point.name, [point], joined=False) for point in points],
     )
 
 
 def pareto(arms: Sequence[Arm]) -> Figure:
-    """Show what each arm of a collaboration solves at what cost, and which none other beats.
+    """Plot accuracy against cost for each arm of a collaboration, with the Pareto front.
 
-    A seat alone has a second point, and a line to it, for the majority of its answers.
+    A seat alone has a second point for the majority of its answers, connected by a line.
     """
     taken, unit = currency(arms)
     sizes = [arm.size(taken) for arm in arms]
@@ -127,13 +127,13 @@ def pareto(arms: Sequence[Arm]) -> Figure:
     for arm, point in told:
         by.setdefault(arm.name, []).append(point)
     series = [Series(name, points, joined=len(points) > 1) for name, points in by.items()]
-    best = Series("none is better and cheaper", _frontier([p for _, p in told]), marked=False)
-    x = f"{prefix}{unit} an episode"
+    best = Series("Pareto front", _frontier([p for _, p in told]), marked=False)
+    x = f"{prefix}{unit} per episode"
     return Figure("pareto", "Accuracy against cost", x, "% solved", [best, *series])
 
 
 def _scale(size: float) -> tuple[float, str]:
-    """Return a power of 1000 by which a size is readable, and its prefix."""
+    """Return a power of 1000 that makes a size readable, and its prefix."""
     thousands = min(max(int(math.log10(size or 1) // 3), 0), len(PREFIXES) - 1)
     return 1000.0**thousands, PREFIXES[thousands]
 
@@ -145,7 +145,7 @@ def _spot(arm: Arm, x: float, name: str) -> Point:
 
 
 def _frontier(points: Sequence[Point]) -> list[Point]:
-    """Return the points that no other one beats in both, from the cheapest on."""
+    """Return the Pareto front, from the cheapest point on."""
     best: list[Point] = []
     for point in sorted(points, key=lambda p: (p.x, -p.y)):
         if not best or point.y > best[-1].y:
@@ -154,7 +154,7 @@ def _frontier(points: Sequence[Point]) -> list[Point]:
 
 
 def arms_of(scores: Sequence[Score]) -> dict[str, Sequence[Score]]:
-    """Group a run's scores by arm; one without arms is one group."""
+    """Group a run's scores by arm; a run without arms is one group."""
     found = {name: _of(scores, arm) for arm, name in ARMS.items()}
     return {name: group for name, group in found.items() if group} or {"solved": scores}
 
@@ -162,10 +162,10 @@ def arms_of(scores: Sequence[Score]) -> dict[str, Sequence[Score]]:
 def recoverability_against_benchmark(
     models: Mapping[str, tuple[Sequence[Score], Sequence[Score]]],
 ) -> Figure:
-    """Show each model's recovery against what it solves alone.
+    """Plot each model's recoverability against its solo accuracy.
 
     Args:
-        models: By name: its solo scores, and the steered ones.
+        models: By name: its solo scores, and its steered scores.
     """
     series = []
     for name, (alone, steered) in models.items():
@@ -181,7 +181,7 @@ def recoverability_against_benchmark(
 
 
 def checkpoint_panel(name: str, checkpoints: Mapping[str, Sequence[Score]]) -> Figure:
-    """Show one model's checkpoints in their order: a panel of the paper's checkpoint figure."""
+    """Plot one model's checkpoints in their order: a panel of the paper's checkpoint figure."""
     arms = [arm for arm in ARMS if any(_of(of, arm) for of in checkpoints.values())] or [""]
     series = [
         Series(
@@ -204,7 +204,7 @@ def _point(x: Label, scores: Sequence[Score], name: str = "") -> Point:
 
 
 def printed_points(by: str, model: str) -> list[Point]:
-    """Return the paper's numbers of a model on the questions that all models solve, or fail."""
+    """Return the paper's numbers of a model on its shared questions."""
     measure = {"at": (6, "recoverability"), "length": (15, "guidability")}.get(by)
     if measure is None or not model:
         return []

@@ -1,4 +1,4 @@
-"""The cells of a table: rates and differences in %, each with its 95 % interval."""
+"""Format table cells: rates and differences in %, each with its 95 % interval."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from collab.scenarios.base import Score
 
 CONTROLS = {
     "none": "no steer",
-    "phrase": "phrase alone",
+    "phrase": "phrase only",
     "placebo": "placebo",
     "forced": "answer forced",
 }
 
 
 def effects_of(group: Sequence[Score], scores: Sequence[Score]) -> dict[str, Effect]:
-    """Compare a group with each control that the run has."""
+    """Compare a group with each control of the run."""
     return {arm: effect_of(matched(group, arm)) for arm in CONTROLS if arm_of(scores, arm)}
 
 
 def twin_cells(
     group: Sequence[Score], effects: Mapping[str, Effect], marks: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Show a group's arms, with two columns for each control that the run has."""
+    """Return the cells of a group: its steered arm, and two columns for each control."""
     steered = arm_of(group, "steer")
     cells = {"n": str(len(steered)), "steered": rate(steered)}
     for arm, effect in effects.items():
@@ -42,7 +42,7 @@ def twin_cells(
 
 
 class PlainTable(Table):
-    """A table whose texts are data: no markup and no control character in them acts."""
+    """A table of untrusted texts: markup and control characters in them have no effect."""
 
     def __init__(self, title: str = "", title_style: str = "bold") -> None:
         shown = Text(safe(title), title_style) if title else None
@@ -53,13 +53,13 @@ class PlainTable(Table):
         self.add_column(Text(safe(name)), justify="right" if right else "left", no_wrap=True)
 
     def add_row(self, *cells: RenderableType | None, **options: Any) -> None:  # any: rich's own
-        """Add a row; a text is shown as it stands."""
+        """Add a row; texts are shown literally."""
         shown = (Text(safe(cell)) if isinstance(cell, str) else cell for cell in cells)
         super().add_row(*shown, **options)
 
 
 def new_table(by: str, *columns: str, title: str) -> Table:
-    """Begin a table whose first column names the rows."""
+    """Return a table whose first column names the rows."""
     table = PlainTable(title, "dim")
     table.head(by)
     for column in columns:
@@ -68,17 +68,17 @@ def new_table(by: str, *columns: str, title: str) -> Table:
 
 
 def rate(scores: Sequence[Score]) -> str:
-    """Say what share of some cases is solved."""
+    """Format the share solved."""
     return cell(share_of(scores)) if scores else "–"
 
 
 def cell(share: Rate | Mean) -> str:
-    """Say a share with its interval."""
+    """Format a share with its interval."""
     return f"{100 * share.value:.0f} [{100 * share.low:.0f},{100 * share.high:.0f}]"
 
 
 def difference(effect: Effect, mark: str = "") -> str:
-    """Say a difference with its interval, in points."""
+    """Format a difference with its interval, in points."""
     if not effect.n:
         return "–"
     low, high = 100 * effect.low, 100 * effect.high
@@ -86,18 +86,18 @@ def difference(effect: Effect, mark: str = "") -> str:
 
 
 def odds(p: float | None) -> str:
-    """Say a p value to three places."""
+    """Format a p value with three decimals."""
     if p is None:
         return "–"
     return "<.001" if p < 0.001 else f"{p:.3f}"[1:] if p < 1 else "1"
 
 
 def mean_of(values: Iterable[float]) -> str:
-    """Say the mean of some numbers."""
+    """Format the mean of some numbers."""
     listed = list(values)
     return f"{mean(listed):.0f}" if listed else "–"
 
 
 def show(name: Label) -> Text:
-    """Say a label as text."""
+    """Format a label as text."""
     return Text(safe(f"{name:g}" if isinstance(name, float) else str(name)))

@@ -1,8 +1,9 @@
-"""A run as a log of Inspect's: one file that `inspect view` and `read_eval_log` open.
+"""Export a run as an Inspect log, which `inspect view` and `read_eval_log` open.
 
 An episode is a sample: the question, the thinking as reasoning, the answer, the verdict as a score,
-the labels as metadata, and each hand-off with its reason as an event. The file is a zip with a
-member a sample, so a run of any length is written in flat memory. Format: version 2 of its logs.
+factors and labels as metadata, and each hand-off with its reason as an event. The file is a zip
+with a member per sample, so memory use does not grow with the run. Format: version 2 of Inspect's
+logs.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ STOPS = {
     "context full": "model_length",
     "refused": "content_filter",
 }
-"""How Inspect calls the ends of an episode; others are `unknown`."""
+"""Inspect's stop reason for each finish; others are `unknown`."""
 
 
 def export_log(folder: RunFolder, to: Path) -> Iterator[int]:
-    """Write a run's log into a folder, and yield how many episodes are done after each.
+    """Write a run's log into a folder; yield the number of finished episodes after each.
 
     Raises:
         RunError: The folder holds no run, or the file cannot be written.
@@ -42,7 +43,9 @@ def export_log(folder: RunFolder, to: Path) -> Iterator[int]:
     job = RunSummary(folder)
     scores, questions = folder.scores(), folder.questions()
     began, ended = _times(job)
-    day = re.sub(r"[^\w+-]", "-", began)[:40]  # a manifest says it: no path is made of it
+    day = re.sub(r"[^\w+-]", "-", began)[
+        :40
+    ]  # the manifest is untrusted, so it is no part of the path
     path = to / f"{day}_{folder.path.resolve().parent.name}_{folder.path.resolve().name}.eval"
     summaries: list[Plain] = []
     with written(path):
@@ -65,7 +68,7 @@ def export_log(folder: RunFolder, to: Path) -> Iterator[int]:
 
 
 def _version(manifest: Plain) -> str:
-    """Return the version of collab that the last start had."""
+    """Return the version of collab of the last start."""
     last = manifest["starts"][-1] if manifest["starts"] else {}
     return str(last.get("versions", {}).get("collab"))
 
@@ -110,7 +113,7 @@ def _sample(episode: Episode, question: Question, score: Score, at: str) -> Plai
 
 
 def _event(event: Event, at: str) -> Plain:
-    """Return one event of a trajectory; who wrote, why and what are there to be read."""
+    """Convert one event of a trajectory, with its author and reason."""
     told = {"timestamp": at, "working_start": 0.0, "event": "info"}
     if isinstance(event, Wrote):
         unit = event.unit

@@ -1,7 +1,7 @@
-"""How a claim is judged by one's own runs: which difference decides, and on which side it lies.
+"""The tests of the paper's claims on your own runs: which difference decides, and how.
 
-The tests are ours: they pool the models of a run, know which cases share a question or a
-distractor, and say nothing of models that were not run.
+The tests are ours. They pool the models of a run and respect clusters of questions and distractors.
+They say nothing about models that were not run.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from collab.scenarios.base import Score
 
 ClaimVerdict = Literal["true", "false", "undecided"]
 ALIKE = 0.1
-"""How far apart two shares may lie to be called alike: about as far as the paper's own pairs do."""
+"""Largest difference of two shares that count as equal, about that of the paper's own pairs."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimFinding:
-    """What one's own runs say of a claim."""
+    """The result of a claim's test."""
 
     verdict: ClaimVerdict
     said: str
@@ -31,7 +31,7 @@ class ClaimFinding:
 
 
 def _above(effect: Effect, low: float = 0.0) -> ClaimFinding:
-    """Judge that a difference is larger than `low`."""
+    """Test that a difference is larger than `low`."""
     verdict: ClaimVerdict = "undecided"
     if effect.n and effect.low > low:
         verdict = "true"
@@ -46,12 +46,12 @@ def _below(effect: Effect) -> ClaimFinding:
 
 
 def _pooled(trials: Sequence[Trial], control: str) -> Effect:
-    """Compare the steered cases of all models with a control; questions stay clusters."""
+    """Compare the steered cases of all models with a control, clustered by question."""
     return effect_of(list(chain.from_iterable(matched(t.scores, control) for t in trials)))
 
 
 def _original(score: Score) -> Hashable:
-    """Return the original that a case disturbs; None for scores stored without it."""
+    """Return the original of a case; None for scores stored without it."""
     draw = score.design.original
     return None if draw is None else (score.question, draw)
 
@@ -68,7 +68,7 @@ def _guide_trace(score: Score) -> Hashable:
 
 
 def _across(evidence: Evidence, one: str, other: str) -> Effect:
-    """Compare two runs case by case, model by model: the same original at the same point."""
+    """Compare two runs, model by model, on the same originals at the same points."""
     others = {trial.model: trial for trial in evidence[other]}
     pairs: list[tuple[Score, Score]] = []
     for trial in evidence[one]:
@@ -79,7 +79,7 @@ def _across(evidence: Evidence, one: str, other: str) -> Effect:
 
 
 def _between(trials: Sequence[Trial], by: str, one: float, other: float) -> Pairs:
-    """Match the cases of two values of a label that are alike but for it."""
+    """Match the cases of two values of a factor that are otherwise equal."""
     pairs: list[tuple[Score, Score]] = []
     for trial in trials:
         at = {
@@ -95,7 +95,7 @@ def _scores(trials: Sequence[Trial], arm: str = "steer") -> list[Score]:
 
 
 def weaker_is_sturdier(evidence: Evidence) -> ClaimFinding:
-    """Look for a pair of models of which the one that solves more alone recovers less."""
+    """Find two models of which the one with higher solo accuracy recovers less."""
     alone = {t.model: share_of(t.arm("solo"), "level") for t in evidence["solo"]}
     steered = {t.model: share_of(t.arm("steer"), "at") for t in evidence["recoverability_shared"]}
     names = [name for name in alone if name in steered]
@@ -109,14 +109,14 @@ def weaker_is_sturdier(evidence: Evidence) -> ClaimFinding:
         if is_sure and solo.value * twin.value < 0:
             return ClaimFinding("true", f"{one} against {other}: alone {solo}; steered {twin}")
     if tests and all(sure):
-        return ClaimFinding("false", f"all {len(tests)} pairs of models stand alike in both")
+        return ClaimFinding("false", f"all {len(tests)} pairs of models rank alike in both")
     return ClaimFinding(
-        "undecided", f"no pair of {len(tests)} differs in both beyond chance (Holm)"
+        "undecided", f"no pair of {len(tests)} differs significantly in both (Holm)"
     )
 
 
 def uncorrelated(evidence: Evidence) -> ClaimFinding:
-    """Judge that recovery does not rise with what is solved alone."""
+    """Test that recoverability does not rise with solo accuracy."""
     alone = {t.model: share_of(t.arm("solo"), "level").value for t in evidence["solo"]}
     steered = {
         t.model: share_of(t.arm("steer"), "at").value for t in evidence["recoverability_shared"]
@@ -132,22 +132,22 @@ def uncorrelated(evidence: Evidence) -> ClaimFinding:
 
 
 def recovers_under(run: str) -> Callable[[Evidence], ClaimFinding]:
-    """Judge that a steer costs something against the same opening without one."""
+    """Test that a steer reduces accuracy against the same opening without one."""
     return lambda evidence: _below(_pooled(evidence[run], "none"))
 
 
 def start_is_worst(evidence: Evidence) -> ClaimFinding:
-    """Judge that a steer at the very begin costs more than one after a fifth."""
+    """Test that a steer at the beginning costs more than one after a fifth."""
     return _below(effect_of(_between(evidence["recoverability_shared"], "at", 0.0, 0.2)))
 
 
 def paragraph_helps(evidence: Evidence) -> ClaimFinding:
-    """Judge that the own first paragraph before the steer helps, over all points."""
+    """Test that the own first paragraph before the steer helps, over all points."""
     return _above(_across(evidence, "first_paragraph", "recoverability_shared"))
 
 
 def paragraph_helps_start(evidence: Evidence) -> ClaimFinding:
-    """Judge that it helps at the very begin."""
+    """Test that it helps at the beginning."""
     at_start = {
         run: [
             Trial(t.model, t.printed, [s for s in t.scores if s.design.at == 0], t.names)
@@ -159,12 +159,12 @@ def paragraph_helps_start(evidence: Evidence) -> ClaimFinding:
 
 
 def stronger_hurts(evidence: Evidence) -> ClaimFinding:
-    """Judge that a longer steer costs more."""
+    """Test that a longer steer costs more."""
     return _below(_across(evidence, "long_steers", "recoverability"))
 
 
 def easier_recovers(evidence: Evidence) -> ClaimFinding:
-    """Compare questions that are always solved alone with those solved at most half the time."""
+    """Compare questions that are always solved with those solved at most half the time."""
     scores = _scores(evidence["recoverability"])
     samples = evidence["recoverability"][0].samples
     often = share_of([s for s in scores if s.design.solved == samples])
@@ -173,18 +173,18 @@ def easier_recovers(evidence: Evidence) -> ClaimFinding:
 
 
 def alike_by_source(evidence: Evidence) -> ClaimFinding:
-    """Judge that two shares lie within a margin: the whole interval must."""
+    """Test that two shares are equal: the whole interval lies within a margin."""
     effect = _across(evidence, "foreign_steers", "recoverability_shared")
     verdict: ClaimVerdict = "undecided"
     if effect.n and effect.low > -ALIKE and effect.high < ALIKE:
         verdict = "true"
     elif effect.n and (effect.low > ALIKE or effect.high < -ALIKE):
         verdict = "false"
-    return ClaimFinding(verdict, f"{effect}; alike: within {100 * ALIKE:.0f} points")
+    return ClaimFinding(verdict, f"{effect}; equal: within {100 * ALIKE:.0f} points")
 
 
 def ceiling(evidence: Evidence) -> ClaimFinding:
-    """Judge that no model is guided to more than one problem in ten."""
+    """Test that no model solves more than one guided problem in ten."""
     found = [(t.model, share_of(t.arm("steer"), "length")) for t in evidence["guidability_shared"]]
     model, highest = max(found, key=lambda one: one[1].value)
     verdict: ClaimVerdict = "undecided"
@@ -196,7 +196,7 @@ def ceiling(evidence: Evidence) -> ClaimFinding:
 
 
 def guides_help(evidence: Evidence) -> ClaimFinding:
-    """Judge that guided episodes solve more than fresh unguided ones."""
+    """Test that guided episodes solve more than fresh unguided ones."""
     return _above(_pooled(evidence["guidability_shared"], "none"))
 
 
@@ -209,7 +209,7 @@ def inflated(evidence: Evidence) -> ClaimFinding:
 
 
 def rejected(evidence: Evidence) -> ClaimFinding:
-    """Look whether an answer that stands in the steer is still missed."""
+    """Test that an answer in the steer is often missed."""
     held = [s for s in _scores(evidence["guidability"]) if s.design.steer_holds_answer]
     if not held:
         return _nothing("steers that hold the answer")
@@ -224,12 +224,12 @@ def _more_than(mean: Mean, share: float) -> ClaimVerdict:
 
 
 def more_given_more_solved(evidence: Evidence) -> ClaimFinding:
-    """Judge that .8 of the guide's thinking is solved more often than .2."""
+    """Test that .8 of the guide's trajectory is solved more often than .2."""
     return _above(effect_of(_between(evidence["guidability_shared"], "length", 0.8, 0.2)))
 
 
 def teacher(evidence: Evidence) -> ClaimFinding:
-    """Compare a model's own teacher with its other guides, where a run names one."""
+    """Compare a model's own teacher with its other guides, if the run names a teacher."""
     scores = [s for s in _scores(evidence["guidability"]) if s.design.by_all_guides is not False]
     own = share_of([s for s in scores if s.design.teacher == "own"])
     others = share_of([s for s in scores if s.design.teacher == "other"])
@@ -242,13 +242,13 @@ def teacher(evidence: Evidence) -> ClaimFinding:
 
 
 def solvable(evidence: Evidence) -> ClaimFinding:
-    """Judge that guided models solve nearly all that they solve alone."""
+    """Test that guided models solve nearly all questions with 8 of 8 correct solo draws."""
     mean = share_of(_scores(evidence["guidability_solvable"]))
     return ClaimFinding(_more_than(mean, 1 - ALIKE), str(mean))
 
 
 def forcing_suffices(evidence: Evidence) -> ClaimFinding:
-    """Judge that at .8 going on wins nothing over answering at once."""
+    """Test that at .8, continuing to think is no better than answering at once."""
     trials = evidence["code_guidability"]
     late = [
         pair
@@ -262,7 +262,7 @@ def forcing_suffices(evidence: Evidence) -> ClaimFinding:
 
 
 def code_is_harder(evidence: Evidence) -> ClaimFinding:
-    """Judge that less is recovered on code than on maths."""
+    """Test that recoverability is lower on code than on maths."""
     maths = share_of(_scores(evidence["recoverability_shared"]), "at")
     code = share_of(_scores(evidence["code_recoverability_shared"]), "at")
     return _below(difference(code, maths))

@@ -1,7 +1,7 @@
-"""A run as it goes on: stages, servers, the headline with its intervals, the latest hand-offs.
+"""The live display of a run: stages, servers, main results with intervals, latest hand-offs.
 
-To be looked at costs a run less than one part in fifty of its time: what is made again and again,
-the picture and the headline, is made only after a rest of many times as long as it took.
+The display takes at most one part in fifty of a run's time: whatever is drawn or computed
+repeatedly waits many times as long as it took.
 """
 
 from __future__ import annotations
@@ -32,37 +32,37 @@ from collab.runs.run import Played
 from collab.scenarios.base import Score
 
 OFTEN = 0.25
-"""Seconds that a picture stands at least."""
+"""The shortest time between two drawings (seconds)."""
 REST = 200
-"""How many times as long as it took to make a thing, it stands."""
+"""The wait between two computations, as a multiple of their duration."""
 LATEST = 4
-"""Hand-offs that are shown."""
+"""The number of hand-offs shown."""
 SPAN = 10.0
-"""Seconds over which tokens are counted."""
+"""The window of the token rate (seconds)."""
 
 
 @runtime_checkable
 class ServerLoad(Protocol):
-    """What a server, or several alike, say of themselves."""
+    """The state of a server, or of several replicas."""
 
     @property
     def load(self) -> int:
-        """How many requests are under way, or wait to be."""
+        """Requests in progress or waiting."""
         ...
 
     @property
     def crowded(self) -> int:
-        """How often it said that it had too much to do."""
+        """Responses 429 (too many requests)."""
         ...
 
 
 class RunProgress:
-    """Watches a run; on a terminal it shows it.
+    """Observe a run, and display it on a terminal.
 
     Args:
-        console: Where; elsewhere than on a terminal, stages end in plain lines.
-        peephole: Through which others look at one episode.
-        scores: Those of earlier starts.
+        console: The console; without a terminal, plain lines show the stages.
+        peephole: The live view for other processes.
+        scores: The scores of earlier starts.
     """
 
     def __init__(
@@ -77,15 +77,15 @@ class RunProgress:
         self._handed: deque[str] = deque(maxlen=LATEST)
 
     def expect(self, stage: str, steps: int, *, more: bool = False) -> None:
-        """Add to the steps that a stage has; `more` says that others may still come to light."""
+        """Add steps to a stage; with `more`, the total may still grow."""
         self._bars.expect(stage, steps, more=more)
 
     def step(self, stage: str, *, stored: bool = False) -> None:
-        """Finish one step; one that an earlier start finished says nothing about the speed."""
+        """Finish a step. A stored step, from an earlier start, does not count for the speed."""
         self._bars.step(stage, stored=stored)
 
     def grew(self, case: Case, trajectory: Trajectory) -> None:
-        """Look at an episode under way."""
+        """Observe an episode in progress."""
         self._playing[case.id] = Playing(case.id, case.question.messages, trajectory)
         last, units = trajectory.log[-1], trajectory.units
         if isinstance(last, Wrote) and len(units) > 1 and units[-1] is last.unit:
@@ -94,7 +94,7 @@ class RunProgress:
                 self._handed.append(f"{case.id}  {before} → {now}: {last.unit.why}")
 
     def ended(self, case: Case, played: Played | None) -> None:
-        """Look at an episode that is over; None: it could not be played."""
+        """Observe a finished episode; None: it failed."""
         playing = self._playing.pop(case.id, None)
         if played:
             self._scores.append(played[1])
@@ -104,7 +104,7 @@ class RunProgress:
 
     @asynccontextmanager
     async def watching(self, team: Team | None = None) -> AsyncIterator[RunProgress]:
-        """Show the run for as long as it takes; what stays on the screen are its stages."""
+        """Display the run until it ends; only its stages stay on the screen."""
         seats = sorted(team.seats.items()) if team else ()
         self._meters = [LoadMeter(seat, one) for seat, one in seats if isinstance(one, Model)]
         seen = self._console.is_terminal and not self._console.quiet
@@ -122,7 +122,7 @@ class RunProgress:
                     screen.update(self._bars, refresh=True)
 
     def __rich__(self) -> Group:
-        """Return all of it."""
+        """Return the whole display."""
         servers = Table.grid(padding=(0, 2))
         for meter in self._meters:
             servers.add_row(Text(meter.seat, "bold"), *(Text(part, "dim") for part in meter.read()))
@@ -146,7 +146,7 @@ class RunProgress:
 
 @dataclass
 class LoadMeter:
-    """What the servers of one seat's model are doing."""
+    """Describe the servers of one seat's model."""
 
     seat: str
     model: Model
@@ -154,7 +154,7 @@ class LoadMeter:
     _written: deque[tuple[float, int]] = field(default_factory=deque)
 
     def read(self) -> Iterator[str]:
-        """Yield what there is to say."""
+        """Yield the parts of the description."""
         endpoint, spent = self.model.endpoint, self.model.account.spent
         if isinstance(endpoint, ServerLoad):
             yield f"{endpoint.load} in flight"
@@ -165,7 +165,7 @@ class LoadMeter:
             yield f"{endpoint.crowded} × too busy (429)"
 
     def _rate(self, spent: Cost) -> float:
-        """Return the tokens written a second, lately."""
+        """Return the recent rate of tokens (per second)."""
         now = self.clock()
         self._written.append((now, spent.completion))
         while now - self._written[0][0] > SPAN:
@@ -175,7 +175,7 @@ class LoadMeter:
 
 
 async def _again(work: Callable[[], None]) -> None:
-    """Do a piece of work for ever, in a small share of the time."""
+    """Repeat a computation for ever, in a small share of the time."""
     while True:
         began = time.perf_counter()
         work()

@@ -26,48 +26,48 @@ from collab.runs.run_folder import RunFolder
 
 Library = Literal["polars", "pandas"]
 KINDS = {str: "string", int: "Int64", float: "Float64", bool: "boolean"}
-"""What pandas calls columns that may lack a value."""
+"""The pandas types of columns with missing values."""
 COLOURS = ("#0b62a6", "#a8430a", "#1a6e4a", "#8a2a78", "#6b5800", "#444b57")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that was played. Open it with `Run.open`."""
+    """A run on disk. Open it with `Run.open`."""
 
     folder: RunFolder
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Open a run's folder, be it finished or not.
+        """Open a run's folder, finished or not.
 
         Raises:
-            RunError: It is none.
+            RunError: It is not a run folder.
         """
         folder = RunFolder(Path(path))
         _ = folder.manifest
         return cls(folder)
 
     def episodes(self, library: Library | None = None) -> Any:  # any: a frame of either library
-        """Return a row an episode: its case, question, verdict, tokens and labels.
+        """Return a row per episode: its case, question, verdict, tokens, factors and labels.
 
         Args:
-            library: Whose frame; None: polars where it is installed, else pandas.
+            library: The library of the frame; None: polars if installed, else pandas.
 
         Raises:
             ConfigError: Neither is installed.
         """
         return self._frame("episodes", library)
 
-    def units(self, library: Library | None = None) -> Any:  # any: likewise
-        """Return a row a living unit: its author, kind, reason, tokens and text."""
+    def units(self, library: Library | None = None) -> Any:  # any: as above
+        """Return a row per final unit: its author, kind, reason, tokens and text."""
         return self._frame("units", library)
 
-    def costs(self, library: Library | None = None) -> Any:  # any: likewise
-        """Return a row a draw of a seat: what it cost when it was sampled."""
+    def costs(self, library: Library | None = None) -> Any:  # any: as above
+        """Return a row per draw of a seat, with its cost when it was sampled."""
         return self._frame("costs", library)
 
     def trajectory(self, case: str) -> Trajectory:
-        """Return the thinking of a case, which a notebook shows in colour.
+        """Return the trajectory of a case, which notebooks show in colour.
 
         Raises:
             RunError: There is no such episode.
@@ -97,7 +97,7 @@ class _Rows:
         self.rows.append({name: readable(cell) for name, cell in row.items()})
 
     def close(self) -> None:
-        """Leave it as it is."""
+        """Do nothing."""
 
     def frame(self, library: Library) -> Any:  # any: a frame of either library
         if library == "polars":
@@ -120,7 +120,7 @@ def _library(wanted: Library | None) -> Library:
 
 
 def html(trajectory: Trajectory) -> str:
-    """Return a trajectory for a notebook: a colour an author; all text is escaped."""
+    """Return a trajectory as HTML, with a colour per author and all text escaped."""
     told = blocks(trajectory.log)
     colours = _colours(told, {})
     return (

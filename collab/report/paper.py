@@ -1,6 +1,6 @@
-"""Which runs the paper's tables and figure 4 are views of.
+"""The runs that the paper's tables and figure 4 are made of.
 
-A run is one experiment's file in conf/experiment, played for each model; many tables show one run.
+A run is one experiment of conf/experiment, played for each model. Several tables may use one run.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from collab.scenarios.base import Score
 
 @dataclass(frozen=True, slots=True)
 class PaperRun:
-    """One experiment's file, played for each model."""
+    """One experiment, played for each model."""
 
     experiment: str
     full: tuple[str, ...]
-    """What makes it the paper's: the questions, the budget and the sizes."""
+    """The settings of the paper: questions, budget and sizes."""
     bench: str | None = None
-    """The run of solo draws that says which questions all models solve alike."""
+    """The run of solo draws that selects the questions with equal solve counts."""
     solved: tuple[int, int] = (0, 0)
-    """How often each model solves those questions, at least and at most."""
+    """The fewest and most correct draws of each model on those questions."""
     peers: str = ""
-    """The experiment whose models these are, where it is another: its questions are then shared."""
+    """The experiment with the models that share these questions, if it is another one."""
 
     @property
     def is_code(self) -> bool:
-        """Whether programs are asked for."""
+        """Whether the questions ask for programs."""
         return CODE[0] in self.full
 
 
@@ -69,7 +69,7 @@ RUNS = {
         "code_guidability", (*CODE, GUIDES[0]), "solo_code", (0, 1)
     ),
 }
-"""The runs that the tables are views of, by name."""
+"""The runs of the tables, by name."""
 
 
 def _arm(arm: str) -> Pick:
@@ -77,7 +77,7 @@ def _arm(arm: str) -> Pick:
 
 
 def _holding(trial: Trial) -> list[Score]:
-    """Count a steer that holds the answer as a success, whatever came of it."""
+    """Mark a score as correct if its steer holds the answer, whatever its verdict."""
     return [
         replace(s, verdict="correct" if s.design.steer_holds_answer else "wrong")
         for s in trial.arm("steer")
@@ -85,27 +85,27 @@ def _holding(trial: Trial) -> list[Score]:
 
 
 def _shared_guides(trial: Trial) -> list[Score]:
-    """Return the steered cases of questions that every guide has a trace on."""
+    """Return the steered scores on questions where every guide has a trajectory."""
     return [score for score in trial.arm("steer") if score.design.by_all_guides is not False]
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnGroup:
-    """Some columns of a table: one measure at the values of a label, then its mean."""
+    """Columns of a table: one measure at each value of a factor, and its mean."""
 
     run: str
     measure: str
-    """As `published` calls it."""
+    """The name in `published`."""
     by: str
-    """The label whose values are averaged."""
+    """The factor or label whose values are averaged."""
     subset: str = ""
     whole: str = MEAN
     """The column of the mean."""
     each: bool = True
-    """Whether the values have columns of their own."""
+    """Whether each value has a column."""
     pick: Pick = field(default=lambda trial: trial.arm("steer"))
     head: str = ""
-    """What the column of the mean is called, where not by its level."""
+    """The heading of the mean's column, if not its level."""
 
     def cells(self, trial: Trial) -> dict[str, Mean]:
         """Return a trial's numbers by column."""
@@ -119,7 +119,7 @@ class ColumnGroup:
 
 @dataclass(frozen=True, slots=True)
 class PaperTable:
-    """One table of the paper, or a part of it."""
+    """One table of the paper, or a part of a table."""
 
     table: int
     section: str
@@ -129,7 +129,7 @@ class PaperTable:
 
     @property
     def runs(self) -> list[str]:
-        """The runs that it is made of."""
+        """Its runs."""
         return list(dict.fromkeys(part.run for part in self.parts))
 
 
@@ -149,7 +149,7 @@ def _main(domain: str, before: str = "") -> PaperTable:
         _twin(f"{guided}_shared", "guidability", "length", "shared", head="guid. shared"),
         _twin(guided, "guidability", "length", "individual", head="guid. individual"),
     )
-    title = "what each model solves alone, recovers from and is guided to"
+    title = "solo accuracy, recoverability and guidability of each model"
     return PaperTable(1, "§3.2", title, domain, parts)
 
 
@@ -169,7 +169,7 @@ VIEWS = (
     PaperTable(
         2,
         "§3.2",
-        "guided to, and how many of the steers hold the answer",
+        "guidability, and steers that hold the answer",
         "maths",
         (
             replace(_GUIDED, each=False, head="guided"),
@@ -192,7 +192,7 @@ VIEWS = (
     PaperTable(
         11,
         "App. E.1",
-        "recoverability by who distracts, shared questions",
+        "recoverability by source of the distractors, shared questions",
         "maths",
         (
             _twin("recoverability_shared", "recoverability", "at", "shared", whole="same model"),
@@ -202,30 +202,32 @@ VIEWS = (
     PaperTable(
         12,
         "App. E.2",
-        "guided on problems that are always solved alone",
+        "guidability on problems that are always solved alone",
         "maths",
         (_twin("guidability_solvable", "guidability", "length", "", whole="8/8"),),
     ),
     PaperTable(13, "App. F", "problems and trajectories of each guide", "maths", ()),
-    PaperTable(14, "App. F", "guided, and steers that hold the answer", "maths", (_GUIDED, _HELD)),
+    PaperTable(
+        14, "App. F", "guidability, and steers that hold the answer", "maths", (_GUIDED, _HELD)
+    ),
     PaperTable(
         15,
         "App. F",
-        "guided by share of the guide's thinking, shared questions",
+        "guidability by share of the guide's trajectory, shared questions",
         "maths",
         (replace(_GUIDED, run="guidability_shared", subset="shared"),),
     ),
     PaperTable(
         16,
         "App. F",
-        "guided by whom, on problems that every guide solves",
+        "guidability by guide, on problems with a trajectory of every guide",
         "maths",
         (replace(_GUIDED, by="guide", pick=_shared_guides),),
     ),
     PaperTable(
         17,
         "App. E.3",
-        "guided, and solved by forcing the answer behind the steer",
+        "guidability, and accuracy with the answer forced after the steer",
         "code",
         (
             replace(_GUIDED, run="code_guidability"),
@@ -235,18 +237,18 @@ VIEWS = (
 )
 TABLES = sorted({view.table for view in VIEWS})
 FIGURES = {4: "recoverability_shared"}
-"""The run that each figure shows."""
+"""The run of each figure."""
 COUNTED = 13
 COUNTED_RUN = "guidability"
 
 
 def views(table: int) -> list[PaperTable]:
-    """Return the parts of one table."""
+    """Return the parts of a table."""
     return [view for view in VIEWS if view.table == table]
 
 
 def runs_of(table: int) -> list[str]:
-    """Return the runs that a table is made of."""
+    """Return the runs of a table."""
     if table == COUNTED:
         return [COUNTED_RUN]
     return list(dict.fromkeys(run for view in views(table) for run in view.runs))

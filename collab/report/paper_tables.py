@@ -1,7 +1,7 @@
-"""The paper's tables and figure 4, of one's own runs.
+"""The paper's tables and figure 4, made from your own runs.
 
-Every rate has its interval and, where its run has one, its control beside it. Printed numbers stand
-under ours for the same model alone, with the test of the difference at the printed n.
+Every rate has its interval and, if its run has one, its control. Published numbers of the same
+model are below ours, with a test of the difference at the published n.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from collab.report.figure import Figure, Point, Series, printed_points
 from collab.report.paper import COUNTED, COUNTED_RUN, ColumnGroup, PaperTable, views
 from collab.report.trajectory import safe
 
-NOTE = f"* p < {ALPHA:g} after Holm's correction (one family a column of tests, or a printed row)"
+NOTE = f"* p < {ALPHA:g} after Holm's correction (one family per column of tests, or published row)"
 BENCHMARKS: Mapping[str, str] = {
     "aime_2024": "AIME 24",
     "aime_2025": "AIME 25",
@@ -40,18 +40,18 @@ BENCHMARKS: Mapping[str, str] = {
     "mbpp": "MBPP",
     "mbpp_plus": "MBPP+",
 }
-"""What the paper calls the benchmarks."""
+"""The paper's names of the benchmarks."""
 
 
 def paper_tables(number: int, evidence: Evidence) -> list[Table]:
-    """Make one of the paper's tables of one's own runs."""
+    """Return one of the paper's tables, from your own runs."""
     if number == COUNTED:
         return [_counts(views(number)[0], evidence.get(COUNTED_RUN, ()))]
     return [_table(view, evidence) for view in views(number)]
 
 
 def recovery_figure(trials: Sequence[Trial]) -> Figure:
-    """Show each model's recovery by insertion point (figure 4)."""
+    """Plot each model's recoverability by insertion point (figure 4)."""
     part = ColumnGroup("", "recoverability", "at")
     series = []
     for trial in trials:
@@ -63,12 +63,12 @@ def recovery_figure(trials: Sequence[Trial]) -> Figure:
         series.append(Series(trial.model, points))
         if trial.printed:
             series.append(Series(f"published, {trial.model}", printed_points("at", trial.model)))
-    x = "insertion point (share of the original thought)"
+    x = "insertion point (share of the original trajectory)"
     return Figure("figure-4", "Recoverability by insertion point (ours)", x, "% solved", series)
 
 
 def _table(view: PaperTable, evidence: Evidence) -> Table:
-    """Make a view: a row a model, and under one that the paper has the printed numbers."""
+    """Return a table: a row per model, and below it the published numbers, if any."""
     columns = _columns(view, evidence)
     extra = _Extra.of(view, evidence)
     heads = [*(head for _, _, head in columns), *extra.heads, *_control_heads(view)]
@@ -94,12 +94,12 @@ def _table(view: PaperTable, evidence: Evidence) -> Table:
 
 @dataclass(frozen=True)
 class _Extra:
-    """Columns that the paper lacks: every case alike, and models at the same solve counts."""
+    """Columns that the paper lacks: the micro average, and weights by equal solve counts."""
 
     part: ColumnGroup
     trials: Mapping[str, Trial]
     standard: Mapping[Hashable, float]
-    """How many cases there are of each solve count that all models have; empty: no such column."""
+    """The number of cases for each solve count that all models have; empty: no such column."""
 
     @classmethod
     def of(cls, view: PaperTable, evidence: Evidence) -> _Extra:
@@ -112,8 +112,8 @@ class _Extra:
 
     @property
     def heads(self) -> list[str]:
-        """Name the columns."""
-        heads = ["all cases alike"] if self.trials else []
+        """The headings of the columns."""
+        heads = ["micro average"] if self.trials else []
         return [*heads, "at equal solve counts"] if self.standard else heads
 
     def cells(self, model: str) -> list[Mean | None]:
@@ -143,7 +143,7 @@ def headed(title: str, *heads: str) -> Table:
 
 
 Column = tuple[ColumnGroup, str, str]
-"""A part, a level of it, and the heading."""
+"""A group of columns, a level in it, and the heading."""
 
 
 def _columns(view: PaperTable, evidence: Evidence) -> list[Column]:
@@ -168,11 +168,11 @@ def _rows(view: PaperTable, evidence: Evidence) -> Iterator[str]:
 
 
 def _control_heads(view: PaperTable) -> list[str]:
-    return ["against no steer"] if _controlled(view) else []
+    return ["difference from no steer"] if _controlled(view) else []
 
 
 def _controlled(view: PaperTable) -> bool:
-    """Say whether the view is of one twin test, whose control stands beside it."""
+    """Return whether the table is of one run with a control."""
     return len(view.runs) == 1 and not view.runs[0].startswith("solo")
 
 
@@ -194,16 +194,16 @@ def _add_printed(
     columns: Sequence[Column],
     ours: Sequence[Mean | None],
 ) -> None:
-    """Add the printed numbers, and the test of ours against them."""
+    """Add the published numbers, and the test of ours against them."""
     printed = [_printed(view, part, model, level) for part, level, _ in columns]
     compared = [
         one.compared(mean) if one and mean else None
         for one, mean in zip(printed, ours, strict=True)
     ]
     marks = iter(significant([effect for effect in compared if effect]))
-    table.add_row("  in print", *(f"{one.value:g}" if one else "" for one in printed))
+    table.add_row("  published", *(f"{one.value:g}" if one else "" for one in printed))
     cells = [effect_cell(effect, next(marks)) if effect else "" for effect in compared]
-    table.add_row("  ours - print", *cells)
+    table.add_row("  ours - published", *cells)
 
 
 def _printed(view: PaperTable, part: ColumnGroup, model: str, level: str) -> Published | None:
@@ -251,14 +251,14 @@ def _counted(trial: Trial) -> tuple[Counter[str], Counter[str]]:
 
 
 def share_cell(mean: Mean | None) -> str:
-    """Write a share in per cent with its interval."""
+    """Format a share in per cent with its interval."""
     if mean is None or not mean.n:
         return "–"
     return f"{100 * mean.value:.1f} [{100 * mean.low:.0f},{100 * mean.high:.0f}]"
 
 
 def effect_cell(effect: Effect, marked: bool) -> str:
-    """Write a difference in points with its interval, and a star where it is none of chance."""
+    """Format a difference in points with its interval, with a star if it is significant."""
     if not effect.n:
         return "–"
     star = "*" if marked else ""

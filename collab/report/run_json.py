@@ -1,7 +1,7 @@
-"""A run as plain data: the one shape that the page reads, whether it is a file or is served.
+"""A run as plain data for the page, in a file or served.
 
-It is made of the run's own files. Nothing that a manifest names is imported, and text that a model
-wrote goes in as text: it is for the page to show it as such.
+The data come from the run's own files. Nothing that a manifest names is imported. Text of models is
+untrusted data: the page must show it as text.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from collab.scenarios.base import Score
 from collab.scenarios.collaboration import TOGETHER
 
 MEASURED = ("realised", "steer_realised", "steer_tokens", "pair", "original", "trace")
-"""Labels that say what came about, by which nobody chooses."""
+"""Factors that are results of a case; the page offers no choice by them."""
 FEW = 60
-"""Values that a label may have to be something to choose from."""
+"""The most values that a factor or label may have to be a choice."""
 
 
 def listed(job: RunSummary) -> Plain:
-    """Return what a run is and its episodes, without their trajectories.
+    """Return a run's description and episodes, without their trajectories.
 
-    `episodes` is a table by column, in the order in which they were finished; an episode's number
-    is its place there. `choices` are the labels that may be chosen by, with their values.
+    `episodes` is a table by column, in the order in which they finished; an episode's number is its
+    index. `choices` are the factors and labels to select by, with their values.
     """
     standing = job.folder.standing
     return {
@@ -58,7 +58,7 @@ def listed(job: RunSummary) -> Plain:
 
 
 def results(job: RunSummary) -> Plain:
-    """Return what a run came to: its headline, tables, figures and remarks."""
+    """Return a run's results: its headline, tables, figures and notes."""
     scores, standing = job.scores, job.folder.standing
     by, published = (standing.by, standing.published) if standing else ("level", "")
     wrong, said = went_wrong([job.folder], scores)
@@ -73,13 +73,13 @@ def results(job: RunSummary) -> Plain:
 
 
 def title(job: RunSummary) -> str:
-    """Name a run for its reader."""
+    """Return a run's title."""
     standing = job.folder.standing
     return standing.title if standing else job.folder.path.name
 
 
 def about(job: RunSummary) -> str:
-    """Say in a sentence what was run."""
+    """Describe a run in one sentence."""
     at = job.settings
     scenario, policy = job.kind
     seated = ", ".join(f"{name} as {seat}" for seat, name in seats(job).items())
@@ -92,12 +92,12 @@ def about(job: RunSummary) -> str:
 
 
 def seats(job: RunSummary) -> dict[str, str]:
-    """Map each seat to who sits in it."""
+    """Map each seat to its model."""
     return {seat: str(one.get("id", "a recording")) for seat, one in _team(job).items()}
 
 
 def prices(job: RunSummary) -> PriceTable:
-    """Map each seat to what its tokens cost."""
+    """Map each seat to its prices."""
     return {seat: one.get("prices") or {} for seat, one in _team(job).items()}
 
 
@@ -106,7 +106,7 @@ def _team(job: RunSummary) -> Plain:
 
 
 def headline(scores: Sequence[Score]) -> dict[str, str]:
-    """Return the few numbers that stand on top, by name."""
+    """Return the main results by name."""
     return {name.removesuffix(" %"): cell for name, cell in overall(scores).items()}
 
 
@@ -123,9 +123,9 @@ def figures(job: RunSummary) -> list[Figure]:
 
 
 def figures_of_many(found: Sequence[RunSummary]) -> list[Figure]:
-    """Return the figures of several runs: what each solves at what cost, and after what alone.
+    """Return the figures of several runs: accuracy against cost, and against solo accuracy.
 
-    A model's benchmark is its own run of the scenario Solo, where that is among them.
+    A model's solo accuracy comes from its run of the scenario Solo, if there is one.
     """
     scored = [job for job in found if job.scores]
     costs = {
@@ -142,7 +142,7 @@ def figures_of_many(found: Sequence[RunSummary]) -> list[Figure]:
 
 
 def checkpoint_panels(found: Sequence[RunSummary]) -> list[Figure]:
-    """Return a panel for each scenario and model of which several revisions were run."""
+    """Return a panel for each scenario and model with several revisions."""
     series: dict[str, dict[str, Sequence[Score]]] = {}
     for job in found:
         revision = job.settings.get(f"team.{_main_seat(job)}.revision")
@@ -161,7 +161,7 @@ def _main(job: RunSummary) -> str:
 
 
 def known_model(job: RunSummary) -> str:
-    """Return the name under which the paper has numbers of the main model, or nothing."""
+    """Return the paper's name of the main model; empty if the paper lacks it."""
     names = {one.model.lower(): one.model for one in published()}
     return names.get(_main(job).rpartition("/")[2].lower(), "")
 

@@ -1,6 +1,6 @@
-"""Many runs at a glance: which there are, how they stand, and a sweep's jobs in one table.
+"""Overviews of many runs: a list with their states, and tables over the jobs of a sweep.
 
-What is read is the runs' own files; nothing that a manifest names is imported.
+Only the runs' own files are read; nothing that a manifest names is imported.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from collab.runs.run_folder import RunFolder
 from collab.scenarios.base import Score
 
 KINDS = ("scenario._target_", "policy._target_")
-"""Runs that differ in these have no settings in common to stand in one table."""
+"""The settings that jobs of one table must have in common."""
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run, as its folder says."""
+    """One run, as stored in its folder."""
 
     folder: RunFolder
 
     @cached_property
     def manifest(self) -> Mapping[str, Json]:
-        """What it is."""
+        """The manifest."""
         return self.folder.manifest
 
     @cached_property
     def scores(self) -> Sequence[Score]:
-        """What it came to so far."""
+        """The scores so far."""
         return list(self.folder.scores().values())
 
     @cached_property
     def settings(self) -> dict[str, Json]:
-        """What decides its numbers, by dotted key; hashes of files are left out."""
+        """The settings that decide its numbers, by dotted key, without hashes of files."""
         decides = self.manifest["decides"]
         assert isinstance(decides, dict)
         derived = ("models", "asked", "code")
@@ -56,12 +56,12 @@ class RunSummary:
 
     @cached_property
     def cells(self) -> Mapping[str, str]:
-        """The cells of its line in a table of many."""
+        """Its cells in a table of many runs."""
         return overall(self.scores)
 
     @classmethod
     def read(cls, path: Path) -> RunSummary:
-        """Read a run's folder, and make sure that nothing in it breaks a table of many.
+        """Load a run's folder, and check that tables of many runs can be made from it.
 
         Raises:
             RunError: One of its files is damaged; the message names the file and the line.
@@ -74,7 +74,7 @@ class RunSummary:
 
     @property
     def started(self) -> str:
-        """When it was last started, to the minute."""
+        """The time of its last start, to the minute."""
         starts = self.manifest["starts"]
         assert isinstance(starts, list)
         at = starts[-1].get("at", "") if starts else ""
@@ -82,13 +82,13 @@ class RunSummary:
 
     @property
     def kind(self) -> tuple[str, str]:
-        """The names of its scenario and its policy, as in `("Recoverability", "Distractor")`."""
+        """The names of its scenario and its policy, such as `("Recoverability", "Distractor")`."""
         scenario, policy = (str(self.settings.get(key)).rpartition(".")[2] for key in KINDS)
         return scenario.removesuffix("Scenario"), policy
 
     @property
     def state(self) -> str:
-        """Whether it is running, finished or stopped, or what failed in it."""
+        """Whether it is running, finished or stopped, or the error in it."""
         if self.folder.holder:
             return "running"
         standing = self.folder.standing
@@ -100,7 +100,7 @@ class RunSummary:
 
     @property
     def episodes(self) -> str:
-        """How many episodes are done, of how many."""
+        """The number of finished episodes, and of all if known."""
         done, standing = len(self.scores), self.folder.standing
         known = standing is not None and standing.cases not in (None, done)
         return f"{done} of {standing.cases}" if standing and known else str(done)
@@ -110,16 +110,16 @@ def jobs(path: Path) -> list[RunSummary]:
     """Find the runs at a path and below it, in the order of their names.
 
     Raises:
-        RunError: There is no such folder, no run in it, or one of them is damaged.
+        RunError: The folder does not exist, holds no run, or a run is damaged.
     """
     return [RunSummary.read(folder) for folder in run_folders(path)]
 
 
 def survey(path: Path) -> tuple[list[RunSummary], list[str]]:
-    """Find the runs at a path and below it; of each that is damaged, say in a line what is.
+    """Find the runs at a path and below it; describe each damaged one in a line.
 
     Raises:
-        RunError: There is no such folder, or no run in it.
+        RunError: The folder does not exist, or holds no run.
     """
     sound: list[RunSummary] = []
     damaged: list[str] = []
@@ -135,17 +135,17 @@ def run_folders(path: Path) -> list[Path]:
     """Find the folders of runs at a path and below it, in the order of their names.
 
     Raises:
-        RunError: There is no such folder, or no run in it.
+        RunError: The folder does not exist, or holds no run.
     """
     found = sorted(manifest.parent for manifest in path.rglob("manifest.json"))
     if not found:
-        why = "holds no run" if path.is_dir() else "is no folder"
+        why = "holds no run" if path.is_dir() else "is not a folder"
         raise RunError(f"{str(path)!r} {why}; give a run's folder, or one with runs below it")
     return found
 
 
 def listing(found: Iterable[RunSummary]) -> Table:
-    """Return one line a run, the last started first."""
+    """Return a table with one line per run, the last started first."""
     table = _table("run", "started", "state", "episodes", "% solved [95 % interval]")
     for job in sorted(found, key=lambda job: job.started, reverse=True):
         cells = job.started, job.state, job.episodes, _headline(job)
@@ -154,7 +154,7 @@ def listing(found: Iterable[RunSummary]) -> Table:
 
 
 def runs_table(found: Sequence[RunSummary]) -> RenderableType:
-    """Return a run's own tables, or those of many: one for each pair of scenario and policy."""
+    """Return a run's own tables; for many runs, a table per pair of scenario and policy."""
     if len(found) == 1:
         return _alone(found[0])
     wrong, notes = went_wrong(
@@ -164,7 +164,7 @@ def runs_table(found: Sequence[RunSummary]) -> RenderableType:
 
 
 def swept(found: Sequence[RunSummary]) -> list[Table]:
-    """Return one table for each pair of scenario and policy."""
+    """Return a table per pair of scenario and policy."""
     alike = groupby(sorted(found, key=lambda job: job.kind), key=lambda job: job.kind)
     return [_swept(kind, list(group)) for kind, group in alike]
 
@@ -188,7 +188,7 @@ def _alone(job: RunSummary) -> RenderableType:
 
 
 def _swept(kind: Sequence[str], found: Sequence[RunSummary]) -> Table:
-    """Make one table of jobs: what they differ in, then what they came to."""
+    """Return a table of jobs: the settings in which they differ, then their results."""
     settings = _differing([job.settings for job in found])
     found = sorted(found, key=lambda job: [_rank(job.settings.get(key)) for key in settings])
     cells = [job.cells for job in found]
@@ -215,19 +215,19 @@ def _headline(job: RunSummary) -> str:
 
 
 def _differing(settings: Sequence[Mapping[str, Json]]) -> list[str]:
-    """Return the keys in which they differ, in the order in which they first stand."""
+    """Return the keys in which jobs differ, in their first order."""
     keys = dict.fromkeys(key for one in settings for key in one)
     return [key for key in keys if len({repr(one.get(key)) for one in settings}) > 1]
 
 
 def _short(keys: Sequence[str]) -> list[str]:
-    """Name each key by its last part, or by more of it where that would name two."""
+    """Name each key by its last part, or by more parts if two keys share it."""
     last = [key.rpartition(".")[2] for key in keys]
     return [name if last.count(name) == 1 else key for name, key in zip(last, keys, strict=True)]
 
 
 def _rank(value: Json) -> tuple[object, ...]:
-    """Return a sort key: numbers by size, lists by what is in them, the rest as text."""
+    """Return a sort key: numbers by size, lists by their items, the rest as text."""
     if isinstance(value, list):
         return ("list", [_rank(inner) for inner in value])
     if isinstance(value, int | float):

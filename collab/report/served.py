@@ -1,7 +1,7 @@
-"""The page, served on loopback: one run or many, read from their folders as they grow.
+"""Serve the page on loopback, for one run or many, from folders that may still grow.
 
-Only this machine is answered, of its users only those who know the address: it has a secret in its
-path. Other sites' pages are refused, and answers have a policy that lets no script in but the
+The address has a secret in its path, so only users of this machine who know it are answered.
+Requests from other sites are refused, and responses have a policy that allows no script but the
 page's own.
 """
 
@@ -64,11 +64,11 @@ def viewer(path: Path, readers: Readers | None = None, *, secret: str | None = N
 
     Args:
         path: A run's folder, or one with runs below it.
-        readers: Make of a run who knows its prompts.
-        secret: The first part of every address; None: every user of this machine is answered.
+        readers: Returns the source of a run's prompts.
+        secret: The first part of every address; None: answer every user of this machine.
 
     Raises:
-        RunError: There is none.
+        RunError: There are no runs.
     """
     shown = ServedRuns(path, readers)
     run_folders(path)
@@ -99,7 +99,7 @@ def viewer(path: Path, readers: Readers | None = None, *, secret: str | None = N
 
 @dataclass(frozen=True)
 class _Headed:
-    """Add the page's headers to every answer."""
+    """Add the page's headers to every response."""
 
     app: ASGIApp
 
@@ -115,7 +115,7 @@ class _Headed:
 
 @dataclass(frozen=True)
 class _Secret:
-    """Answer only who knows the first part of the path."""
+    """Answer only requests with the secret in their path."""
 
     app: ASGIApp
     secret: str
@@ -123,7 +123,7 @@ class _Secret:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given, slash, rest = scope["path"].removeprefix("/").partition("/")
         if not hmac.compare_digest(given.encode(), self.secret.encode()):
-            said = "this is not the whole address: open the one that `collab view` printed"
+            said = "the address is incomplete: open the one that `collab view` printed"
             await PlainTextResponse(said, 403)(scope, receive, send)
         elif not slash:  # links in the page are relative to the folder
             await RedirectResponse(f"/{self.secret}/")(scope, receive, send)
@@ -145,11 +145,11 @@ def _answer(make: Callable[[Request], object]) -> Callable[[Request], object]:
             text = as_json(await asyncio.to_thread(make, request))
             return Response(text, media_type="application/json")
         except KeyError as missing:
-            return PlainTextResponse(f"what is asked for lacks {missing}", 400)
+            return PlainTextResponse(f"the request lacks {missing}", 400)
         except CollabError as error:
             return PlainTextResponse(_as_text(str(error)), 404)
         except BROKEN as error:
-            said = f"its files hold what no run holds ({type(error).__name__}: {error})"
+            said = f"its files hold a value that no run writes ({type(error).__name__}: {error})"
             return PlainTextResponse(_as_text(said), 500)
 
     return answer
@@ -161,17 +161,17 @@ def _as_text(said: str) -> str:
 
 @dataclass
 class ServedRuns:
-    """The runs below a path, each read again when its files have changed."""
+    """The runs below a path; each is read again when its files have changed."""
 
     path: Path
     readers: Readers | None = None
     _eyes: dict[Path, LiveViewer] = field(default_factory=dict)
     _looking: Lock = field(default_factory=Lock)
-    """One look at a time: an eye remembers how far it has read."""
+    """One request at a time: a viewer remembers how far it has read."""
     _kept: dict[Path, tuple[str, RunSummary | CollabError]] = field(default_factory=dict)
 
     def runs(self) -> Plain:
-        """Return the runs, each with a stamp that changes when it does; damaged ones last."""
+        """Return the runs, each with a stamp that changes with its files; damaged ones last."""
         runs: list[Plain] = []
         damaged: list[Plain] = []
         for path, (stamp, job) in self._read():
@@ -191,7 +191,7 @@ class ServedRuns:
         """Return the run that a request names.
 
         Raises:
-            RunError: There is none of this name.
+            RunError: No run has this name.
         """
         name = asked.query_params[key]
         for path, (_, job) in self._read():
@@ -199,10 +199,10 @@ class ServedRuns:
                 if isinstance(job, CollabError):
                     raise job
                 return job
-        raise RunError(f"there is no run {name!r} here")
+        raise RunError(f"no run is named {name!r}")
 
     def episode(self, asked: Request) -> Plain:
-        """Return one trajectory."""
+        """Return one episode."""
         job = self.job(asked)
         episode, row = job.folder.episode(asked.query_params["episode"])
         reads = self.readers(job.folder) if self.readers else None
@@ -215,7 +215,7 @@ class ServedRuns:
         return [n for n, score in enumerate(job.scores) if score.case in found]
 
     def diff(self, asked: Request) -> Plain:
-        """Return which cases two runs judge otherwise."""
+        """Return the cases with different verdicts in two runs."""
         one, other = (self.job(asked, key).scores for key in ("one", "other"))
         there = {score.case: score for score in other}
         both = [(score, there[score.case]) for score in one if score.case in there]
@@ -233,7 +233,7 @@ class ServedRuns:
         }
 
     def growing(self, asked: Request) -> Plain:
-        """Return an episode under way as far as it has come; nothing where there is none."""
+        """Return an episode in progress so far; empty if there is no such episode."""
         path = self.job(asked).folder.path
         with self._looking:
             seen = self._eyes.setdefault(path, LiveViewer(path)).look()
@@ -247,9 +247,9 @@ class ServedRuns:
         }
 
     def _read(self) -> Iterator[tuple[Path, tuple[str, RunSummary | CollabError]]]:
-        """Yield each folder with its stamp, and the run in it or why there is none.
+        """Yield each folder with its stamp, and its run or the reason why it cannot be read.
 
-        What was read stays as long as the stamp does.
+        A run is kept in memory until its stamp changes.
         """
         for path in run_folders(self.path):
             stamp = _stamp(path)
@@ -270,7 +270,7 @@ def _job(path: Path) -> RunSummary | CollabError:
 
 
 def _stamp(path: Path) -> str:
-    """Return what changes whenever a run's manifest, its scores or its standing do."""
+    """Return a stamp of a run's manifest, scores and status."""
     files = [path / name for name in ("manifest.json", "scores.jsonl", "standing.json")]
     sizes = [file.lstat() for file in files if file.exists()]
     stamps = " ".join(f"{s.st_size} {s.st_mtime_ns}" for s in sizes)

@@ -1,4 +1,4 @@
-"""What a twin test's cases have in common besides its rows: how they split, leak and cost.
+"""Further tables of a twin test: by solve count, leak, guide and cost.
 
 Source: paper Tables 2, 9, 14 and 16 (solve counts, leaks, guides); App. E.3 (answer forcing).
 """
@@ -33,9 +33,9 @@ class _Split:
 
     value: Callable[[Design], Label]
     row: Callable[[Label], str]
-    """Names the row of a value."""
+    """Formats the row of a value."""
     shared: bool = False
-    """Whether only problems on which every guide has a trajectory are compared."""
+    """Whether to compare only problems on which every guide has a trajectory."""
 
 
 SPLITS = (
@@ -63,19 +63,19 @@ LEVELS: Mapping[str, Callable[[Design], bool | None]] = {
 
 
 def splits(scores: Sequence[Score]) -> list[Table]:
-    """Return the tables that stand below a twin test's own."""
+    """Return the tables that follow a twin test's main table."""
     made = [_groups(scores), _leaks(scores), _costs(scores)]
     return [table for table in made if table is not None]
 
 
 def _groups(scores: Sequence[Score]) -> Table | None:
-    """Make the table of solve counts, of what the own opening says, of guides and of teachers."""
+    """Return the table by solve count, own opening, guide and teacher."""
     rows = list(_rows(scores))
     if not rows:
         return None
     effects = effects_of(scores, scores)
     columns = [name.partition(" to ")[0] for name in twin_cells(scores, effects)]
-    table = new_table("cases", *columns, title="% solved, the cases told apart")
+    table = new_table("cases", *columns, title="% solved by group of cases [95 % interval]")
     for name, group in rows:
         found = effects_of(group, scores)
         table.add_row(safe(name), *twin_cells(group, found).values())
@@ -92,15 +92,17 @@ def _rows(scores: Sequence[Score]) -> Iterator[tuple[str, Sequence[Score]]]:
 
 
 def _leaks(scores: Sequence[Score]) -> Table | None:
-    """Make the two-by-two table of guides' steers: does it give the answer away, is it solved?
+    """Return the two-by-two table of guides' steers: answer given away or not, solved or not.
 
-    The last column is what the paper reports: the share solved less the share that gives it away.
+    The last column is the paper's: the share solved minus the share that gives the answer away.
     """
     steered = [one for one in arm_of(scores, "steer") if one.design.guide is not None]
     if not steered:
         return None
     columns = ["leaked", "solved", "leak-free", "solved ", "difference", "solved - leaked"]
-    table = new_table("answer", *columns, title="% solved where steers give the answer away or not")
+    table = new_table(
+        "answer", *columns, title="% solved, by whether the steer gives the answer away"
+    )
     pairs = matched(scores, "none")
     for name, leaked in _levels(scores, steered):
         held = [one for one, is_so in zip(steered, leaked, strict=True) if is_so]
@@ -118,7 +120,7 @@ def _leaks(scores: Sequence[Score]) -> Table | None:
 
 
 def _levels(scores: Sequence[Score], steered: Sequence[Score]) -> Iterator[tuple[str, list[bool]]]:
-    """Yield each level of leaking, and which steers reach it."""
+    """Yield each level of leaking, and whether each steer reaches it."""
     for name, reached in LEVELS.items():
         yield name, [bool(reached(one.design)) for one in steered]
     forced = {one.design.pair: one.correct for one in arm_of(scores, "forced")}
@@ -127,13 +129,13 @@ def _levels(scores: Sequence[Score], steered: Sequence[Score]) -> Iterator[tuple
 
 
 def _costs(scores: Sequence[Score]) -> Table | None:
-    """Make the table of what collaborating costs, arm by arm."""
+    """Return the table of an episode's cost, by arm."""
     arms = {"steer": "steered", **CONTROLS}
     found = {name: arm_of(scores, arm) for arm, name in arms.items()}
     found = {name: group for name, group in found.items() if group}
     if len(found) < 2:
         return None
-    columns = ["solved", "tokens written", "read", "written a solved case"]
+    columns = ["solved", "tokens written", "tokens read", "written per solved case"]
     table = new_table("arm", *columns, title="cost of an episode")
     for name, group in found.items():
         written = sum(one.tokens for one in group)

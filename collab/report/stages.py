@@ -1,4 +1,4 @@
-"""How far the stages of a run are: a bar each, with rate and time left; plain lines elsewhere."""
+"""The progress of a run's stages: a bar each on a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ QUIET = 5.0
 
 @dataclass
 class _Stage:
-    """How far one stage is."""
+    """The progress of one stage."""
 
     name: str
     total: int = 0
     open: bool = False
-    """Whether there may be more steps than are known."""
+    """Whether the total may still grow."""
     stored: int = 0
     fresh: int = 0
     began: float = field(default_factory=time.monotonic)
     said: float = field(default_factory=time.monotonic)
     last: float = field(default_factory=time.monotonic)
-    """When the last step was finished."""
+    """When the last step finished."""
 
     @property
     def done(self) -> int:
@@ -39,12 +39,12 @@ class _Stage:
 
     @property
     def count(self) -> str:
-        """Steps done and known."""
+        """Finished steps and all known ones."""
         return f"{self.done}/{self.total}{'+' if self.open else ''}"
 
     @property
     def pace(self) -> str:
-        """Say how fast the steps of this start are made, and how long the rest takes."""
+        """Describe the speed of this start and the time left."""
         if not self.fresh:
             return ""
         until = self.last if self.ended else time.monotonic()
@@ -56,21 +56,21 @@ class _Stage:
 
 
 class StageBars:
-    """The stages of a run: a bar each on a terminal, elsewhere a plain line now and then."""
+    """The progress of a run: a bar per stage on a terminal, else occasional plain lines."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._stages: dict[str, _Stage] = {}
 
     def expect(self, stage: str, steps: int, *, more: bool = False) -> None:
-        """Add to the steps that a stage has; `more` says that others may still come to light."""
+        """Add steps to a stage; with `more`, the total may still grow."""
         here = self._stages.setdefault(stage, _Stage(stage))
         here.total += steps
         here.open = more
         self._say(here)
 
     def step(self, stage: str, *, stored: bool = False) -> None:
-        """Finish one step; one that an earlier start finished says nothing about the speed."""
+        """Finish a step. A stored step, from an earlier start, does not count for the speed."""
         here = self._stages[stage]
         if stored:
             here.stored += 1
@@ -80,7 +80,7 @@ class StageBars:
         self._say(here)
 
     def __rich__(self) -> Table:
-        """Return a bar a stage, with its count, its rate and the time that is left."""
+        """Return a bar per stage, with its count, its rate and the time left."""
         bars = Table.grid(padding=(0, 1))
         for column in ("", "", "progress.download", "dim"):
             bars.add_column(style=column, no_wrap=True)

@@ -1,4 +1,4 @@
-"""How far the start of a server is: one line that changes; elsewhere than on a terminal, a few."""
+"""The progress of a server's start: one changing line on a terminal, else a few lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collab.report.trajectory import safe
 
 
 class StartProgress:
-    """Is told how far a start is; the empty text says that it is over."""
+    """Receives the progress of a start; the empty text ends it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -30,7 +30,7 @@ class StartProgress:
             self._status.update(escape(safe(said)))
 
     def _plain(self, said: str) -> None:
-        """Print each stage once; the seconds that it takes are left out."""
+        """Print each stage once, without its seconds."""
         if said and said != self._said:
             self._console.print(safe(said), markup=False, highlight=False)
         self._said = said or self._said

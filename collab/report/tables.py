@@ -1,4 +1,4 @@
-"""A run's scores as tables: every rate with its n, its interval and the controls beside it."""
+"""A run's scores as tables: every rate with its n, its interval and its controls."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from collab.scenarios.base import Score
 from collab.scenarios.collaboration import TOGETHER
 
 WIDEST = 1000
-"""Characters that a table's line may have."""
+"""The longest line of a table (characters)."""
 HOLDS: Mapping[str, Callable[[Design], bool | None]] = {
-    "answer in own part": lambda design: design.own_holds_answer,
-    "as its result": lambda design: design.own_states_answer,
+    "answer in own text": lambda design: design.own_holds_answer,
+    "stated as result": lambda design: design.own_states_answer,
     "answer in steer": lambda design: design.steer_holds_answer,
-    "as its result ": lambda design: design.steer_states_answer,
+    "stated as result ": lambda design: design.steer_states_answer,
 }
 """What an opening may hold, by the heading of its column."""
 
@@ -46,7 +46,7 @@ HOLDS: Mapping[str, Callable[[Design], bool | None]] = {
 def summary(
     title: str, by: str, scores: Sequence[Score], notes: Sequence[str], published: str = ""
 ) -> RenderableType:
-    """Return a run's tables with its notes; `published` names a system whose claims they answer."""
+    """Return a run's tables with its notes; `published` names a system whose claims to test."""
     return Group(
         Text(safe(title), style="bold"),
         *tables(by, scores, published),
@@ -55,21 +55,21 @@ def summary(
 
 
 def tables(by: str, scores: Sequence[Score], published: str = "") -> Sequence[Table]:
-    """Return a run's tables alone."""
+    """Return a run's tables."""
     if arm_of(scores, TOGETHER):
         return collaboration.tables(by, scores, published)
     return _twins(by, scores) if arm_of(scores, "steer") else [_plain(by, scores)]
 
 
 def remarks(scores: Sequence[Score]) -> list[str]:
-    """Say what the tables leave out: odd verdicts, and what seams did to the prompts."""
+    """Return notes on what the tables leave out: unusual verdicts, and the effects of seams."""
     told = (_verdicts(scores), _seams(scores), _judged(scores))
     both = arm_of(scores, TOGETHER)
     return [*filter(None, told), *(collaboration.remarks(scores) if both else ())]
 
 
 def astray(scores: Sequence[Score]) -> list[str]:
-    """Return the steered cases that are not solved, and are without the steer."""
+    """Return the cases that fail with the steer and are solved without it."""
     solved = {score.design.pair: score.correct for score in arm_of(scores, "none")}
     return [
         score.case
@@ -79,14 +79,14 @@ def astray(scores: Sequence[Score]) -> list[str]:
 
 
 def print_whole(console: Console, shown: RenderableType) -> None:
-    """Print tables at their full width: a narrow terminal breaks the lines, no number is cut."""
+    """Print tables at their full width: a narrow terminal wraps lines and cuts no number."""
     free = console.options.update(max_width=WIDEST)
     console.width = max(console.width, console.measure(shown, options=free).maximum)
     console.print(shown, soft_wrap=True)
 
 
 def overall(scores: Sequence[Score]) -> dict[str, str]:
-    """Return what a whole run comes to: a cell by column, rates in % with 95 % intervals."""
+    """Return a run's main results: a cell by column, rates in % with 95 % intervals."""
     if arm_of(scores, TOGETHER):
         return collaboration.overall(scores)
     if not arm_of(scores, "steer"):
@@ -96,7 +96,7 @@ def overall(scores: Sequence[Score]) -> dict[str, str]:
 
 
 def headlines(named: Mapping[str, Sequence[Score]]) -> Table:
-    """Return a row for each of several verdicts on the same episodes."""
+    """Return a row for each of several gradings of the same episodes."""
     cells = {name: overall(scores) for name, scores in named.items()}
     columns = dict.fromkeys(column for row in cells.values() for column in row)
     table = new_table("verdicts", *columns, title="% solved [95 % interval]")
@@ -106,7 +106,7 @@ def headlines(named: Mapping[str, Sequence[Score]]) -> Table:
 
 
 def _plain(by: str, scores: Sequence[Score]) -> Table:
-    """Make the table of a run without arms: Pass@1 by group, and pass@k where there are k draws."""
+    """Return the table of a run without arms: Pass@1 by group, and pass@k with k draws."""
     draws = _draws(scores)
     table = new_table(by, *_plain_cells(scores, draws), title="% solved [95 % interval]")
     rows = rows_of(by, scores)
@@ -128,12 +128,12 @@ def _plain_cells(scores: Sequence[Score], draws: int) -> dict[str, str]:
 
 
 def _macro(by: str, scores: Sequence[Score]) -> str:
-    """Return the mean over the rows of a table, each of which weighs the same."""
+    """Return the mean over the rows of a table, with equal weights."""
     return cell(share_of(scores, strata=by)) if scores else "–"
 
 
 def _draws(scores: Sequence[Score]) -> int:
-    """Return how many solo draws every question has."""
+    """Return the smallest number of solo draws of a question."""
     return min(Counter(score.question for score in arm_of(scores, "solo")).values(), default=1)
 
 
@@ -149,7 +149,7 @@ def _pass_at(scores: Sequence[Score], k: int) -> str:
 
 
 def _twins(by: str, scores: Sequence[Score]) -> list[Table]:
-    """Make the tables of a twin test, apart for each kind of steer: a summary is no thinking."""
+    """Return the tables of a twin test, one per kind of steer: a summary is not thinking."""
     made: list[Table] = []
     for kind in sorted(set(map(_kind, scores))):
         group = [score for score in scores if _kind(score) == kind]
@@ -163,7 +163,7 @@ def _kind(score: Score) -> str:
 
 
 def _twin(by: str, scores: Sequence[Score], what: str) -> Table:
-    """Make the table of one kind: a row a point or share, the matched controls beside."""
+    """Return the table of one kind of steer: a row per point or share, with matched controls."""
     rows = rows_of(by, scores)
     effects = [effects_of(group, scores) for _, group in rows]
     counts = iter(significant([effect for row in effects for effect in row.values()]))
@@ -182,15 +182,20 @@ def _twin(by: str, scores: Sequence[Score], what: str) -> Table:
 
 
 def _steers(by: str, scores: Sequence[Score]) -> Table:
-    """Make the table of what the openings held, and whether the steer's answer was given."""
+    """Return the table of what the openings hold, and of answers that are the steer's."""
     held = {
         head: holds
         for head, holds in HOLDS.items()
         if any(holds(score.design) is not None for score in scores)
     }
     rival = any(score.said_rival is not None for score in scores)
-    columns = [*held] + (["said steer's answer"] if rival else [])
-    table = new_table(by, "steer tokens", *columns, title="steered episodes that hold or give …")
+    columns = [*held] + (["gave the steer's answer"] if rival else [])
+    table = new_table(
+        by,
+        "steer tokens",
+        *columns,
+        title="steered episodes: tokens of the steer, and how many hold or give an answer",
+    )
     for name, group in rows_of(by, scores):
         steered = arm_of(group, "steer")
         cells = [mean_of(score.design.steer_tokens or 0 for score in steered)]
@@ -201,7 +206,7 @@ def _steers(by: str, scores: Sequence[Score]) -> Table:
 
 
 def rows_of(by: str, scores: Sequence[Score]) -> list[tuple[Label, Sequence[Score]]]:
-    """Group scores by a label, in its order; `all` of them come last where there are several."""
+    """Group scores by a factor or label, in its order; with several groups, `all` comes last."""
     names = {score.factor(by) for score in scores}
     ordered = sorted(names, key=lambda name: (str(type(name)), _number(name), str(name)))
     groups = [(name, [s for s in scores if s.factor(by) == name]) for name in ordered]
@@ -219,7 +224,7 @@ def _verdicts(scores: Sequence[Score]) -> str:
 
 
 def _judged(scores: Sequence[Score]) -> str:
-    """Say how often the judge and the rules agree, where both had a say."""
+    """Describe the agreement of the judge and the rules, if both graded."""
     said = [one.details for one in scores if "judge" in one.details]
     if not said:
         return ""
@@ -229,35 +234,35 @@ def _judged(scores: Sequence[Score]) -> str:
     rate = Rate(agreed, len(both)) if both else None
     share = f" ({100 * rate.low:.0f} to {100 * rate.high:.0f} %)" if rate else ""
     return (
-        f"judge and rules agree on {agreed:,} of {len(both):,}{share}; correct by the judge alone: "
-        f"{right[True, False]:,}, by the rules alone: {right[False, True]:,}; "
-        f"without a say of both: {len(said) - len(both):,}"
+        f"judge and rules agree on {agreed:,} of {len(both):,}{share}; correct only by the judge: "
+        f"{right[True, False]:,}, only by the rules: {right[False, True]:,}; "
+        f"not graded by both: {len(said) - len(both):,}"
     )
 
 
 def _seams(scores: Sequence[Score]) -> str:
-    """Say what the seams between authors did to the prompts."""
+    """Describe the effects of seams between authors on the prompts."""
     read = [score.seams for score in scores if score.seams]
     if not read:
         return ""
     total = reduce(Seams.__add__, read)
     if total.changed is None:
-        return "seams: the prompts went out as text, and no tokenizer here counted them"
+        return "seams: prompts were sent as text, and there was no tokenizer to count them"
     return (
-        f"seams: {total.runs:,} runs of others' text encoded anew ({total.foreign:,} of "
-        f"{total.tokens:,} tokens read); {total.changed:,} tokens at seams are not those of one "
-        "piece"
+        f"seams: {total.runs:,} stretches of other authors' text were encoded anew "
+        f"({total.foreign:,} of {total.tokens:,} prompt tokens); {total.changed:,} tokens at seams "
+        "differ from those of the text in one piece"
     )
 
 
 def bills(spent: Mapping[str, Cost]) -> list[str]:
-    """Say of each seat in a line what it has sampled."""
+    """Return a line per seat about its samples."""
     paid = sorted((seat, cost) for seat, cost in spent.items() if cost.draws)
     return [f"{seat} has sampled: {_bill(cost)}" for seat, cost in paid]
 
 
 def _bill(cost: Cost) -> str:
-    """Say what draws cost; money and FLOPs where they are known."""
+    """Describe the cost of draws, with money and FLOPs if known."""
     parts = [
         f"{cost.draws:,} draws",
         f"{cost.prompt:,} tokens read ({cost.cached:,} from a cache)",

@@ -1,6 +1,6 @@
-"""One trajectory for the eye: coloured by author, with the reason of each hand-off.
+"""Show a trajectory: coloured by author, with the reason of each hand-off.
 
-What a model wrote is untrusted text: control characters are shown, never sent to the terminal.
+Text of models is untrusted: control characters are written out, never sent to the terminal.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def colours(trajectory: Trajectory) -> dict[str, str]:
 
 
 def safe(text: str) -> str:
-    """Return text that no terminal acts on: control and format characters written out."""
+    """Return text without effect on a terminal: control and format characters are written out."""
     return "".join(
         char
         if char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co")
@@ -49,20 +49,20 @@ def safe(text: str) -> str:
 
 
 def render_trajectory(trajectory: Trajectory, after: Sequence[Event] = ()) -> RenderableType:
-    """Return a trajectory as it grew, a heading at each hand-off; what was struck is struck out.
+    """Return a trajectory as it grew, with a heading at each hand-off; struck units are struck out.
 
-    Only what happened `after` the beginning of its log is shown.
+    Only events `after` the beginning of the log are shown.
     """
     return Group(*_shown(blocks(trajectory.log)[len(blocks(after)) :], colours(trajectory)))
 
 
 @dataclass(frozen=True, slots=True)
 class GrowingTrajectory:
-    """The end of a trajectory that still grows: as much of it as the screen holds."""
+    """The end of a growing trajectory, as much as the screen holds."""
 
     trajectory: Trajectory
     text: str = ""
-    """Of the unit that is being written."""
+    """The text so far of the unit that is being written."""
     above: str = ""
     """A line that stays on top."""
 
@@ -81,22 +81,22 @@ class GrowingTrajectory:
 
 
 def asked(messages: Sequence[Message]) -> RenderableType:
-    """Return the conversation that asks a question."""
+    """Return the messages that ask a question."""
     return Group(*(Text(f"{message.role}: {safe(message.content)}") for message in messages))
 
 
 def remark(block: Plain) -> str:
-    """Say in words what a block is that is no unit."""
+    """Describe a block that is not a unit."""
     why = f": {block['why']}" if block.get("why") else ""
     if block["is"] == "asked":
-        return f"{block['author']} was asked: {block['question']!r} and said: {block['reply']!r}"
+        return f"{block['author']} was asked {block['question']!r} and replied {block['reply']!r}"
     if block["is"] == "fork":
         return f"{len(block['branches'])} branches from here{why}"
     return f"{block['text']}{why}"
 
 
 def line(event: Event) -> str:
-    """Say in a line what happened."""
+    """Describe an event in a line."""
     match event:
         case Wrote(unit):
             about = " · ".join(filter(None, (unit.author, unit.phase, unit.kind, unit.why)))
@@ -106,7 +106,7 @@ def line(event: Event) -> str:
         case Rewound(to, why):
             return f"back to unit {to}: {why}"
         case Chose(branch, why):
-            return f"branch {branch + 1} goes on: {why}"
+            return f"branch {branch + 1} continues: {why}"
         case _:
             return remark(blocks([event])[0])
 
@@ -145,7 +145,7 @@ def _shown(told: Sequence[Plain], colour: dict[str, str]) -> Iterator[Renderable
 
 
 def _asked(block: Plain) -> Iterator[RenderableType]:
-    """Yield a side question of several lines as it was put, and its reply below."""
+    """Yield a side question of several lines, and its reply below."""
     for who, said in (("was asked", block["question"]), ("said", block["reply"])):
         yield Text(f"{safe(block['author'])} {who}:", style="dim italic")
         yield Padding(Text(safe(said.strip("\n")), style="dim"), (0, 0, 0, 4))
@@ -172,7 +172,7 @@ def _heading(unit: Plain, colour: str) -> RenderableType:
 
 
 def _read(unit: Plain) -> Iterator[str]:
-    """Say how much of others' text its author read, where it was encoded anew."""
+    """Describe how much of other authors' text its author read, if it was encoded anew."""
     tokens, foreign, changed = unit.get("read", (0, 0, 0))
     if foreign:
         differ = f", {changed} seam tokens differ" if changed else ""
@@ -180,6 +180,6 @@ def _read(unit: Plain) -> Iterator[str]:
 
 
 def _cut(block: Plain, most: int) -> Plain:
-    """Leave the end of a text that no screen holds."""
+    """Remove the part of the text that no screen can show."""
     text = block.get("text", "")
     return {**block, "text": text[-most:]} if len(text) > most else block

@@ -80,7 +80,7 @@ def test_a_report_tells_what_went_wrong_once_enough_is_labelled(
     assert "what went wrong" not in command("report", str(tmp_path)).out
     label("5\n")
     begun = command("report", str(tmp_path)).out
-    assert "in the 4 steered episodes that failed: not told before 100" in begun
+    assert "of the 4 failed steered episodes: shown once 100" in begun
     for module in (annotations, failure_table):
         monkeypatch.setattr(module, "NEEDED", 4)
     begun = command("report", str(tmp_path)).out
@@ -95,7 +95,7 @@ def test_a_report_tells_what_went_wrong_once_enough_is_labelled(
     assert "Cohen's kappa [95 % interval] of the rules and labels by hand: " in told
     assert "of ben and me: – (n=2)" in told
     table = results(RunSummary(RunFolder(tmp_path / "run")))["tables"][-1]
-    assert table["title"].startswith("what went wrong, by rule")
+    assert table["title"].startswith("failure modes, by rule")
     assert [row[0] for row in table["rows"]] == [
         "never came back",
         "came back and failed",

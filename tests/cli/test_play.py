@@ -108,7 +108,7 @@ def test_a_tool_computes_what_the_thinking_asks_for_and_a_plan_runs_nothing(
         said = command("play", *more, "question=3 * 4?")
         planned = command("plan", *more, "scenario=collaboration", "questions.count=1")
     assert (said.status, said.err) == (0, "")
-    assert "tool was asked: '3 * 4' and said: '12'" in said.out
+    assert "tool was asked '3 * 4' and replied '12'" in said.out
     assert "call 1: '3 * 4'" in said.out
     assert "The answer is 12." in said.out
     assert (planned.status, planned.err) == (0, "")

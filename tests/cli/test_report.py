@@ -40,7 +40,7 @@ def test_where_there_are_no_runs_is_one_line(
     command: Command, tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "'runs' is no folder" in command("ls").error
+    assert "'runs' is not a folder" in command("ls").error
     assert "holds no run" in command("report", str(tmp_path)).error
 
 

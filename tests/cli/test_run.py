@@ -38,7 +38,7 @@ def test_the_tables_stand_above_it(finished: Any) -> None:
     assert "Recoverability · main pocket/plain" in finished.said.out
     assert "paired difference" in finished.said.out
     assert re.search(r"^all +\d+ ", finished.said.out, re.MULTILINE)
-    assert "steered episodes that hold or give" in finished.said.out
+    assert "steered episodes: tokens of the steer" in finished.said.out
     assert "endpoints checked: main real" in finished.said.out
 
 

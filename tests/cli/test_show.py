@@ -95,7 +95,7 @@ def test_an_episode_is_printed_with_the_reason_of_each_hand_off(
         "Hm.",
         "main · thinking · generated · 4 tokens · main goes on",
         "So 7.",
-        "main was asked: 'Sure?'",
+        "main was asked 'Sure?'",
         "back to unit 1: again",
         "main ended its thinking",
         "thinking closed, main answers: main closed its thinking",

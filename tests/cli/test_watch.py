@@ -72,7 +72,7 @@ def test_elsewhere_than_on_a_terminal_each_event_is_a_line(
         "main · thinking · generated · main may: One.",
         "guide · thinking · generated · guide may: \\x1b]0;owned\\x07Two.",
         "unit 1 struck: it is wrong",
-        "main was asked: 'Sure?' and said: 'Yes.'",
+        "main was asked 'Sure?' and replied 'Yes.'",
         "1 branches from here: unsure",
         "branch 1 goes on: better",
         "back to unit 1: again",

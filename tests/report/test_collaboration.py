@@ -100,7 +100,7 @@ def test_a_majority_is_of_as_many_as_cost_what_the_policy_does() -> None:
     assert not any(name == "helper alone" and votes > 1 for name, votes in arms)
     said = " ".join(text(RUN).split())
     assert "majority of 3 × main: 1.05 of the FLOPs of together" in said
-    assert "majority of 1 × helper: no majority of more: 2.50 of the FLOPs of together" in said
+    assert "majority of 1 × helper: no majority costs as much: 2.50 of the FLOPs of together" in said
 
 
 def test_nothing_depends_on_what_was_finished_first() -> None:
@@ -114,7 +114,7 @@ def test_nothing_depends_on_what_was_finished_first() -> None:
 
 def test_a_majority_that_would_want_more_answers_says_so() -> None:
     few = [*both("together", "11", 100, 100), *alone("main", ["1a", "11"], 10)]
-    assert "majority of 2 × main, which is all there are (scenario.votes): 0.10" in text(few)
+    assert "majority of 2 × main, all there are (increase scenario.votes): 0.10" in text(few)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_each_seat_has_what_it_wrote_kept_and_took() -> None:
 def test_a_baseline_of_another_share_is_told_of() -> None:
     said = " ".join(text(RUN).split())
     assert (
-        "helper wrote 50 % of random_switch, 25 % of together: for equal shares lower "
+        "helper wrote 50 % of random_switch and 25 % of together; for equal shares, lower "
         "scenario.against.random_switch.share"
     ) in said
     even = [*both("together", "1", 20, 20), *both("random_switch", "1", 21, 19)]
@@ -228,7 +228,7 @@ def test_the_pareto_figure_leads_through_what_no_arm_beats() -> None:
     frontier, *series = figure.series
     assert not frontier.marked
     assert [(p.x, round(p.y)) for p in frontier.points] == [(28, 33), (80, 67), (200, 89)]
-    assert figure.x == "GFLOPs an episode"
+    assert figure.x == "GFLOPs per episode"
     by = {one.name: one for one in series}
     assert list(by) == ["together", "helper alone", "main alone", "random_switch"]
     assert [p.name for p in by["main alone"].points] == ["", "majority of 3 × main"]

@@ -126,15 +126,15 @@ def test_recovery_by_point_has_its_mean_and_its_control() -> None:
     rates = ["50.0", "50.0", "100.0", "66.7", "66.7", "-33.3*"]
     assert [cell.split(" ")[0] for cell in cells] == rates
     assert "Table 6 (App. D), ours" in shown
-    assert "in print" not in shown
+    assert "published" not in shown
 
 
 def test_printed_numbers_stand_under_the_same_model_with_the_test_of_the_difference() -> None:
     ours = trial(recovering((0.9, 0.9, 0.9)), "R1-Qwen-1.5B", printed=True)
     other = trial(recovering((0.9, 0.9, 0.9)), "pocket/plain")
     shown = text(6, recoverability_shared=[ours, other])
-    assert row(shown, "in print") == ["44", "66", "64", "60.6"]
-    difference = row(shown, "ours - print")
+    assert row(shown, "published") == ["44", "66", "64", "60.6"]
+    difference = row(shown, "ours - published")
     assert difference[0].startswith("+46.0* [")
     assert len(difference) == 3  # the mean's n is not printed, so it is not tested
 
@@ -282,7 +282,7 @@ def test_rankings_decide_only_where_their_interval_does() -> None:
             0.9,
             0.1,
         ),
-        ("Guiding steers lift no", runs("guidability_shared", lambda r: guided((r, r))), 0.0, 0.5),
+        ("Guiding steers solve at", runs("guidability_shared", lambda r: guided((r, r))), 0.0, 0.5),
         ("More of the guide", runs("guidability_shared", lambda r: guided((0.5, r))), 0.9, 0.1),
         (
             "Guided episodes solve",
@@ -319,10 +319,10 @@ def test_a_claim_is_true_or_false_by_the_side_on_which_its_interval_lies(
 
 def test_steers_that_hold_the_answer_are_judged_apart() -> None:
     inflated = [trial(guided((0.9, 0.9)))]  # only what was solved held the answer
-    assert claim("What is guided to is inflated", {"guidability": inflated}) == "true"
+    assert claim("Guidability is inflated", {"guidability": inflated}) == "true"
     assert claim("Models often turn away", {"guidability": inflated}) == "false"
     held = [trial(guided((0.2, 0.2), holds=True))]
-    assert claim("What is guided to is inflated", {"guidability": held}) == "undecided"
+    assert claim("Guidability is inflated", {"guidability": held}) == "undecided"
     assert claim("Models often turn away", {"guidability": held}) == "true"
 
 

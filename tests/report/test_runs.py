@@ -83,7 +83,7 @@ def test_runs_are_found_at_a_path_and_below_it(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match="holds no run"):
         jobs(tmp_path / "empty")
-    with pytest.raises(RunError, match="is no folder"):
+    with pytest.raises(RunError, match="is not a folder"):
         jobs(tmp_path / "nowhere")
 
 

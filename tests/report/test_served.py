@@ -95,7 +95,7 @@ def test_two_runs_are_compared_case_by_case(url: str) -> None:
 
 def test_what_is_not_there_is_said_by_name(url: str, tmp_path: Path) -> None:
     asked = got(f"{url}/data/run", params={"run": "three"})
-    assert (asked.status_code, asked.text) == (404, "there is no run 'three' here")
+    assert (asked.status_code, asked.text) == (404, "no run is named 'three'")
     assert got(f"{url}/data/run").status_code == 400
     with pytest.raises(RunError, match="no run"):
         viewer(tmp_path)

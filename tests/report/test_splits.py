@@ -36,13 +36,13 @@ def guided(nth: int, right: bool, alone: bool, forced: bool, **labels: Label) ->
 
 def test_solve_counts_are_told_apart() -> None:
     some = [one for nth in range(4) for one in guided(nth, nth > 0, False, False, solved=nth % 2)]
-    never, once = lines(some, "% solved, the cases")
+    never, once = lines(some, "% solved by group")
     assert never.startswith("solved 0 times alone 2 50 [")
     assert once.startswith("solved 1 times alone 2 100 [")
 
 
 def test_one_solve_count_alone_makes_no_rows() -> None:
-    assert lines(guided(0, True, False, False, solved=0), "% solved, the cases") == []
+    assert lines(guided(0, True, False, False, solved=0), "% solved by group") == []
 
 
 def test_guides_and_teachers_are_compared_on_the_problems_of_all_guides() -> None:
@@ -51,7 +51,7 @@ def test_guides_and_teachers_are_compared_on_the_problems_of_all_guides() -> Non
         *guided(1, False, False, False, guide="b", teacher="other"),
         *guided(2, True, False, False, guide="b", teacher="other", by_all_guides=False),
     ]
-    assert [line[:42] for line in lines(scores, "% solved, the cases")] == [
+    assert [line[:42] for line in lines(scores, "% solved by group")] == [
         "guide a, problems of all guides 1 100 [21,",
         "guide b, problems of all guides 1 0 [0,79]",
         "other teacher, problems of all guides 1 0 ",
@@ -61,7 +61,7 @@ def test_guides_and_teachers_are_compared_on_the_problems_of_all_guides() -> Non
 
 def test_an_own_opening_that_states_the_answer_is_told_apart() -> None:
     scores = [score(n, "steer", bool(n), own_states_answer=bool(n)) for n in range(2)]
-    no, yes = lines(scores, "% solved, the cases")
+    no, yes = lines(scores, "% solved by group")
     assert no.startswith("own opening states the answer: no 1 0 [")
     assert yes.startswith("own opening states the answer: yes 1 100 [")
 
@@ -73,7 +73,7 @@ def test_leaked_and_leak_free_steers_make_two_by_two_at_three_levels() -> None:
         *guided(2, True, False, False, steer_holds_answer=False, steer_states_answer=False),
         *guided(3, False, False, True, steer_holds_answer=False, steer_states_answer=False),
     ]
-    mentioned, stated, forced = lines(scores, "% solved where steers")
+    mentioned, stated, forced = lines(scores, "% solved, by whether")
     # leaked, solved; leak-free, solved, lift over no guide; the paper's difference
     assert mentioned.startswith("mentioned in the steer 2 100 [34,100] 2 50 [9,91] +50 [")
     assert mentioned.endswith(" +25")
@@ -84,12 +84,12 @@ def test_leaked_and_leak_free_steers_make_two_by_two_at_three_levels() -> None:
 
 
 def test_without_guides_nothing_is_said_of_leaks() -> None:
-    assert lines([score(0, "steer", True)], "% solved where steers") == []
+    assert lines([score(0, "steer", True)], "% solved, by whether") == []
 
 
 def test_without_controls_a_leak_free_lift_is_a_dash() -> None:
     steered = guided(0, True, False, False)[:1]
-    mentioned, stated = lines(steered, "% solved where steers")
+    mentioned, stated = lines(steered, "% solved, by whether")
     assert mentioned == "mentioned in the steer 0 – 1 100 [21,100] – +100"
     assert stated.startswith("stated as a result 0 –")
 

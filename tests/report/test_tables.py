@@ -88,9 +88,9 @@ def test_the_difference_is_of_matched_pairs_alone() -> None:
 def test_what_the_seams_did_to_the_prompts_is_said_below_the_table() -> None:
     one = replace(score(0, "steer", True), seams=Seams(1000, 2, 300, 4))
     said = text(summary("t", "at", [one, one, score(1, "steer", True)], []))
-    assert "4 runs of others' text encoded anew (600 of 2,000 tokens read); 8 tokens" in said
+    assert "4 stretches of other authors' text were encoded anew (600 of 2,000 prompt tokens); 8 tokens" in said
     unknown = replace(one, seams=Seams(0, changed=None))
-    assert "no tokenizer here counted them" in text(summary("t", "at", [one, unknown], []))
+    assert "there was no tokenizer to count them" in text(summary("t", "at", [one, unknown], []))
     assert "seams" not in text(summary("t", "at", [score(1, "steer", True)], []))
 
 
@@ -200,7 +200,7 @@ def test_how_often_judge_and_rules_agree_is_said() -> None:
     ]
     shown = " ".join(text(summary("t", "at", scores, [])).split())
     assert "judge and rules agree on 6 of 8 (" in shown
-    assert "by the judge alone: 1, by the rules alone: 1; without a say of both: 1" in shown
+    assert "only by the judge: 1, only by the rules: 1; not graded by both: 1" in shown
 
 
 def test_odd_verdicts_and_notes_stand_below() -> None:

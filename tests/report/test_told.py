@@ -52,7 +52,7 @@ def test_a_chosen_branch_strikes_what_it_took_the_place_of() -> None:
     log = wrote("a"), wrote("b"), Forked((branch,)), Chose(0, "better"), Edited(1, None, "no")
     episode = episode_json(Episode("c", Trajectory.replay(log), "answered"))
     a, b, fork, *_ = episode["blocks"]
-    assert ("struck" in a, b["struck"]) == (False, "branch 1 took its place")
+    assert ("struck" in a, b["struck"]) == (False, "replaced by branch 1")
     assert [one.get("text") for one in fork["branches"][0]["blocks"]] == ["back to unit 1", "B"]
 
 

@@ -100,7 +100,7 @@ def test_branches_stand_beneath_their_fork() -> None:
 
 
 def test_a_side_question_of_several_lines_stands_as_it_was_put() -> None:
-    assert text(Asked("judge", "Sure?", "Yes.")) == "judge was asked: 'Sure?' and said: 'Yes.'\n"
+    assert text(Asked("judge", "Sure?", "Yes.")) == "judge was asked 'Sure?' and replied 'Yes.'\n"
     told = text(Asked("judge", "A: Or so.\nB: \x1b[2J\n", "A"))
     assert [line.rstrip() for line in told.splitlines()] == [
         "judge was asked:",

@@ -1,8 +1,7 @@
-"""The page: a run's report as one file that asks no network, or what `collab view` serves.
+"""The page: a run's report as one file that needs no network, or as served by `collab view`.
 
-Data stands in the file gzipped in base64, so that nothing a model wrote is ever read as HTML; the
-script puts it on the page as text alone. Episodes stand in blocks, of which the page reads those
-that it shows.
+The data are gzipped JSON in base64, so text of models is never read as HTML; the script adds it to
+the page only as text. Episodes are in blocks, and the page decodes only those that it shows.
 """
 
 from __future__ import annotations
@@ -26,22 +25,23 @@ from collab.runs.jsonl import Plain
 
 SCRIPTS = ("dom.js", "source.js", "figure.js", "episode.js", "list.js", "app.js")
 BLOCK = 40
-"""Episodes that are read at once."""
+"""Episodes per block."""
 DECODED = 10_000_000
-"""Tokens of prompts that take some seconds to decode; the prompts of more are shown when served."""
+"""The most prompt tokens that a file includes, because decoding takes seconds; others are shown
+when served."""
 LARGEST = 25 * 1024 * 1024
-"""Characters of data that a file holds; more goes into shards beside it."""
+"""The most characters of data in a file; the rest goes into shards next to it."""
 
 
 def write_report(
     job: RunSummary, reads: PromptSource | None = None, largest: int = LARGEST
 ) -> list[Path]:
-    """Write a run's `report.html`, and where it would be too large its shards beside it.
+    """Write a run's `report.html`, and shards next to it if it would be too large.
 
     Args:
         job: The run.
-        reads: Knows its prompts.
-        largest: Characters of data that one file holds.
+        reads: The source of its prompts.
+        largest: The most characters of data in one file.
 
     Raises:
         RunError: A file cannot be written, or the run's own are damaged.
@@ -72,7 +72,7 @@ def style() -> str:
 
 
 def body() -> str:
-    """Return what stands in the page before the script fills it."""
+    """Return the page's HTML before the script fills it."""
     return _read("page.html")
 
 
@@ -83,7 +83,7 @@ def packed(value: object) -> str:
 
 
 def as_json(value: object) -> str:
-    """Return JSON that any reader takes: half a surrogate pair escaped, no number infinite."""
+    """Return JSON that any parser reads: half surrogate pairs are escaped, numbers are finite."""
     try:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     except ValueError:
@@ -103,7 +103,7 @@ def _finite(value: object) -> object:
 
 
 def _blocks(job: RunSummary, reads: PromptSource | None) -> Iterator[list[Plain | None]]:
-    """Yield the episodes in blocks; prompts are in them where they are few enough to be decoded."""
+    """Yield the episodes in blocks, with prompts if they are few enough to decode."""
     read = sum(score.seams.tokens for score in job.scores if score.seams)
     reads = reads if read < DECODED else None
     finished, costs = job.folder.finished(), prices(job)
@@ -120,7 +120,7 @@ def _blocks(job: RunSummary, reads: PromptSource | None) -> Iterator[list[Plain 
 
 
 def _document(title: str, data: object, blocks: Iterable[str]) -> str:
-    """Put all into one file; its policy lets nothing in but its own script and style."""
+    """Combine everything into one file; its policy allows only its own script and style."""
     code, look = script(), style()
     rules = f"script-src '{_hash(code)}' 'strict-dynamic'; style-src '{_hash(look)}'"
     held = (

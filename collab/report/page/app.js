@@ -1,4 +1,4 @@
-// What is on the page: where one is (the address says it), what is chosen, what is open.
+// The state of the page: the address names the run and the episode; filters and open parts are here.
 
 const source = find("data") ? new FileSource() : new ServedSource();
 const page = { runs: [], run: null, rows: [], lost: new Set(), hits: null, list: null, asked: "" };
@@ -111,7 +111,7 @@ async function reading(now, n) {
   const node = find("episode");
   if (n < 0) {
     node.replaceChildren(el("p", { class: "hint" }, now.episode ? "There is no such episode in this run." :
-      "Choose an episode from the list. Keys: j and k go through it, n and p from one hand-off to the next, c puts the control beside, / searches, t changes the theme."));
+      "Choose an episode from the list. Keys: j and k go through it, n and p from one hand-off to the next, c shows its control next to it, / searches, t changes the theme."));
     page.open = null;
     return;
   }

@@ -1,4 +1,4 @@
-// The few ways in which anything gets on the page. Text goes in as text nodes, never as HTML.
+// Build the elements of the page. Text goes in as text nodes, never as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 

@@ -1,4 +1,4 @@
-// One episode: the thinking as it grew, each stretch in its author's colour and with its mark.
+// One episode: its units in order, each in its author's colour and with its mark.
 
 const SIGNS = ["●", "■", "▲", "◆", "▼", "✚"];
 const KINDS = { generated: "wrote", recorded: "recording", inserted: "inserted", signal: "signal", edited: "changed" };
@@ -104,7 +104,7 @@ function head(run, n, extra) {
   const labels = Object.entries(of.labels).filter(([, values]) => values[n] != null);
   return [
     el("h3", {}, verdict(of.verdict[n]), el("span", { class: "said" }, "answered ", el("b", {}, plain(show(of.given[n]))),
-      ", known answer ", el("b", {}, plain(show(question?.answer))))),
+      ", gold answer ", el("b", {}, plain(show(question?.answer))))),
     question && question.messages.map(([role, text]) =>
       el("div", { class: "message" }, el("span", { class: "role" }, role), stretch(text))),
     el("dl", { class: "labels" }, labels.map(([key, values]) =>

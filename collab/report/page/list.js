@@ -1,4 +1,4 @@
-// The episodes of a run: which are wanted, and a list that draws those alone that can be seen.
+// The episodes of a run: the filter, and a list that draws only the visible rows.
 
 const ROW = 58;
 

@@ -1,4 +1,4 @@
-// Where the data come from: blocks in this very file, shards beside it, or `collab view`.
+// The source of the data: blocks in this file, shards next to it, or `collab view`.
 
 async function unpack(base64) {
   const bytes = Uint8Array.from(atob(base64.trim()), (char) => char.charCodeAt(0));
@@ -58,7 +58,7 @@ class FileSource {
       const name = `report-${k}.js`;
       document.head.append(el("script", {
         src: name,
-        onerror: () => failed(new Error(`${name} should stand beside this file, and does not`)),
+        onerror: () => failed(new Error(`${name} is missing: put it next to this file`)),
       }));
     });
   }
