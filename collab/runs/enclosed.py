@@ -6,28 +6,20 @@ would block or never end. Both are refused before anything is opened.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EINVAL
 from pathlib import Path
-from typing import IO, Any
-
-from pydantic_core import from_json
+from typing import IO
 
 from collab.errors import RunError
 
 log = logging.getLogger(__name__)
 SMALL = 2**26
 """The largest file that is read at once (bytes)."""
-DEEPEST = 200
-"""Levels of nesting that JSON may have."""
-LARGEST = 2**63
-"""No integer in a file may be as large."""
 BROKEN = (
     ArithmeticError,
     AttributeError,
@@ -37,8 +29,6 @@ BROKEN = (
     ValueError,
 )
 """Errors that a value of an unexpected type or size raises."""
-HUGE = re.compile(rb"[:,\[\s]-?\d{19}")
-"""Where an integer may be too large."""
 
 
 def check_enclosed(folder: Path) -> None:
@@ -119,45 +109,3 @@ def read_small(path: Path, most: int = SMALL) -> bytes:
     if len(content) > most:
         raise ValueError(f"it has more than {most:,} bytes")
     return content
-
-
-def parse(text: bytes) -> Any:  # any: JSON
-    """Read JSON: nested at most `DEEPEST` levels, integers below `LARGEST`.
-
-    Raises:
-        ValueError: It is no JSON, or beyond these bounds.
-    """
-    try:
-        value = from_json(text)
-    except ValueError as error:  # perhaps half a surrogate pair, which this reader refuses
-        if "recursion" in str(error):
-            raise ValueError(f"nested more than {DEEPEST} levels deep") from None
-        value = _read_leniently(text)
-        _check_bounds(value)
-    if HUGE.search(text):
-        _check_bounds(value)
-    return value
-
-
-def _read_leniently(text: bytes) -> Any:  # any: JSON
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError(f"nested more than {DEEPEST} levels deep") from None
-
-
-def _check_bounds(value: object) -> None:
-    level: list[object] = [value]
-    for _ in range(DEEPEST + 1):
-        inner: list[object] = []
-        for one in level:
-            if isinstance(one, dict):
-                inner += one.values()
-            elif isinstance(one, list):
-                inner += one
-            elif isinstance(one, int) and abs(one) >= LARGEST:
-                raise ValueError("an integer in it needs more than 63 bits")
-        level = inner
-        if not level:
-            return
-    raise ValueError(f"nested more than {DEEPEST} levels deep")

@@ -17,8 +17,9 @@ from typing import IO, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from collab.core.bounded_json import HUGE, parse_json
 from collab.errors import RunError
-from collab.runs.enclosed import HUGE, opened, parse
+from collab.runs.enclosed import opened
 
 Plain = dict[str, Any]  # any: JSON as stored in a file
 T = TypeVar("T")
@@ -95,7 +96,7 @@ class JsonLines:
         Raises:
             ValueError: It is not a JSON object.
         """
-        row = parse(line)
+        row = parse_json(line)
         if not isinstance(row, dict):
             raise ValueError("not a JSON object")
         return row
@@ -154,7 +155,7 @@ class JsonLines:
 
     def _second_look(self, kind: TypeAdapter[T], line: bytes, where: str) -> T:
         try:
-            return kind.validate_python(parse(line))
+            return kind.validate_python(parse_json(line))
         except ValidationError as error:
             raise self._damaged(where, first_fault(error)) from None
         except (ValueError, RecursionError) as error:

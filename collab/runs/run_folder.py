@@ -31,13 +31,14 @@ from pydantic import (
     WrapSerializer,
 )
 
+from collab.core.bounded_json import parse_json
 from collab.core.cost import Cost
 from collab.core.design import Design, Label
 from collab.core.release import installed
 from collab.core.trajectory import Event, Finish, Question, Trajectory
 from collab.episode.engine import Case, Episode
 from collab.errors import PolicyError, RunError
-from collab.runs.enclosed import check_enclosed, created, parse, read_small
+from collab.runs.enclosed import check_enclosed, created, read_small
 from collab.runs.jsonl import JsonLines, Plain, first_fault, line_of, written
 from collab.runs.lock import LockHolder, held, now
 from collab.scenarios.base import Score
@@ -219,7 +220,7 @@ class RunFolder:
         """
         here = self.path / "manifest.json"
         try:
-            manifest: Plain = parse(read_small(here))
+            manifest: Plain = parse_json(read_small(here))
             _Manifest.model_validate(manifest)
         except OSError as error:
             raise RunError(f"{str(self.path)!r} is not a run folder: {error}") from None
@@ -245,7 +246,7 @@ class RunFolder:
     def standing(self) -> RunStatus | None:
         """The last stored status."""
         with suppress(OSError, ValueError):
-            return _STANDING.validate_python(parse(read_small(self.path / "standing.json")))
+            return _STANDING.validate_python(parse_json(read_small(self.path / "standing.json")))
         return None
 
     def stands(self, standing: RunStatus) -> None:
@@ -257,7 +258,7 @@ class RunFolder:
     def spent(self) -> dict[str, Cost]:
         """The total cost by seat when the last start ended; the store has the current one."""
         with suppress(OSError, ValueError):
-            return _SPENT.validate_python(parse(read_small(self.path / "spent.json")))
+            return _SPENT.validate_python(parse_json(read_small(self.path / "spent.json")))
         return {}
 
     def spend(self, spent: dict[str, Cost]) -> None:

@@ -228,8 +228,8 @@ class Guidability(Settings):
         from_, to = self.solved_at_least, self.solved_at_most
         often = f"at most {to}" if not from_ else f"{from_} to {to}"
         yield Note(
-            f"{tally.hard} of {tally.asked} questions are solved {often} of {self.samples} times by "
-            f"{self.main}"
+            f"{tally.hard} of {tally.asked} questions are solved {often} of {self.samples} times "
+            f"by {self.main}"
         )
         yield Note(f"{tally.unguided} of them left out: no guide has a {self.traces} trajectory")
         for guide in self.guides:

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, TypeAlias
 
-from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
+from collab.core.bounded_json import parse_json
 from collab.serving.backend import WireError
 
 JsonObject: TypeAlias = dict[str, Any]
@@ -118,7 +118,7 @@ async def read_json(request: Request) -> JsonObject:
     """
     raw = await request.body()
     try:
-        body: object = from_json(raw, allow_inf_nan=False)
+        body: object = parse_json(raw, strict=True)
     except ValueError as error:
         raise WireError(f"the body is no JSON: {error}", param=_surrogate(raw)) from error
     if not isinstance(body, dict):

@@ -319,7 +319,9 @@ def test_a_full_disk_stops_the_run_before_a_line_comes_behind_half_a_one(tmp_pat
     size = (tmp_path / "run" / "episodes.jsonl").stat().st_size
     with RunFolder.enter(tmp_path / "run", DECIDES, {}) as folder, files_up_to(size + 9):
         for _ in range(2):
-            with pytest.raises(RunError, match=r"episodes\.jsonl': .*; free space or fix its permissions"):
+            with pytest.raises(
+                RunError, match=r"episodes\.jsonl': .*; free space or fix its permissions"
+            ):
                 add(folder, "b")
     assert (tmp_path / "run" / "episodes.jsonl").stat().st_size == size
     assert play(tmp_path / "run", "ab") == whole

@@ -96,7 +96,9 @@ def test_the_helper_may_be_chosen() -> None:
     plan = planned(chosen, three, {**PAIR, "third": WRITES})
     assert len(plan.cases) == FULL.most(2, three)
     assert arm(plan, "random_switch")[0].policy == RandomSwitch(partner="third", share=0.3)
-    with pytest.raises(ConfigError, match="helper='thrid' is not a seat with a model that can write"):
+    with pytest.raises(
+        ConfigError, match="helper='thrid' is not a seat with a model that can write"
+    ):
         planned(chosen.model_copy(update={"helper": "thrid"}), three, PAIR)
 
 
@@ -132,7 +134,9 @@ def test_the_names_main_and_partner_stand_for_its_seats_in_any_baseline() -> Non
 
 
 def test_a_system_without_known_claims_is_refused() -> None:
-    with pytest.raises(ValueError, match="no claims of system 'SpecReson' are known .known systems:"):
+    with pytest.raises(
+        ValueError, match="no claims of system 'SpecReson' are known .known systems:"
+    ):
         Collaboration(published="SpecReson")
 
 

@@ -83,7 +83,9 @@ async def test_a_collaborators_own_unsafe_thinking_can_be_the_steer(
 
 def test_an_answer_that_is_no_refusal_is_named_by_its_line(tmp_path: Path) -> None:
     path = lines(tmp_path / "q.jsonl", {"question": "Why?", "answer": "no"})
-    with pytest.raises(ConfigError, match=r"q\.jsonl:1 has the answer 'no'; for grader refusal, use refuse"):
+    with pytest.raises(
+        ConfigError, match=r"q\.jsonl:1 has the answer 'no'; for grader refusal, use refuse"
+    ):
         Jsonl(path=path, grader="refusal").load(PromptFormat())
 
 

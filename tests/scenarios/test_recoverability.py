@@ -230,7 +230,9 @@ def test_points_that_cut_alike_are_one_case_and_counted() -> None:
     scenario = Recoverability(points=(0.0, 0.2, 0.4, 0.6, 0.8))
     plan = planned(scenario, bank(*short), POLICY)
     assert [c.design.at for c in arm(plan, "steer") if c.question.id == "5"] == [0.0, 0.4, 0.8]
-    assert "4 insertion points merged with a nearer one (they cut at the same sentence)" in plan.notes
+    assert (
+        "4 insertion points merged with a nearer one (they cut at the same sentence)" in plan.notes
+    )
 
 
 POINTS = (0.0, 0.2, 0.4, 0.6, 0.8)
@@ -294,7 +296,9 @@ def test_points_before_the_end_of_a_kept_paragraph_are_one() -> None:
     scenario = Recoverability(points=(0.0, 0.2, 0.6), keep_first_paragraph=True)
     plan = planned(scenario, solos, POLICY)
     assert [c.design.at for c in arm(plan, "steer") if c.question.id == "5"] == [0.2, 0.6]
-    assert "2 insertion points merged with a nearer one (they cut at the same sentence)" in plan.notes
+    assert (
+        "2 insertion points merged with a nearer one (they cut at the same sentence)" in plan.notes
+    )
 
 
 @given(st.integers(1, 8), st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.7, 1.0]), min_size=1))
