@@ -58,9 +58,9 @@ def fields_of(row: Row, given: Mapping[str, str]) -> dict[str, str]:
     usual = ((key, name) for key, names in USUAL.items() for name in reversed(names))
     fields = {key: name for key, name in usual if row.get(name) is not None} | dict(given)
     if "thinking" not in fields and "text" not in fields:
-        raise BadRow(f"holds no thinking (its fields: {_names(row)}); {_say('text')}")
+        raise BadRow(f"holds no thinking (its fields: {_names(row)}); {_fix('text')}")
     if "question" not in fields:
-        raise BadRow(f"holds no question (its fields: {_names(row)}); {_say('question')}")
+        raise BadRow(f"holds no question (its fields: {_names(row)}); {_fix('question')}")
     return fields
 
 
@@ -68,7 +68,7 @@ def _names(row: Row) -> str:
     return ", ".join(sorted(map(str, row)))
 
 
-def _say(key: str) -> str:
+def _fix(key: str) -> str:
     return f"set its field: --field {key}=FIELD"
 
 
@@ -126,7 +126,7 @@ def trace_facts(
     has = {key: value_of(row, name) for key, name in fields.items() if _is_in(row, name)}
     by = model or has.get("model")
     if not by:
-        raise BadRow(f"does not name its model; set --model NAME, or {_say('model')}")
+        raise BadRow(f"does not name its model; set --model NAME, or {_fix('model')}")
     thinking, reply, closed = _parts(has, *tags)
     if not thinking.strip():
         raise BadRow("holds no thinking")

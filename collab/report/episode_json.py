@@ -82,9 +82,9 @@ def blocks(
     question: str = "",
 ) -> list[Plain]:
     """Return the blocks of a log, which may be of an episode in progress."""
-    teller = _LogReader(prices or {}, partial(reads, question) if reads else None)
-    teller.tell(log)
-    return teller.blocks
+    reader = _LogReader(prices or {}, partial(reads, question) if reads else None)
+    reader.add(log)
+    return reader.blocks
 
 
 def prompts(blocks: Iterable[Plain], sent: dict[str, str] | None = None) -> Iterator[str]:
@@ -114,7 +114,7 @@ class _LogReader:
     forked: Sequence[_LogReader] = ()
     """The branches of the last fork."""
 
-    def tell(self, log: Iterable[Event]) -> None:
+    def add(self, log: Iterable[Event]) -> None:
         for event in log:
             match event:
                 case Wrote(unit):
@@ -128,14 +128,14 @@ class _LogReader:
                 case Forked(branches, why):
                     self.forked = [self._branch(one.log, one.empty) for one in branches]
                     played = [
-                        {"finish": one.finish, "empty": one.empty, "blocks": teller.blocks}
-                        for one, teller in zip(branches, self.forked, strict=True)
+                        {"finish": one.finish, "empty": one.empty, "blocks": reader.blocks}
+                        for one, reader in zip(branches, self.forked, strict=True)
                     ]
                     self.blocks.append({"is": "fork", "why": why, "branches": played})
                 case Chose(branch, why):
                     self._choose(branch, why)
                 case _:
-                    self._aside(event)
+                    self._note(event)
             if self.reads is not None:
                 self.now = self.now.add(event)
 
@@ -213,7 +213,7 @@ class _LogReader:
             dict(self.sent),
             living=[] if empty else list(self.living),
         )
-        branch.tell(log)
+        branch.add(log)
         return branch
 
     def _choose(self, branch: int, why: str) -> None:
@@ -223,7 +223,7 @@ class _LogReader:
         self._strike(gone, f"replaced by branch {branch + 1}")
         self.living = list(taken)
 
-    def _aside(self, event: Event) -> None:
+    def _note(self, event: Event) -> None:
         match event:
             case Ended(seat):
                 self._remark("ended", f"{seat} ended its thinking", "")

@@ -183,7 +183,7 @@ def _common(kinds: set[type]) -> type:
 
 
 def _episode(episode: Episode, score: Score, policy: str, labels: Columns) -> Cells:
-    told = {name: score.factor(name.removeprefix("label_")) for name in labels}
+    cells = {name: score.factor(name.removeprefix("label_")) for name in labels}
     return {
         "case": score.case,
         "question": score.question,
@@ -197,7 +197,7 @@ def _episode(episode: Episode, score: Score, policy: str, labels: Columns) -> Ce
         "said_rival": score.said_rival,
         "tokens": score.tokens,
         "units": len(episode.trajectory.units) + len(episode.trajectory.reply),
-        **{name: value if value is None else labels[name](value) for name, value in told.items()},
+        **{name: value if value is None else labels[name](value) for name, value in cells.items()},
     }
 
 
@@ -205,8 +205,8 @@ def _units(episode: Episode) -> Iterator[Cells]:
     """Yield the units of the final trajectory, then those of the answer."""
     trajectory = episode.trajectory
     for number, unit in enumerate((*trajectory.units, *trajectory.reply), 1):
-        told = {name: getattr(unit, name) for name in UNITS if name not in ("case", "number")}
-        yield {"case": episode.case, "number": number, **told}
+        cells = {name: getattr(unit, name) for name in UNITS if name not in ("case", "number")}
+        yield {"case": episode.case, "number": number, **cells}
 
 
 def _costs(episode: Episode) -> Iterator[Cells]:

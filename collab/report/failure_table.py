@@ -38,11 +38,11 @@ def went_wrong(
             f"failure modes of the {steered:,} failed steered episodes: shown once {NEEDED} of "
             f"them are labelled by hand (now {by_hand.n}): collab label RUN"
         ]
-    told: list[tuple[Score, Failing]] = []
+    labelled: list[tuple[Score, Failing]] = []
     for folder in folders:
         own = folder.scores()
-        told += [(own[case], said) for case, said in failings(folder).items()]
-    return [_table(told, by_hand)], [agreement_of(by_hand)]
+        labelled += [(own[case], said) for case, said in failings(folder).items()]
+    return [_table(labelled, by_hand)], [agreement_of(by_hand)]
 
 
 def agreement_of(by_hand: RuleCheck) -> str:
@@ -55,17 +55,17 @@ def agreement_of(by_hand: RuleCheck) -> str:
     return f"Cohen's kappa [95 % interval] of the rules and labels by hand: {rules}{between}"
 
 
-def _table(told: Sequence[tuple[Score, Failing]], by_hand: RuleCheck) -> Table:
+def _table(labelled: Sequence[tuple[Score, Failing]], by_hand: RuleCheck) -> Table:
     """Return a row per label: its share of each arm's failures, and its agreement."""
-    said = {id(score): label for score, label in told}
-    scores = [score for score, _ in told]
+    labels = {id(score): label for score, label in labelled}
+    scores = [score for score, _ in labelled]
     arms = {name: arm_of(scores, arm) for arm, name in ({"steer": "steered"} | CONTROLS).items()}
     arms = {name: group for name, group in arms.items() if group}
     heads = [f"{name} (n={len(group)})" for name, group in arms.items()]
     title = "failure modes, by rule: % of the failed episodes [95 % interval]"
     table = new_table("", *heads, "kappa", title=title)
-    for label in (name for name in DEFINITIONS if name in said.values()):
-        cells = [_share(group, said, label) for group in arms.values()]
+    for label in (name for name in DEFINITIONS if name in labels.values()):
+        cells = [_share(group, labels, label) for group in arms.values()]
         table.add_row(label, *cells, str(by_hand.agreement(label)).partition(" (")[0])
     return table
 

@@ -122,12 +122,12 @@ def pareto(arms: Sequence[Arm]) -> Figure:
     sizes = [arm.size(taken) for arm in arms]
     scale, prefix = _scale(max(sizes))
     named = zip(arms, sizes, titles(arms), strict=True)
-    told = [(arm, _spot(arm, float(f"{size / scale:.4g}"), name)) for arm, size, name in named]
+    spots = [(arm, _spot(arm, float(f"{size / scale:.4g}"), name)) for arm, size, name in named]
     by: dict[str, list[Point]] = {}
-    for arm, point in told:
+    for arm, point in spots:
         by.setdefault(arm.name, []).append(point)
     series = [Series(name, points, joined=len(points) > 1) for name, points in by.items()]
-    best = Series("Pareto front", _frontier([p for _, p in told]), marked=False)
+    best = Series("Pareto front", _frontier([p for _, p in spots]), marked=False)
     x = f"{prefix}{unit} per episode"
     return Figure("pareto", "Accuracy against cost", x, "% solved", [best, *series])
 

@@ -114,13 +114,13 @@ def _sample(episode: Episode, question: Question, score: Score, at: str) -> Plai
 
 def _event(event: Event, at: str) -> Plain:
     """Convert one event of a trajectory, with its author and reason."""
-    told = {"timestamp": at, "working_start": 0.0, "event": "info"}
+    common = {"timestamp": at, "working_start": 0.0, "event": "info"}
     if isinstance(event, Wrote):
         unit = event.unit
         data = {"kind": unit.kind, "why": unit.why, "tokens": unit.tokens, "text": unit.text}
-        return {**told, "source": unit.author, "data": data}
+        return {**common, "source": unit.author, "data": data}
     seat, why = getattr(event, "seat", None), getattr(event, "why", "")
-    return {**told, "source": seat or "policy", "data": {"event": event.event, "why": why}}
+    return {**common, "source": seat or "policy", "data": {"event": event.event, "why": why}}
 
 
 def _usage(cost: Cost) -> Plain:

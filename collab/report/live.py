@@ -146,7 +146,7 @@ class RunProgress:
 
 @dataclass
 class LoadMeter:
-    """Describe the servers of one seat's model."""
+    """A meter of the servers of one seat's model."""
 
     seat: str
     model: Model

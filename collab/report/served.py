@@ -174,7 +174,7 @@ class ServedRuns:
         """Return the runs, each with a stamp that changes with its files; damaged ones last."""
         runs: list[Plain] = []
         damaged: list[Plain] = []
-        for path, (stamp, job) in self._read():
+        for path, (stamp, job) in self._load():
             known = {"id": self._id(path), "stamp": stamp}
             if isinstance(job, RunSummary):
                 runs.append({**known, "title": title(job), "state": job.state})
@@ -184,7 +184,7 @@ class ServedRuns:
 
     def sweep(self) -> list[Plain]:
         """Return the tables of all runs."""
-        found = [job for _, (_, job) in self._read() if isinstance(job, RunSummary)]
+        found = [job for _, (_, job) in self._load() if isinstance(job, RunSummary)]
         return [plain_table(table) for table in swept(found)]
 
     def job(self, asked: Request, key: str = "run") -> RunSummary:
@@ -194,7 +194,7 @@ class ServedRuns:
             RunError: No run has this name.
         """
         name = asked.query_params[key]
-        for path, (_, job) in self._read():
+        for path, (_, job) in self._load():
             if self._id(path) == name:
                 if isinstance(job, CollabError):
                     raise job
@@ -246,7 +246,7 @@ class ServedRuns:
             "blocks": blocks(seen.trajectory.log),
         }
 
-    def _read(self) -> Iterator[tuple[Path, tuple[str, RunSummary | CollabError]]]:
+    def _load(self) -> Iterator[tuple[Path, tuple[str, RunSummary | CollabError]]]:
         """Yield each folder with its stamp, and its run or the reason why it cannot be read.
 
         A run is kept in memory until its stamp changes.

@@ -25,7 +25,7 @@ class _Stage:
     stored: int = 0
     fresh: int = 0
     began: float = field(default_factory=time.monotonic)
-    said: float = field(default_factory=time.monotonic)
+    printed_at: float = field(default_factory=time.monotonic)
     last: float = field(default_factory=time.monotonic)
     """When the last step finished."""
 
@@ -67,7 +67,7 @@ class StageBars:
         here = self._stages.setdefault(stage, _Stage(stage))
         here.total += steps
         here.open = more
-        self._say(here)
+        self._print(here)
 
     def step(self, stage: str, *, stored: bool = False) -> None:
         """Finish a step. A stored step, from an earlier start, does not count for the speed."""
@@ -77,7 +77,7 @@ class StageBars:
         else:
             here.fresh += 1
         here.last = time.monotonic()
-        self._say(here)
+        self._print(here)
 
     def __rich__(self) -> Table:
         """Return a bar per stage, with its count, its rate and the time left."""
@@ -90,12 +90,12 @@ class StageBars:
             bars.add_row(f"{here.name:<22}", bar, here.count, here.pace)
         return bars
 
-    def _say(self, here: _Stage) -> None:
+    def _print(self, here: _Stage) -> None:
         if self._console.is_terminal or not here.total:
             return
-        if here.ended or (here.fresh and time.monotonic() - here.said > QUIET):
-            here.said = time.monotonic()
-            aside = ", ".join(
+        if here.ended or (here.fresh and time.monotonic() - here.printed_at > QUIET):
+            here.printed_at = time.monotonic()
+            pace = ", ".join(
                 filter(None, (here.pace, f"{here.stored} from before" if here.stored else ""))
             )
-            self._console.print(f"{here.name}: {here.count}{f' ({aside})' if aside else ''}")
+            self._console.print(f"{here.name}: {here.count}{f' ({pace})' if pace else ''}")

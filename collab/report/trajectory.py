@@ -166,12 +166,18 @@ def _branches(block: Plain, colour: dict[str, str]) -> Iterator[RenderableType]:
 
 
 def _heading(unit: Plain, colour: str) -> RenderableType:
-    said = [unit["author"], unit["phase"], unit["kind"], f"{unit['tokens']} tokens", *_read(unit)]
-    about = " · ".join([*said, unit["why"]] if unit["why"] else said)
+    parts = [
+        unit["author"],
+        unit["phase"],
+        unit["kind"],
+        f"{unit['tokens']} tokens",
+        *_reading(unit),
+    ]
+    about = " · ".join([*parts, unit["why"]] if unit["why"] else parts)
     return Rule(Text(safe(about), style=f"bold {colour}"), align="left", style="dim")
 
 
-def _read(unit: Plain) -> Iterator[str]:
+def _reading(unit: Plain) -> Iterator[str]:
     """Describe how much of other authors' text its author read, if it was encoded anew."""
     tokens, foreign, changed = unit.get("read", (0, 0, 0))
     if foreign:

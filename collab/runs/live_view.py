@@ -146,7 +146,7 @@ class LiveViewer:
             ) from None
         with reading(self.path):
             with suppress(FileNotFoundError):
-                self._read()
+                self._load()
             if not self._head or self.wanted not in self._head["case"]:
                 return None
             messages = _MESSAGES.validate_python(self._head["messages"])
@@ -159,7 +159,7 @@ class LiveViewer:
         with suppress(OSError):
             (self.path / LOOKED).unlink(missing_ok=True)
 
-    def _read(self) -> None:
+    def _load(self) -> None:
         with opened(self.path / SHOWN) as file:
             inode = os.fstat(file.fileno()).st_ino
             if inode != self._place[0]:

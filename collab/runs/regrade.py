@@ -81,14 +81,14 @@ async def regrade(
     failures: dict[str, str] = {}
     stages.expect(VERDICTS, len(finished))
 
-    async def one(case: str) -> None:
+    async def regrade_case(case: str) -> None:
         episode, row = folder.at(finished[case])
         played = _Played(_asked(questions, row), *Design.split(row["labels"]), row["rival"])
         with noting(case, failures):
             new[case] = await grade(grader, played, episode, closes, rules=rules)
         stages.step(VERDICTS)
 
-    await each(finished, one, concurrency)
+    await each(finished, regrade_case, concurrency)
     judged = [case for case in finished if case in new]
     return Regraded([old[case] for case in judged], [new[case] for case in judged], failures)
 

@@ -290,7 +290,7 @@ async def fill(bank: Bank, setup: Setup, stages: Stages, failures: dict[str, str
     for seat in wanted:
         stages.expect(_solos(seat), len(bank.questions))
 
-    async def one(question: Question) -> None:
+    async def fill_question(question: Question) -> None:
         async with asyncio.TaskGroup() as group:
             for seat, count in wanted.items():
                 group.create_task(draw(question, seat, count))
@@ -303,7 +303,7 @@ async def fill(bank: Bank, setup: Setup, stages: Stages, failures: dict[str, str
                 bank.solos[seat][question.id] = solos
         stages.step(_solos(seat))
 
-    await each(ranked(bank.questions), one, setup.concurrency)
+    await each(ranked(bank.questions), fill_question, setup.concurrency)
 
 
 def _solos(seat: str) -> str:
@@ -414,11 +414,13 @@ async def grade(
         lenient=bool(judged.lenient),
         extracted=judged.extracted,
         details=judged.details,
-        said_rival=await _said(rules or grader, question, case.rival, answer),
+        said_rival=await _gave_rival(rules or grader, question, case.rival, answer),
     )
 
 
-async def _said(grader: Grader, question: Question, rival: str | None, answer: str) -> bool | None:
+async def _gave_rival(
+    grader: Grader, question: Question, rival: str | None, answer: str
+) -> bool | None:
     if rival is None or question.grader == "code":
         return None
     try:

@@ -43,7 +43,7 @@ from collab.runs.jsonl import JsonLines, Plain, first_fault, line_of, written
 from collab.runs.lock import LockHolder, held, now
 from collab.scenarios.base import Score
 
-SAID = ("text", "question", "reply", "why")
+TEXTS = ("text", "question", "reply", "why")
 PACKAGES = ("openai", "pydantic", "hydra-core", "math-verify", "numpy", "tokenizers")
 """The libraries whose versions a manifest stores, besides collab's own."""
 
@@ -326,7 +326,7 @@ class RunFolder:
             if escaped or (author in log and quoted in log.lower()):
                 _, row = self._episode(at)
                 wrote = not seat or seat in _authors(row["log"])
-                if wrote and (not wanted or any(wanted in s.lower() for s in _said(row["log"]))):
+                if wrote and (not wanted or any(wanted in s.lower() for s in _texts(row["log"]))):
                     yield row["case"]
 
     def scores(self) -> dict[str, Score]:
@@ -439,14 +439,14 @@ def _regraded(path: Path, verdicts: str) -> Path:
     return file
 
 
-def _said(value: object) -> Iterator[str]:
+def _texts(value: object) -> Iterator[str]:
     """Yield the texts, side questions, replies and reasons at any depth of a log."""
     if isinstance(value, dict):
-        yield from (value[key] for key in SAID if isinstance(value.get(key), str))
+        yield from (value[key] for key in TEXTS if isinstance(value.get(key), str))
     if isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:
             if isinstance(inner, dict | list):
-                yield from _said(inner)
+                yield from _texts(inner)
 
 
 def _authors(value: object) -> set[str]:

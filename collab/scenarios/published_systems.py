@@ -58,10 +58,10 @@ def claims(system: str) -> list[SystemClaim]:
 
 @cache
 def _all() -> tuple[SystemClaim, ...]:
-    return tuple(_read())
+    return tuple(_load())
 
 
-def _read() -> Iterator[SystemClaim]:
+def _load() -> Iterator[SystemClaim]:
     with (files("collab.analysis.published") / "systems.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             measure = next(one for one in get_args(Measure) if one == row["measure"])

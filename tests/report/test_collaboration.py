@@ -100,9 +100,7 @@ def test_a_majority_is_of_as_many_as_cost_what_the_policy_does() -> None:
     assert not any(name == "helper alone" and votes > 1 for name, votes in arms)
     said = " ".join(text(RUN).split())
     assert "majority of 3 × main: 1.05 of the FLOPs of together" in said
-    assert (
-        "majority of 1 × helper: no majority costs as much: 2.50 of the FLOPs of together" in said
-    )
+    assert "majority of 1 × helper: no majority costs as much: 2.50 of the FLOPs" in said
 
 
 def test_nothing_depends_on_what_was_finished_first() -> None:

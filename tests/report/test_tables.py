@@ -88,10 +88,8 @@ def test_the_difference_is_of_matched_pairs_alone() -> None:
 def test_what_the_seams_did_to_the_prompts_is_said_below_the_table() -> None:
     one = replace(score(0, "steer", True), seams=Seams(1000, 2, 300, 4))
     said = text(summary("t", "at", [one, one, score(1, "steer", True)], []))
-    assert (
-        "4 stretches of other authors' text were encoded anew (600 of 2,000 prompt tokens); 8 tokens"
-        in said
-    )
+    assert "4 stretches of other authors' text were encoded anew" in said
+    assert "(600 of 2,000 prompt tokens); 8 tokens" in said
     unknown = replace(one, seams=Seams(0, changed=None))
     assert "there was no tokenizer to count them" in text(summary("t", "at", [one, unknown], []))
     assert "seams" not in text(summary("t", "at", [score(1, "steer", True)], []))

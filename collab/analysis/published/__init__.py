@@ -68,10 +68,10 @@ def published(
 
 @cache
 def _all() -> tuple[Published, ...]:
-    return tuple(_read())
+    return tuple(_load())
 
 
-def _read() -> Iterator[Published]:
+def _load() -> Iterator[Published]:
     with (files("collab.analysis.published") / "paper.csv").open(encoding="utf-8") as file:
         for table, *where, value, n, note in csv.reader(islice(file, 1, None)):
             domain, subset, model, measure, by, level = where

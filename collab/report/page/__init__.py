@@ -62,18 +62,18 @@ def write_report(
 
 def script() -> str:
     """Return the page's script, in a scope of its own."""
-    inner = "\n".join(_read(name) for name in SCRIPTS)
+    inner = "\n".join(_asset(name) for name in SCRIPTS)
     return f'(() => {{\n"use strict";\n{inner}\n}})();\n'
 
 
 def style() -> str:
     """Return the page's style sheet."""
-    return _read("style.css")
+    return _asset("style.css")
 
 
 def body() -> str:
     """Return the page's HTML before the script fills it."""
-    return _read("page.html")
+    return _asset("page.html")
 
 
 def packed(value: object) -> str:
@@ -108,7 +108,7 @@ def _blocks(job: RunSummary, reads: PromptSource | None) -> Iterator[list[Plain 
     reads = reads if read < DECODED else None
     finished, costs = job.folder.finished(), prices(job)
 
-    def one(case: str) -> Plain | None:
+    def episode_of(case: str) -> Plain | None:
         if case not in finished:
             return None
         episode, row = job.folder.at(finished[case])
@@ -116,7 +116,7 @@ def _blocks(job: RunSummary, reads: PromptSource | None) -> Iterator[list[Plain 
 
     cases = (score.case for score in job.scores)
     while names := list(islice(cases, BLOCK)):
-        yield list(map(one, names))
+        yield list(map(episode_of, names))
 
 
 def _document(title: str, data: object, blocks: Iterable[str]) -> str:
@@ -146,5 +146,5 @@ def _hash(text: str) -> str:
     return f"sha256-{b64encode(digest).decode()}"
 
 
-def _read(name: str) -> str:
+def _asset(name: str) -> str:
     return (files("collab.report.page") / name).read_text(encoding="utf-8")
