@@ -75,7 +75,7 @@ def write_run(path: Path, episodes: int) -> None:
         for n in range(asked)
     ]
     with RunFolder.enter(path, DECIDES, {}) as folder:
-        folder.stands(RunStatus("Recoverability · main bench", "at", episodes))
+        folder.write_status(RunStatus("Recoverability · main bench", "at", episodes))
         folder.ask(questions)
         for question, at, arm in product(questions, POINTS, ARMS):
             case = Case(f"{question.id}/{at:g}/{arm}", question, Solo())

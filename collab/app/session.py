@@ -64,7 +64,7 @@ def decides(built: Built) -> dict[str, object]:
     given = getattr(built.scenario, "thoughts", None)
     return {
         **built.config.decides(),
-        **({"cohort": Cohort.read(cohort).digest} if cohort else {}),
+        **({"cohort": Cohort.load(cohort).digest} if cohort else {}),
         **({"thoughts": digest(thoughts(given))} if given else {}),
         "models": models,
         "asked": digest({"questions": list(map(_told, questions))}),

@@ -66,7 +66,7 @@ async def _solos(setup: Setup, console: Console) -> _Count:
     total = _Count()
     for seat, count in setup.scenario.solos().items():
         if seat in setup.recorded:
-            console.print(setup.recorded[seat].told(seat, setup.questions, count), markup=False)
+            console.print(setup.recorded[seat].describe(seat, setup.questions, count), markup=False)
             continue
         model = setup.team[seat]
         assert isinstance(model, Model)

@@ -226,7 +226,7 @@ def claim_line(claim: PaperClaim, evidence: Evidence, console: Console) -> None:
     console.print(verdict + Text(safe(claim.words)), soft_wrap=True)
     where = f"{claim.section}; {claim.scope}"
     console.print(Text(f"          paper ({where}): {claim.printed}", style="dim"), soft_wrap=True)
-    console.print(Text(safe(f"          ours: {found.said}")), soft_wrap=True)
+    console.print(Text(safe(f"          ours: {found.estimate}")), soft_wrap=True)
 
 
 def _listing() -> Table:

@@ -198,7 +198,7 @@ async def play(
             noted = [*result.notes, *cohort_of(built), *recorded(setup), *drift, known(setup.team)]
             result = replace(result, notes=noted)
         standing = replace(standing, cases=result.cases, notes=result.notes)
-        folder.stands(replace(standing, failures=result.failures))
+        folder.write_status(replace(standing, failures=result.failures))
         spent = folder.spent
     write_report(RunSummary(folder), Prompts(folder))
     if whole and tables:
@@ -244,14 +244,14 @@ async def _answered(folder: RunFolder, store: Store) -> AsyncIterator[None]:
 @contextmanager
 def _standing(folder: RunFolder, new: RunStatus) -> Iterator[None]:
     """Note what ends a start before its time, for whoever finds the folder later."""
-    folder.stands(replace(folder.standing or new, stopped=""))
+    folder.write_status(replace(folder.status or new, stopped=""))
     try:
         yield
     except Exception as error:
         if (line := error_line(error)) is not None:
             log.error("stopped: %s", line)
             with suppress(CollabError):  # a full disk, of which the error tells already
-                folder.stands(replace(folder.standing or new, stopped=line))
+                folder.write_status(replace(folder.status or new, stopped=line))
         raise
 
 
@@ -266,7 +266,7 @@ def recorded(setup: Setup) -> Iterator[str]:
     """Say which seats played recorded traces."""
     wanted = setup.scenario.solos()
     for seat, traces in setup.recorded.items():
-        yield traces.told(seat, setup.questions, wanted[seat])
+        yield traces.describe(seat, setup.questions, wanted[seat])
 
 
 def known(team: Team) -> str:
@@ -281,7 +281,7 @@ def cohort_of(built: Built) -> list[str]:
     path = getattr(built.questions, "cohort", None)
     if path is None:
         return []
-    cohort = Cohort.read(path)
+    cohort = Cohort.load(path)
     return [f"cohort {path} (hash {cohort.digest}): {cohort}"]
 
 

@@ -37,8 +37,8 @@ def main(argv: list[str]) -> int:
 
 def empty(folder: RunFolder) -> RunError:
     """Say why a run holds nothing, as far as it was noted."""
-    standing = folder.standing
-    said = standing.stopped if standing else ""
+    status = folder.status
+    said = status.stopped if status else ""
     why = f"; its last start ended with: {said}" if said else ""
     return RunError(f"{str(folder.path)!r} holds no finished episode yet{why}")
 

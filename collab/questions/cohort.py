@@ -77,7 +77,7 @@ class Cohort(Settings):
         )
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> Self:
         """Load a file that `write` made.
 
         Raises:

@@ -95,7 +95,7 @@ class Questions(Settings, ABC):
     def _frozen(self, questions: Sequence[Question]) -> Sequence[Question]:
         if self.cohort is None:
             return questions
-        ids = set(Cohort.read(self.cohort).questions)
+        ids = set(Cohort.load(self.cohort).questions)
         if strange := ids - {question.id for question in questions}:
             raise ConfigError(
                 f"questions.cohort: {len(strange)} of {len(ids)} questions in "

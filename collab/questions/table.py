@@ -47,7 +47,7 @@ class CheckFields(Settings):
     seconds: int = Field(default=0, ge=0)
     memory: int = Field(default=0, ge=0)
 
-    def read(self, row: Row) -> Checks:
+    def make(self, row: Row) -> Checks:
         """Return the tests of one row."""
         return Checks(
             suites={name: text_of(row, field) or "" for name, field in self.suites.items()},
@@ -127,7 +127,7 @@ class Table(Questions):
             )
         answer = self._answer(row)
         options = self._options(row)
-        checks = self.checks.read(row) if self.checks is not None else None
+        checks = self.checks.make(row) if self.checks is not None else None
         if options:
             text = f"{text}\n\n{_listed(options)}"
             answer = None if answer is None else _letter(answer, options)

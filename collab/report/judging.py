@@ -26,7 +26,7 @@ class ClaimFinding:
     """The result of a claim's test."""
 
     verdict: ClaimVerdict
-    said: str
+    estimate: str
     """The number that decides, with its interval."""
 
 

@@ -61,14 +61,14 @@ class RunProgress:
 
     Args:
         console: The console; without a terminal, plain lines show the stages.
-        peephole: The live view for other processes.
+        live_view: The live view for other processes.
         scores: The scores of earlier starts.
     """
 
     def __init__(
-        self, console: Console, peephole: LiveView | None = None, scores: Iterable[Score] = ()
+        self, console: Console, live_view: LiveView | None = None, scores: Iterable[Score] = ()
     ) -> None:
-        self._console, self._peephole = console, peephole
+        self._console, self._live_view = console, live_view
         self._bars = StageBars(console)
         self._meters: list[LoadMeter] = []
         self._scores = list(scores)
@@ -98,9 +98,9 @@ class RunProgress:
         playing = self._playing.pop(case.id, None)
         if played:
             self._scores.append(played[1])
-        if playing and self._peephole:
+        if playing and self._live_view:
             finish, verdict = (played[0].finish, played[1].verdict) if played else ("failed", "")
-            self._peephole.end(playing, finish, verdict)
+            self._live_view.end(playing, finish, verdict)
 
     @asynccontextmanager
     async def watching(self, team: Team | None = None) -> AsyncIterator[RunProgress]:
@@ -125,7 +125,9 @@ class RunProgress:
         """Return the whole display."""
         servers = Table.grid(padding=(0, 2))
         for meter in self._meters:
-            servers.add_row(Text(meter.seat, "bold"), *(Text(part, "dim") for part in meter.read()))
+            servers.add_row(
+                Text(meter.seat, "bold"), *(Text(part, "dim") for part in meter.parts())
+            )
         lines = [self._headline, *self._handed]
         said = (
             Text(safe(line), "dim" if n else "", no_wrap=True, overflow="ellipsis")
@@ -134,8 +136,8 @@ class RunProgress:
         return Group(self._bars, servers, *said)
 
     def _look(self, screen: Screen | None) -> None:
-        if self._peephole:
-            self._peephole.show(self._playing)
+        if self._live_view:
+            self._live_view.show(self._playing)
         if screen:
             screen.update(self, refresh=True)
 
@@ -153,7 +155,7 @@ class LoadMeter:
     clock: Callable[[], float] = time.monotonic
     _written: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def read(self) -> Iterator[str]:
+    def parts(self) -> Iterator[str]:
         """Yield the parts of the description."""
         endpoint, spent = self.model.endpoint, self.model.account.spent
         if isinstance(endpoint, ServerLoad):

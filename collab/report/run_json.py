@@ -43,12 +43,12 @@ def listed(job: RunSummary) -> Plain:
     `episodes` is a table by column, in the order in which they finished; an episode's number is its
     index. `choices` are the factors and labels to select by, with their values.
     """
-    standing = job.folder.standing
+    status = job.folder.status
     return {
         "name": job.folder.path.name,
         "title": title(job),
         "about": about(job),
-        "by": standing.by if standing else "level",
+        "by": status.by if status else "level",
         "settings": job.settings,
         "seats": seats(job),
         "choices": _choices(job.scores),
@@ -59,23 +59,23 @@ def listed(job: RunSummary) -> Plain:
 
 def results(job: RunSummary) -> Plain:
     """Return a run's results: its headline, tables, figures and notes."""
-    scores, standing = job.scores, job.folder.standing
-    by, published = (standing.by, standing.published) if standing else ("level", "")
+    scores, status = job.scores, job.folder.status
+    by, published = (status.by, status.published) if status else ("level", "")
     wrong, said = went_wrong([job.folder], scores)
     made = [*tables(by, scores, published), *wrong] if scores else []
     return {
         "headline": headline(scores) if scores else {},
         "tables": [plain_table(one) for one in made],
         "figures": [plain_figure(one) for one in figures(job)],
-        "notes": [*remarks(scores), *said, *(standing.notes if standing else ())],
-        "failures": dict(standing.failures) if standing else {},
+        "notes": [*remarks(scores), *said, *(status.notes if status else ())],
+        "failures": dict(status.failures) if status else {},
     }
 
 
 def title(job: RunSummary) -> str:
     """Return a run's title."""
-    standing = job.folder.standing
-    return standing.title if standing else job.folder.path.name
+    status = job.folder.status
+    return status.title if status else job.folder.path.name
 
 
 def about(job: RunSummary) -> str:
@@ -116,7 +116,7 @@ def figures(job: RunSummary) -> list[Figure]:
         return []
     if any(score.design.arm == TOGETHER for score in job.scores):
         return [pareto(collaboration.arms_of(job.scores))]
-    by = job.folder.standing.by if job.folder.standing else "level"
+    by = job.folder.status.by if job.folder.status else "level"
     first = recovery_by_point(by, job.scores, known_model(job))
     cost = accuracy_against_cost(arms_of(job.scores))
     return [first, *([cost] if len(cost.series) > 1 else [])]

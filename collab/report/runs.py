@@ -60,7 +60,7 @@ class RunSummary:
         return overall(self.scores)
 
     @classmethod
-    def read(cls, path: Path) -> RunSummary:
+    def load(cls, path: Path) -> RunSummary:
         """Load a run's folder, and check that tables of many runs can be made from it.
 
         Raises:
@@ -91,19 +91,19 @@ class RunSummary:
         """Whether it is running, finished or stopped, or the error in it."""
         if self.folder.holder:
             return "running"
-        standing = self.folder.standing
-        if standing is None or standing.cases is None:
+        status = self.folder.status
+        if status is None or status.cases is None:
             return "stopped"
-        if standing.failures:
-            return f"{len(standing.failures)} failed"
-        return "finished" if len(self.scores) >= standing.cases else "stopped"
+        if status.failures:
+            return f"{len(status.failures)} failed"
+        return "finished" if len(self.scores) >= status.cases else "stopped"
 
     @property
     def episodes(self) -> str:
         """The number of finished episodes, and of all if known."""
-        done, standing = len(self.scores), self.folder.standing
-        known = standing is not None and standing.cases not in (None, done)
-        return f"{done} of {standing.cases}" if standing and known else str(done)
+        done, status = len(self.scores), self.folder.status
+        known = status is not None and status.cases not in (None, done)
+        return f"{done} of {status.cases}" if status and known else str(done)
 
 
 def jobs(path: Path) -> list[RunSummary]:
@@ -112,7 +112,7 @@ def jobs(path: Path) -> list[RunSummary]:
     Raises:
         RunError: The folder does not exist, holds no run, or a run is damaged.
     """
-    return [RunSummary.read(folder) for folder in run_folders(path)]
+    return [RunSummary.load(folder) for folder in run_folders(path)]
 
 
 def survey(path: Path) -> tuple[list[RunSummary], list[str]]:
@@ -125,7 +125,7 @@ def survey(path: Path) -> tuple[list[RunSummary], list[str]]:
     damaged: list[str] = []
     for folder in run_folders(path):
         try:
-            sound.append(RunSummary.read(folder))
+            sound.append(RunSummary.load(folder))
         except RunError as error:
             damaged.append(f"left out: {error}")
     return sound, damaged
@@ -170,13 +170,13 @@ def swept(found: Sequence[RunSummary]) -> list[Table]:
 
 
 def _alone(job: RunSummary) -> RenderableType:
-    standing = job.folder.standing
-    if standing is None:
+    status = job.folder.status
+    if status is None:
         raise RunError(f"{str(job.folder.path)!r} was stopped before it began; start it again")
-    shown = summary(standing.title, standing.by, job.scores, standing.notes, standing.published)
+    shown = summary(status.title, status.by, job.scores, status.notes, status.published)
     wrong, notes = went_wrong([job.folder], job.scores)
-    failures = [f"failed: {case}: {error}" for case, error in standing.failures.items()]
-    why = f": {standing.stopped}" if standing.stopped else ""
+    failures = [f"failed: {case}: {error}" for case, error in status.failures.items()]
+    why = f": {status.stopped}" if status.stopped else ""
     state = safe(f"{job.state}, {job.episodes} episodes{why}")
     return Group(
         shown,

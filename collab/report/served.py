@@ -264,7 +264,7 @@ class ServedRuns:
 
 def _job(path: Path) -> RunSummary | CollabError:
     try:
-        return RunSummary.read(path)
+        return RunSummary.load(path)
     except CollabError as error:
         return error
 

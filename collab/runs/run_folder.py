@@ -152,7 +152,7 @@ _COSTS: TypeAdapter[Mapping[str, Mapping[str, Cost]]] = TypeAdapter(
     Mapping[str, Mapping[str, Cost]]
 )
 _SPENT: TypeAdapter[dict[str, Cost]] = TypeAdapter(dict[str, Cost])
-_STANDING: TypeAdapter[RunStatus] = TypeAdapter(RunStatus)
+_STATUS: TypeAdapter[RunStatus] = TypeAdapter(RunStatus)
 _PLACE: TypeAdapter[_Place] = TypeAdapter(_Place)
 HEAD = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"case"\s*:\s*("(?:[^"\\]|\\.)*")\s*[,}]', re.DOTALL)
 """The beginning of an episode's line, with any spaces; the group is the case."""
@@ -243,15 +243,15 @@ class RunFolder:
         return LockHolder.of(self.path)
 
     @property
-    def standing(self) -> RunStatus | None:
+    def status(self) -> RunStatus | None:
         """The last stored status."""
         with suppress(OSError, ValueError):
-            return _STANDING.validate_python(parse_json(read_small(self.path / "standing.json")))
+            return _STATUS.validate_python(parse_json(read_small(self.path / "standing.json")))
         return None
 
-    def stands(self, standing: RunStatus) -> None:
+    def write_status(self, status: RunStatus) -> None:
         """Store the status."""
-        text = json.dumps(_STANDING.dump_python(standing), indent=2, ensure_ascii=False)
+        text = json.dumps(_STATUS.dump_python(status), indent=2, ensure_ascii=False)
         self.write("standing.json", text + "\n")
 
     @property

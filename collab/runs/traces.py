@@ -83,7 +83,7 @@ class Traces:
         drawn = sorted({json.dumps(trace.sampling, sort_keys=True) for trace in mine})
         return cls(bank.name, model, ", ".join(drawn), of)
 
-    def told(self, seat: str, questions: Iterable[Question], count: int) -> str:
+    def describe(self, seat: str, questions: Iterable[Question], count: int) -> str:
         """Describe the traces of a seat, and where there are too few."""
         have = [len(self.recordings.get(question.id, ())) for question in questions]
         few = sum(0 < number < count for number in have)

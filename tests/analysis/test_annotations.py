@@ -22,7 +22,7 @@ def made(path: Path, count: int = 6) -> RunFolder:
     """Make a run: every third steered episode is solved; the others name trains or nuts in turn."""
     with RunFolder.enter(path, {"scenario": "x"}, {}) as folder:
         folder.ask([ASKED])
-        folder.stands(RunStatus("Recoverability", "level", count + 1))
+        folder.write_status(RunStatus("Recoverability", "level", count + 1))
         for nth in range(count):
             case = Case(f"c{nth}", ASKED, Solo())
             units = (

@@ -205,7 +205,7 @@ def kept(tmp_path: Path) -> Kept:
     decides = {"scenario": built.config.scenario, "policy": built.config.policy}
     with RunFolder.enter(path, decides, {"command": "collab run"}, built.config.told()) as folder:
         folder.ask([asked])
-        folder.stands(RunStatus("Collaboration · main", "level", cases=2))
+        folder.write_status(RunStatus("Collaboration · main", "level", cases=2))
         for number, answer in enumerate((r"So \boxed{3}.", "So the answer is 3.")):
             units = [
                 Wrote(Unit("main" if n % 2 else "partner", f"Step {n}. ", "generated"))

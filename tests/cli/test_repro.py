@@ -93,9 +93,9 @@ def test_shared_questions_are_frozen_and_what_no_case_came_of_is_said(
     said = command(*words, "questions.count=1", "questions.levels=[easy]")
     assert said.status == 0, said.err
     (frozen,) = (tmp_path / "cohorts").glob("solo-8-8-*.json")
-    assert Cohort.read(frozen).models == ("pocket/restating",)
+    assert Cohort.load(frozen).models == ("pocket/restating",)
     (manifest,) = tmp_path.glob("recoverability/*/manifest.json")
-    assert Cohort.read(frozen).digest in manifest.read_text()
+    assert Cohort.load(frozen).digest in manifest.read_text()
     assert "nothing was run, or no case came of it: recoverability_shared" in said.out
     assert (tmp_path / "figures" / "figure-4.png").exists()
 

@@ -48,18 +48,18 @@ def test_a_frozen_file_is_never_changed(tmp_path: Path) -> None:
     cohort = Cohort.of([ONE, OTHER], 8, 8)
     cohort.write(path)
     cohort.write(path)
-    assert Cohort.read(path) == cohort
+    assert Cohort.load(path) == cohort
     with pytest.raises(ConfigError, match="already holds another cohort"):
         Cohort.of([ONE], 8, 8).write(path)
-    assert Cohort.read(path) == cohort
+    assert Cohort.load(path) == cohort
 
 
 def test_a_file_that_is_no_cohort_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*`collab cohort` writes one"):
-        Cohort.read(tmp_path / "none.json")
+        Cohort.load(tmp_path / "none.json")
     (tmp_path / "odd.json").write_text('{"questions": []}')
     with pytest.raises(ConfigError, match=r"is not a cohort .*`collab cohort` writes one"):
-        Cohort.read(tmp_path / "odd.json")
+        Cohort.load(tmp_path / "odd.json")
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot write"):
         Cohort.of([ONE], 8, 8).write(tmp_path / "file" / "shared.json")

@@ -78,7 +78,7 @@ def make_run(path: Path, pairs: int) -> RunFolder:
         for n in range(pairs)
     ]
     with RunFolder.enter(path, DECIDES, {}) as folder:
-        folder.stands(RunStatus("Recoverability · main x", "at", 2 * pairs, ["a note"]))
+        folder.write_status(RunStatus("Recoverability · main x", "at", 2 * pairs, ["a note"]))
         folder.ask(questions)
         for pair, question in enumerate(questions):
             for arm in ("steer", "none"):

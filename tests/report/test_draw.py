@@ -77,7 +77,7 @@ def test_the_figures_of_a_run_have_its_controls(hostile: RunFolder) -> None:
 
 def folder_of(path: Path, decides: dict[str, Any], *scores: Score) -> None:
     with RunFolder.enter(path, decides, {}) as folder:
-        folder.stands(RunStatus("a run", "at", len(scores)))
+        folder.write_status(RunStatus("a run", "at", len(scores)))
         for score in scores:
             case = Case(score.case, Question("q", (), "7"), Solo())
             folder.add(Episode(score.case, Trajectory(), "answered"), case, score)

@@ -128,8 +128,8 @@ async def test_tokens_are_counted_over_the_last_seconds(seat: Seat) -> None:
     now = 100.0
     meter = LoadMeter("main", await seat(NOWHERE), clock=lambda: now)
     spent = meter.model.account
-    assert list(meter.read()) == ["0 in flight", "0 tokens/s", "– cached", "0 written"]
+    assert list(meter.parts()) == ["0 in flight", "0 tokens/s", "– cached", "0 written"]
     now, spent.spent = 102.0, Cost(completion=100, prompt=10)
-    assert list(meter.read())[1:] == ["50 tokens/s", "0 % cached", "100 written"]
+    assert list(meter.parts())[1:] == ["50 tokens/s", "0 % cached", "100 written"]
     now, spent.spent = 111.0, Cost(completion=190, prompt=10)
-    assert list(meter.read())[1] == "10 tokens/s"
+    assert list(meter.parts())[1] == "10 tokens/s"

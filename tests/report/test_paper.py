@@ -348,7 +348,7 @@ def test_a_teacher_is_compared_where_a_run_names_one() -> None:
 def test_a_claim_without_its_runs_is_undecided_and_is_read_from_what_there_is(one: object) -> None:
     (found,) = (claim for claim in CLAIMS if claim is one)
     finding = found.finding({run: [trial([])] for run in found.runs})
-    assert (finding.verdict, found.runs[0] in finding.said) == ("undecided", True)
+    assert (finding.verdict, found.runs[0] in finding.estimate) == ("undecided", True)
     tables = {f"table {number}" for number in TABLES} | {"figure 4"}
     assert set(found.shown) <= tables
     assert set(found.runs) <= set(RUNS)

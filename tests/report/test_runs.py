@@ -57,7 +57,7 @@ def made(
     standing: RunStatus | None = None,
 ) -> RunFolder:
     with RunFolder.enter(path, decides, {}) as folder:
-        folder.stands(standing or RunStatus("Solo · main x", "level", len(scores)))
+        folder.write_status(standing or RunStatus("Solo · main x", "level", len(scores)))
         folder.ask([ASKED])
         for score in scores:
             case = Case(score.case, ASKED, Solo())

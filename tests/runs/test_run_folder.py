@@ -362,12 +362,12 @@ def test_a_dead_writer_holds_nothing(tmp_path: Path) -> None:
 
 def test_how_a_run_stands_comes_back(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    assert folder.standing is None
+    assert folder.status is None
     standing = RunStatus("Solo · main x", "level", 4, ["2 left out"], {"q/main": "no reply"})
-    folder.stands(standing)
-    assert folder.standing == standing
+    folder.write_status(standing)
+    assert folder.status == standing
     (tmp_path / "standing.json").write_text("{")
-    assert folder.standing is None
+    assert folder.status is None
 
 
 def test_a_second_process_cannot_write_to_the_folder(tmp_path: Path) -> None:
