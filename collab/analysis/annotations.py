@@ -55,14 +55,14 @@ class Ratings:
             found.setdefault(one.rater, {})[one.case] = one.failing
         return found
 
-    def add(self, case: str, rater: str, said: Failing) -> None:
+    def add(self, case: str, rater: str, label: Failing) -> None:
         """Append a label.
 
         Raises:
             RunError: The file cannot be written.
         """
         self._lines.mend()
-        self._lines.append(asdict(Rating(case, rater, said, now())))
+        self._lines.append(asdict(Rating(case, rater, label, now())))
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class RuleCheck:
 
     def _one_each(self) -> dict[str, Failing]:
         raters = sorted(self.by_hand, key=lambda name: (len(self.by_hand[name]), name))
-        return {case: said for name in raters for case, said in self.by_hand[name].items()}
+        return {case: label for name in raters for case, label in self.by_hand[name].items()}
 
 
 def checked(folders: Iterable[RunFolder]) -> RuleCheck:
@@ -119,10 +119,10 @@ def checked(folders: Iterable[RunFolder]) -> RuleCheck:
     by_hand: dict[str, dict[str, Failing]] = {}
     for folder in folders:
         ratings = Ratings(folder).of()
-        ours = failings(folder, {case for said in ratings.values() for case in said})
-        for rater, said in ratings.items():
+        ours = failings(folder, {case for labels in ratings.values() for case in labels})
+        for rater, labels in ratings.items():
             mine = by_hand.setdefault(rater, {})
-            mine |= {f"{folder.path}/{c}": label for c, label in said.items() if c in ours}
+            mine |= {f"{folder.path}/{c}": label for c, label in labels.items() if c in ours}
         by_rules |= {f"{folder.path}/{case}": label for case, label in ours.items()}
     return RuleCheck(by_rules, by_hand)
 

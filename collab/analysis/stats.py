@@ -376,14 +376,14 @@ def kappa(one: Sequence[Hashable], other: Sequence[Hashable]) -> Agreement:
     chance = sum(first[label] * second[label] for label in first) / (n * n or 1)
     if not n or chance == 1:
         return Agreement(math.nan, -1.0, 1.0, n, agreed)
-    seen = agreed / n
-    value = (seen - chance) / (1 - chance)
-    spread = -((seen * chance - 2 * chance + seen) ** 2)
+    observed = agreed / n
+    value = (observed - chance) / (1 - chance)
+    spread = -((observed * chance - 2 * chance + observed) ** 2)
     for (a, b), count in pairs.items():
         if a == b:
-            weight = 1 - chance - (first[a] + second[a]) / n * (1 - seen)
+            weight = 1 - chance - (first[a] + second[a]) / n * (1 - observed)
         else:
-            weight = (second[a] + first[b]) / n * (1 - seen)
+            weight = (second[a] + first[b]) / n * (1 - observed)
         spread += count / n * weight**2
     half = Z * math.sqrt(spread / n) / (1 - chance) ** 2 if spread > 1e-12 else 2.0
     return Agreement(value, max(value - half, -1.0), min(value + half, 1.0), n, agreed)

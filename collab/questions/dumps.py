@@ -166,9 +166,9 @@ def _asked(value: object) -> str:
     if isinstance(value, str) and value.strip():
         return value
     turns = value if isinstance(value, list) else []
-    said = [one.get("content") for one in turns if one.get("role") == "user"]
-    if said and isinstance(said[-1], str):
-        return said[-1]
+    texts = [one.get("content") for one in turns if one.get("role") == "user"]
+    if texts and isinstance(texts[-1], str):
+        return texts[-1]
     raise BadRow("holds no question")
 
 

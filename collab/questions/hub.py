@@ -115,9 +115,9 @@ class Hub(Table):
         return found.resolved
 
     def _unfetched(self, error: Exception) -> ConfigError:
-        said = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         return ConfigError(
-            f"cannot fetch dataset {self.repo!r}: {said}. For a gated set, accept its terms and "
+            f"cannot fetch dataset {self.repo!r}: {reason}. For a gated set, accept its terms and "
             "set HF_TOKEN; without network, fetch it elsewhere (hf download --repo-type dataset) "
             "and set questions.repo to the folder"
         )

@@ -85,9 +85,9 @@ def differences_table(checkpoints: Sequence[SeriesCheckpoint]) -> Table:
         rows, effects, significant(effects), strict=True
     ):
         plain = two_sample_t(_outcomes(one, measure), _outcomes(other, measure))
-        said = f"{one.series} {one.name} - {other.series} {other.name}"
+        compared = f"{one.series} {one.name} - {other.series} {other.name}"
         ps = map(odds, (effect.p, plain))
-        table.add_row(Text(safe(said)), measure, effect_cell(effect, star), *ps)
+        table.add_row(Text(safe(compared)), measure, effect_cell(effect, star), *ps)
     return table
 
 

@@ -124,11 +124,11 @@ def majorities(scores: Sequence[Score], votes: int) -> list[float]:
 
 
 def _majority(scores: Sequence[Score]) -> float:
-    said = Counter(
+    counts = Counter(
         "" if one.correct else f"={one.extracted}" for one in scores if one.correct or one.extracted
     )
-    most = max(said.values(), default=0)
-    top = [answer for answer, count in said.items() if count == most]
+    most = max(counts.values(), default=0)
+    top = [answer for answer, count in counts.items() if count == most]
     return ("" in top) / len(top) if top else 0.0
 
 
@@ -265,7 +265,7 @@ def _seats(arms: Sequence[Arm]) -> Table:
     kept = [head for head, any_ in zip(heads, whole, strict=True) if any_]
     table = new_table("", "seat", *kept, title="by author, per episode")
     for name, seat, *cells in rows:
-        row = (said for said, any_ in zip(cells, whole, strict=True) if any_)
+        row = (value for value, any_ in zip(cells, whole, strict=True) if any_)
         table.add_row(show(name), show(seat), *row)
     return table
 
@@ -309,9 +309,9 @@ def _claims(system: str, arms: Sequence[Arm]) -> Table:
     table.add_column("published", no_wrap=True)
     for claim in claims(system):
         other = next((arm for arm in arms[1:] if arm.name == claim.against), None)
-        said = f"{claim.measure}: {claim.sense} than {claim.against}"
+        wording = f"{claim.measure}: {claim.sense} than {claim.against}"
         ours, verdict = ("not played", "undecided") if other is None else met(claim, arms[0], other)
-        table.add_row(show(said.replace("same than", "same as")), ours, verdict, claim.printed)
+        table.add_row(show(wording.replace("same than", "same as")), ours, verdict, claim.printed)
     return table
 
 

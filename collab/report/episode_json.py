@@ -237,8 +237,10 @@ class _LogReader:
                     | {"tokens": event.tokens, "chances": dict(event.chances)}
                 )
             case Scored(seat, text, logprob, tokens):
-                said = f"{seat} rates a text of {tokens} tokens: log-probability {logprob:.2f} nats"
-                self.blocks.append({"is": "scored", "text": said, "of": text, "author": seat})
+                remark = (
+                    f"{seat} rates a text of {tokens} tokens: log-probability {logprob:.2f} nats"
+                )
+                self.blocks.append({"is": "scored", "text": remark, "of": text, "author": seat})
 
     def _remark(self, kind: str, text: str, why: str) -> None:
         self.blocks.append({"is": kind, "text": text, "why": why})

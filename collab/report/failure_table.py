@@ -41,7 +41,7 @@ def went_wrong(
     labelled: list[tuple[Score, Failing]] = []
     for folder in folders:
         own = folder.scores()
-        labelled += [(own[case], said) for case, said in failings(folder).items()]
+        labelled += [(own[case], label) for case, label in failings(folder).items()]
     return [_table(labelled, by_hand)], [agreement_of(by_hand)]
 
 
@@ -70,6 +70,6 @@ def _table(labelled: Sequence[tuple[Score, Failing]], by_hand: RuleCheck) -> Tab
     return table
 
 
-def _share(group: Sequence[Score], said: Mapping[int, Failing], label: Failing) -> str:
-    values = [float(said[id(score)] == label) for score in group]
+def _share(group: Sequence[Score], labels: Mapping[int, Failing], label: Failing) -> str:
+    values = [float(labels[id(score)] == label) for score in group]
     return cell(clustered_mean(values, *clusters(group)))

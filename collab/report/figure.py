@@ -69,11 +69,11 @@ class Figure:
     @property
     def alt(self) -> str:
         """Describe the figure in words."""
-        said = []
+        parts = []
         for one in self.series:
             points = ", ".join(f"{p.name or _plain(p.x)}: {p.y:.0f} %" for p in one.points)
-            said.append(f"{one.name} ({points})")
-        return f"{self.title}. {self.y} by {self.x}: " + "; ".join(said)
+            parts.append(f"{one.name} ({points})")
+        return f"{self.title}. {self.y} by {self.x}: " + "; ".join(parts)
 
 
 def recovery_by_point(by: str, scores: Sequence[Score], model: str = "") -> Figure:
@@ -88,8 +88,8 @@ def recovery_by_point(by: str, scores: Sequence[Score], model: str = "") -> Figu
     groups = [(name, group) for name, group in rows_of(by, scores) if name != "all"]
     groups.sort(key=lambda one: one[0] if isinstance(one[0], float | int) else 0)
     series = [
-        Series(said, [_point(name, hits) for name, group in groups if (hits := _of(group, arm))])
-        for arm, said in arms.items()
+        Series(name, [_point(value, hits) for value, group in groups if (hits := _of(group, arm))])
+        for arm, name in arms.items()
     ]
     if printed := printed_points(by, model):
         series.append(Series(f"published, {model}", printed))
@@ -140,8 +140,8 @@ def _scale(size: float) -> tuple[float, str]:
 
 def _spot(arm: Arm, x: float, name: str) -> Point:
     rate = arm.rate
-    said = name if arm.votes > 1 else ""
-    return Point(x, 100 * rate.value, 100 * rate.low, 100 * rate.high, rate.n, said)
+    label = name if arm.votes > 1 else ""
+    return Point(x, 100 * rate.value, 100 * rate.low, 100 * rate.high, rate.n, label)
 
 
 def _frontier(points: Sequence[Point]) -> list[Point]:

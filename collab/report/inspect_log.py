@@ -80,7 +80,7 @@ def _times(job: RunSummary) -> tuple[str, str]:
 
 def _sample(episode: Episode, question: Question, score: Score, at: str) -> Plain:
     trajectory = episode.trajectory
-    said = {
+    reply = {
         "role": "assistant",
         "content": [
             {"type": "reasoning", "reasoning": trajectory.thinking},
@@ -90,13 +90,13 @@ def _sample(episode: Episode, question: Question, score: Score, at: str) -> Plai
     asked = [{"role": one.role, "content": one.content} for one in question.messages]
     usage = {seat: _usage(Cost.of(costs.values())) for seat, costs in episode.costs.items()}
     stop = STOPS.get(episode.finish, "unknown")
-    choice = {"message": said, "stop_reason": stop}
+    choice = {"message": reply, "stop_reason": stop}
     return {
         "id": episode.case,
         "epoch": 1,
         "input": asked,
         "target": question.answer or "",
-        "messages": [*asked, said],
+        "messages": [*asked, reply],
         "output": {"model": "", "choices": [choice], "completion": trajectory.answer},
         "scores": {
             SCORER: {

@@ -107,9 +107,13 @@ class RunProgress:
         """Display the run until it ends; only its stages stay on the screen."""
         seats = sorted(team.seats.items()) if team else ()
         self._meters = [LoadMeter(seat, one) for seat, one in seats if isinstance(one, Model)]
-        seen = self._console.is_terminal and not self._console.quiet
-        with Screen(console=self._console, auto_refresh=False) if seen else nullcontext() as screen:
-            works = [lambda: self._look(screen), *([self._count] if seen else [])]
+        on_screen = self._console.is_terminal and not self._console.quiet
+        with (
+            Screen(console=self._console, auto_refresh=False)
+            if on_screen
+            else nullcontext() as screen
+        ):
+            works = [lambda: self._look(screen), *([self._count] if on_screen else [])]
             tasks = [asyncio.create_task(_again(work)) for work in works]
             try:
                 yield self
@@ -129,11 +133,11 @@ class RunProgress:
                 Text(meter.seat, "bold"), *(Text(part, "dim") for part in meter.parts())
             )
         lines = [self._headline, *self._handed]
-        said = (
+        lines_shown = (
             Text(safe(line), "dim" if n else "", no_wrap=True, overflow="ellipsis")
             for n, line in enumerate(lines)
         )
-        return Group(self._bars, servers, *said)
+        return Group(self._bars, servers, *lines_shown)
 
     def _look(self, screen: Screen | None) -> None:
         if self._live_view:

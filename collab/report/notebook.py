@@ -121,10 +121,10 @@ def _library(wanted: Library | None) -> Library:
 
 def html(trajectory: Trajectory) -> str:
     """Return a trajectory as HTML, with a colour per author and all text escaped."""
-    told = blocks(trajectory.log)
-    colours = _colours(told, {})
+    shown = blocks(trajectory.log)
+    colours = _colours(shown, {})
     return (
-        "<div style='max-width:48rem'>" + "".join(_block(one, colours) for one in told) + "</div>"
+        "<div style='max-width:48rem'>" + "".join(_block(one, colours) for one in shown) + "</div>"
     )
 
 
@@ -149,8 +149,8 @@ def _block(block: Plain, colours: dict[str, str]) -> str:
     )
 
 
-def _colours(told: list[Plain], found: dict[str, str]) -> dict[str, str]:
-    for block in told:
+def _colours(shown: list[Plain], found: dict[str, str]) -> dict[str, str]:
+    for block in shown:
         if block["is"] == "unit":
             found.setdefault(block["author"], COLOURS[len(found) % len(COLOURS)])
         for branch in block.get("branches", ()):

@@ -84,9 +84,9 @@ def _table(view: PaperTable, evidence: Evidence) -> Table:
             if trial.model == model
         }
         ours = [cells.get((part.run, part.measure), {}).get(level) for part, level, _ in columns]
-        beside = [effect_cell(effect, next(marks))] if effect else []
+        control = [effect_cell(effect, next(marks))] if effect else []
         shown = map(share_cell, [*ours, *extra.cells(model)])
-        table.add_row(Text(safe(model)), *shown, *beside)
+        table.add_row(Text(safe(model)), *shown, *control)
         if _is_printed(view, evidence, model):
             _add_printed(table, view, model, columns, ours)
     return table
@@ -161,10 +161,10 @@ def _columns(view: PaperTable, evidence: Evidence) -> list[Column]:
 
 
 def _rows(view: PaperTable, evidence: Evidence) -> Iterator[str]:
-    seen = dict.fromkeys(
+    models = dict.fromkeys(
         trial.model for run in view.runs for trial in evidence.get(run, ()) if trial.scores
     )
-    yield from seen
+    yield from models
 
 
 def _control_heads(view: PaperTable) -> list[str]:

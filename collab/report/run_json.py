@@ -61,13 +61,13 @@ def results(job: RunSummary) -> Plain:
     """Return a run's results: its headline, tables, figures and notes."""
     scores, status = job.scores, job.folder.status
     by, published = (status.by, status.published) if status else ("level", "")
-    wrong, said = went_wrong([job.folder], scores)
-    made = [*tables(by, scores, published), *wrong] if scores else []
+    failure_tables, failure_notes = went_wrong([job.folder], scores)
+    made = [*tables(by, scores, published), *failure_tables] if scores else []
     return {
         "headline": headline(scores) if scores else {},
         "tables": [plain_table(one) for one in made],
         "figures": [plain_figure(one) for one in figures(job)],
-        "notes": [*remarks(scores), *said, *(status.notes if status else ())],
+        "notes": [*remarks(scores), *failure_notes, *(status.notes if status else ())],
         "failures": dict(status.failures) if status else {},
     }
 

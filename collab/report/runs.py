@@ -210,8 +210,8 @@ def _headline(job: RunSummary) -> str:
     if not job.scores:
         return "–"
     cells = job.cells.items()
-    said = {name: cell for name, cell in cells if "[" in cell and "difference" not in name}
-    return " · ".join(f"{name.removesuffix(' %')} {cell}" for name, cell in said.items())
+    rates = {name: cell for name, cell in cells if "[" in cell and "difference" not in name}
+    return " · ".join(f"{name.removesuffix(' %')} {cell}" for name, cell in rates.items())
 
 
 def _differing(settings: Sequence[Mapping[str, Json]]) -> list[str]:

@@ -123,8 +123,8 @@ class _Secret:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given, slash, rest = scope["path"].removeprefix("/").partition("/")
         if not hmac.compare_digest(given.encode(), self.secret.encode()):
-            said = "the address is incomplete: open the one that `collab view` printed"
-            await PlainTextResponse(said, 403)(scope, receive, send)
+            message = "the address is incomplete: open the one that `collab view` printed"
+            await PlainTextResponse(message, 403)(scope, receive, send)
         elif not slash:  # links in the page are relative to the folder
             await RedirectResponse(f"/{self.secret}/")(scope, receive, send)
         else:
@@ -149,14 +149,14 @@ def _answer(make: Callable[[Request], object]) -> Callable[[Request], object]:
         except CollabError as error:
             return PlainTextResponse(_as_text(str(error)), 404)
         except BROKEN as error:
-            said = f"its files hold a value that no run writes ({type(error).__name__}: {error})"
-            return PlainTextResponse(_as_text(said), 500)
+            message = f"its files hold a value that no run writes ({type(error).__name__}: {error})"
+            return PlainTextResponse(_as_text(message), 500)
 
     return answer
 
 
-def _as_text(said: str) -> str:
-    return said.encode("utf-8", "backslashreplace").decode()
+def _as_text(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass
@@ -165,7 +165,7 @@ class ServedRuns:
 
     path: Path
     readers: Readers | None = None
-    _eyes: dict[Path, LiveViewer] = field(default_factory=dict)
+    _viewers: dict[Path, LiveViewer] = field(default_factory=dict)
     _looking: Lock = field(default_factory=Lock)
     """One request at a time: a viewer remembers how far it has read."""
     _kept: dict[Path, tuple[str, RunSummary | CollabError]] = field(default_factory=dict)
@@ -236,14 +236,14 @@ class ServedRuns:
         """Return an episode in progress so far; empty if there is no such episode."""
         path = self.job(asked).folder.path
         with self._looking:
-            seen = self._eyes.setdefault(path, LiveViewer(path)).look()
-        if seen is None:
+            snapshot = self._viewers.setdefault(path, LiveViewer(path)).look()
+        if snapshot is None:
             return {}
         return {
-            "case": seen.case,
-            "messages": [[message.role, message.content] for message in seen.messages],
-            "ended": " · ".join(filter(None, (seen.finish, seen.verdict))),
-            "blocks": blocks(seen.trajectory.log),
+            "case": snapshot.case,
+            "messages": [[message.role, message.content] for message in snapshot.messages],
+            "ended": " · ".join(filter(None, (snapshot.finish, snapshot.verdict))),
+            "blocks": blocks(snapshot.trajectory.log),
         }
 
     def _load(self) -> Iterator[tuple[Path, tuple[str, RunSummary | CollabError]]]:

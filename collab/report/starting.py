@@ -15,25 +15,25 @@ class StartProgress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._status: Status | None = None
-        self._said = ""
+        self._printed = ""
 
-    def __call__(self, said: str) -> None:
+    def __call__(self, stage: str) -> None:
         """Show it."""
         if not self._console.is_terminal:
-            self._plain(said.partition(" (")[0])
-        elif not said:
+            self._plain(stage.partition(" (")[0])
+        elif not stage:
             self._end()
         elif self._status is None:
-            self._status = self._console.status(escape(safe(said)))
+            self._status = self._console.status(escape(safe(stage)))
             self._status.start()
         else:
-            self._status.update(escape(safe(said)))
+            self._status.update(escape(safe(stage)))
 
-    def _plain(self, said: str) -> None:
+    def _plain(self, stage: str) -> None:
         """Print each stage once, without its seconds."""
-        if said and said != self._said:
-            self._console.print(safe(said), markup=False, highlight=False)
-        self._said = said or self._said
+        if stage and stage != self._printed:
+            self._console.print(safe(stage), markup=False, highlight=False)
+        self._printed = stage or self._printed
 
     def _end(self) -> None:
         if self._status is not None:

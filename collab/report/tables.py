@@ -63,9 +63,9 @@ def tables(by: str, scores: Sequence[Score], published: str = "") -> Sequence[Ta
 
 def remarks(scores: Sequence[Score]) -> list[str]:
     """Return notes on what the tables leave out: unusual verdicts, and the effects of seams."""
-    told = (_verdicts(scores), _seams(scores), _judged(scores))
+    notes = (_verdicts(scores), _seams(scores), _judged(scores))
     both = arm_of(scores, TOGETHER)
-    return [*filter(None, told), *(collaboration.remarks(scores) if both else ())]
+    return [*filter(None, notes), *(collaboration.remarks(scores) if both else ())]
 
 
 def astray(scores: Sequence[Score]) -> list[str]:
@@ -225,10 +225,10 @@ def _verdicts(scores: Sequence[Score]) -> str:
 
 def _judged(scores: Sequence[Score]) -> str:
     """Describe the agreement of the judge and the rules, if both graded."""
-    said = [one.details for one in scores if "judge" in one.details]
-    if not said:
+    details = [one.details for one in scores if "judge" in one.details]
+    if not details:
         return ""
-    both = [(one["judge"], one["rules"]) for one in said if one["judge"] and one["rules"]]
+    both = [(one["judge"], one["rules"]) for one in details if one["judge"] and one["rules"]]
     right = Counter((judge == "correct", rules == "correct") for judge, rules in both)
     agreed = right[True, True] + right[False, False]
     rate = Rate(agreed, len(both)) if both else None
@@ -236,7 +236,7 @@ def _judged(scores: Sequence[Score]) -> str:
     return (
         f"judge and rules agree on {agreed:,} of {len(both):,}{share}; correct only by the judge: "
         f"{right[True, False]:,}, only by the rules: {right[False, True]:,}; "
-        f"not graded by both: {len(said) - len(both):,}"
+        f"not graded by both: {len(details) - len(both):,}"
     )
 
 

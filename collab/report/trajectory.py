@@ -126,9 +126,9 @@ def _coloured(authors: Iterator[str]) -> dict[str, str]:
     return {name: COLOURS[n % len(COLOURS)] for n, name in enumerate(dict.fromkeys(authors))}
 
 
-def _shown(told: Sequence[Plain], colour: dict[str, str]) -> Iterator[RenderableType]:
+def _shown(items: Sequence[Plain], colour: dict[str, str]) -> Iterator[RenderableType]:
     before: tuple[str, ...] = ()
-    for block in told:
+    for block in items:
         if block["is"] == "asked" and "\n" in block["question"].strip() + block["reply"].strip():
             yield from _asked(block)
             continue
@@ -146,9 +146,9 @@ def _shown(told: Sequence[Plain], colour: dict[str, str]) -> Iterator[Renderable
 
 def _asked(block: Plain) -> Iterator[RenderableType]:
     """Yield a side question of several lines, and its reply below."""
-    for who, said in (("was asked", block["question"]), ("said", block["reply"])):
-        yield Text(f"{safe(block['author'])} {who}:", style="dim italic")
-        yield Padding(Text(safe(said.strip("\n")), style="dim"), (0, 0, 0, 4))
+    for verb, text in (("was asked", block["question"]), ("said", block["reply"])):
+        yield Text(f"{safe(block['author'])} {verb}:", style="dim italic")
+        yield Padding(Text(safe(text.strip("\n")), style="dim"), (0, 0, 0, 4))
 
 
 def _text(unit: Plain, style: str) -> Text:

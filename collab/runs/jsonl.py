@@ -150,8 +150,8 @@ class JsonLines:
         try:
             return opened(self.path)
         except OSError as error:
-            said = error.strerror or error
-            raise RunError(f"cannot read {str(self.path)!r}: {said}") from None
+            reason = error.strerror or error
+            raise RunError(f"cannot read {str(self.path)!r}: {reason}") from None
 
     def _second_look(self, kind: TypeAdapter[T], line: bytes, where: str) -> T:
         try:

@@ -283,12 +283,12 @@ class RunFolder:
 
     def finished(self) -> dict[str, int]:
         """Map each case with an episode and a score to the byte where its episode begins."""
-        said = {place.case: place.at for place in self._scores.values(_PLACE)}
-        sizes = [(at, 32 + 12 * len(case)) for case, at in said.items()]
+        places = {place.case: place.at for place in self._scores.values(_PLACE)}
+        sizes = [(at, 32 + 12 * len(case)) for case, at in places.items()]
         heads = self._episodes.heads(sizes)
-        found = {case for case, head in zip(said, heads, strict=True) if _case_of(head) == case}
-        moved = self._moved(said.keys() - found)
-        return {c: moved.get(c, at) for c, at in said.items() if c in found or c in moved}
+        found = {case for case, head in zip(places, heads, strict=True) if _case_of(head) == case}
+        moved = self._moved(places.keys() - found)
+        return {c: moved.get(c, at) for c, at in places.items() if c in found or c in moved}
 
     def episodes(self) -> Iterator[tuple[Episode, Plain]]:
         """Yield the finished episodes, each with its row.
@@ -359,11 +359,11 @@ class RunFolder:
         Raises:
             RunError: They cannot be written, or another process is writing them.
         """
-        places, beside = self.finished(), RunFolder(self.path / "regraded" / name)
-        with held(beside.path, "collab regrade"):
-            beside.write("grader.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+        places, later = self.finished(), RunFolder(self.path / "regraded" / name)
+        with held(later.path, "collab regrade"):
+            later.write("grader.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
             rows = (_line(places[score.case], score) for score in scores)
-            beside.write("scores.jsonl", "".join(map(line_of, rows)))
+            later.write("scores.jsonl", "".join(map(line_of, rows)))
 
     def write(self, name: str, text: str) -> None:
         """Replace a whole file at once, so that readers never see half of it.

@@ -89,19 +89,19 @@ def _shift(
     start: int, chosen: dict[int, int], fits: Mapping[int, Sequence[int]], used: Counter[int]
 ) -> bool:
     """Move one original along a chain of distractors to one with at least 2 fewer uses."""
-    came: dict[int, int] = {}  # distractor -> the original that could move to it
+    source: dict[int, int] = {}  # distractor -> the original that could move to it
     ahead = [start]
     for here in ahead:
         if used[here] <= used[start] - 2:
             while here != start:
-                nth = came[here]
+                nth = source[here]
                 chosen[nth], here = here, chosen[nth]
                 used[chosen[nth]] += 1
                 used[here] -= 1
             return True
         for nth in (nth for nth, index in chosen.items() if index == here):
             for other in fits[nth]:
-                if other != start and other not in came:
-                    came[other] = nth
+                if other != start and other not in source:
+                    source[other] = nth
                     ahead.append(other)
     return False

@@ -120,8 +120,8 @@ def thoughts(path: Path) -> dict[str, str]:
 def given(of: Mapping[str, str], original: SoloTrajectory) -> SoloTrajectory | None:
     """Return the thought for a question; None if the file has none."""
     asked = original.question
-    said = asked.messages[-1].content
-    text = of.get(asked.id) or next((of[name] for name in of if name.strip() in said), None)
+    wording = asked.messages[-1].content
+    text = of.get(asked.id) or next((of[name] for name in of if name.strip() in wording), None)
     if text is None:
         return None
     return SoloTrajectory(asked, Recording("given", text, 0, closed=False))
