@@ -101,7 +101,7 @@ def prompts(blocks: Iterable[Plain], sent: dict[str, str] | None = None) -> Iter
 
 @dataclass
 class _LogReader:
-    """Read a log, and keep track of the blocks that are not struck."""
+    """A reader of a log that keeps track of the blocks that are not struck."""
 
     prices: PriceTable
     reads: Callable[[Unit, Trajectory], str] | None = None

@@ -57,7 +57,7 @@ class ServerLoad(Protocol):
 
 
 class RunProgress:
-    """Observe a run, and display it on a terminal.
+    """The observer of a run, which displays it on a terminal.
 
     Args:
         console: The console; without a terminal, plain lines show the stages.

@@ -56,7 +56,7 @@ def test_an_unfinished_run_is_refused(command: Command, bench: Path, tmp_path: P
     ("words", "said"),
     [
         (["--solved", "most"], "--solved 'most' is no count: give 8, or 0-1"),
-        (["--solved", "8"], "solved 8 to 8 times, of 2 draws"),
+        (["--solved", "8"], "solved 8 to 8 times of 2 draws"),
     ],
 )
 def test_a_count_that_cannot_be_is_refused(

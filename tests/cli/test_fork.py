@@ -25,7 +25,7 @@ def test_a_fork_keeps_the_first_units_and_lets_another_policy_go_on(
     assert (said.status, said.err) == (0, "")
     assert "done: 2 episodes, 2 generations sampled, 0 from the store" in said.out
     assert "done: 2 episodes, 0 generations sampled, 0 from the store" in again.out
-    assert "forked from three/1 behind unit 2; there it came to: correct" in said.out
+    assert "forked from three/1 after unit 2; its own verdict: correct" in said.out
     forked = RunFolder(kept.folder.parent / said.out.splitlines()[-1].rpartition("/")[2])
     for case in ("three/1/fork/2/0", "three/1/fork/2/1"):
         episode, row = forked.episode(case)

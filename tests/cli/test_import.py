@@ -65,7 +65,7 @@ def test_a_run_plays_imported_traces_and_samples_no_solo_draws(
         drawn = [one.body for one in bench.server.generating if one.body["max_tokens"] > 1]
     assert (ran.status, ran.err) == (0, "")
     assert "main: recorded traces of theirs replace its solo draws (bank mine" in ran.out
-    assert "0 of 3 questions have fewer than 2, 0 have none and are left out" in ran.out
+    assert "0 of 3 questions have fewer than 2, and 0 have none and are left out" in ran.out
     prompts = [letters.decode(body["prompt"]) for body in drawn]
     assert prompts
     assert all("Hm, " in one or "So, " in one for one in prompts), (
@@ -145,7 +145,7 @@ def test_an_import_that_cannot_be_says_why(
 
 def test_a_run_that_cannot_play_a_bank_says_why(command: Command, traces: Path) -> None:
     nothing = command("run", "+team.main.bank.name=nix")
-    assert "there is no bank 'nix' in 'runs/banks' (there are: none)" in nothing.error
+    assert "there is no bank 'nix' in 'runs/banks' (banks: none)" in nothing.error
     written(traces, [*rows(), *({**row, "model": "others"} for row in rows())])
     assert command("import", "mine", str(traces), *SET).status == 0
     several = command(*RAN)

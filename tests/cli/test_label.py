@@ -84,7 +84,7 @@ def test_a_report_tells_what_went_wrong_once_enough_is_labelled(
     for module in (annotations, failure_table):
         monkeypatch.setattr(module, "NEEDED", 4)
     begun = command("report", str(tmp_path)).out
-    assert "not told before 4 of them are labelled by hand (now 1)" in begun
+    assert "shown once 4 of them are labelled by hand (now 1)" in begun
     label("5\n7\n7\n")
     label("5\n5\n", "--rater", "ben")
     told = command("report", str(tmp_path)).out

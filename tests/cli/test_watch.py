@@ -74,7 +74,7 @@ def test_elsewhere_than_on_a_terminal_each_event_is_a_line(
         "unit 1 struck: it is wrong",
         "main was asked 'Sure?' and replied 'Yes.'",
         "1 branches from here: unsure",
-        "branch 1 goes on: better",
+        "branch 1 continues: better",
         "back to unit 1: again",
         "main ended its thinking",
         "thinking closed, main answers: it is done",
