@@ -135,7 +135,7 @@ def _costs(scores: Sequence[Score]) -> Table | None:
     found = {name: group for name, group in found.items() if group}
     if len(found) < 2:
         return None
-    columns = ["solved", "tokens written", "tokens read", "written per solved case"]
+    columns = ["solved", "tokens written", "tokens read", "tokens per solved case"]
     table = new_table("arm", *columns, title="cost of an episode")
     for name, group in found.items():
         written = sum(one.tokens for one in group)
