@@ -149,8 +149,9 @@ def test_a_run_that_cannot_play_a_bank_says_why(command: Command, traces: Path) 
     written(traces, [*rows(), *({**row, "model": "others"} for row in rows())])
     assert command("import", "mine", str(traces), *SET).status == 0
     several = command(*RAN)
-    assert "bank 'mine' needs a model: set bank.model to one of 'theirs' (6), 'others' (6)" in (
-        several.error
+    assert (
+        "bank 'mine' holds several models; set bank.model to one of 'theirs' (6), 'others' (6)"
+        in (several.error)
     )
     idle = command("run", "scenario=collaboration", "policy=solo", "team=solo", BANK)
     assert "team.main.bank would have no effect" in idle.error

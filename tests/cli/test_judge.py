@@ -57,4 +57,4 @@ def test_a_model_judges_and_its_agreement_with_the_rules_is_reported(
     assert [one["temperature"] for one in cases] == [0, 0, 0]
     for out in (said.out, again.out):
         assert "judge and rules agree on 2 of 3 (" in out
-        assert "correct by the judge alone: 1, by the rules alone: 0" in out
+        assert "correct only by the judge: 1, only by the rules: 0" in out

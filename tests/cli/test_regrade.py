@@ -105,7 +105,7 @@ def test_verdicts_that_are_not_there_are_listed(command: Command, kept: Any) -> 
 
 def test_a_question_that_is_missing_is_named(command: Command, kept: Any) -> None:
     (kept.folder / "questions.jsonl").write_text("")
-    assert "does not hold 'three'" in command("regrade", str(kept.folder)).error
+    assert "lacks question 'three'" in command("regrade", str(kept.folder)).error
 
 
 def test_a_run_without_an_episode_says_so(command: Command, kept: Any) -> None:

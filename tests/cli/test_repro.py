@@ -96,7 +96,7 @@ def test_shared_questions_are_frozen_and_what_no_case_came_of_is_said(
     assert Cohort.load(frozen).models == ("pocket/restating",)
     (manifest,) = tmp_path.glob("recoverability/*/manifest.json")
     assert Cohort.load(frozen).digest in manifest.read_text()
-    assert "nothing was run, or no case came of it: recoverability_shared" in said.out
+    assert "no scores of run recoverability_shared; play it first" in said.out
     assert (tmp_path / "figures" / "figure-4.png").exists()
 
 

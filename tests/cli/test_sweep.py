@@ -187,7 +187,7 @@ def test_the_18_valid_cells_sample_the_tokens_of_their_union_exactly_once(
         for where, how in (("alone", []), ("parallel", [f"hydra/launcher={launcher}"])):
             status, out, err = ended(tmp_path / where, *command, *how)
             refused = 1 if how == ["hydra/launcher=slurm_here"] else 2  # the other's is in its file
-            assert (status, err.count(" is more than 1: the opening")) == (1, refused), err
+            assert (status, err.count(" is more than 1, so the opening")) == (1, refused), err
             draws = sampled(bench.server)
             assert set(draws.values()) == {1}
             if where == "alone":
