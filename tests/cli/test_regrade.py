@@ -100,7 +100,7 @@ def test_a_word_that_cannot_be_is_refused(
 def test_verdicts_that_are_not_there_are_listed(command: Command, kept: Any) -> None:
     there = name_of(command("regrade", str(kept.folder), "grader=rules"))
     said = command("report", str(kept.folder), "--verdicts", "nix")
-    assert said.error.endswith(f"has no verdicts 'nix' (there are: {there})")
+    assert said.error.endswith(f"has no verdicts 'nix' (verdicts: {there})")
 
 
 def test_a_question_that_is_missing_is_named(command: Command, kept: Any) -> None:

@@ -82,7 +82,7 @@ def test_checkpoints_go_through_all_three_runs(command: Command, tmp_path: Path)
     said = command("repro", "checkpoints", *series, "questions.count=4", f"runs={tmp_path}")
     assert said.status == 0, said.err
     assert "one pocket_plain - two pocket_checking" in said.out
-    assert "t test, p (as in the paper)" in said.out
+    assert "p (t test, as in the paper)" in said.out
     assert (tmp_path / "figures" / "checkpoints.png").exists()
 
 
