@@ -1,12 +1,15 @@
-"""collab: several reasoning models think together on one shared trajectory.
+"""Simulate several reasoning models that think together on one shared trajectory.
 
-A name is loaded when it is asked for: a command is stopped in order as soon as it has begun.
+A name is imported from its module when it is first used, so that `import collab` is fast.
 """
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collab.cli.play import play
+if TYPE_CHECKING:  # `_module_of` reads these imports
+    from collab.app.plan import RunPlan, aplan, plan
+    from collab.app.play import aplay, play
+    from collab.app.run import arun, run
+    from collab.app.sweep import asweep, sweep
     from collab.core.boundary import (
         Answer,
         Boundary,
@@ -47,12 +50,14 @@ if TYPE_CHECKING:
         Write,
     )
     from collab.core.inserted_text import InsertedText
+    from collab.core.inserted_text import InsertedText
     from collab.core.policy import Adviser, Policy, View, Writer
     from collab.core.settings import Settings
-    from collab.core.trajectory import Message, Outcome, Question, Recording, Trajectory, Unit
+    from collab.core.trajectory import Checks, Message, Outcome, Question, Recording, Unit
     from collab.episode.engine import Case, Episode
     from collab.errors import CollabError
-    from collab.report.notebook import Run
+    from collab.report import Trajectory
+    from collab.report.notebook import Run, load
 
 __all__ = [
     "Adviser",
@@ -68,6 +73,7 @@ __all__ = [
     "Branch",
     "Called",
     "Case",
+    "Checks",
     "Choose",
     "Close",
     "CollabError",
@@ -78,6 +84,7 @@ __all__ = [
     "Episode",
     "Fork",
     "Insert",
+    "InsertedText",
     "InsertedText",
     "Length",
     "Message",
@@ -90,6 +97,7 @@ __all__ = [
     "Repeats",
     "Rewind",
     "Run",
+    "RunPlan",
     "Says",
     "Sentence",
     "Settings",
@@ -104,38 +112,37 @@ __all__ = [
     "Words",
     "Write",
     "Writer",
+    "aplan",
+    "aplay",
+    "arun",
+    "asweep",
+    "load",
+    "plan",
     "play",
+    "run",
+    "sweep",
 ]
-
-_HOMES = {
-    "collab.core.boundary": "Answer Boundary End Length Paragraph Regex Sentence Share Tag Tokens "
-    "Words",
-    "collab.cli.play": "play",
-    "collab.core.condition": "AfterMoney AfterSeconds AfterTokens AfterUnits AllOf AnyOf Boxed "
-    "Called Condition Repeats Says Unsure",
-    "collab.core.decision": "Branch Choose Close Decision Edit Fork Insert Rewind Stop Write",
-    "collab.episode.engine": "Case Episode",
-    "collab.errors": "CollabError",
-    "collab.core.inserted_text": "InsertedText",
-    "collab.core.policy": "Adviser Policy View Writer",
-    "collab.report": "Trajectory",  # with its looks on a terminal and in a notebook
-    "collab.report.notebook": "Run",
-    "collab.core.settings": "Settings",
-    "collab.core.trajectory": "Message Outcome Question Recording Unit",
-}
-"""The names of each module."""
-_MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    found: object = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = found
-    return found
+    value: object = getattr(import_module(_module_of(name)), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def _module_of(name: str) -> str:
+    """Return the module that the import above takes a public name from."""
+    import ast
+    from pathlib import Path
+
+    tree = ast.parse(Path(__file__).read_text("utf-8"))
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    return next(str(one.module) for one in imports if name in {each.name for each in one.names})

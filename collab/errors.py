@@ -17,9 +17,13 @@ CollabError
 ├── StoreError          the generation store cannot be used
 ├── GradingError        a grader could not be run at all
 ├── SandboxError        a program could not be run, or not safely
+├── SweepError          some runs of a sweep could not be played
 └── RunError            a run folder cannot be entered
 ```
 """
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class CollabError(Exception):
@@ -88,3 +92,22 @@ class SandboxError(CollabError):
 
 class RunError(CollabError):
     """A run folder cannot be entered: it is locked, or what decides its numbers differs."""
+
+
+class SweepError(CollabError):
+    """Some runs of a sweep could not be played; the others were.
+
+    Attributes:
+        runs: The runs that were played.
+        failures: The error of each other run, by its words.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        runs: Sequence[Any] = (),  # any: Run, which is above this module
+        failures: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.runs = list(runs)
+        self.failures = dict(failures or {})

@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 
 from hydra import compose
 from hydra.core.override_parser.types import Override
@@ -38,7 +39,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def composed(
     overrides: Sequence[str],
-    config_dirs: Sequence[str] = (),
+    config_dirs: Sequence[str | Path] = (),
     policy: Policy | None = None,
     *,
     trust: bool = False,
@@ -52,14 +53,14 @@ def composed(
 
 
 def config_of(
-    overrides: Sequence[str], config_dirs: Sequence[str] = (), *, trust: bool = False
+    overrides: Sequence[str], config_dirs: Sequence[str | Path] = (), *, trust: bool = False
 ) -> RunConfig:
     """Compose and validate one config; what its targets make is not looked at.
 
     Raises:
         ConfigError: The overrides do not compose, or a setting is wrong.
     """
-    open_checked(overrides, config_dirs, trust=trust)
+    open_checked(overrides, [str(folder) for folder in config_dirs], trust=trust)
     with composing():
         return read_config(compose("config", overrides=list(overrides)))
 

@@ -3,20 +3,66 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from warnings import catch_warnings, filterwarnings
 
 from hydra import initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from collab.errors import ConfigError
 
 CONF = "collab.conf"
+PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)[A-Za-z_][\w./-]*", re.IGNORECASE | re.ASCII)
+"""Text that Hydra reads as text without quotes."""
+
+
+def override_words(
+    overrides: Sequence[str], settings: Mapping[str, object], policy: object = None
+) -> list[str]:
+    """Return overrides and settings by keyword as words of the command line.
+
+    Args:
+        overrides: Words, which stay as they are.
+        settings: Values by key; those of a mapping are settings below the key.
+        policy: The name of a policy in `conf/policy`; a policy value adds no word.
+
+    Raises:
+        ConfigError: A word is not text.
+    """
+    for word in overrides:
+        if not isinstance(word, str):
+            raise ConfigError(f"{word!r} is not text: an override is KEY=VALUE, as in 'budget=600'")
+    named = {"policy": policy} if isinstance(policy, str) else {}
+    given = {**named, **settings}.items()
+    return [*overrides, *(word for key, value in given for word in _words(key, value))]
+
+
+def _words(key: str, value: object) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _words(f"{key}.{name}", inner)
+    else:
+        yield f"{key}={_spell(value)}"
+
+
+def _spell(value: object) -> str:
+    """Write a value in Hydra's grammar."""
+    match value:
+        case None:
+            return "null"
+        case bool() | int() | float():
+            return str(value).lower()
+        case list() | tuple():
+            return f"[{','.join(map(_spell, value))}]"
+        case Mapping():
+            return "{" + ",".join(f"{key}:{_spell(inner)}" for key, inner in value.items()) + "}"
+    text = str(value)
+    return text if PLAIN.fullmatch(text) else QuotedString(text, Quote.single).with_quotes()
 
 
 def parsed(words: Iterable[str]) -> list[Override]:

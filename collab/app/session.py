@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from inspect import getsourcefile
 from pathlib import Path
+from types import CodeType
 
 from collab.app.connect import ModelKit, connect, must_be_trusted
 from collab.app.graders import graders, judged
@@ -86,11 +87,29 @@ def _told(question: Question) -> list[object]:
 
 
 def _source(value: object) -> str | None:
-    """Hash the file of a plugin: an edited policy is another one (collab's own have a version)."""
-    file = getsourcefile(type(value))
-    if file is None or type(value).__module__.startswith("collab."):
+    """Hash the file of a user's class, or its bytecode if it was typed into a notebook.
+
+    An edited policy is another policy. Collab's own classes have a version instead.
+    """
+    if type(value).__module__.startswith("collab."):
         return None
-    return sha256(Path(file).read_bytes()).hexdigest()[:12]
+    with suppress(OSError, TypeError):  # a class typed into a notebook has no file
+        file = Path(getsourcefile(type(value)) or "")
+        return sha256(file.read_bytes()).hexdigest()[:12]
+    members = vars(type(value)).items()
+    own = {k: m for k, m in members if not k.startswith("__") or hasattr(m, "__code__")}
+    return digest({name: _bytecode(member) for name, member in own.items()})
+
+
+def _bytecode(value: object) -> object:
+    """Return what a class's member or a constant does, without the lines where it is."""
+    value = getattr(value, "__func__", getattr(value, "fget", value))
+    code = value if isinstance(value, CodeType) else getattr(value, "__code__", None)
+    if code is not None:
+        return [code.co_code.hex(), code.co_names, [*map(_bytecode, code.co_consts)]]
+    if isinstance(value, frozenset):
+        return sorted(map(repr, value))
+    return repr(value) if isinstance(value, str | bytes | int | float | tuple | None) else None
 
 
 @asynccontextmanager

@@ -75,7 +75,7 @@ def _told(stop: StopSignal, arguments: list[str]) -> int:
         _say(f"{stop.word}{kept}")
         return stop.status
     except Exception as error:
-        from collab.cli.fault import error_line
+        from collab.app.error_line import error_line
         from collab.report.trajectory import safe  # what a server said is in some of them
 
         if (line := error_line(error)) is None:

@@ -1,11 +1,11 @@
-"""`collab doctor model=…`: try what an endpoint does with thoughts that are not its own."""
+"""`collab doctor model=…`: check what an endpoint does with thoughts that it did not write."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -14,13 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from collab.app.compose import add_config_arguments, seatings, spelled_out
-from collab.app.connect import ModelKit, connect
-from collab.app.model_identity import checkpoint
-from collab.config.config import ModelConfig, RunConfig
-from collab.endpoints.doctor import Doctor
-from collab.endpoints.launch import Launcher
+from collab.app.doctor import OnFinding, SilentExamination, examine
+from collab.config.config import ModelConfig
 from collab.endpoints.profile import Finding, ProbeVerdict, Profile
-from collab.endpoints.replicas import difference
 from collab.report.tables import print_whole
 from collab.report.trajectory import safe
 
@@ -33,80 +29,48 @@ STYLES: dict[ProbeVerdict, str] = {
 
 
 def main(argv: list[str]) -> int:
-    """Examine models, print what was found and keep it; 1 where one is broken."""
+    """Examine models, print the findings and keep them; return 1 if a model is broken."""
     parser = argparse.ArgumentParser(
         prog="collab doctor",
         description=__doc__,
         epilog="examples: collab doctor model=deepseek · collab doctor model=vllm "
         "model.id=Qwen/Qwen3-1.7B · collab doctor experiment=mixed_deepseek (every model of its "
-        "team and of its sweep). `limited`: a run can live with it, and does; `broken`: a run "
-        "stops before it begins.",
+        "team and of its sweep). `limited`: a run works with the endpoint; `broken`: a run stops "
+        "before it begins.",
     )
     add_config_arguments(parser)
-    asked = parser.parse_args(argv)
-    configs = seatings(spelled_out(asked.overrides), asked.config_dir, trust=asked.trust)
-    return asyncio.run(_examine(configs, Console(highlight=False)))
+    words = parser.parse_args(argv)
+    configs = seatings(spelled_out(words.overrides), words.config_dir, trust=words.trust)
+    view = PrintedExamination(Console(highlight=False))
+    profiles = asyncio.run(examine(configs, view))
+    return 1 if any(profile.broken for profile in profiles) else 0
 
 
-async def _examine(configs: Sequence[RunConfig], console: Console) -> int:
-    seated = [seat for config in configs for seat in config.team.values()]
-    models = [model for model in seated if isinstance(model, ModelConfig)]
-    broken = 0
-    async with AsyncExitStack() as stack:
-        launcher = await stack.enter_async_context(Launcher())
-        for nth, model in enumerate(models):
-            if model not in models[:nth]:
-                profile = await _one(model, configs[0].runs, launcher, console)
-                broken += bool(profile.broken)
-    return 1 if broken else 0
+class PrintedExamination(SilentExamination):
+    """Prints the findings of an examination as tables."""
 
+    def __init__(self, console: Console) -> None:
+        self._console = console
 
-async def _one(config: ModelConfig, runs: Path, launcher: Launcher, console: Console) -> Profile:
-    """Examine one model at each of its addresses; they have one profile, or there is a finding."""
-    kit = ModelKit.read(config, checkpoint(config))
-    profile = await _at(kit, None, launcher, console)
-    for replica in config.replicas:
-        other = await _at(kit, replica, launcher, console)
-        profile = profile.model_copy(
-            update={"findings": (*profile.findings, _compared(profile, other, replica))}
-        )
-    place = kit.place(runs)
-    profile.save(place)
-    if config.replicas:
-        print_whole(console, _table("replicas", profile.findings[-len(config.replicas) :]))
-    console.print(f"seats: {', '.join(profile.seats)}; checked: {profile.checked}", style="bold")
-    if profile.broken:
-        console.print("a run with it stops before it begins (strict_prefill)", style="bold red")
-    console.print(f"kept for the runs to come: {place}", soft_wrap=True, markup=False)
-    return profile
+    @contextmanager
+    def address(self, title: str) -> Iterator[OnFinding]:
+        """Print the findings at one address; a terminal shows each as it is made."""
+        table, live = _table(title), self._console.is_terminal
+        with Live(table, console=self._console) if live else nullcontext():
+            yield lambda finding: _add(table, finding)
+        if not live:
+            print_whole(self._console, table)
 
-
-async def _at(kit: ModelKit, replica: str | None, launcher: Launcher, console: Console) -> Profile:
-    """Examine a model at one address, showing each finding as it comes."""
-    config = kit.config
-    limits = config.limits.model_copy(update={"retries": 1})
-    where = replica or config.base_url or config.uds or "launched"
-    known = f"dialect {config.dialect}, so far {kit.documented.checked}"
-    table = _table(f"{kit.name} · {where} · {known}")
-    endpoint = await connect(kit, kit.documented, launcher, limits, replica=replica)
-    async with endpoint:
-        tags = (config.think_open, config.think_close)
-        doctor = Doctor(endpoint, kit.tokenizer, kit.dialect, tags, lambda f: _add(table, f))
-        with Live(table, console=console) if console.is_terminal else nullcontext():
-            profile = await doctor.examine()
-    if not console.is_terminal:
-        print_whole(console, table)
-    return profile
-
-
-def _compared(first: Profile, other: Profile, replica: str) -> Finding:
-    """Say whether a server of the same model is like the first."""
-    alike = {"findings": (), "checked": first.checked}
-    found = difference(other.model_copy(update=alike), first.model_copy(update=alike))
-    odd = [f"{one.probe}: {one.came}" for one in other.broken]
-    came = "; ".join(filter(None, (*odd, found))) or "as the first"
-    verdict: ProbeVerdict = "ok" if came == "as the first" else "broken"
-    return Finding(probe="replica", tried=replica, came=came, verdict=verdict)
+    def model(self, config: ModelConfig, profile: Profile, place: Path) -> None:
+        """Print which seats the model can take, and where its profile is kept."""
+        console = self._console
+        if config.replicas:
+            print_whole(console, _table("replicas", profile.findings[-len(config.replicas) :]))
+        seats = ", ".join(profile.seats)
+        console.print(f"seats: {seats}; checked: {profile.checked}", style="bold")
+        if profile.broken:
+            console.print("a run with it stops before it begins (strict_prefill)", style="bold red")
+        console.print(f"kept for later runs: {place}", soft_wrap=True, markup=False)
 
 
 def _table(title: str, findings: Iterable[Finding] = ()) -> Table:

@@ -18,8 +18,9 @@ from rich.table import Table
 
 from collab.app.compose import add_config_arguments
 from collab.app.rebuild_config import CommandLine, config_again
+from collab.app.run import play_run
 from collab.app.wants import Want, program_wants, seat_wants, store_wants, target_wants
-from collab.cli.run import play
+from collab.cli.run import print_played
 from collab.cli.show import find
 from collab.config.config import Built, RunConfig, build
 from collab.core.secret import hide_words
@@ -76,7 +77,9 @@ def main(argv: list[str]) -> int:
     built = build(config.model_copy(update={"scenario": collaboration}), questions=asked)
     forked = _forked(built, folder, asked, words.samples)
     command = shlex.join(["collab", "fork", *hide_words(argv)])
-    return 1 if asyncio.run(play(forked, command, console)) else 0
+    played = asyncio.run(play_run(forked, command, console))
+    print_played(played, console)
+    return 1 if played.result.failures else 0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`collab play question='…'`: one question, any policy and team, shown while it grows."""
+"""`collab play question='…'`: play one question with any policy and team, and watch it grow."""
 
 from __future__ import annotations
 
@@ -10,48 +10,16 @@ from rich.live import Live
 from rich.text import Text
 
 from collab.app.compose import add_config_arguments, composed
+from collab.app.play import DEFAULTS, case_of
 from collab.app.session import opened
 from collab.app.terminal import is_wanted
 from collab.config.config import Built
-from collab.core.blocking import run_apart
-from collab.core.policy import Policy
-from collab.core.trajectory import Question, Trajectory
+from collab.core.trajectory import Trajectory
 from collab.episode.engine import Case, Episode
 from collab.errors import ConfigError
 from collab.report.starting import StartProgress
 from collab.report.trajectory import GrowingTrajectory, render_trajectory, safe
 from collab.runs.run import Setup
-
-BEGIN = ("scenario=collaboration", "team=solo", "policy=solo")
-"""What is played where nothing else is said."""
-
-
-def play(*overrides: str, policy: Policy | None = None, question: str | None = None) -> Episode:
-    """Play one question, as `collab play` does, and return the episode: for notebooks and scripts.
-
-        from collab import play
-
-        play("team=pair", "policy=alternate", question="What is 3 + 4?").trajectory
-
-    What is drawn is stored as ever: the same question is answered by the same draws again.
-
-    Args:
-        overrides: Changes to the config, such as `team=pair`.
-        policy: A policy made in Python, in the place of the config's.
-        question: What to ask; None: the first of the config's questions.
-
-    Raises:
-        CollabError: Something is wrong in the config, a server is not to be had, or the policy
-            failed.
-    """
-    built = composed([*BEGIN, *overrides], policy=policy)
-
-    async def alone() -> Episode:
-        async with opened(built, tell=StartProgress(Console(stderr=True))) as (setup, _):
-            asked = _asked(setup, built, question)
-            return await setup.play(Case(asked.id, asked, setup.policy))
-
-    return run_apart(alone())
 
 
 def main(argv: list[str]) -> int:
@@ -63,40 +31,34 @@ def main(argv: list[str]) -> int:
         "question='Mia has 3 pens. She buys 4. How many pens does she have now?'",
     )
     add_config_arguments(parser)
-    asked = parser.parse_args(argv)
-    question, overrides = _question(asked.overrides)
-    built = composed([*BEGIN, *overrides], asked.config_dir, trust=asked.trust)
+    words = parser.parse_args(argv)
+    question, overrides = _split_question(words.overrides)
+    built = composed([*DEFAULTS, *overrides], words.config_dir, trust=words.trust)
     episode = asyncio.run(_play(built, question, Console()))
     return 0 if episode.finish == "answered" else 1
 
 
-def _question(overrides: list[str]) -> tuple[str | None, list[str]]:
+def _split_question(overrides: list[str]) -> tuple[str | None, list[str]]:
     """Take `question=…` out of the overrides: it is text, not a setting."""
-    asked = [word for word in overrides if word.startswith("question=")]
+    questions = [word for word in overrides if word.startswith("question=")]
     rest = [word for word in overrides if not word.startswith("question=")]
-    text = asked[-1].partition("=")[2] if asked else None
+    text = questions[-1].partition("=")[2] if questions else None
     if text is not None and not text.strip():
-        raise ConfigError("question= is empty; say what to ask")
+        raise ConfigError("question= is empty; give the text of a question")
     return text, rest
 
 
 async def _play(built: Built, text: str | None, console: Console) -> Episode:
     async with opened(built, tell=StartProgress(console)) as (setup, _):
-        question = _asked(setup, built, text)
-        console.print(Text(safe(question.messages[-1].content)))
-        episode = await _watched(setup, question, console)
+        case = case_of(setup, built, text)
+        console.print(Text(safe(case.question.messages[-1].content)))
+        episode = await _play_visibly(setup, case, console)
     console.print(f"{episode.finish} after {episode.trajectory.tokens} tokens", style="bold")
     return episode
 
 
-def _asked(setup: Setup, built: Built, text: str | None) -> Question:
-    if text is None:
-        return setup.questions[0]
-    return Question("play/" + text, built.config.prompt.messages(text))
-
-
-async def _watched(setup: Setup, question: Question, console: Console) -> Episode:
-    case = Case(question.id, question, setup.policy)
+async def _play_visibly(setup: Setup, case: Case, console: Console) -> Episode:
+    """Play a case and print its trajectory; on a terminal, show it while it grows."""
     if not console.is_terminal or is_wanted(setup.team):
         episode = await setup.play(case)
         console.print(render_trajectory(episode.trajectory))

@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from collab.app.paper_runs import Player, shipped
 from collab.app.trust import add_trust_argument
-from collab.cli.player import Player, shipped
+from collab.cli.run import print_played
 from collab.endpoints.owner import owning
 from collab.errors import ConfigError
 from collab.report.checkpoints import (
@@ -96,6 +97,8 @@ def main(argv: list[str]) -> int:
     series = [_read_series(one) for one in words.series]
     models += [model for _, of in series for model in of]
     player = Player(console, models, overrides, words.config_dir, words.trust)
+    player.say = lambda line: console.print(Text(safe(line), style="bold"))
+    player.on_played = lambda played: print_played(played, console, tables=False)
     if asked == [CHECKPOINTS]:
         _checkpoints(player, series or [STAND_INS])
     elif series:

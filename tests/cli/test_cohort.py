@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from collab.app.compose import composed
+from collab.app.run import cohort_notes
 from collab.app.session import decides
-from collab.cli.run import cohort_of
 from collab.questions.cohort import Cohort
 
 Command = Callable[..., Any]  # any: what conftest says a command comes to
@@ -39,8 +39,8 @@ def test_a_later_run_asks_the_frozen_questions_and_notes_their_hash(
     digest = last.rpartition("hash ")[2].rstrip(")")
     built = composed([*SET, f"questions.cohort={path}"])
     assert decides(built)["cohort"] == digest
-    assert cohort_of(built) == [f"cohort {path} (hash {digest}): {Cohort.load(path)}"]
-    assert cohort_of(composed(SET)) == []
+    assert cohort_notes(built) == [f"cohort {path} (hash {digest}): {Cohort.read(path)}"]
+    assert cohort_notes(composed(SET)) == []
     assert sorted(one.id for one in built.questions.load(built.config.prompt)) == names
 
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from collab.app.compose import config_of
-from collab.cli.player import Player, shipped
+from collab.app.paper_runs import Player, shipped
 from collab.questions.cohort import Cohort
 from collab.report.claims import CLAIMS
 from collab.report.paper import FIGURES, RUNS, TABLES

@@ -69,7 +69,7 @@ def test_a_run_that_a_dead_server_left_behind_says_so(command: Command, tmp_path
             f"error: {run!r} holds no finished episode yet; its last start ended with: {why}"
         )
     assert f"stopped, 0 episodes: {why}" in command("report", run).out.splitlines()
-    assert f"ERROR collab.cli.run stopped: {why}" in (manifest.parent / "run.log").read_text()
+    assert f"ERROR collab.app.run stopped: {why}" in (manifest.parent / "run.log").read_text()
 
 
 def test_long_ids_stand_whole_on_one_line(command: Command, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
-"""What went wrong by a user's doing, in one line."""
+"""One line for each error that a user can fix."""
 
 from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from collab.errors import CollabError
@@ -21,22 +23,46 @@ FIXES = {
 
 
 def error_line(error: BaseException) -> str | None:
-    """Return the line that tells of an error that its user can mend; None: it is no such error.
+    """Describe an error that the user can fix in one line; None for a bug.
 
-    What was noted on the error on its way (`add_note`) is told with it.
+    Notes that were added to the error (`add_note`) follow the message.
     """
+    error = first_error(error)
+    message = _message(error)
+    return None if message is None else "; ".join([message, *getattr(error, "__notes__", ())])
+
+
+def first_error(error: BaseException) -> BaseException:
+    """Return the first error inside nested exception groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    said = _told(error)
-    return None if said is None else "; ".join([said, *getattr(error, "__notes__", ())])
+    return error
 
 
-def _told(error: BaseException) -> str | None:
+@contextmanager
+def collab_errors() -> Iterator[None]:
+    """Raise every error that the user can fix as a `CollabError` with its one-line message.
+
+    Raises:
+        CollabError: Such an error was raised inside.
+    """
+    try:
+        yield
+    except CollabError:
+        raise
+    except Exception as error:
+        first, line = first_error(error), error_line(error)
+        if line is None:
+            raise
+        raise first if isinstance(first, CollabError) else CollabError(line) from error
+
+
+def _message(error: BaseException) -> str | None:
     match error:
         case CollabError():
             return str(error)
         case OSError():
-            return _system(error)
+            return _describe_os_error(error)
         case UnicodeError():
             return f"a text is not in the encoding that it should be in: {error}"
         case json.JSONDecodeError():
@@ -46,11 +72,11 @@ def _told(error: BaseException) -> str | None:
         case RecursionError():
             return "a file or a setting is nested too deeply"
     if type(error).__module__.startswith("yaml."):
-        return in_yaml(error)
+        return _describe_yaml_error(error)
     return None
 
 
-def in_yaml(error: object) -> str:
+def _describe_yaml_error(error: object) -> str:
     """Say what is wrong with a YAML file, and where."""
     marked: MarkedYAMLError | None = error if hasattr(error, "problem_mark") else None  # type: ignore[assignment]  # PyYAML is slow to import
     if marked is None or marked.problem_mark is None:
@@ -59,11 +85,11 @@ def in_yaml(error: object) -> str:
     return f"{mark.name}, line {mark.line + 1}: this is no YAML: {marked.problem}"
 
 
-def _system(error: OSError) -> str:
-    """Say what the system refused, of which file, and what helps."""
+def _describe_os_error(error: OSError) -> str:
+    """Name the file, what the system refused, and the fix."""
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno == errno.ENOENT and not error.filename:
-        return "the working directory is no longer there; change to another one"
+        return "the working directory no longer exists; change to another one"
     where = f"{error.filename!r}: " if error.filename else ""
     fix = FIXES.get(error.errno or 0)
     return f"{where}{reason}" + (f"; {fix}" if fix else "")

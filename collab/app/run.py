@@ -1,0 +1,265 @@
+"""Play a scenario from Python: the same run, in the same folder, as `collab run`."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from collab.app.background import run_sync
+from collab.app.compose import composed
+from collab.app.drift import notes
+from collab.app.error_line import collab_errors, error_line
+from collab.app.mark import mark_of
+from collab.app.overrides import override_words
+from collab.app.prompts import Prompts
+from collab.app.run_log import logging_to
+from collab.app.session import decides, opened
+from collab.app.terminal import is_wanted
+from collab.config.config import Built
+from collab.config.target import target_of
+from collab.core.policy import Policy
+from collab.core.secret import hide_words
+from collab.episode.team import Team
+from collab.errors import CollabError
+from collab.questions.cohort import Cohort
+from collab.reasoners.model import Model
+from collab.report.live import RunProgress
+from collab.report.notebook import Run
+from collab.report.page import write_report
+from collab.report.runs import RunSummary
+from collab.report.starting import StartProgress
+from collab.runs.live_view import LiveView
+from collab.runs.run import RunResult, Setup
+from collab.runs.run import run as play_cases
+from collab.runs.run_folder import RunFolder, RunStatus, digest
+from collab.store.store import Store
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    *overrides: str,
+    policy: Policy | str | None = None,
+    config_dirs: Sequence[str | Path] = (),
+    trust: bool = False,
+    progress: bool = True,
+    **settings: object,
+) -> Run:
+    """Play a scenario and return the run, as `collab run` does in the shell.
+
+        import collab
+
+        run = collab.run("twin=recoverability_small", budget=400, questions={"count": 4})
+        print(run)
+
+    The run's folder, its digest and its stored generations are those of the same words in the
+    shell. An interrupted or finished run continues where it was: nothing is sampled twice. Works
+    in scripts, in notebooks and where an event loop is running.
+
+    Args:
+        overrides: Changes to the config, such as `"team=pair"` or `"scenario.points=[0.4]"`.
+        policy: A policy value that replaces the config's, or the name of one in `conf/policy`.
+        config_dirs: Folders with conf files and modules of your own (`-cd` in the shell).
+        trust: Allow these folders to start programs, send, and read other files (`--trust`).
+        progress: Show progress on stderr, or in the notebook.
+        settings: Further changes by keyword: `budget=600` is `"budget=600"`, and
+            `questions={"count": 4}` is `"questions.count=4"`.
+
+    Returns:
+        The run. Cases that could not be played are in its `failures`.
+
+    Raises:
+        CollabError: A setting is wrong, a server cannot be reached, or the run cannot continue.
+            Everything that was sampled is stored.
+    """
+    return run_sync(
+        arun(
+            *overrides,
+            policy=policy,
+            config_dirs=config_dirs,
+            trust=trust,
+            progress=progress,
+            **settings,
+        )
+    )
+
+
+async def arun(
+    *overrides: str,
+    policy: Policy | str | None = None,
+    config_dirs: Sequence[str | Path] = (),
+    trust: bool = False,
+    progress: bool = True,
+    **settings: object,
+) -> Run:
+    """Play a scenario as `run` does, in the running event loop."""
+    words = override_words(overrides, settings, policy)
+    value = None if isinstance(policy, str) else policy
+    with collab_errors():
+        built = with_policy_settings(composed(words, config_dirs, value, trust=trust), value)
+        console = Console(stderr=True, quiet=not progress)
+        return (await play_run(built, python_call("run", words), console)).run
+
+
+def python_call(verb: str, words: Sequence[str]) -> str:
+    """Write the Python call that a manifest records as the command of a start."""
+    return f"collab.{verb}({', '.join(map(repr, hide_words(words)))})"
+
+
+def with_policy_settings(built: Built, policy: Policy | None) -> Built:
+    """Describe a policy value in the config, so that its settings decide the run's digest.
+
+    Raises:
+        ConfigError: A setting of the policy has no JSON form.
+    """
+    if policy is None:
+        return built
+    config = built.config.model_copy(update={"policy": target_of(policy, "policy")})
+    return built.model_copy(update={"config": config})
+
+
+@dataclass(frozen=True)
+class PlayedRun:
+    """A run after one start, with the counts of this start."""
+
+    run: Run
+    result: RunResult
+    sampled: int
+    """Generations that this start sampled."""
+    served: int
+    """Generations that came from the store."""
+
+
+async def play_run(built: Built, command: str, console: Console, *, live: bool = True) -> PlayedRun:
+    """Play what a run still owes in its folder, and write its report.
+
+    Args:
+        built: The config.
+        command: The command that the manifest records for this start.
+        console: Where to show the start of servers and the progress.
+        live: Show the progress of the episodes.
+
+    Raises:
+        CollabError: Nothing more can be played; what is finished is kept.
+    """
+    deciding = decides(built)
+    path = run_path(built, deciding)
+    start = {"command": command, "questions": built.questions.origin(built.config.runs)}
+    published = getattr(built.scenario, "published", "")
+    status = RunStatus(_title(built), built.scenario.by, published=published)
+    config = built.config.told()
+    with (
+        RunFolder.enter(path, deciding, start, config, mark_of(config)) as folder,
+        logging_to(path),
+        _recording_stop(folder, status),
+    ):
+        async with (
+            opened(built, run=path, tell=StartProgress(console), payer=folder.id) as (setup, store),
+            _recording_costs(folder, store),
+            _recording_versions(folder, store),
+        ):
+            folder.ask(setup.questions)
+            earlier = folder.scores().values() if console.is_terminal else ()
+            shown = Console(force_terminal=False) if is_wanted(setup.team) else console
+            view = RunProgress(shown if live else Console(quiet=True), LiveView(path), earlier)
+            with _frozen_heap():
+                async with view.watching(setup.team):
+                    result = await play_cases(setup, folder, view)
+            drift = notes(built.config.models, await store.versions())
+            checked = checked_endpoints(setup.team)
+            added = [*cohort_notes(built), *recording_notes(setup), *drift, checked]
+            result = replace(result, notes=[*result.notes, *added])
+        status = replace(status, cases=result.cases, notes=result.notes)
+        folder.stands(replace(status, failures=result.failures))
+    write_report(RunSummary(folder), Prompts(folder))
+    return PlayedRun(Run(folder), result, store.sampled, store.served)
+
+
+@contextmanager
+def _frozen_heap() -> Iterator[None]:
+    """Keep the garbage collector out of all imported code, which would block the loop for 20 ms."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@asynccontextmanager
+async def _recording_costs(folder: RunFolder, store: Store) -> AsyncIterator[None]:
+    """Copy the costs from the store to the folder, however the start ends."""
+    try:
+        yield
+    except BaseException:
+        with suppress(CollabError):  # the first error is the one to report
+            folder.spend(await store.spent())
+        raise
+    folder.spend(await store.spent())
+
+
+@asynccontextmanager
+async def _recording_versions(folder: RunFolder, store: Store) -> AsyncIterator[None]:
+    """Record how many draws each version of a model answered, however the start ends."""
+    try:
+        yield
+    finally:
+        with suppress(CollabError):  # the first error is the one to report
+            folder.note("answered", await store.versions())
+
+
+@contextmanager
+def _recording_stop(folder: RunFolder, new: RunStatus) -> Iterator[None]:
+    """Record the error that ends a start early in the run's status and log."""
+    folder.stands(replace(folder.standing or new, stopped=""))
+    try:
+        yield
+    except Exception as error:
+        if (line := error_line(error)) is not None:
+            log.error("stopped: %s", line)
+            with suppress(CollabError):  # a full disk, which the error itself reports
+                folder.stands(replace(folder.standing or new, stopped=line))
+        raise
+
+
+def run_path(built: Built, deciding: dict[str, object]) -> Path:
+    """Return the folder of a run: the same for the same experiment, also within a sweep."""
+    config = built.config
+    scenario = type(built.scenario).__name__.removesuffix("Scenario").lower()
+    policy = type(built.policy).__name__.lower()
+    return config.runs / config.name / f"{scenario}-{policy}-{digest(deciding)}"
+
+
+def recording_notes(setup: Setup) -> Iterator[str]:
+    """Yield a note for each seat that played recorded traces."""
+    wanted = setup.scenario.solos()
+    for seat, traces in setup.recorded.items():
+        yield traces.told(seat, setup.questions, wanted[seat])
+
+
+def checked_endpoints(team: Team) -> str:
+    """Return a note that says for each model how its endpoint was checked."""
+    models = {seat: one for seat, one in sorted(team.seats.items()) if isinstance(one, Model)}
+    checked = [f"{seat} {one.endpoint.profile.checked}" for seat, one in models.items()]
+    return f"endpoints checked: {', '.join(checked)}"
+
+
+def cohort_notes(built: Built) -> list[str]:
+    """Return a note on the frozen questions that were asked, if there are any."""
+    path = getattr(built.questions, "cohort", None)
+    if path is None:
+        return []
+    cohort = Cohort.read(path)
+    return [f"cohort {path} (hash {cohort.digest}): {cohort}"]
+
+
+def _title(built: Built) -> str:
+    team = ", ".join(
+        f"{seat} {model.id}" for seat, model in built.config.team.items() if model.kind == "model"
+    )
+    return f"{type(built.scenario).__name__} · {team}"
