@@ -16,6 +16,7 @@ from collab.app.overrides import composing, is_seat, parsed, values_of
 from collab.app.trust import add_trust_argument
 from collab.config.config import Built, RunConfig, build, read_config
 from collab.core.policy import Policy
+from collab.errors import ConfigError
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +64,28 @@ def config_of(
     open_checked(overrides, [str(folder) for folder in config_dirs], trust=trust)
     with composing():
         return read_config(compose("config", overrides=list(overrides)))
+
+
+def refuse_sweep(
+    words: Sequence[str], config_dirs: Sequence[str | Path] = (), *, trust: bool = False
+) -> None:
+    """Refuse words that are a sweep of several runs.
+
+    Raises:
+        ConfigError: A word has several values, or the experiment's file sweeps over some.
+    """
+    open_checked(words, [str(folder) for folder in config_dirs], trust=trust)
+    with composing():
+        own = parsed(words)
+        if swept := [word for word in own if word.is_sweep_override()]:
+            line = swept[0].input_line
+            raise ConfigError(f"{line!r} has several values: play them with collab.sweep")
+        if not any(word.key_or_group == "experiment" for word in own):
+            return
+        hydra = compose("config", overrides=[*words], return_hydra_config=True).hydra
+        if hydra.mode is not None and hydra.mode.name == "MULTIRUN":
+            over = ", ".join(hydra.sweeper.params or {})
+            raise ConfigError(f"this experiment sweeps over {over}: play it with collab.sweep")
 
 
 def seatings(

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from collab.app.background import run_sync
-from collab.app.compose import composed
+from collab.app.compose import composed, refuse_sweep
 from collab.app.drift import notes
 from collab.app.error_line import collab_errors, error_line
 from collab.app.mark import mark_of
@@ -34,6 +34,7 @@ from collab.report.notebook import Run
 from collab.report.page import write_report
 from collab.report.runs import RunSummary
 from collab.report.starting import StartProgress
+from collab.report.trajectory import safe
 from collab.runs.live_view import LiveView
 from collab.runs.run import RunResult, Setup
 from collab.runs.run import run as play_cases
@@ -102,9 +103,21 @@ async def arun(
     words = override_words(overrides, settings, policy)
     value = None if isinstance(policy, str) else policy
     with collab_errors():
+        refuse_sweep(words, config_dirs, trust=trust)
         built = with_policy_settings(composed(words, config_dirs, value, trust=trust), value)
         console = Console(stderr=True, quiet=not progress)
-        return (await play_run(built, python_call("run", words), console)).run
+        return await play_visibly(built, python_call("run", words), console)
+
+
+async def play_visibly(built: Built, command: str, console: Console) -> Run:
+    """Play a run, and show where it is and whether cases failed."""
+    run = (await play_run(built, command, console)).run
+    if run.failures:
+        case, error = next(iter(run.failures.items()))
+        line = f"{len(run.failures)} cases failed (see failures), such as {case}: {error}"
+        console.print(safe(line), style="red", markup=False, highlight=False)
+    console.print(safe(repr(run)), markup=False, highlight=False, soft_wrap=True)
+    return run
 
 
 def python_call(verb: str, words: Sequence[str]) -> str:
@@ -230,9 +243,9 @@ def _recording_stop(folder: RunFolder, new: RunStatus) -> Iterator[None]:
 def run_path(built: Built, deciding: dict[str, object]) -> Path:
     """Return the folder of a run: the same for the same experiment, also within a sweep."""
     config = built.config
-    scenario = type(built.scenario).__name__.removesuffix("Scenario").lower()
-    policy = type(built.policy).__name__.lower()
-    return config.runs / config.name / f"{scenario}-{policy}-{digest(deciding)}"
+    policy = type(built.policy).__name__
+    name = f"{_scenario_name(built)}-{policy}".lower()
+    return config.runs / config.name / f"{name}-{digest(deciding)}"
 
 
 def recording_notes(setup: Setup) -> Iterator[str]:
@@ -262,4 +275,9 @@ def _title(built: Built) -> str:
     team = ", ".join(
         f"{seat} {model.id}" for seat, model in built.config.team.items() if model.kind == "model"
     )
-    return f"{type(built.scenario).__name__} · {team}"
+    return f"{_scenario_name(built)} · {team}"
+
+
+def _scenario_name(built: Built) -> str:
+    """Return the name of the scenario, such as `Solo` of `SoloScenario`."""
+    return type(built.scenario).__name__.removesuffix("Scenario")

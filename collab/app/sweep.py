@@ -18,7 +18,7 @@ from collab.app.compose import composed
 from collab.app.error_line import collab_errors, error_line
 from collab.app.outside import open_checked
 from collab.app.overrides import composing, override_words
-from collab.app.run import play_run, python_call, with_policy_settings
+from collab.app.run import play_visibly, python_call, with_policy_settings
 from collab.core.policy import Policy
 from collab.endpoints.owner import owning
 from collab.errors import ConfigError, SweepError
@@ -98,7 +98,7 @@ async def asweep(
             try:
                 built = composed(job, config_dirs, value, trust=trust)
                 built = with_policy_settings(built, value)
-                runs.append((await play_run(built, python_call("run", job), console)).run)
+                runs.append(await play_visibly(built, python_call("run", job), console))
             except Exception as error:
                 if (line := error_line(error)) is None:
                     raise

@@ -16,7 +16,9 @@ from tests.docs.pages import ROOT, Step
 from tests.docs.reader import Reader
 
 CODE = re.compile(
-    r"^( *)(?:from collab import|from collab\.\w+ import|async with).*(?:\n(?: *\n)*\1.+)*", re.M
+    r"^( *)(?:import collab|from collab import|from collab\.\w+ import|async with).*"
+    r"(?:\n(?: *\n)*\1.+)*",
+    re.M,
 )
 POLICY = """\
 from collab import Decision, Settings, Stop, View
@@ -44,7 +46,10 @@ CLIENT = """\
 async with httpx2.AsyncClient(base_url=server.url) as client:
         await client.post("/v1/completions", json={"prompt": "What is 2+2?", "stop": ["."]})"""
 AROUND = {
-    "collab/cli/play.py": "{code}",
+    "collab/app/plan.py": "{code}",
+    "collab/app/play.py": "{code}",
+    "collab/app/run.py": "{code}",
+    "collab/app/sweep.py": "{code}",
     "collab/report/notebook.py": "{code}",
     "collab/testing/__init__.py": POLICY,
     "collab/endpoints/scripted/__init__.py": SERVER,
