@@ -1,4 +1,4 @@
-"""`python -m collab` is the command `collab`."""
+"""Run the command `collab` by `python -m collab`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Every error a caller of collab may want to catch.
+"""The errors of collab.
 
 ```
 CollabError
@@ -6,13 +6,13 @@ CollabError
 ├── PolicyError         a policy broke its contract
 ├── EndpointError       a server could not do what was asked
 │   ├── Unreachable     no connection, or none in time
-│   ├── BadReply        an answer that is not the API's (HTML, a missing field)
+│   ├── BadReply        a reply outside the API (HTML, a missing field)
 │   │   ├── PromptChanged   the server read another prompt than was sent
-│   │   └── KeyRepeated     the server wrote the key into what it drew
+│   │   └── KeyRepeated     the server wrote the key into its text
 │   ├── Rejected        the server refused the request (4xx)
 │   │   └── Denied      it would refuse any: the key, the quota or the model's name
 │   └── ContextFull     the prompt leaves no room in the model's context
-├── CapReached          the run has spent what it may
+├── CapReached          the run has reached a cap
 ├── LaunchError         a local server did not start
 ├── StoreError          the generation store cannot be used
 ├── GradingError        a grader could not be run at all
@@ -27,7 +27,7 @@ from typing import Any
 
 
 class CollabError(Exception):
-    """The root: catch it to catch whatever collab raises on purpose."""
+    """The base of all errors that collab raises on purpose."""
 
 
 class ConfigError(CollabError):
@@ -35,11 +35,11 @@ class ConfigError(CollabError):
 
 
 class PolicyError(CollabError):
-    """A policy decided something that the trajectory or the team does not allow."""
+    """A policy returned a decision that the trajectory or the team does not allow."""
 
 
 class EndpointError(CollabError):
-    """A server could not do what was asked of it."""
+    """A server could not carry out a request."""
 
 
 class Unreachable(EndpointError):
@@ -47,15 +47,15 @@ class Unreachable(EndpointError):
 
 
 class BadReply(EndpointError):
-    """The server answered with something that is no reply of the API."""
+    """The server's reply is outside the API."""
 
 
 class PromptChanged(BadReply):
-    """The server read another prompt than the one that was sent: the draw does not count."""
+    """The server read another prompt than was sent; the draw does not count."""
 
 
 class KeyRepeated(BadReply):
-    """The server wrote the key into what it drew: the draw does not count, nor is it kept."""
+    """The server wrote the API key into its text; the draw is dropped."""
 
 
 class Rejected(EndpointError):
@@ -63,19 +63,19 @@ class Rejected(EndpointError):
 
 
 class Denied(Rejected):
-    """The server would refuse any request: the key, the quota or the model's name is wrong."""
+    """The server would refuse any request: the key, the quota or the model name is wrong."""
 
 
 class ContextFull(EndpointError):
-    """The prompt leaves no room for a single token in the model's context."""
+    """The prompt leaves no room for one more token in the model's context."""
 
 
 class CapReached(CollabError):
-    """The run has spent what it may; what is done is kept, and a higher cap lets it go on."""
+    """The run has reached a cap; what is finished is kept, and a higher cap lets it continue."""
 
 
 class LaunchError(CollabError):
-    """A local server did not start, or stopped by itself."""
+    """A local server did not start, or stopped on its own."""
 
 
 class StoreError(CollabError):
@@ -83,15 +83,15 @@ class StoreError(CollabError):
 
 
 class GradingError(CollabError):
-    """A grader could not be run at all (a wrong answer is no error)."""
+    """A grader could not run (a wrong answer is not an error)."""
 
 
 class SandboxError(CollabError):
-    """A program could not be run, or not safely (what a program does itself is no error)."""
+    """A program could not run, or not safely (a failing program is not an error)."""
 
 
 class RunError(CollabError):
-    """A run folder cannot be entered: it is locked, or what decides its numbers differs."""
+    """A run folder cannot be used: it is locked, damaged, or holds a run with other settings."""
 
 
 class SweepError(CollabError):

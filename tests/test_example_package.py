@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from collab.app.compose import composed
-from collab.config.plugins import open_doors
+from collab.config.plugins import open_conf_folders
 
 PACKAGE = Path(__file__).parents[1] / "examples" / "protocol"
 
@@ -29,7 +29,7 @@ def test_its_policy_and_its_scenario_compose() -> None:
     try:
         built = composed(words)
     finally:
-        open_doors()
+        open_conf_folders()
     assert (type(built.policy).__name__, built.scenario.by) == ("Arbiter", "length")
 
 

@@ -48,7 +48,7 @@ def model(name: str) -> ModelConfig:
 
 def kit(one: ModelConfig, folder: Path) -> ModelKit:
     assert one.about.template is not None
-    return ModelKit.read(one, make(one.about.template, folder))
+    return ModelKit.load(one, make(one.about.template, folder))
 
 
 def test_every_model_of_the_paper_has_a_file() -> None:

@@ -1,4 +1,4 @@
-"""Compose a config from overrides, for every verb that is not a Hydra job."""
+"""Compose a config from overrides without Hydra's own command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from collab.errors import ConfigError
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Let a verb take overrides and outside conf folders."""
+    """Add the arguments for overrides and outside conf folders."""
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -45,10 +45,10 @@ def composed(
     *,
     trust: bool = False,
 ) -> Built:
-    """Compose, validate and build one config, with a policy of one's own where it is given.
+    """Compose, validate and build one config; a policy value replaces the config's.
 
     Raises:
-        ConfigError: The overrides do not compose, or what they make is wrong.
+        ConfigError: The overrides do not compose, or a setting is wrong.
     """
     return build(config_of(overrides, config_dirs, trust=trust), policy)
 
@@ -56,7 +56,7 @@ def composed(
 def config_of(
     overrides: Sequence[str], config_dirs: Sequence[str | Path] = (), *, trust: bool = False
 ) -> RunConfig:
-    """Compose and validate one config; what its targets make is not looked at.
+    """Compose and validate one config without instantiating its targets.
 
     Raises:
         ConfigError: The overrides do not compose, or a setting is wrong.
@@ -88,13 +88,13 @@ def refuse_sweep(
             raise ConfigError(f"this experiment sweeps over {over}: play it with collab.sweep")
 
 
-def seatings(
+def team_configs(
     overrides: Sequence[str], config_dirs: Sequence[str] = (), *, trust: bool = False
 ) -> list[RunConfig]:
-    """Compose the configs of a sweep, in so far as other models sit in them.
+    """Compose the configs of a sweep that differ in the models of their seats.
 
-    What is swept over are words with several values and, unless a word sets the same, what the
-    experiment's file sweeps over.
+    Swept over are words with several values and, unless a word sets the same key, the values that
+    the experiment's file sweeps over.
 
     Raises:
         ConfigError: The overrides do not compose, or a setting is wrong.
@@ -112,13 +112,13 @@ def seatings(
 
 
 def _values(word: Override) -> list[str]:
-    """Return a word with each of its values, one of them where it seats nobody."""
+    """Return a word once for each model that it puts in a seat; any other word once."""
     values = values_of(word)
     return values if is_seat(word) else values[:1]
 
 
-def spelled_out(words: Sequence[str]) -> list[str]:
-    """Turn `model=X model.key=Y` into the words that fill the one seat of a team."""
+def expand_model_words(words: Sequence[str]) -> list[str]:
+    """Turn `model=X model.key=Y` into the words for the one seat of the team `solo`."""
     if not any(word.startswith("model=") for word in words):
         return [*words]
     long = [re.sub(r"^model=", "model@team.main=", word) for word in words]

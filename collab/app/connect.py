@@ -1,4 +1,4 @@
-"""From a model's config to its endpoint: what its checkpoint holds, what a doctor has found."""
+"""Connect to the endpoint of a model, with the files of its checkpoint and its profile."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from collab.templates.template import Template
 
 @dataclass(frozen=True)
 class ModelKit:
-    """A model's config, and what it names."""
+    """A model's config with the tokenizer and the template that it names."""
 
     config: ModelConfig
     tokenizer: Tokenizer | None
     frame: Frame | None
 
     @classmethod
-    def read(cls, config: ModelConfig, folder: Path | None) -> Self:
-        """Read tokenizer and template from a checkpoint's folder, where there is one.
+    def load(cls, config: ModelConfig, folder: Path | None) -> Self:
+        """Load the tokenizer and the template from a checkpoint's folder, if there is one.
 
         Raises:
-            ConfigError: They are not there, or not readable.
+            ConfigError: A file is missing or cannot be read.
         """
         if folder is None:
             return cls(config, None, None)
@@ -46,22 +46,22 @@ class ModelKit:
 
     @property
     def name(self) -> str:
-        """What the server calls the model."""
+        """The server's name of the model."""
         return self.config.served or self.config.id
 
     def dialect(self, profile: Profile) -> Dialect:
-        """Make the dialect that a profile names."""
+        """Return the dialect that a profile names."""
         config = self.config
         return choose(profile, self.frame, self.tokenizer, config.think_open, config.think_close)
 
     @property
     def documented(self) -> Profile:
-        """What is known before anybody has looked."""
+        """The profile by the config, before a doctor has examined the endpoint."""
         config = self.config
         return Profile(dialect=config.dialect, max_model_len=config.context, checked=config.checked)
 
     def place(self, runs: Path) -> Path:
-        """Return the file of this endpoint's profile: another address or dialect, another file."""
+        """Return the file of this endpoint's profile; each address and dialect has its own."""
         config = self.config
         here = config.base_url or config.uds
         launch = config.launch.model_dump(mode="json") if config.launch and not here else None
@@ -76,10 +76,10 @@ class ModelKit:
         return runs / "profiles" / f"{Path(self.name).name}-{digest(source)}.json"
 
     def profile(self, runs: Path) -> Profile:
-        """Return what a doctor has found, else what is documented.
+        """Return the doctor's profile of the endpoint, or the documented one if there is none.
 
         Raises:
-            ConfigError: The file is none of a profile's.
+            ConfigError: The file holds no profile.
         """
         return Profile.load(self.place(runs)) or self.documented
 
@@ -92,17 +92,19 @@ async def connect(
     *,
     replica: str | None = None,
 ) -> Endpoint:
-    """Reach a model's server, started here if need be; the caller closes the endpoint.
+    """Connect to a model's server, and start it if the model has no address.
+
+    The caller closes the endpoint.
 
     Args:
         kit: The model.
-        profile: What is known of the server.
-        launcher: Starts it where there is none.
-        limits: What it is asked to bear; None: what the config says.
-        replica: Another address of the model's than its first.
+        profile: The profile of the server.
+        launcher: Starts the server of a model without an address.
+        limits: The limits of requests; None: those of the config.
+        replica: Another address of the model than its first.
 
     Raises:
-        ConfigError: There is no address, or its key may not be sent there.
+        ConfigError: The model has neither an address nor `launch`, or its key may not be sent.
         LaunchError: The server did not start.
     """
     config = kit.config
@@ -130,23 +132,23 @@ async def connect(
 
 
 def must_be_trusted(endpoint: Endpoint, dialect: Dialect) -> None:
-    """Refuse an endpoint that alters what it is to continue, or of which that is not known.
+    """Refuse an endpoint that may alter the thoughts that it is to continue.
 
     Raises:
-        ConfigError: A doctor has found it broken; or its replies tell too little and none has
-            looked.
+        ConfigError: A doctor found the endpoint broken; or its replies do not show which tokens it
+            read, and no doctor has examined it.
     """
     profile = endpoint.profile
     where = f"{endpoint.model!r} at {endpoint.url}"
     if profile.broken:
         why = "; ".join(f"{finding.probe}: {finding.came}" for finding in profile.broken)
         raise ConfigError(
-            f"{where} does not continue thoughts as they stand in dialect {dialect.name!r} "
+            f"{where} alters thoughts before it continues them in dialect {dialect.name!r} "
             f"({why}); choose another dialect, or set strict_prefill=false and doubt the numbers"
         )
-    told = profile.returns_ids and endpoint.tokenizer is not None
-    if not told and not profile.findings:
+    checkable = profile.returns_ids and endpoint.tokenizer is not None
+    if not checkable and not profile.findings:
         raise ConfigError(
-            f"the replies of {where} do not tell which tokens were read: run collab doctor with "
+            f"the replies of {where} do not show which tokens were read: run collab doctor with "
             "the same words once, or set strict_prefill=false and doubt the numbers"
         )

@@ -60,7 +60,7 @@ async def _examine(
     config: ModelConfig, runs: Path, launcher: Launcher, view: SilentExamination
 ) -> Profile:
     """Examine a model at each of its addresses; a difference between them is a finding."""
-    kit = ModelKit.read(config, checkpoint(config))
+    kit = ModelKit.load(config, checkpoint(config))
     profile = await _examine_address(kit, None, launcher, view)
     for replica in config.replicas:
         other = await _examine_address(kit, replica, launcher, view)

@@ -1,4 +1,4 @@
-"""What a run says of models that may not stay what they are."""
+"""Notes on models that may change during a run or between runs."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from collab.app.model_identity import identity, is_known
 from collab.config.config import ModelConfig
 
 
-def notes(
+def drift_notes(
     team: Mapping[str, ModelConfig], versions: Mapping[str, Mapping[str, int]]
 ) -> Iterator[str]:
-    """Say which models' draws are the run's alone, and which came from more than one version.
+    """Yield a note for each model without a fixed version, and for each that changed its version.
 
     Args:
         team: The models by seat.
-        versions: How many draws came from which version, by identity.
+        versions: The number of draws from each version, by the model's identity.
     """
     for seat, model in team.items():
         if not is_known(model):
             yield (
-                f"{seat}: nobody can tell for how long {model.id!r} is the same model, so no other "
-                f"run shares its draws; if you can, say so with team.{seat}.revision"
+                f"{seat}: {model.id!r} may change without notice, so no other run shares its "
+                f"draws; if its version is fixed, set team.{seat}.revision"
             )
         served = versions.get(identity(model), {})
         if len(served) > 1:
             counted = (f"{name or model.id!r} ({count:,} draws)" for name, count in served.items())
-            yield f"{seat}{_said_of(model)} {', '.join(counted)}"
+            yield f"{seat}{_changed(model)} {', '.join(counted)}"
 
 
-def _said_of(model: ModelConfig) -> str:
+def _changed(model: ModelConfig) -> str:
     if model.launch is not None and model.launch.kind == "pocket":
         return ": its draws come from more than one kernel (docs/pocket.md):"
     return " drifted: its server answered as"

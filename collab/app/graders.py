@@ -1,4 +1,4 @@
-"""From a config and its questions to the graders that they need."""
+"""Open the graders that a config and its questions need."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from collab.reasoners.model import Model
 
 
 @asynccontextmanager
-async def graders(
+async def open_graders(
     config: GraderConfig, questions: Sequence[Question], runs: Path | None
 ) -> AsyncIterator[Graders]:
-    """Open the graders; where one cannot work here, it says so before anything is sampled.
+    """Open the graders, so that one that cannot work here fails before anything is sampled.
 
     Args:
-        config: How answers are judged.
-        questions: Whose answers.
-        runs: Where verdicts are kept for all runs; None: nowhere.
+        config: The settings of the graders.
+        questions: The questions whose answers are graded.
+        runs: The folder that keeps verdicts for all runs; None: they are not kept.
 
     Raises:
         SandboxError: Some answers are code, and programs cannot be run here, or not safely.
@@ -36,7 +36,7 @@ async def graders(
     async with AsyncExitStack() as stack:
         maths = await stack.enter_async_context(
             MathsGrader(config.maths, runs and runs / "verdicts.sqlite")
-        )  # starts when needed
+        )  # its workers start when needed
         by_domain: dict[Domain, Grader] = {
             "maths": maths,
             "choice": ChoiceGrader(),
@@ -47,11 +47,11 @@ async def graders(
         yield Graders(by_domain)
 
 
-def judged(config: GraderConfig, rules: Graders, team: Team) -> Graders:
-    """Put the judge, where there is one, in the place of the rules for maths.
+def with_judge(config: GraderConfig, rules: Graders, team: Team) -> Graders:
+    """Replace the maths grader by the judge, if the config has one.
 
     Raises:
-        ConfigError: Its seat has no model.
+        ConfigError: The judge's seat has no model.
     """
     if config.judge is None:
         return rules
@@ -59,7 +59,7 @@ def judged(config: GraderConfig, rules: Graders, team: Team) -> Graders:
     seat = config.judge.seat
     if seat not in models:
         raise ConfigError(
-            f"grader.judge.seat={seat!r} is no seat with a model (such seats: "
+            f"grader.judge.seat={seat!r} is not a seat with a model (seats with one: "
             f"{', '.join(sorted(models)) or 'none'}); set it to one, or add +model@team.{seat}=…"
         )
     judge = JudgeGrader(models[seat], rules.by_domain["maths"], config.judge)

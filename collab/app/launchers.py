@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from collab.config.plugins import open_doors
+from collab.config.plugins import open_conf_folders
 from collab.core.release import extra
 from collab.errors import ConfigError, RunError
 from collab.report.trajectory import safe
@@ -47,7 +47,7 @@ def pass_on(folders: list[str]) -> None:
     """Open outside conf folders here and, by COLLAB_CONF, in every process started from here."""
     named = [*folders, *filter(None, os.environ.get("COLLAB_CONF", "").split(os.pathsep))]
     os.environ["COLLAB_CONF"] = os.pathsep.join(dict.fromkeys(named))
-    open_doors()
+    open_conf_folders()
 
 
 def begin_job() -> None:
@@ -65,7 +65,7 @@ def begin_job() -> None:
             f"{platform.node()!r} ({error.strerror}): give the command in a folder that all "
             "machines see"
         ) from None
-    open_doors()
+    open_conf_folders()
     print(f"#{hydra.job.num} {safe(hydra.job.override_dirname)}", flush=True)
 
 

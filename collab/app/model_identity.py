@@ -1,4 +1,4 @@
-"""What a model is: where its files are, what they hash to, and what a server is to load."""
+"""The identity of a model: its files, their hashes, and the weights that a server loads."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from collab.endpoints.tokens import Tokenizer, model_folder
 from collab.templates.template import Template
 
 MOVING = {None, "", "main", "master", "latest"}
-"""Revisions that stand for other weights later."""
+"""Revisions whose weights may change."""
 DATED = re.compile(
     r"20\d\d-?(0[1-9]|1[0-2])-?([0-2]\d|3[01])"  # 2024-08-06, 20250514
     r"|[-@](2\d(0[1-9]|1[0-2])|(0[1-9]|1[0-2])-?([0-2]\d|3[01]))(?![\d.])"  # 2411, 0528, 05-06
 )
-"""How providers date the names of their models."""
+"""The dates in providers' names of models."""
 
 
 def hashes(model: ModelConfig) -> dict[str, str]:
-    """Return the hashes of what decides a model's numbers.
+    """Return the hashes that decide a model's numbers.
 
     Raises:
         ConfigError: One of its files is missing or cannot be read.
@@ -38,7 +38,7 @@ def hashes(model: ModelConfig) -> dict[str, str]:
 
 
 def checkpoint(model: ModelConfig) -> Path | None:
-    """Find the folder with a model's tokenizer and template, where it names one."""
+    """Find the folder with a model's tokenizer and template; None if the model names none."""
     if model.checkpoint is None:
         return None
     if model.checkpoint.startswith("pocket/"):
@@ -50,10 +50,10 @@ def checkpoint(model: ModelConfig) -> Path | None:
 
 
 def identity(model: ModelConfig) -> str:
-    """Name a model: by its weights where they lie in a folder, else by its id and commit.
+    """Name a model by its weights if they are in a folder, else by its id and commit.
 
-    What it computes in belongs to the name: other precision, other draws. What the hub's cache
-    holds is named by its commit, whether the weights are there too or not.
+    The precision is part of the name, as it changes draws. A model in the hub's cache is named by
+    its commit, whether its weights are there too or not.
     """
     folder = checkpoint(model)
     weights = None if folder is None or _commit(folder) else _weights(folder)
@@ -64,15 +64,15 @@ def identity(model: ModelConfig) -> str:
 
 
 def revision(model: ModelConfig) -> str | None:
-    """Return the commit that a model's revision stands for where the hub said so, else its name."""
+    """Return the commit of a model's revision if the hub's cache has it, else its name."""
     folder = checkpoint(model)
     return (folder and _commit(folder)) or model.revision
 
 
 def is_known(model: ModelConfig) -> bool:
-    """Say whether the identity stands for the same model at all times.
+    """Tell whether the identity always names the same weights.
 
-    Else nobody can tell whether two runs ask the same one, and each keeps its draws to itself.
+    If not, two runs may ask different models, and each keeps its draws to itself.
     """
     folder = checkpoint(model)
     fixed = revision(model) not in MOVING or DATED.search(model.id)
@@ -80,7 +80,7 @@ def is_known(model: ModelConfig) -> bool:
 
 
 def serves(model: ModelConfig) -> Serves:
-    """Say what a server that is started for a model is to load."""
+    """Return what a server started for a model loads."""
     folder = checkpoint(model)
     local = folder is not None and not _commit(folder)
     return Serves(
@@ -94,15 +94,15 @@ def serves(model: ModelConfig) -> Serves:
 
 
 def _commit(folder: Path) -> str | None:
-    """Return the commit that a folder of the hub's cache holds."""
+    """Return the commit of a folder in the hub's cache; None for any other folder."""
     return folder.name if folder.parent.name == "snapshots" else None
 
 
 def _weights(folder: Path) -> str | None:
-    """Hash a folder's weights; None where there are none."""
+    """Hash the weights in a folder; None if there are none."""
     shards = sorted(folder.glob("*.safetensors"))
-    seen = tuple((shard, shard.stat().st_size, shard.stat().st_mtime_ns) for shard in shards)
-    return _hash(seen) if shards else None
+    files = tuple((shard, shard.stat().st_size, shard.stat().st_mtime_ns) for shard in shards)
+    return _hash(files) if shards else None
 
 
 @lru_cache(64)

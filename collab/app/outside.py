@@ -1,8 +1,8 @@
-"""Conf folders from elsewhere (`-cd DIR`): what their files want is refused, unless it is typed.
+"""Check conf folders from elsewhere (`-cd DIR`): refuse what their files want without consent.
 
-A folder's own modules may be loaded, which is what `-cd` is for. What its YAML files want beside
-that needs `--trust`: what a run of the same words without the folder would want as well is not
-theirs, and what is typed on the command line is agreed to.
+A folder may load its own modules, which is the purpose of `-cd`. Anything else that its YAML files
+want needs `--trust`, except what a run of the same words without the folder wants too, and what the
+user typed on the command line.
 """
 
 from __future__ import annotations
@@ -19,61 +19,61 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from collab.app.overrides import composing, is_group, is_ours, key_of, parsed, values_of
 from collab.app.trust import refusal
-from collab.app.wants import Want, leaves, shows_as, wants_of
+from collab.app.wants import Want, as_clause, leaves, wants_of
 from collab.config.config import read_config
-from collab.config.plugins import open_doors, options_of
+from collab.config.plugins import open_conf_folders, options_of
 from collab.errors import ConfigError
 
 JOB = ("name", "override_dirname", "config_name", "num", "id")
 USUAL = ("mode", "sweeper.params", "overrides", "runtime", *(f"job.{name}" for name in JOB))
-"""What of Hydra's own settings an experiment may choose (whether and what it sweeps over), and what
-names the words themselves."""
+"""Hydra's own settings that an experiment may choose (whether and what it sweeps over), and those
+that only repeat the words."""
 
 
 def open_checked(words: Sequence[str], folders: Sequence[str], *, trust: bool = False) -> None:
-    """Open conf folders, unless their files want what was not agreed to.
+    """Open conf folders after checking that their files want nothing without consent.
 
     Args:
         words: The overrides.
-        folders: What `-cd` names.
-        trust: Whether the folders may do what they want.
+        folders: The folders that `-cd` names.
+        trust: Open the folders without this check.
 
     Raises:
-        ConfigError: They want more, a folder is not there, or the words do not compose.
+        ConfigError: The files want more, a folder does not exist, or the words do not compose.
     """
     if folders and not trust:
         _check(words, [Path(folder).expanduser().resolve() for folder in folders])
-    open_doors(folders)
+    open_conf_folders(folders)
 
 
 def _check(words: Sequence[str], folders: Sequence[Path]) -> None:
-    open_doors(map(str, folders))
-    left = [*_strays(folders)] or [*_left(words, folders)]
+    open_conf_folders(map(str, folders))
+    left = [*_stray_files(folders)] or [*_unagreed(words, folders)]
     if left:
         who = f"the conf folder {', '.join(repr(str(folder)) for folder in folders)}"
-        raise refusal(who, shows_as(left), [want.key for want in left])
+        raise refusal(who, as_clause(left), [want.key for want in left])
 
 
-def _left(words: Sequence[str], folders: Sequence[Path]) -> Iterator[Want]:
-    """Yield what the folders want."""
+def _unagreed(words: Sequence[str], folders: Sequence[Path]) -> Iterator[Want]:
+    """Yield the wants of the folders that the user has not agreed to."""
     with composing(), _without_environment(words):
         own = [*_expanded(words)]
         every = [*own, *_swept(own[0])]
-        wanted = dict.fromkeys(want for one in every for want in _wants(one))
-    open_doors()
-    known = {want for one in own for want in _known(one)}
+        wanted = dict.fromkeys(want for job in every for want in _wants(job))
+    open_conf_folders()
+    known = {want for job in own for want in _wants_without_folders(job)}
     typed = [word for word in parsed(words) if not is_group(word)]
     keys = [key_of(word) for word in typed]
     values = {str(word.value()) for word in typed}
     for want in wanted:
         covered = any(want.key == key or want.key.startswith(f"{key}.") for key in keys)
-        said = covered or (want.value and want.value in values)
-        if want not in known and not said and not _is_inside(want, folders):
+        agreed = covered or (want.value and want.value in values)
+        if want not in known and not agreed and not _is_inside(want, folders):
             yield want
 
 
 def _is_inside(want: Want, folders: Sequence[Path]) -> bool:
-    """Say whether a want is for a module or a file of the folders themselves."""
+    """Tell whether a want is for a module or a file inside the folders."""
     if want.key.endswith("._target_"):
         top = want.value.partition(".")[0]
         return any((one / f"{top}.py").is_file() or (one / top).is_dir() for one in folders)
@@ -84,7 +84,7 @@ def _is_inside(want: Want, folders: Sequence[Path]) -> bool:
 
 
 def _expanded(words: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the words with each value that they sweep over in turn."""
+    """Yield the words of a first job, then those of one job for each other value."""
     own = [values_of(word) for word in parsed(words)]
     firsts = [values[0] for values in own]
     yield firsts
@@ -93,7 +93,7 @@ def _expanded(words: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _swept(words: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the words with each value that the experiment's file sweeps over in turn."""
+    """Yield the words with each value that the experiment's file sweeps over."""
     file = compose("config", overrides=[*words], return_hydra_config=True).hydra.sweeper
     for key, value in (file.get("params") or {}).items():
         (word,) = parsed([f"{key}={value}"])
@@ -102,22 +102,22 @@ def _swept(words: Sequence[str]) -> Iterator[list[str]]:
 
 def _wants(words: Sequence[str]) -> Iterator[Want]:
     composed = compose("config", overrides=list(words), return_hydra_config=True)
-    yield from _of_hydra(composed)
+    yield from _hydra_wants(composed)
     with open_dict(composed):
         del composed["hydra"]
     yield from wants_of(read_config(composed))
 
 
-def _of_hydra(composed: DictConfig) -> Iterator[Want]:
-    """Yield Hydra's own settings, whose classes it makes before we see them."""
+def _hydra_wants(composed: DictConfig) -> Iterator[Want]:
+    """Yield the settings of Hydra itself, which instantiates their classes before collab does."""
     plain = OmegaConf.to_container(composed.hydra, resolve=False)
     for key, value in leaves(plain, "hydra"):
         if not key.removeprefix("hydra.").startswith(USUAL):
             yield Want(key, f"set {key} to {value!r}", str(value))
 
 
-def _known(words: Sequence[str]) -> list[Want]:
-    """Return what the same words want without the folders, as far as they compose then."""
+def _wants_without_folders(words: Sequence[str]) -> list[Want]:
+    """Return the wants of the same words without the folders, as far as these compose."""
     own = [word for word in parsed(words) if is_ours(word)]
     for kept in (own, [word for word in own if is_group(word)], []):
         try:
@@ -128,8 +128,8 @@ def _known(words: Sequence[str]) -> list[Want]:
     return []
 
 
-def _strays(folders: Iterable[Path]) -> Iterator[Want]:
-    """Yield the files that lead out of their folder: links, and defaults with `..`."""
+def _stray_files(folders: Iterable[Path]) -> Iterator[Want]:
+    """Yield the files that point outside their folder: links, and defaults with `..`."""
     for folder in folders:
         for option in options_of(folder):
             file = folder / option
@@ -140,12 +140,12 @@ def _strays(folders: Iterable[Path]) -> Iterator[Want]:
 
 
 def _leads_up(text: str) -> bool:
-    """Say whether the defaults list of a conf file names something above its folder."""
+    """Tell whether the defaults list of a conf file names a file above its folder."""
     if "defaults" not in text or ".." not in text:
         return False
     try:
         content = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError):  # Hydra says what is wrong with it
+    except (yaml.YAMLError, RecursionError):  # Hydra reports what is wrong
         return False
     listed = content.get("defaults") if isinstance(content, dict) else None
     return any(".." in str(one) for one in listed or ()) if isinstance(listed, list) else False
@@ -153,10 +153,10 @@ def _leads_up(text: str) -> bool:
 
 @contextmanager
 def _without_environment(words: Sequence[str]) -> Iterator[None]:
-    """Let `${oc.env:…}` be resolved where it was typed, and nowhere else.
+    """Resolve `${oc.env:…}` only where the user typed it.
 
     Raises:
-        ConfigError: A file wants it.
+        ConfigError: A file reads another environment variable.
     """
     from omegaconf.resolvers import oc
 

@@ -1,4 +1,4 @@
-"""Words of the command line that change a config, as Hydra reads them."""
+"""Parse the words of a command line that change a config, in Hydra's grammar."""
 
 from __future__ import annotations
 
@@ -66,13 +66,17 @@ def _spell(value: object) -> str:
 
 
 def parsed(words: Iterable[str]) -> list[Override]:
-    """Read words."""
+    """Parse words.
+
+    Raises:
+        OverrideParseException: A word is not in Hydra's grammar.
+    """
     found: list[Override] = OverridesParser.create().parse_overrides(list(words))
     return found
 
 
 def values_of(word: Override) -> list[str]:
-    """Return a word with each of the values that it sweeps over, itself where there are none."""
+    """Return a word once for each value that it sweeps over; itself if it has one value."""
     if not word.is_discrete_sweep():
         return [str(word.input_line)]
     return [f"{word.get_key_element()}={value}" for value in word.sweep_string_iterator()]
@@ -84,20 +88,20 @@ def key_of(word: Override) -> str:
 
 
 def is_group(word: Override) -> bool:
-    """Say whether a word chooses an option of a group, rather than set a value."""
+    """Tell whether a word chooses an option of a group rather than sets a value."""
     known = (files(CONF) / word.key_or_group).is_dir()
     return (known and isinstance(word.value(), str)) or word.package is not None
 
 
 def is_ours(word: Override) -> bool:
-    """Say whether a word says all that it sets: a value, or an option of our own conf."""
+    """Tell whether a word sets nothing hidden: a value, or an option of collab's own conf."""
     option = files(CONF) / word.key_or_group / f"{word.value()}.yaml"
     return not is_group(word) or option.is_file()
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Leave out Hydra's remark that a launcher's own schema has the name of our file."""
+    """Suppress Hydra's warning that a launcher's own schema has the name of our file."""
     with catch_warnings():
         filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against", UserWarning)
         yield
@@ -105,10 +109,10 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def composing() -> Iterator[None]:
-    """Let Hydra find the conf files, and say what it cannot do in a line.
+    """Let Hydra find the conf files, and raise its errors in one line.
 
     Raises:
-        ConfigError: Something does not compose.
+        ConfigError: The words do not compose.
     """
     try:
         with quiet(), initialize_config_module(CONF, version_base="1.3"):
@@ -118,7 +122,7 @@ def composing() -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Press one of Hydra's errors into a line: what it could not do, and what it could."""
+    """Shorten an error of Hydra to one line: what it could not do, and what is allowed."""
     if isinstance(error, OverrideParseException):
         key, is_set, value = error.override.partition("=")
         fix = f"""a value with signs goes in quotes of its own: "{key}='{value}'\""""
@@ -133,5 +137,5 @@ def one_line(error: BaseException) -> str:
 
 
 def is_seat(word: Override) -> bool:
-    """Say whether a word seats somebody."""
+    """Tell whether a word puts a model in a seat."""
     return re.match(r"\+*(model@)?team\.", word.get_key_element()) is not None

@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 
 from collab.app.benchmark import solve_counts
-from collab.app.compose import composed, seatings
+from collab.app.compose import composed, team_configs
 from collab.app.doctor import examine
 from collab.app.overrides import CONF
 from collab.app.run import PlayedRun, play_run, run_path
@@ -115,7 +115,7 @@ class Player:
         Raises:
             ConfigError: The endpoint is broken.
         """
-        profiles = asyncio.run(examine(seatings(words, self.config_dirs, trust=self.trust)))
+        profiles = asyncio.run(examine(team_configs(words, self.config_dirs, trust=self.trust)))
         if broken := [finding for profile in profiles for finding in profile.broken]:
             said = "; ".join(f"{finding.probe}: {finding.came}" for finding in broken)
             raise ConfigError(f"the scripted endpoint is broken: {said}")

@@ -1,7 +1,7 @@
-"""The exact prompts of a run that was played, laid out again from its files; nothing is sent.
+"""Rebuild the exact prompts of a finished run from its files; nothing is sent.
 
-They are those that were sent, or an error says why nobody can be certain: tokenizer, template and
-the number of tokens must be what the run noted of them.
+A rebuilt prompt equals the one that was sent, or an error says why that is not certain: tokenizer,
+template and number of tokens must be those in the manifest.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ PromptReader = tuple[Dialect, Tokenizer | None]
 
 
 class Prompts:
-    """Lays out what the writers of a run read.
+    """Rebuilds the prompts of a run.
 
     Args:
         folder: The run.
-        trust: Whether tokenizers and templates are read from wherever the manifest says; else, of
-            a run from elsewhere, those alone that come with collab.
+        trust: Read tokenizers and templates from any path in the manifest. Otherwise, for a run
+            from elsewhere, only those that ship with collab are read.
     """
 
     def __init__(self, folder: RunFolder, *, trust: bool = False) -> None:
@@ -51,14 +51,14 @@ class Prompts:
 
         Args:
             question: The id of the question.
-            unit: What its author wrote.
-            before: The trajectory that it was to continue.
+            unit: The unit.
+            before: The trajectory that the unit continues.
 
         Raises:
-            CollabError: It cannot be told for certain.
+            CollabError: The prompt cannot be rebuilt with certainty.
         """
         seat = unit.author
-        reader = self._known(seat)
+        reader = self._reader(seat)
         if isinstance(reader, CollabError):
             raise reader
         dialect, tokenizer = reader
@@ -67,8 +67,8 @@ class Prompts:
         if laid.seams != unit.seams:
             sent = unit.seams.tokens if unit.seams else 0
             raise RunError(
-                f"the prompt of seat {seat!r} is not to be had for certain: {sent} tokens were "
-                f"sent, and laid out again it has {laid.seams.tokens}"
+                f"the prompt of seat {seat!r} cannot be rebuilt with certainty: {sent} tokens "
+                f"were sent, and the rebuilt prompt has {laid.seams.tokens}"
             )
         return prompt_text(laid.prompt, tokenizer)
 
@@ -84,34 +84,34 @@ class Prompts:
     def _why_foreign(self) -> str:
         return why_foreign(self._folder)
 
-    def _known(self, seat: str) -> PromptReader | CollabError:
-        """Return how a seat's model is spoken to, or why that is not known; found out once."""
+    def _reader(self, seat: str) -> PromptReader | CollabError:
+        """Return the dialect and tokenizer of a seat, or the error of the first attempt."""
         if seat not in self._readers:
             try:
-                self._readers[seat] = self._reader(seat)
+                self._readers[seat] = self._load_reader(seat)
             except CollabError as error:
                 self._readers[seat] = error
         return self._readers[seat]
 
-    def _reader(self, seat: str) -> PromptReader:
+    def _load_reader(self, seat: str) -> PromptReader:
         try:
             config = self._manifest["config"]
             model = _TEAM.validate_python(config["team"])[seat]
             placement = _PLACEMENT.validate_python(config["placement"])
             noted = self._manifest["decides"]["models"][seat]
         except (KeyError, TypeError, ValidationError) as error:
-            said = f"the manifest does not say how seat {seat!r} was asked: {error}"
-            raise RunError(said) from None
+            why = f"the manifest does not say how seat {seat!r} was asked: {error}"
+            raise RunError(why) from None
         if not isinstance(model, ModelConfig):
-            raise RunError(f"seat {seat!r} is no model, and reads no prompt")
+            raise RunError(f"seat {seat!r} has no model, so it has no prompt")
         own = self._trust or not self._why_foreign
         if not own and model.checkpoint is not None and not is_shipped(model.checkpoint):
             raise RunError(
                 f"this run is not one of yours ({self._why_foreign}) and wants to read "
-                f"{model.checkpoint!r} to lay out the prompt of seat {seat!r}; add --trust if it "
+                f"{model.checkpoint!r} to rebuild the prompt of seat {seat!r}; add --trust if it "
                 "may"
             )
-        kit = ModelKit.read(model, checkpoint(model))
+        kit = ModelKit.load(model, checkpoint(model))
         now = {
             "tokenizer": kit.tokenizer and kit.tokenizer.fingerprint,
             "template": kit.frame and kit.frame.template.hash,
@@ -119,7 +119,7 @@ class Prompts:
         if changed := [key for key, found in now.items() if found != noted.get(key)]:
             raise RunError(
                 f"the {' and '.join(changed)} of {model.checkpoint!r} are not those that the run "
-                f"used, so the prompt of seat {seat!r} is not to be had for certain"
+                f"used, so the prompt of seat {seat!r} cannot be rebuilt with certainty"
             )
         runs = runs_of(self._folder, str(config["name"]))
         profile = kit.profile(runs) if own else kit.documented

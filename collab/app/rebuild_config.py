@@ -1,7 +1,7 @@
-"""From a run's folder back to its config, with some words changed: for verbs that go on from a run.
+"""Rebuild a run's config from its folder, with some words changed, for verbs that start from a run.
 
-What the manifest says is taken as it stands, even where a conf file has changed since; a word such
-as `policy=guide` puts a whole new group in the place of the old one.
+The manifest counts, even if a conf file has changed since. A word such as `policy=guide` replaces a
+whole group.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 from collab.app.mark import why_foreign
 from collab.app.overrides import CONF, is_ours, key_of, one_line, parsed
 from collab.app.trust import refusal
-from collab.app.wants import Want, shows_as
+from collab.app.wants import Want, as_clause
 from collab.config.config import RunConfig, read_config
-from collab.config.plugins import open_doors
+from collab.config.plugins import open_conf_folders
 from collab.core.secret import HIDDEN
 from collab.errors import ConfigError, RunError
 from collab.runs.run_folder import RunFolder
@@ -34,40 +34,40 @@ INTERPOLATION = re.compile(r"(\\*)\$\{")
 
 @dataclass(frozen=True)
 class CommandLine:
-    """What the command line says of a run that a verb goes on from."""
+    """The words of a command line that starts from a run."""
 
     overrides: Sequence[str]
-    """Changes, as `collab run` takes them."""
+    """Changes to the config, as for `collab run`."""
     folders: Sequence[str] = ()
-    """Conf folders of one's own."""
+    """The user's own conf folders."""
     trust: bool = False
-    """Whether the run may do whatever its config says."""
+    """Whether the run may start programs, send, and read other files, as its config says."""
 
 
-def config_again(
+def rebuild_config(
     folder: RunFolder,
     words: CommandLine,
     may: Collection[str],
     wants: Callable[[RunConfig], Iterable[Want]],
 ) -> RunConfig:
-    """Return a run's config with some words changed, its places where the folder is now.
+    """Return a run's config with some words changed and its paths moved to where the folder is now.
 
-    What the manifest says is data: no `${…}` in it is resolved. What a run from elsewhere wants to
-    do is refused, unless the words say it.
+    The manifest is data: no `${…}` in it is resolved. A run from elsewhere may do only what the
+    words agree to.
 
     Args:
         folder: The run.
-        words: What the command line says.
+        words: The words of the command line.
         may: The first parts of the keys that may be changed.
-        wants: What the verb would do of what a config wants.
+        wants: Returns the wants of a config that the verb would carry out.
 
     Raises:
-        RunError: There is no run.
-        ConfigError: A word does not compose, or changes what it may not; or the run is from
-            elsewhere and wants what was not agreed to.
+        RunError: The folder holds no run.
+        ConfigError: A word does not compose, or changes a setting that may not be changed; or the
+            run is from elsewhere and wants something without consent.
     """
     again = OmegaConf.create(_literal(_moved(folder)))
-    open_doors(words.folders)
+    open_conf_folders(words.folders)
     try:
         with initialize_config_module(CONF, version_base="1.3"):
             changes = parsed(words.overrides)
@@ -77,24 +77,24 @@ def config_again(
         raise ConfigError(one_line(error)) from None
     config = read_config(again)
     if HIDDEN in config.store.url:
-        raise ConfigError("a manifest holds no password: say store.url=… again, or use PGPASSWORD")
+        raise ConfigError("a manifest holds no password: give store.url=… again, or set PGPASSWORD")
     if not words.trust and (why := why_foreign(folder)):
-        said = [key_of(word) for word in changes if is_ours(word)]
-        left = [want for want in wants(config) if not _covered(want.key, said)]
-        if left:
+        agreed = [key_of(word) for word in changes if is_ours(word)]
+        refused = [want for want in wants(config) if not _covered(want.key, agreed)]
+        if refused:
             who = f"{str(folder.path)!r} is not a run of yours ({why}) and"
-            raise refusal(who, shows_as(left), [want.key for want in left])
+            raise refusal(who, as_clause(refused), [want.key for want in refused])
     return config
 
 
 def _moved(folder: RunFolder) -> dict[str, Any]:  # any: JSON
-    """Return the config of a run's last start, with the places of the folder as it stands now."""
+    """Return the config of a run's last start, with its paths moved to where the folder is now."""
     config = folder.manifest.get("config") or {}
     try:
         name, before, url = str(config["name"]), str(config["runs"]), str(config["store"]["url"])
     except (KeyError, TypeError):
         raise RunError(
-            f"the manifest of {str(folder.path)!r} holds no whole config: start the run again"
+            f"the manifest of {str(folder.path)!r} holds no complete config: start the run again"
         ) from None
     here = str(runs_of(folder, name))
     if url.startswith(f"{before}/"):
@@ -103,14 +103,14 @@ def _moved(folder: RunFolder) -> dict[str, Any]:  # any: JSON
 
 
 def runs_of(folder: RunFolder, name: str) -> Path:
-    """Return the folder of the runs that one of this name lies in; else the folder above it."""
+    """Return the folder of all runs around a run of this name, or else the folder above it."""
     path, names = folder.path.resolve(), Path(name).parts
     runs = path.parents[len(names)] if path.parts[-1 - len(names) : -1] == names else path.parent
     return runs.relative_to(Path.cwd()) if runs.is_relative_to(Path.cwd()) else runs
 
 
 def _literal(value: object) -> Any:  # any: JSON
-    """Return JSON in which OmegaConf finds no interpolation."""
+    """Return JSON with each `${…}` escaped, so that OmegaConf resolves none."""
     match value:
         case dict():
             return {key: _literal(inner) for key, inner in value.items()}
@@ -123,15 +123,13 @@ def _literal(value: object) -> Any:  # any: JSON
 
 
 def _change(config: DictConfig, word: Override, may: Collection[str]) -> None:
-    """Carry out one override."""
+    """Apply one override."""
     group = GlobalHydra.instance().config_loader().get_group_options(word.key_or_group)
     key = key_of(word)
     if key.partition(".")[0] not in may:
-        raise ConfigError(
-            f"{word.input_line!r} has no effect here: what may be changed is {', '.join(may)}"
-        )
+        raise ConfigError(f"{word.input_line!r} has no effect here: change {', '.join(may)}")
     if word.is_delete():
-        raise ConfigError(f"{word.input_line!r}: here settings are changed, not taken out")
+        raise ConfigError(f"{word.input_line!r} removes a setting: here settings can only change")
     if group and isinstance(word.value(), str):
         made = compose("config", overrides=[f"+{word.key_or_group}@chosen={word.value()}"])
         OmegaConf.update(config, key, made.chosen, merge=False, force_add=True)
@@ -139,5 +137,5 @@ def _change(config: DictConfig, word: Override, may: Collection[str]) -> None:
         OmegaConf.update(config, key, word.value(), force_add=True)
 
 
-def _covered(key: str, said: Iterable[str]) -> bool:
-    return any(key == one or key.startswith(f"{one}.") for one in said)
+def _covered(key: str, agreed: Iterable[str]) -> bool:
+    return any(key == other or key.startswith(f"{other}.") for other in agreed)

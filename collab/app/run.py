@@ -13,7 +13,7 @@ from rich.console import Console
 
 from collab.app.background import run_sync
 from collab.app.compose import composed, refuse_sweep
-from collab.app.drift import notes
+from collab.app.drift import drift_notes
 from collab.app.error_line import collab_errors, error_line
 from collab.app.mark import mark_of
 from collab.app.overrides import override_words
@@ -166,7 +166,7 @@ async def play_run(built: Built, command: str, console: Console, *, live: bool =
     start = {"command": command, "questions": built.questions.origin(built.config.runs)}
     published = getattr(built.scenario, "published", "")
     status = RunStatus(_title(built), built.scenario.by, published=published)
-    config = built.config.told()
+    config = built.config.for_manifest()
     with (
         RunFolder.enter(path, deciding, start, config, mark_of(config)) as folder,
         logging_to(path),
@@ -184,7 +184,7 @@ async def play_run(built: Built, command: str, console: Console, *, live: bool =
             with _frozen_heap():
                 async with view.watching(setup.team):
                     result = await play_cases(setup, folder, view)
-            drift = notes(built.config.models, await store.versions())
+            drift = drift_notes(built.config.models, await store.versions())
             checked = checked_endpoints(setup.team)
             added = [*cohort_notes(built), *recording_notes(setup), *drift, checked]
             result = replace(result, notes=[*result.notes, *added])

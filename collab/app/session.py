@@ -1,4 +1,4 @@
-"""From a built config to everything that is open: store, servers, endpoints, graders."""
+"""Open everything that a built config needs: store, servers, endpoints, graders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import CodeType
 
 from collab.app.connect import ModelKit, connect, must_be_trusted
-from collab.app.graders import graders, judged
+from collab.app.graders import open_graders, with_judge
 from collab.app.model_identity import checkpoint, hashes, identity, is_known
 from collab.app.terminal import Terminal
 from collab.config.config import Built, HumanConfig, ModelConfig, RunConfig, ToolConfig
@@ -47,10 +47,10 @@ from collab.store.store import Store
 
 
 def decides(built: Built) -> dict[str, object]:
-    """Return what decides the numbers, with what the files behind the config hash to.
+    """Return the settings that decide a run's numbers, with the hashes of the files they name.
 
     Raises:
-        ConfigError: One of the files cannot be read.
+        ConfigError: A file cannot be read.
     """
     models = {seat: hashes(model) for seat, model in built.config.models.items()}
     questions = built.questions.load(built.config.prompt, built.config.runs)
@@ -59,8 +59,8 @@ def decides(built: Built) -> dict[str, object]:
         for seat, bank in built.config.banks.items()
     }
     values = (built.policy, built.scenario)
-    found = [one for value in values for one in (value, *settings_in(value))]
-    code = {type(one).__module__: _source(one) for one in found}
+    parts = [part for value in values for part in (value, *settings_in(value))]
+    code = {type(part).__module__: _source(part) for part in parts}
     cohort = getattr(built.questions, "cohort", None)
     given = getattr(built.scenario, "thoughts", None)
     return {
@@ -68,19 +68,19 @@ def decides(built: Built) -> dict[str, object]:
         **({"cohort": Cohort.load(cohort).digest} if cohort else {}),
         **({"thoughts": digest(thoughts(given))} if given else {}),
         "models": models,
-        "asked": digest({"questions": list(map(_told, questions))}),
-        "code": {name: found for name, found in code.items() if found},
+        "asked": digest({"questions": list(map(_question_parts, questions))}),
+        "code": {name: source for name, source in code.items() if source},
         **({"banks": banks} if banks else {}),
     }
 
 
 def run_of(built: Built) -> str:
-    """Name a run wherever its folder is."""
+    """Return the name of a run, which does not depend on where its folder is."""
     return f"{built.config.name}/{digest(decides(built))}"
 
 
-def _told(question: Question) -> list[object]:
-    """Return what a question asks, and what its answer is compared with."""
+def _question_parts(question: Question) -> list[object]:
+    """Return the text of a question, and the gold answer or the checks of its answer."""
     checks = [asdict(question.checks)] if question.checks else []
     messages = (message.content for message in question.messages)
     return [question.id, question.answer, *messages, *checks]
@@ -127,45 +127,46 @@ async def opened(
 
     Args:
         built: The config.
-        run: The run's folder: what it is given is kept for it, and started servers write their
-            logs there.
-        tell: Is told how far the start of a server is.
-        sends: Whether servers are started and asked; else what is not stored raises `NotStored`.
-        payer: The id of the run whose caps hold, and whose spending is kept; empty: none's.
+        run: The run's folder. The store marks its generations as used by the run, and started
+            servers write their logs there.
+        tell: Receives the progress of a server's start.
+        sends: Whether servers are started and asked; if not, a missing generation raises
+            `NotStored`.
+        payer: The id of the run whose caps apply, and whose costs are recorded; empty for none.
 
     Raises:
-        CollabError: One of them is not to be had; nothing was sampled.
+        CollabError: The store, a server or a grader cannot be opened; nothing was sampled.
     """
     config = built.config
     questions = built.questions.load(config.prompt, config.runs)
     places = RunPlaces(run, lambda: run_of(built), tell, sends, payer)
     async with (
-        graders(config.grader, questions, config.runs) as rules,
+        open_graders(config.grader, questions, config.runs) as rules,
         seated(config, places, built.policy, _baselines(built)) as (team, store),
     ):
         yield _setup(built, questions, team, rules), store
 
 
 def _baselines(built: Built) -> list[Policy]:
-    """Return the policies that the scenario plays beside."""
-    return [one for one in settings_in(built.scenario) if isinstance(one, Policy)]
+    """Return the scenario's own policies, with which it compares the config's."""
+    return [value for value in settings_in(built.scenario) if isinstance(value, Policy)]
 
 
 @dataclass(frozen=True)
 class RunPlaces:
-    """Where a run is, and what it may do there."""
+    """The folder of a run, and what opening it may do."""
 
     run: Path | None
-    """The run's folder: what it is given is kept for it, and started servers write their logs
-    there."""
+    """The run's folder. The store marks its generations as used by the run, and started servers
+    write their logs there."""
     own: Callable[[], str]
-    """Names the run wherever its folder is."""
+    """Returns the name of the run, which does not depend on where its folder is."""
     tell: OnProgress = lambda said: None
-    """Is told how far the start of a server is."""
+    """Receives the progress of a server's start."""
     sends: bool = True
-    """Whether servers are started and asked; else what is not stored raises `NotStored`."""
+    """Whether servers are started and asked; if not, a missing generation raises `NotStored`."""
     payer: str = ""
-    """The id of the run whose caps hold, and whose spending is kept; empty: none's."""
+    """The id of the run whose caps apply, and whose costs are recorded; empty for none."""
 
 
 @asynccontextmanager
@@ -177,10 +178,10 @@ async def seated(
 ) -> AsyncIterator[tuple[Team, Store]]:
     """Open the store, start and check the servers, and seat the team.
 
-    What `baselines` need besides is had where it can be.
+    Log-probabilities that only `baselines` need are requested where an endpoint has them.
 
     Raises:
-        CollabError: One of them is not to be had, or cannot do what the policy needs.
+        CollabError: The store or a server cannot be opened, or lacks what the policy needs.
     """
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(
@@ -200,7 +201,7 @@ async def seated(
 
 @asynccontextmanager
 async def _watched(launcher: Launcher) -> AsyncIterator[None]:
-    """Stop what is done meanwhile if a launched server stops by itself."""
+    """Stop the work inside if a launched server stops by itself."""
     try:
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(launcher.watch())
@@ -217,7 +218,7 @@ def _setup(built: Built, questions: list[Question], team: Team, rules: Graders) 
         policy=built.policy,
         questions=questions,
         team=team,
-        grader=judged(config.grader, rules, team),
+        grader=with_judge(config.grader, rules, team),
         rules=rules,
         until=built.until,
         budget=config.budget,
@@ -228,23 +229,23 @@ def _setup(built: Built, questions: list[Question], team: Team, rules: Graders) 
 
 
 class NotStored(CollabError):
-    """A generation is not in the store, and nothing may be sent."""
+    """A generation is missing from the store, and nothing may be sent."""
 
 
-async def _unheard(turn: Turn, wanted: str) -> str:
-    raise NotStored(f"what seat {turn.seat!r} types is not stored")
+async def _refuse_typing(turn: Turn, wanted: str) -> str:
+    raise NotStored(f"the text of human seat {turn.seat!r} is not stored")
 
 
 class OfflineEndpoint:
-    """Stands where an endpoint would: it can everything and sends nothing.
+    """An endpoint with every ability that sends nothing.
 
-    The context is what the checkpoint says; a server may have been given less.
+    The context is that of the checkpoint; a server may have less.
     """
 
     def __init__(self, profile: Profile, folder: Path | None) -> None:
         file = folder / "config.json" if folder else None
-        said = json.loads(file.read_text()) if file and file.exists() else {}
-        context = said.get("max_position_embeddings")
+        config = json.loads(file.read_text()) if file and file.exists() else {}
+        context = config.get("max_position_embeddings")
         self.profile = profile.model_copy(update={"max_model_len": context})
 
     async def complete(
@@ -256,7 +257,7 @@ class OfflineEndpoint:
         on_text: OnText | None = None,
         on_cut: OnCut | None = None,
     ) -> list[Generation]:
-        """Refuse.
+        """Refuse to sample.
 
         Raises:
             NotStored: Always.
@@ -264,12 +265,12 @@ class OfflineEndpoint:
         raise NotStored(f"{len(draws)} draws of {request.model} are not stored")
 
     async def ends(self, text: str) -> tuple[int, ...] | None:
-        """Tell nothing."""
+        """Return None: token ends are unknown."""
         return None
 
 
 class OfflineSandbox:
-    """Stands where a sandbox would: nothing is run."""
+    """A sandbox that runs nothing."""
 
     async def run(
         self,
@@ -278,15 +279,15 @@ class OfflineSandbox:
         packages: Sequence[str] = (),
         limits: ProgramLimits = ProgramLimits(),  # noqa: B008 - a frozen value
     ) -> ProgramResult:
-        """Refuse.
+        """Refuse to run a program.
 
         Raises:
             NotStored: Always.
         """
-        raise NotStored("what a program comes to is not stored")
+        raise NotStored("the output of a program is not stored")
 
     async def prove(self) -> None:
-        """Need nothing."""
+        """Do nothing: no program is run."""
 
 
 @dataclass(frozen=True)
@@ -297,7 +298,7 @@ class _Seating:
     own: Callable[[], str]
     policy: Policy | None
     logprobs: bool
-    """Whether each write asks for log-probabilities, where its endpoint has them."""
+    """Whether each write requests log-probabilities, if its endpoint has them."""
     store: Store
     stack: AsyncExitStack
     launcher: Launcher | None
@@ -313,7 +314,7 @@ class _Seating:
                 self._check_needs(seat, seats[seat])
             elif isinstance(config, HumanConfig):
                 terminal = terminal or Terminal()
-                listen = terminal.listen if self.launcher else _unheard
+                listen = terminal.listen if self.launcher else _refuse_typing
                 seats[seat] = Human(listen, self.store, self.config.replicate)
                 self._check_needs(seat, seats[seat])
             elif isinstance(config, ToolConfig):
@@ -330,7 +331,7 @@ class _Seating:
 
     async def model(self, config: ModelConfig, account: Account) -> Model:
         folder = checkpoint(config)
-        kit = ModelKit.read(config, folder)
+        kit = ModelKit.load(config, folder)
         profile = kit.profile(self.config.runs)
         dialect = kit.dialect(profile)
         if self.launcher is None:
@@ -355,7 +356,7 @@ class _Seating:
     async def _connected(
         self, kit: ModelKit, profile: Profile, dialect: Dialect, launcher: Launcher
     ) -> CompletionEndpoint:
-        """Reach a model's servers, and look whether each is right."""
+        """Connect to a model's servers and check each of them."""
         endpoints: list[Endpoint] = []
         for replica in (None, *kit.config.replicas):
             reached = await connect(kit, profile, launcher, replica=replica)
@@ -379,12 +380,12 @@ class _Seating:
 
 
 def _instead(reasoner: Reasoner) -> str:
-    """Say who else may take a seat, and where else this one may sit."""
+    """Suggest another model for the seat, or another seat for the model."""
     other = "give the seat another model"
     if not isinstance(reasoner, Model) or reasoner.dialect.continues:
         return other
     name = reasoner.dialect.name
     return (
-        f"dialect {name!r} continues no thought here: {other}, or take a policy that lets this one "
-        "answer (answer_by) or advise"
+        f"dialect {name!r} cannot continue a thought: {other}, or use a policy that lets this "
+        "model answer (answer_by) or advise"
     )

@@ -1,4 +1,4 @@
-"""The terminal, where a human has a seat."""
+"""The terminal, from which a human in a seat writes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from collab.report.trajectory import render_trajectory, safe
 
 
 def is_wanted(team: Team) -> bool:
-    """Say whether somebody types at the terminal: what is drawn again and again would wipe it."""
+    """Tell whether a human types at the terminal, which a live display would overwrite."""
     return any(isinstance(one, Human) for one in team.seats.values())
 
 
 class Terminal:
-    """Shows what is new of a trajectory and reads what is typed, one question at a time.
+    """Shows the new part of a trajectory and reads the human's text, one turn at a time.
 
     Text ends with an empty line, or with the end of the input.
     """
@@ -32,21 +32,21 @@ class Terminal:
         self._read = read or sys.stdin
         self._console = console or Console(stderr=True)
         self._shown: tuple[Question | None, tuple[Event, ...]] = (None, ())
-        self._one = asyncio.Lock()  # several episodes may ask at once; there is one keyboard
+        self._keyboard = asyncio.Lock()  # several episodes may ask at once
 
     async def listen(self, turn: Turn, wanted: str) -> str:
-        """Return what the human types.
+        """Return the text that the human types.
 
         Raises:
-            CollabError: The input is at its end.
+            CollabError: The input has ended.
         """
-        async with self._one:
+        async with self._keyboard:
             self._show(turn)
             self._console.print(Text(f"[{turn.seat}] {safe(wanted)}; then an empty line:", "bold"))
-            return await asyncio.to_thread(self._lines)
+            return await asyncio.to_thread(self._read_text)
 
     def _show(self, turn: Turn) -> None:
-        """Show what followed on what was shown last; all of it where that was another episode."""
+        """Show the part that is new since the last turn; for another episode, show all of it."""
         question, before = self._shown
         log = turn.trajectory.log
         if question != turn.question or log[: len(before)] != before:
@@ -55,7 +55,7 @@ class Terminal:
         self._console.print(render_trajectory(turn.trajectory, before))
         self._shown = turn.question, log
 
-    def _lines(self) -> str:
+    def _read_text(self) -> str:
         lines: list[str] = []
         while line := self._read.readline():
             if not line.strip():
@@ -64,5 +64,5 @@ class Terminal:
                 continue
             lines.append(line)
         if not lines:
-            raise CollabError("nobody is at the terminal: its input is at an end")
+            raise CollabError("the human's seat got no text: the input of the terminal has ended")
         return "".join(lines)

@@ -1,8 +1,8 @@
-"""What the user has agreed to: where a key may be sent, and whose folders may act.
+"""The user's consent: which key may be sent to which host, and which folders may act.
 
-A conf can come from anybody, and names both an address and the variable with a key. A pair that is
-new is asked about once; where nobody can be asked it is refused. What else a folder from elsewhere
-wants to do is refused unless `--trust` is on the command line.
+A conf file can come from anyone, and names both an address and the environment variable of a key.
+The user is asked about a new pair once. Without a terminal, a new pair is refused. Whatever else a
+folder from elsewhere wants to do is refused without `--trust`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from collab.app.user_folders import config_folder
 from collab.endpoints.connection import is_loopback
 from collab.errors import ConfigError
 
 VARIABLE = "COLLAB_TRUST"
-"""Names pairs for where nobody can be asked: VARIABLE@host, separated by commas."""
+"""The environment variable with agreed pairs: VARIABLE@host, separated by commas."""
 SHOWN = 4
-"""Settings that a refusal names."""
+"""The number of settings that a refusal names."""
 Pair = tuple[str, str]
 
 
@@ -40,12 +41,12 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def refusal(who: str, wants: str, settings: Iterable[str]) -> ConfigError:
-    """Return what to raise where a folder wants to do something that the user has not agreed to.
+    """Return the error for a folder that wants to do something without the user's consent.
 
     Args:
         who: The folder, and why it does not count as the user's own.
-        wants: What it wants, as a clause behind `wants to`.
-        settings: The settings that say so.
+        wants: The clause that follows `wants to`.
+        settings: The settings that ask for it.
     """
     keys = [*dict.fromkeys(settings)]
     named = ", ".join([*keys[:SHOWN], *(["…"] if keys[SHOWN:] else [])])
@@ -55,24 +56,24 @@ def refusal(who: str, wants: str, settings: Iterable[str]) -> ConfigError:
 
 
 def is_known_pair(variable: str, url: str) -> bool:
-    """Say whether a key was agreed to go to an address, or our own conf sends it there."""
+    """Tell whether the user agreed to send a key to an address, or collab's own conf does so."""
     try:
         pair = (variable, urlsplit(url).hostname or "")
-    except ValueError:  # it is no address, which is said where it is asked
+    except ValueError:  # no address: the request reports that
         return False
-    return pair in _ours() or pair in _named() or pair in _remembered()
+    return pair in _shipped_pairs() or pair in _pairs_in_environment() or pair in _saved_pairs()
 
 
 def may_send(variable: str, url: str) -> None:
-    """Let a key go to an address, or ask.
+    """Check that a key may be sent to an address; ask the user about a new pair.
 
     Raises:
-        ConfigError: It may not; the message says how to allow it.
+        ConfigError: The key may not be sent there; the message says how to allow it.
     """
     host = urlsplit(url).hostname or ""
     if is_loopback(url) or is_known_pair(variable, url):
         return
-    usual = ", ".join(sorted(where for name, where in _ours() if name == variable))
+    usual = ", ".join(sorted(where for name, where in _shipped_pairs() if name == variable))
     known = f", which collab's own conf sends to {usual}," if usual else ""
     question = f"the key in {variable}{known} would go to {host!r}"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -80,12 +81,12 @@ def may_send(variable: str, url: str) -> None:
     print(f"{question}. Send it there, now and later? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise ConfigError(f"{question}, and you said no")
-    _remember((variable, host))
+    _save_pair((variable, host))
 
 
 @cache
-def _ours() -> frozenset[Pair]:
-    """Return the pairs of the models that ship with collab."""
+def _shipped_pairs() -> frozenset[Pair]:
+    """Return the pairs in collab's own conf."""
     pairs = set()
     for file in files("collab.conf").joinpath("model").iterdir():
         if file.name.endswith(".yaml"):
@@ -97,31 +98,28 @@ def _ours() -> frozenset[Pair]:
     return frozenset(pairs)
 
 
-def _named() -> set[Pair]:
+def _pairs_in_environment() -> set[Pair]:
     words = os.environ.get(VARIABLE, "").split(",")
     parts = (word.strip().partition("@") for word in words if "@" in word)
     return {(variable, host.lower()) for variable, _, host in parts}
 
 
-def _file() -> Path:
-    base = os.environ.get("XDG_CONFIG_HOME", "")
-    if not os.path.isabs(base):  # as the XDG specification has it
-        base = os.path.expanduser("~/.config")
-    return Path(base) / "collab" / "keys.json"
+def _pairs_file() -> Path:
+    return config_folder() / "keys.json"
 
 
-def _remembered() -> set[Pair]:
+def _saved_pairs() -> set[Pair]:
     try:
-        return {(variable, host) for variable, host in json.loads(_file().read_bytes())}
-    except (OSError, ValueError, TypeError):
-        return set()  # nothing was agreed to, as far as anybody can tell
+        return {(variable, host) for variable, host in json.loads(_pairs_file().read_bytes())}
+    except (OSError, ValueError, TypeError):  # a missing or damaged file counts as no consent
+        return set()
 
 
-def _remember(pair: Pair) -> None:
-    file, text = _file(), json.dumps(sorted(_remembered() | {pair}), indent=1) + "\n"
+def _save_pair(pair: Pair) -> None:
+    file, text = _pairs_file(), json.dumps(sorted(_saved_pairs() | {pair}), indent=1) + "\n"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        said = f"this is not remembered: cannot write {str(file)!r} ({error.strerror})"
-        print(said, file=sys.stderr)
+        line = f"your answer is not saved: cannot write {str(file)!r} ({error.strerror})"
+        print(line, file=sys.stderr)

@@ -1,7 +1,7 @@
-"""What a config wants of the machine that it is read on: programs, addresses, files, secrets.
+"""The wants of a config: programs to start, addresses, files and secrets.
 
-A config from elsewhere is data. Each want here is something that it would make collab do beyond
-playing shipped reasoners in a sandbox, so that whoever reads it can be asked first.
+A config from elsewhere is data. A want is something that it would make collab do beyond playing
+shipped reasoners in a sandbox. The user is asked first.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from collab.sandbox import ProgramLimits
 
 TARGET = re.compile(r"_target_:\s*([\w.]+)")
 READS = ("path", "cohort", "repo", "thoughts")
-"""Settings of question sets and scenarios that name a file or a data set."""
+"""Settings of question sets and scenarios that name a file or a dataset."""
 LONGEST = 200
-"""Characters of a value that a refusal shows."""
+"""The most characters of a value that a refusal shows."""
 
 
 @dataclass(frozen=True)
 class Want:
-    """One thing that a config wants."""
+    """One action that a config asks for."""
 
     key: str
-    """The setting, by its dotted key."""
+    """The dotted key of the setting."""
     says: str
-    """What it wants to do, as a clause behind `wants to`."""
+    """The action, as the clause that follows `wants to`."""
     value: str = ""
-    """The address, path or name in it."""
+    """The address, path or name in the setting."""
 
 
 def wants_of(config: RunConfig) -> list[Want]:
-    """Return all that a config wants."""
+    """Return all wants of a config."""
     return [
         *program_wants(config),
         *seat_wants(config, config.team),
@@ -54,13 +54,13 @@ def wants_of(config: RunConfig) -> list[Want]:
 
 
 def program_wants(config: RunConfig) -> Iterator[Want]:
-    """Yield what is wanted for answers that are programs."""
+    """Yield the wants of the grader of programs."""
     code = config.grader.code
     yield from _sandbox("grader.code", code.sandbox, code.limits)
 
 
 def seat_wants(config: RunConfig, seats: Iterable[str]) -> Iterator[Want]:
-    """Yield what some seats want: servers, addresses, keys, files."""
+    """Yield the wants of some seats: servers, addresses, keys, files."""
     for seat in seats:
         one, key = config.team.get(seat), f"team.{seat}"
         if seat in config.banks:
@@ -73,16 +73,16 @@ def seat_wants(config: RunConfig, seats: Iterable[str]) -> Iterator[Want]:
 
 
 def store_wants(config: RunConfig) -> Iterator[Want]:
-    """Yield what the store wants, unless it is a file beside the runs."""
+    """Yield the want of the store, unless it is a file in the folder of the runs."""
     url = config.store.url
     if "://" in url:
         yield Want("store.url", f"send to {_shown(url)}", url)
-    elif not _is_beside(url, config.runs):
+    elif not _is_in_runs(url, config.runs):
         yield Want("store.url", f"write to {_shown(url)}", url)
 
 
 def file_wants(config: RunConfig) -> Iterator[Want]:
-    """Yield the files and data sets that questions and scenario want to read."""
+    """Yield the files and datasets that the questions and the scenario read."""
     for group in ("questions", "scenario"):
         for key, value in leaves(getattr(config, group), group):
             if key.rpartition(".")[2] in READS and isinstance(value, str | Path):
@@ -90,7 +90,7 @@ def file_wants(config: RunConfig) -> Iterator[Want]:
 
 
 def target_wants(config: RunConfig, groups: Iterable[str]) -> Iterator[Want]:
-    """Yield the classes that are neither collab's own nor of an installed plugin."""
+    """Yield the classes that belong neither to collab nor to an installed plugin."""
     packages = {point.value.partition(".")[0] for point in entry_points(group="collab.conf")}
     for group in groups:
         for key, value in leaves(getattr(config, group), group):
@@ -100,8 +100,8 @@ def target_wants(config: RunConfig, groups: Iterable[str]) -> Iterator[Want]:
                 yield Want(key, f"load {_shown(value)}", str(value))
 
 
-def shows_as(wants: Sequence[Want]) -> str:
-    """Say wants in a clause."""
+def as_clause(wants: Sequence[Want]) -> str:
+    """Join wants to one clause."""
     said = [*dict.fromkeys(want.says for want in wants)]
     return " and ".join([", ".join(said[:-1]), said[-1]] if said[1:] else said)
 
@@ -131,7 +131,7 @@ def _key(key: str, variable: str | None, url: str) -> Iterator[Want]:
 
 
 def is_shipped(checkpoint: str) -> bool:
-    """Say whether a checkpoint comes with collab."""
+    """Tell whether a checkpoint ships with collab."""
     from collab.pocket.server import shipped  # slow to import
 
     return checkpoint.startswith("pocket/") and checkpoint.removeprefix("pocket/") in shipped()
@@ -153,14 +153,14 @@ def _sandbox(key: str, name: str, limits: ProgramLimits) -> Iterator[Want]:
             yield Want(f"{key}.limits.{field}", says)
 
 
-def _is_beside(url: str, runs: Path) -> bool:
-    """Say whether a store is a file in the folder of the runs itself, and no link out of it."""
+def _is_in_runs(url: str, runs: Path) -> bool:
+    """Tell whether a store is a file in the folder of the runs, not a link that leads elsewhere."""
     path = Path(url)
     return path.parent == runs and path.resolve().parent == runs.resolve()
 
 
 def leaves(value: object, key: str) -> Iterator[tuple[str, Any]]:  # any: JSON
-    """Yield what is in plain settings, each with its dotted key."""
+    """Yield each value in plain settings with its dotted key."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from leaves(inner, f"{key}.{name}")
@@ -177,7 +177,7 @@ def _shown(value: object) -> str:
 
 @cache
 def _targets() -> frozenset[str]:
-    """Return the classes that our own conf names."""
+    """Return the classes that collab's own conf names."""
     found: set[str] = set()
     todo = [files("collab.conf")]
     while todo:

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from collab.app.compose import add_config_arguments, seatings, spelled_out
+from collab.app.compose import add_config_arguments, expand_model_words, team_configs
 from collab.app.doctor import OnFinding, SilentExamination, examine
 from collab.config.config import ModelConfig
 from collab.endpoints.profile import Finding, ProbeVerdict, Profile
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     )
     add_config_arguments(parser)
     words = parser.parse_args(argv)
-    configs = seatings(spelled_out(words.overrides), words.config_dir, trust=words.trust)
+    configs = team_configs(expand_model_words(words.overrides), words.config_dir, trust=words.trust)
     view = PrintedExamination(Console(highlight=False))
     profiles = asyncio.run(examine(configs, view))
     return 1 if any(profile.broken for profile in profiles) else 0

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from collab.app.compose import add_config_arguments
-from collab.app.rebuild_config import CommandLine, config_again
+from collab.app.rebuild_config import CommandLine, rebuild_config
 from collab.app.run import play_run
 from collab.app.wants import Want, program_wants, seat_wants, store_wants, target_wants
 from collab.cli.run import print_played
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
     if words.samples < 1:
         raise ConfigError(f"--samples {words.samples}: at least 1 is played")
     given = CommandLine(words.overrides, words.config_dir, words.trust)
-    config = config_again(folder, given, MAY, _wants)
+    config = rebuild_config(folder, given, MAY, _wants)
     collaboration = {"_target_": f"{Collaboration.__module__}.{Collaboration.__name__}"}
     asked = _asked(folder, case, words.at)
     built = build(config.model_copy(update={"scenario": collaboration}), questions=asked)

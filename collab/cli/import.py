@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from collab.app.compose import add_config_arguments, composed
-from collab.app.graders import graders
+from collab.app.graders import open_graders
 from collab.config.config import Built
 from collab.core.trajectory import Question, Recording
 from collab.errors import ConfigError
@@ -252,7 +252,7 @@ async def _judged(found: _Found, built: Built, close: str, console: Console) -> 
     done: dict[int, Trace] = {}
     failures: dict[str, str] = {}
     async with (
-        graders(config.grader, questions, config.runs) as rules,
+        open_graders(config.grader, questions, config.runs) as rules,
         RunProgress(console).watching() as stages,
     ):
         stages.expect("traces", len(found.traces))

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from rich.console import Console
 
-from collab.app.compose import add_config_arguments, config_of, spelled_out
+from collab.app.compose import add_config_arguments, config_of, expand_model_words
 from collab.app.model_identity import serves
 from collab.config.config import ModelConfig
 from collab.endpoints.launch import Launcher
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     )
     add_config_arguments(parser)
     asked = parser.parse_args(argv)
-    config = config_of(spelled_out(asked.overrides), asked.config_dir, trust=asked.trust)
+    config = config_of(expand_model_words(asked.overrides), asked.config_dir, trust=asked.trust)
     models = [model for model in config.team.values() if isinstance(model, ModelConfig)]
     with suppress(KeyboardInterrupt):  # how it is meant to end
         asyncio.run(_serve(models, Console(soft_wrap=True, highlight=False)))

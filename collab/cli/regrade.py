@@ -15,10 +15,10 @@ from pathlib import Path
 from rich.console import Console
 
 from collab.app.compose import add_config_arguments
-from collab.app.graders import graders, judged
+from collab.app.graders import open_graders, with_judge
 from collab.app.mark import why_foreign
 from collab.app.model_identity import hashes
-from collab.app.rebuild_config import CommandLine, config_again
+from collab.app.rebuild_config import CommandLine, rebuild_config
 from collab.app.session import RunPlaces, seated
 from collab.app.wants import Want, program_wants, seat_wants, store_wants
 from collab.cli.show import empty
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     words = parser.parse_intermixed_args(argv)
     folder = RunFolder(words.run)
     given = CommandLine(words.overrides, words.config_dir, words.trust)
-    config = config_again(folder, given, MAY, _wants)
+    config = rebuild_config(folder, given, MAY, _wants)
     with reading(folder.path):
         if not folder.finished():
             raise empty(folder)
@@ -121,7 +121,7 @@ async def _regrade(again: _Again, console: Console) -> int:
     folder, config, about = again.folder, again.config, again.about
     questions = [*folder.questions().values()]
     async with (
-        graders(config.grader, questions, again.kept) as rules,
+        open_graders(config.grader, questions, again.kept) as rules,
         RunProgress(console).watching() as stages,
     ):
         if again.judge is None:
@@ -129,7 +129,7 @@ async def _regrade(again: _Again, console: Console) -> int:
             asked = ""
         else:
             async with seated(again.judge, again.places(console)) as (team, store):
-                judge = judged(config.grader, rules, team)
+                judge = with_judge(config.grader, rules, team)
                 made = await regrade(folder, judge, rules, again.closes, stages)
             asked = f", {store.sampled} generations sampled, {store.served} from the store"
     name = digest(about)

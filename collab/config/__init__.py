@@ -1,1 +1,1 @@
-"""From YAML to values: the only home of Hydra and OmegaConf beside the command line."""
+"""Turn YAML into values: the only package besides `app` and `cli` that imports Hydra."""

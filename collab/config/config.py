@@ -1,7 +1,6 @@
-"""From plain YAML to values: compose, validate, and instantiate what a `_target_` names.
+"""Validate a composed config, and instantiate the classes that its `_target_` keys name.
 
-Only this package, `collab.app` and the command line know Hydra. Nothing of it travels further: what
-leaves here are pydantic values.
+Only this package, `collab.app` and the command line import Hydra. The results are pydantic values.
 """
 
 from __future__ import annotations
@@ -46,33 +45,35 @@ from collab.sandbox import ProgramLimits
 from collab.sandbox.named import SandboxName
 from collab.scenarios.base import Scenario, with_factors
 
-Target = dict[str, Any]  # any: the settings of a class that only instantiation knows
+Target = dict[str, Any]  # any: the settings of a class, which are checked when it is instantiated
 ADDRESS = frozenset({"base_url", "uds", "api_key_env", "launch", "limits", "replicas", "served"})
-"""What of a model's settings is where it is, not what it is."""
-TOLD = frozenset({"about", "checked"})
-"""What of a model's settings is told of it, and decides nothing."""
+"""Settings that say where a model is served, not which model it is."""
+INFORMATIVE = frozenset({"about", "checked"})
+"""Settings that describe a model and decide nothing."""
 BANK = frozenset({"bank"})
-"""What is noted apart, with the hash of its traces."""
+"""Settings that the manifest records separately, with the hash of the traces."""
+UNDECIDING = ADDRESS | INFORMATIVE | BANK
+"""Settings of a seat that do not decide the numbers."""
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
 class About(Settings):
-    """Where a model comes from: for tables and for whoever reads them."""
+    """The origin of a model, for tables and their readers."""
 
     paper: str | None = None
-    """What the paper's tables call it."""
+    """The model's name in the paper's tables."""
     family: str | None = None
     template: str | None = None
-    """Which family of chat templates its own is of."""
+    """The family of its chat template."""
     base: str | None = None
-    """What it was trained from."""
+    """The model that it was trained from."""
     distilled_from: tuple[str, ...] = ()
     rl: bool | None = None
-    """Whether reinforcement learning took part."""
+    """Whether it was trained by reinforcement learning."""
     size: float | None = Field(default=None, gt=0)
-    """Parameters (billions), also those that rest."""
+    """Parameters (billions), including the inactive ones of a mixture of experts."""
     context: int | None = Field(default=None, ge=2)
-    """What its card says it reads and writes at most (tokens)."""
+    """The context by its model card (tokens)."""
     licence: str | None = None
 
     @field_validator("distilled_from", mode="before")
@@ -82,7 +83,7 @@ class About(Settings):
 
 
 class ModelConfig(Sampling):
-    """A model in a seat: what it is, where it is and how it is sampled."""
+    """A model in a seat: its weights, its address and its sampling."""
 
     kind: Literal["model"] = "model"
     id: str
@@ -91,7 +92,7 @@ class ModelConfig(Sampling):
     checkpoint: str | None = None
     base_url: str | None = None
     replicas: tuple[str, ...] = ()
-    """Further addresses of the same model, with the same key; each has the limits of its own."""
+    """Further addresses of the same model, with the same key; `limits` apply to each."""
     uds: str | None = None
     api_key_env: str | None = None
     launch: Spec | None = None
@@ -101,33 +102,33 @@ class ModelConfig(Sampling):
     dialect: DialectName = "ids"
     think_open: str = "<think>\n"
     think_close: str = "</think>"
-    """Empty where the model has no tags: its turn ends its thinking, and holds its answer."""
+    """Empty for a model without tags: its thinking ends with its turn, which holds the answer."""
     force_answer: str | None = None
-    """What `Close` writes where the model has not closed its thinking; None: its close tag."""
+    """The text that `Close` writes where the thinking is still open; None: the close tag."""
     double_bos: bool = False
-    """Whether prompts begin with a begin-of-sequence token more than the template writes."""
+    """Whether prompts begin with one more begin-of-sequence token than the template writes."""
     context: int | None = Field(default=None, ge=2)
     limits: Limits = Limits()
     prices: Prices = Prices()
     parameters: float | None = Field(default=None, gt=0)
     drop: tuple[str, ...] = ()
-    """Request fields that the server does not take; they are left out."""
-    extra: dict[str, Any] = Field(default_factory=dict)  # any: JSON, sent as it stands
-    """Request fields that the server wants besides."""
+    """Request fields that the server does not accept; they are left out."""
+    extra: dict[str, Any] = Field(default_factory=dict)  # any: JSON, sent unchanged
+    """Further request fields for the server."""
     bank: TraceSelection | None = None
     """Recorded traces in place of solo draws (`collab import`)."""
     about: About = About()
     checked: Checked = "documented"
-    """How all this is known."""
+    """How these settings were checked."""
 
     @field_validator("api_key_env")
     @classmethod
     def _names_a_variable(cls, given: str | None) -> str | None:
-        """Refuse what is no name of a variable: it may be the key itself."""
+        """Refuse a value that is no variable name: it may be the key itself."""
         if given is not None and not VARIABLE.fullmatch(given):
             raise ValueError(
                 "it must be the NAME of an environment variable, in capitals, such as "
-                "OPENAI_API_KEY: the key itself belongs into that variable, never into a conf or a "
+                "OPENAI_API_KEY; put the key into that variable, never into a conf file or a "
                 "command line"
             )
         return given
@@ -135,7 +136,7 @@ class ModelConfig(Sampling):
     @field_validator("launch", mode="before")
     @classmethod
     def _kind(cls, launch: object) -> object:
-        """Take `launch: vllm` for a server of that kind with the usual settings."""
+        """Read `launch: vllm` as a server of that kind with the default settings."""
         return {"kind": launch} if isinstance(launch, str) else launch
 
     @model_validator(mode="after")
@@ -149,28 +150,28 @@ class ModelConfig(Sampling):
         if self.double_bos and self.dialect not in ("ids", "text"):
             raise ValueError(
                 f"double_bos=true with dialect {self.dialect!r}, in which the server writes the "
-                "prompt; it goes with ids and text"
+                "prompt; it needs dialect ids or text"
             )
         return self
 
     @property
     def sampling(self) -> Sampling:
-        """How its tokens are drawn."""
+        """The sampling parameters."""
         return Sampling(**{name: getattr(self, name) for name in Sampling.model_fields})
 
 
 class RecordingConfig(BaseModel):
-    """A seat without a model."""
+    """A seat that writes a recording."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["recording"]
     bank: TraceSelection | None = None
-    """Recorded traces that are its solo draws (`collab import`)."""
+    """Recorded traces in place of solo draws (`collab import`)."""
 
 
 class HumanConfig(BaseModel):
-    """A seat for whoever is at the terminal."""
+    """A seat for a human at the terminal."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -178,7 +179,7 @@ class HumanConfig(BaseModel):
 
 
 class ToolConfig(BaseModel):
-    """A seat for an interpreter that is asked for programs."""
+    """A seat for an interpreter that runs programs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -198,26 +199,26 @@ SeatConfig = Annotated[
 
 
 class GraderConfig(Settings):
-    """How answers are judged."""
+    """The settings of the graders."""
 
     maths: MathsSettings = MathsSettings()
     code: CodeSettings = CodeSettings()
     judge: JudgeSettings | None = None
 
     def decides(self) -> dict[str, Any]:  # any: JSON
-        """Return what decides the verdicts: not how many are judged at once."""
-        many = {"maths": {"workers", "wall"}, "code": {"workers"}}
-        return self.model_dump(mode="json", exclude=many)
+        """Return the settings that decide the verdicts, which the numbers of workers do not."""
+        speed = {"maths": {"workers", "wall"}, "code": {"workers"}}
+        return self.model_dump(mode="json", exclude=speed)
 
 
 class StoreConfig(Settings):
-    """Where generations are kept."""
+    """The store of generations."""
 
     url: str
 
 
 class RunConfig(Settings):
-    """One composed run."""
+    """The config of one run."""
 
     name: str = Field(min_length=1, pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$")
     runs: Path
@@ -238,11 +239,11 @@ class RunConfig(Settings):
 
     @property
     def banks(self) -> dict[str, TraceSelection]:
-        """The recorded traces that stand in for solo draws, by seat."""
+        """The recorded traces that replace solo draws, by seat."""
         return {
-            seat: one.bank
-            for seat, one in self.team.items()
-            if isinstance(one, ModelConfig | RecordingConfig) and one.bank is not None
+            seat: config.bank
+            for seat, config in self.team.items()
+            if isinstance(config, ModelConfig | RecordingConfig) and config.bank is not None
         }
 
     @property
@@ -250,20 +251,22 @@ class RunConfig(Settings):
         """The models by seat."""
         return {seat: one for seat, one in self.team.items() if isinstance(one, ModelConfig)}
 
-    def told(self) -> dict[str, Any]:  # any: JSON
-        """Return all of it for a manifest, which holds no secret."""
-        told = hide(self.model_dump(mode="json"))
-        assert isinstance(told, dict)
-        return told
+    def for_manifest(self) -> dict[str, Any]:  # any: JSON
+        """Return the whole config for a manifest, without secrets."""
+        hidden = hide(self.model_dump(mode="json"))
+        assert isinstance(hidden, dict)
+        return hidden
 
     def decides(self) -> dict[str, Any]:  # any: JSON
-        """Return what decides the numbers: neither addresses nor places nor speed, nor a secret."""
+        """Return the settings that decide the numbers: no addresses, paths, speed or secrets."""
         plain = self.model_dump(
             mode="json", exclude={"name", "runs", "store", "concurrency", "caps", "grader"}
         )
         plain["grader"] = self.grader.decides()
         plain["team"] = {
-            seat: {key: value for key, value in one.items() if key not in ADDRESS | TOLD | BANK}
+            seat: {
+                key: value for key, value in one.items() if key not in ADDRESS | INFORMATIVE | BANK
+            }
             for seat, one in plain["team"].items()
         }
         hidden = hide(plain)
@@ -272,7 +275,7 @@ class RunConfig(Settings):
 
 
 class Built(BaseModel):
-    """A config whose targets are values, checked against their protocols and each other."""
+    """A config with its targets instantiated and checked against their protocols and each other."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
@@ -284,7 +287,7 @@ class Built(BaseModel):
 
 
 def read_config(composed: DictConfig) -> RunConfig:
-    """Validate what Hydra composed.
+    """Validate a config that Hydra composed.
 
     Raises:
         ConfigError: A setting is missing, unknown or wrong; the message names it.
@@ -306,17 +309,16 @@ def read_config(composed: DictConfig) -> RunConfig:
 def build(
     config: RunConfig, policy: Policy | None = None, questions: QuestionSet | None = None
 ) -> Built:
-    """Make the values that the config's targets name, and check that they fit the team.
+    """Instantiate the targets of a config, and check that they fit the team.
 
     Args:
-        config: What was composed.
-        policy: A policy that was made in Python, in the place of the config's.
-        questions: Questions that are at hand, in the place of the config's.
+        config: The config.
+        policy: A policy value that replaces the config's.
+        questions: A question set that replaces the config's.
 
     Raises:
-        ConfigError: A target is not what its group asks for, a setting is wrong, or a seat is not
-        in
-            the team.
+        ConfigError: A target has the wrong protocol, a setting is wrong, or a seat is not in the
+            team.
     """
     built = Built(
         config=config,
@@ -333,21 +335,22 @@ def make(target: Target, protocol: type, where: str) -> Any:  # any: of the prot
     """Instantiate one target after checking its class.
 
     Raises:
-        ConfigError: The class cannot be imported, is none of the protocol, or refuses its settings.
+        ConfigError: The class cannot be imported, does not implement the protocol, or refuses its
+            settings.
     """
     _check(target, protocol, where)
     for key, nested in _nested(target, where):
         _check(nested, (Settings, Policy, QuestionSet), key)
-    return _made(target, where)
+    return _instantiate(target, where)
 
 
-def _made(value: Any, where: str) -> Any:  # any: settings, or what they make
-    """Make the values inside first; a text stays as it is, whatever Hydra would read in it."""
+def _instantiate(value: Any, where: str) -> Any:  # any: settings, or their values
+    """Instantiate nested targets first; text stays text, without Hydra's interpolation."""
     if isinstance(value, list):
-        return [_made(inner, f"{where}.{number}") for number, inner in enumerate(value)]
+        return [_instantiate(inner, f"{where}.{number}") for number, inner in enumerate(value)]
     if not isinstance(value, dict):
         return value
-    inner = {key: _made(one, f"{where}.{key}") for key, one in value.items()}
+    inner = {key: _instantiate(one, f"{where}.{key}") for key, one in value.items()}
     name = inner.pop("_target_", None)
     if name is None:
         return inner
@@ -360,20 +363,20 @@ def _made(value: Any, where: str) -> Any:  # any: settings, or what they make
 
 
 def explain(error: ValidationError, settings: object, where: str = "") -> str:
-    """Say in one line what pydantic found wrong in some settings, each with its value.
+    """Describe pydantic's validation errors in one line, each with its value.
 
-    What no setting is called is not shown, only its name: it may be a secret.
+    The value of an unknown setting is not shown: it may be a secret.
     """
     parts = []
     places = [found["loc"] for found in error.errors()]
     for found in error.errors():
         here = found["loc"]
         if any(place[: len(here)] == here != place for place in places):
-            continue  # what lies inside it was refused: that says more
-        path, beside = _located(here, settings)
+            continue  # an error inside it says more
+        path, siblings = _locate(here, settings)
         key = ".".join((*filter(None, [where]), *path))
         if found["type"] == "extra_forbidden":
-            parts.append(f"{key}: there is no such setting (beside it are: {beside or 'none'})")
+            parts.append(f"{key}: there is no such setting (settings there: {siblings or 'none'})")
             continue
         message = found["msg"].removeprefix("Value error, ")
         hidden = isinstance(found["input"], dict) or SECRET.search(key.removesuffix("_env"))
@@ -382,19 +385,19 @@ def explain(error: ValidationError, settings: object, where: str = "") -> str:
     return "; ".join(parts)
 
 
-def _located(place: tuple[int | str, ...], settings: object) -> tuple[list[str], str]:
-    """Return a place's path in the settings as they were given, and what stands beside it."""
-    path, beside = [], ""
+def _locate(place: tuple[int | str, ...], settings: object) -> tuple[list[str], str]:
+    """Return the path of an error in the settings, and the names of the settings around it."""
+    path, siblings = [], ""
     for part in place:
         if isinstance(settings, Mapping):
             if part not in settings and part != place[-1]:
-                continue  # pydantic names the kind of a setting too
+                continue  # pydantic also names the variant of a union
             names = (str(name) for name in settings if name not in (part, "_target_"))
-            beside, settings = ", ".join(names), settings.get(part)
+            siblings, settings = ", ".join(names), settings.get(part)
         elif isinstance(settings, list) and isinstance(part, int):
-            beside, settings = "", settings[part]
+            siblings, settings = "", settings[part]
         path.append(str(part))
-    return path, beside
+    return path, siblings
 
 
 def _check(target: Target, protocol: type | tuple[type, ...], where: str) -> None:
@@ -412,7 +415,7 @@ def _check(target: Target, protocol: type | tuple[type, ...], where: str) -> Non
     protocols = protocol if isinstance(protocol, tuple) else (protocol,)
     if not any(_offers(found, one) for one in protocols):
         wanted = " or ".join(one.__name__ for one in protocols)
-        raise ConfigError(f"{where}._target_={name!r} is no {wanted}")
+        raise ConfigError(f"{where}._target_={name!r} is no {wanted}; choose another class")
 
 
 def _offers(found: type, protocol: type) -> bool:
@@ -450,12 +453,16 @@ def _check_seats(built: Built) -> None:
                 f"policy's seat to one of them, or add one: +model@team.{seat}=…"
             )
         if role.name == "writer" and isinstance(team[seat], ToolConfig):
-            raise ConfigError(f"seat {seat!r} writes but is a tool, which can only be asked")
+            raise ConfigError(
+                f"seat {seat!r} is a tool, which cannot write; set model@team.{seat}=…"
+            )
         if role.name == "adviser" and isinstance(team[seat], RecordingConfig):
-            raise ConfigError(f"seat {seat!r} is asked for advice but is a recording")
+            raise ConfigError(
+                f"seat {seat!r} is a recording, which cannot advise; set model@team.{seat}=…"
+            )
         if not solos and isinstance(team[seat], RecordingConfig):
             raise ConfigError(
-                f"seat {seat!r} is a recording, and this scenario hands out none; "
+                f"seat {seat!r} is a recording, but this scenario has no recordings for it; "
                 f"set model@team.{seat}=…"
             )
     banks = built.config.banks
@@ -474,7 +481,7 @@ def _check_seats(built: Built) -> None:
 
 
 def _as_played(built: Built) -> Policy:
-    """Return the policy as one of the scenario's cases plays it."""
+    """Return the policy with the settings that the scenario's cases give it."""
     policy: Policy = built.policy
     factors = built.scenario.factors()
     fields = getattr(type(policy), "model_fields", {})

@@ -1,8 +1,8 @@
-"""The three doors for what others write: an installed package, `-cd DIR`, and COLLAB_CONF.
+"""Find conf folders of users: in installed packages, by `-cd DIR`, and in COLLAB_CONF.
 
-Each adds a folder of YAML to Hydra's search path; a folder is also put at the end of `sys.path`, so
-that `DIR/policy/mine.yaml` with `_target_: mine.Mine` finds `DIR/mine.py`. An option that carries
-the name of another one would silently win or lose, so it is an error.
+Each adds a folder of YAML to Hydra's search path. A folder is also appended to `sys.path`, so that
+`DIR/policy/mine.yaml` with `_target_: mine.Mine` finds `DIR/mine.py`. Two options of one name are
+an error, because one would silently hide the other.
 """
 
 from __future__ import annotations
@@ -25,24 +25,25 @@ _packages: list[str] = []
 
 
 class CollabSearchPath(SearchPathPlugin):
-    """Adds the folders and packages that were opened to Hydra's search path."""
+    """Adds the opened folders and packages to Hydra's search path."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Append them behind our own conf."""
+        """Append the folders and packages after collab's own conf."""
         for folder in _folders:
             search_path.append("collab", f"file://{folder}")
         for package in _packages:
             search_path.append("collab", f"pkg://{package}")
 
 
-def open_doors(config_dirs: Iterable[str] = ()) -> None:
-    """Find every outside conf folder and put it on the paths.
+def open_conf_folders(config_dirs: Iterable[str] = ()) -> None:
+    """Add every outside conf folder to the search paths.
 
     Args:
         config_dirs: The folders that the command line names.
 
     Raises:
-        ConfigError: A folder is not there, a package cannot be imported, or a name is taken.
+        ConfigError: A folder does not exist, a package cannot be imported, or two options share a
+            name.
     """
     _folders.clear()
     _packages.clear()
@@ -51,7 +52,7 @@ def open_doors(config_dirs: Iterable[str] = ()) -> None:
     for name in named:
         folder = Path(name).expanduser().resolve()
         if not folder.is_dir():
-            raise ConfigError(f"the conf folder {name!r} is not there")
+            raise ConfigError(f"the conf folder {name!r} does not exist")
         _refuse_taken_names(folder, str(folder), owners)
         _folders.append(folder)
         if str(folder) not in sys.path:
@@ -59,7 +60,7 @@ def open_doors(config_dirs: Iterable[str] = ()) -> None:
     for point in entry_points(group="collab.conf"):
         try:
             package = files(point.value)
-        except Exception as error:  # a stranger's package may raise anything while it is imported
+        except Exception as error:  # importing a user's package may raise anything
             raise ConfigError(f"plugin {point.name!r} cannot be imported: {error}") from None
         _refuse_taken_names(Path(str(package)), point.value, owners)
         _packages.append(point.value)
@@ -67,15 +68,15 @@ def open_doors(config_dirs: Iterable[str] = ()) -> None:
 
 
 def _refuse_taken_names(folder: Path, where: str, owners: dict[Path, str]) -> None:
-    """Note whose a folder's options are; `owners` maps those of the folders before it."""
+    """Record the owner of each option of a folder; `owners` holds those of earlier folders."""
     ours = Path(str(files("collab.conf")))
     for option in () if folder == ours else options_of(folder):
         _check_text(folder / option)
         owner = "collab" if (ours / option).exists() else owners.setdefault(option, where)
         if owner != where:
             raise ConfigError(
-                f"{where} brings {option}, which {owner} has too; "
-                "give it a name of your own, such as mylab_…"
+                f"{where} has an option {option}, and so has {owner}; "
+                "give yours another name, such as mylab_…"
             )
 
 
@@ -87,6 +88,6 @@ def _check_text(file: Path) -> None:
 
 
 def options_of(folder: Path) -> Iterator[Path]:
-    """Yield the options of a conf folder: its YAML files one level down or deeper."""
+    """Yield the options of a conf folder: the YAML files in its subfolders."""
     for file in sorted(folder.glob("*/**/*.yaml")):
         yield file.relative_to(folder)

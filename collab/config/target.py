@@ -46,6 +46,6 @@ def _plain(value: object, where: str) -> Any:  # any: JSON
         return to_jsonable_python(value)
     except PydanticSerializationError:
         raise ConfigError(
-            f"{where}={value!r} has no JSON form, so runs with it cannot be told apart: make "
+            f"{where}={value!r} has no JSON form, which is needed to name the run's folder: make "
             f"{type(value).__name__} a collab.Settings, or use a number, a text or a list"
         ) from None

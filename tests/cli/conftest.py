@@ -203,7 +203,9 @@ def kept(tmp_path: Path) -> Kept:
     path = runs / "run" / "collaboration-alternate-0123456789ab"
     asked = Question("three", (Message("user", "What is 1 + 2?"),), "3")
     decides = {"scenario": built.config.scenario, "policy": built.config.policy}
-    with RunFolder.enter(path, decides, {"command": "collab run"}, built.config.told()) as folder:
+    with RunFolder.enter(
+        path, decides, {"command": "collab run"}, built.config.for_manifest()
+    ) as folder:
         folder.ask([asked])
         folder.write_status(RunStatus("Collaboration · main", "level", cases=2))
         for number, answer in enumerate((r"So \boxed{3}.", "So the answer is 3.")):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from collab.app.compose import seatings, spelled_out
+from collab.app.compose import expand_model_words, team_configs
 from collab.config.config import ModelConfig
 from collab.endpoints.profile import Profile
 from collab.endpoints.scripted import attentive
@@ -56,7 +56,7 @@ def test_whoever_is_in_the_box_keeps_an_endpoints_contract(
     ],
 )
 def test_whoever_sits_in_a_sweep_is_examined(words: list[str], seated: list[str]) -> None:
-    mains = [config.team["main"] for config in seatings(words)]
+    mains = [config.team["main"] for config in team_configs(words)]
     assert [main.id for main in mains if isinstance(main, ModelConfig)] == seated
 
 
@@ -174,8 +174,8 @@ def test_the_models_of_a_team_are_examined_once_each(command: Command, tmp_path:
     ],
 )
 def test_a_model_by_itself_is_spelled_out(word: str, long: str) -> None:
-    assert spelled_out(["model=vllm", word])[-1] == long
-    assert spelled_out(["team=pair"]) == ["team=pair"]
+    assert expand_model_words(["model=vllm", word])[-1] == long
+    assert expand_model_words(["team=pair"]) == ["team=pair"]
 
 
 @pytest.mark.parametrize(
@@ -208,5 +208,5 @@ def test_who_continues_no_thought_is_refused_the_pen_and_told_where_it_may_sit(
         command("doctor", *words, f"runs={tmp_path / 'runs'}")
         refused = command(*PLAY, *words, f"runs={tmp_path / 'runs'}")
     assert "seat 'main' must be able to write, which its endpoint cannot" in refused.error
-    assert "dialect 'none' continues no thought here: give the seat another" in refused.error
-    assert "or take a policy that lets this one answer (answer_by) or advise" in refused.error
+    assert "dialect 'none' cannot continue a thought: give the seat another" in refused.error
+    assert "or use a policy that lets this model answer (answer_by) or advise" in refused.error

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from collab.app.drift import notes
+from collab.app.drift import drift_notes
 from collab.app.model_identity import identity, is_known
 from collab.config.config import ModelConfig
 from collab.endpoints.owner import OWNER
@@ -65,11 +65,11 @@ def test_a_model_of_the_hub_is_known_by_the_commit_that_its_branch_stood_for(
 def test_an_api_that_drifted_is_reported_with_the_draws_of_each_version() -> None:
     model = ModelConfig(id="lab/chat-2025-01-01")
     counted = {"gpt-4o fp_1": 1200, "gpt-4o fp_2": 3}
-    (said,) = notes({"main": model}, {identity(model): counted})
+    (said,) = drift_notes({"main": model}, {identity(model): counted})
     assert said == (
         "main drifted: its server answered as 'gpt-4o fp_1' (1,200 draws), 'gpt-4o fp_2' (3 draws)"
     )
-    assert list(notes({"main": model}, {identity(model): {"": 9}})) == []
+    assert list(drift_notes({"main": model}, {identity(model): {"": 9}})) == []
 
 
 RUN = (
@@ -94,12 +94,12 @@ def test_what_nobody_can_name_is_not_shared_across_runs_and_sampled_once_within_
             return said.out
 
         first = play("first")
-        assert "main: nobody can tell for how long 'scripted' is the same model" in first
+        assert "main: 'scripted' may change without notice" in first
         assert " 2 generations sampled" in first
         assert " 0 generations sampled" in play("first")
         assert " 2 generations sampled" in play("second")
         known = play("third", "team.main.revision=v1")
-        assert "nobody can tell" not in known
+        assert "may change without notice" not in known
         assert " 2 generations sampled" in known
         assert " 0 generations sampled" in play("fourth", "team.main.revision=v1")
 

@@ -60,7 +60,7 @@ MISTAKES: Sequence[tuple[Sequence[str], str]] = (
     (("plan", "--trust", "-cd", "nomodule", "policy=mine"), "No module named 'nomodule_at_all'"),
     (("plan", "-cd", "syntax", "policy=mine"), "SyntaxError"),
     (("plan", "-cd", "memory", "policy=mine"), "MemoryError"),
-    (("plan", "-cd", "afile"), "afile' is not there"),
+    (("plan", "-cd", "afile"), "afile' does not exist"),
     (("run", "-cd"), "-cd needs a folder"),
     (("run", "policy=nonsense"), "Could not find 'policy/nonsense'"),
     (("run", "budget=abc"), "budget: Input should be a valid integer"),

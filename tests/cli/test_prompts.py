@@ -53,7 +53,7 @@ def test_prompts_that_cannot_be_told_for_certain_say_why(played: Any, tmp_path: 
     ((episode, row),) = folder.episodes()
     unit = next(one.unit for one in episode.trajectory.log if isinstance(one, Wrote))
     other = Trajectory().add(Wrote(unit))
-    with pytest.raises(RunError, match=r"not to be had for certain: \d+ tokens were sent, and"):
+    with pytest.raises(RunError, match=r"rebuilt with certainty: \d+ tokens were sent, and"):
         Prompts(folder)(row["question"], unit, other)
     template = tmp_path / "checkpoint" / "chat_template.jinja"
     template.write_text(template.read_text() + " ")

@@ -82,7 +82,7 @@ def test_a_model_judges_what_was_said_and_is_asked_once(
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("budget=3", "'budget=3' has no effect here: what may be changed is grader, team, store"),
+        ("budget=3", "'budget=3' has no effect here: change grader, team, store"),
         ("~grader.judge", "'~grader.judge': here settings are changed, not taken out"),
         ("grader=nix", "Could not find 'grader/nix' Available options in 'grader': judge paper"),
         ("grader.maths.count=3", "grader.maths.count: there is no such setting"),

@@ -35,7 +35,9 @@ class Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setattr(trust, "_ours", lambda: frozenset({("VENDOR_KEY", "api.vendor.example")}))
+    monkeypatch.setattr(
+        trust, "_shipped_pairs", lambda: frozenset({("VENDOR_KEY", "api.vendor.example")})
+    )
     return tmp_path / "config" / "collab" / "keys.json"
 
 
@@ -79,8 +81,8 @@ def test_an_answer_is_asked_for_once(monkeypatch: pytest.MonkeyPatch, home: Path
 
 def test_the_pairs_of_our_own_conf_are_read_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    trust._ours.cache_clear()
-    assert all(host and variable.isupper() for variable, host in trust._ours())
+    trust._shipped_pairs.cache_clear()
+    assert all(host and variable.isupper() for variable, host in trust._shipped_pairs())
 
 
 def test_a_run_whose_conf_sends_a_known_key_to_a_strange_host_stops_before_any_request(

@@ -171,7 +171,7 @@ def test_models_are_changed_in_place() -> None:
             r"Could not find 'policy/nonsense' .*: aggregate alternate .*guide",
         ),
         (["nonsense=1"], r"Could not override 'nonsense'"),
-        (["+nonsense=1"], r"^nonsense: there is no such setting \(beside it are: .*policy"),
+        (["+nonsense=1"], r"^nonsense: there is no such setting \(settings there: .*policy"),
         (
             ["model@team.main=openai", "team.main.api_key_env=gsk_a1"],
             r"^team\.main\.api_key_env: it must be the NAME of an environment variable[^1]*$",
@@ -202,7 +202,10 @@ def test_models_are_changed_in_place() -> None:
         (["scenario.distractor=nobody"], "seat 'nobody' is not in the team"),
         (["scenario.source=nobody"], "needs solo draws of seat 'nobody', which has no model"),
         (["model@team.main=recording"], r"seat 'main', which has no model .*model@team\.main"),
-        (["scenario=collaboration", "policy=solo", "model@team.main=recording"], "hands out none"),
+        (
+            ["scenario=collaboration", "policy=solo", "model@team.main=recording"],
+            "has no recordings",
+        ),
         (["scenario=guidability", "team=guided"], r"sets guide, which policy Distractor lacks"),
         (["policy=solo"], r"sets at, distractor, length, steer_tokens, which policy Solo lacks"),
         (

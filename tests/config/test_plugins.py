@@ -9,7 +9,7 @@ import pytest
 
 from collab.app.compose import composed
 from collab.app.session import decides
-from collab.config.plugins import open_doors
+from collab.config.plugins import open_conf_folders
 from collab.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("launched")
@@ -40,7 +40,7 @@ def paths_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("COLLAB_CONF", raising=False)
     yield
     monkeypatch.delenv("COLLAB_CONF", raising=False)
-    open_doors()
+    open_conf_folders()
 
 
 def stranger(folder: Path, module: str, option: str = "mylab_brief") -> Path:
@@ -139,25 +139,25 @@ def test_several_folders_are_opened(tmp_path: Path) -> None:
 
 def test_an_option_with_a_name_of_ours_is_refused(tmp_path: Path) -> None:
     folder = stranger(tmp_path, "brief_five", "solo")
-    with pytest.raises(ConfigError, match=r"brings policy/solo\.yaml, which collab has too"):
-        open_doors([str(folder)])
+    with pytest.raises(ConfigError, match=r"has an option policy/solo\.yaml, and so has collab"):
+        open_conf_folders([str(folder)])
 
 
 def test_two_folders_with_one_options_name_are_refused(tmp_path: Path) -> None:
     one = stranger(tmp_path / "one", "brief_six")
     two = stranger(tmp_path / "two", "brief_seven")
     with pytest.raises(ConfigError, match=r"policy/mylab_brief\.yaml"):
-        open_doors([str(one), str(two)])
+        open_conf_folders([str(one), str(two)])
 
 
 def test_one_folder_may_be_named_twice(tmp_path: Path) -> None:
     folder = str(stranger(tmp_path, "brief_eight"))
-    open_doors([folder, folder])
+    open_conf_folders([folder, folder])
 
 
 def test_a_folder_that_is_not_there_is_named() -> None:
-    with pytest.raises(ConfigError, match="the conf folder 'nowhere' is not there"):
-        open_doors(["nowhere"])
+    with pytest.raises(ConfigError, match="the conf folder 'nowhere' does not exist"):
+        open_conf_folders(["nowhere"])
 
 
 def test_a_policy_that_cannot_be_imported_is_one_line_with_the_cause(tmp_path: Path) -> None:

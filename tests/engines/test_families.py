@@ -109,7 +109,7 @@ def seated(family: str, folder: Path, *more: str) -> tuple[ModelConfig, ModelKit
     words += [f"team.main.checkpoint={folder}", f"team.main.id={family}"]
     model = config_of(words).team["main"]
     assert isinstance(model, ModelConfig)
-    return model, ModelKit.read(model, folder)
+    return model, ModelKit.load(model, folder)
 
 
 def dialects(kit: ModelKit) -> tuple[IdsDialect, TextDialect]:

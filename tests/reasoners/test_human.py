@@ -78,7 +78,7 @@ async def test_a_human_may_close_the_thinking(store: Store) -> None:
 
 
 async def test_the_end_of_the_input_is_said(store: Store) -> None:
-    with pytest.raises(CollabError, match="nobody is at the terminal"):
+    with pytest.raises(CollabError, match="the human's seat got no text"):
         await play("", store)
 
 
