@@ -64,9 +64,9 @@ def _message(error: BaseException) -> str | None:
         case OSError():
             return _describe_os_error(error)
         case UnicodeError():
-            return f"a text is not in the encoding that it should be in: {error}"
+            return f"a text has the wrong encoding: {error}"
         case json.JSONDecodeError():
-            return f"a file is no JSON: {error}"
+            return f"a file is not JSON: {error}"
         case MemoryError():
             return "there is not enough memory"
         case RecursionError():

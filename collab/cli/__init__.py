@@ -1,4 +1,4 @@
-"""The command line: `collab VERB …`, one module a verb."""
+"""The command line `collab VERB …`: one module for each verb."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from collab.cli.stopping import StopSignal, legible, silence, stoppable
+from collab.cli.stopping import StopSignal, escape_unencodable, silence, stoppable
 
-UNREAD = 141
-"""The exit status where nobody reads what is printed, as a shell tells of SIGPIPE."""
+BROKEN_PIPE = 141
+"""The exit status when the reader of the output has gone, as a shell reports SIGPIPE."""
 SAMPLING = ("run", "play", "fork", "regrade")
 VERBS = {
     "run": "play a scenario and print its tables (Hydra overrides; -m sweeps)",
     "play": "play one question ad hoc and watch it grow",
-    "plan": "say what a run would cost and show three prompts; sends nothing",
+    "plan": "estimate what a run would cost and show three prompts; sends nothing",
     "show": "print one episode, coloured by author, with the reason of each hand-off",
-    "cohort": "freeze the questions that several models solve alike in a file",
-    "ls": "list the runs there are, how they stand and what they came to",
-    "report": "print a run's tables again, or one table over all jobs of a sweep",
-    "repro": "make one of the paper's tables or figures of runs of your own, and judge its claims",
-    "import": "take over solo traces that were sampled elsewhere",
-    "regrade": "judge a run's stored answers again, beside the first verdicts",
-    "fork": "go on from a unit of a played episode with another policy",
-    "label": "say by hand what went wrong in failed episodes, and see if the rules agree",
+    "cohort": "write the questions that several models solve equally often to a file",
+    "ls": "list runs with their state and their headline result",
+    "report": "print the tables of a run, or one table over all jobs of a sweep",
+    "repro": "reproduce a table or figure of the paper from your own runs, and check its claims",
+    "import": "import solo traces that were sampled elsewhere",
+    "regrade": "grade a run's stored answers again, next to the first verdicts",
+    "fork": "continue from a unit of a played episode with another policy",
+    "label": "label failure modes of episodes by hand, and compare them with the rules",
     "export": "write a run as CSV or Parquet tables, or as a log for Inspect",
-    "watch": "watch one episode of a run grow, while the run goes on elsewhere",
-    "view": "show a run or a sweep in the browser, live while it goes on",
-    "doctor": "try what a model's endpoint does with thoughts that are not its own",
-    "prune": "take out of the store what no run needs, and say first what that is",
+    "watch": "watch one episode of a running run grow",
+    "view": "show a run or a sweep in the browser, live while it runs",
+    "doctor": "check what a model's endpoint does with thoughts that it did not write",
+    "prune": "remove generations that no run needs from the store, after listing them",
     "serve": "serve a whole collaboration as one model, OpenAI-compatible",
-    "launch": "run a model's server by hand, for every run that asks for it",
+    "launch": "start a model's server by hand, for all runs that need it",
     "pocket": "serve the shipped reasoners behind an OpenAI-compatible endpoint",
 }
 
@@ -39,21 +39,22 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit status.
 
-    0, 1 failed, 2 wrong use, 130 interrupted, 141 nobody reads what is printed, 143 terminated.
+    The status is 0 for success, 1 for failure, 2 for wrong usage, 130 when interrupted, 141 when
+    the reader of the output has gone, and 143 when terminated.
 
     Args:
-        argv: The words; None: those of this process, which then ends in order at a SIGTERM too.
+        argv: The words; None: those of this process, which then also ends in order at SIGTERM.
     """
     if argv is not None:
-        return _told(StopSignal(), [*argv])
+        return _run_reporting(StopSignal(), [*argv])
     with stoppable() as stop:
-        legible()
-        status = _told(stop, sys.argv[1:])
+        escape_unencodable()
+        status = _run_reporting(stop, sys.argv[1:])
         return stop.status if stop.signal else status
 
 
-def _told(stop: StopSignal, arguments: list[str]) -> int:
-    """Run one verb; whatever ends it that its user can mend is told in one line."""
+def _run_reporting(stop: StopSignal, arguments: list[str]) -> int:
+    """Run one verb, and print an error that the user can fix in one line."""
     try:
         try:
             return _run(arguments)
@@ -62,31 +63,31 @@ def _told(stop: StopSignal, arguments: list[str]) -> int:
                 sys.stdout.flush()
     except BrokenPipeError:
         silence()
-        return UNREAD
+        return BROKEN_PIPE
     except SystemExit as end:
         if not isinstance(end.__context__, BrokenPipeError):
             raise
-        silence()  # Rich ends so where nobody reads on
-        return UNREAD
+        silence()  # Rich exits this way when the reader has gone
+        return BROKEN_PIPE
     except KeyboardInterrupt:
-        kept = "; the same command goes on" if arguments[:1] == ["label"] else ""
+        kept = "; the same command continues" if arguments[:1] == ["label"] else ""
         if arguments[:1] and arguments[0] in SAMPLING:
-            kept = ": what was sampled is stored; the same command goes on"
-        _say(f"{stop.word}{kept}")
+            kept = ": what was sampled is stored; the same command continues"
+        _print_error(f"{stop.word}{kept}")
         return stop.status
     except Exception as error:
         from collab.app.error_line import error_line
-        from collab.report.trajectory import safe  # what a server said is in some of them
+        from collab.report.trajectory import safe  # some messages quote a server's reply
 
         if (line := error_line(error)) is None:
             raise
-        _say(f"error: {safe(line)}")
+        _print_error(f"error: {safe(line)}")
         silence()
         return 1
 
 
-def _say(line: str) -> None:
-    with suppress(OSError):  # nobody reads that either
+def _print_error(line: str) -> None:
+    with suppress(OSError):  # the reader of stderr has gone too
         print(line, file=sys.stderr, flush=True)
 
 
@@ -116,5 +117,5 @@ def _help() -> str:
     return (
         "Simulate several reasoning models thinking together on one shared trajectory.\n\n"
         f"usage: collab COMMAND [ARGUMENTS]\n\n{lines}\n\n"
-        "collab COMMAND --help says more. Start with: collab run experiment=demo"
+        "Run collab COMMAND --help for details. Start with: collab run experiment=demo"
     )

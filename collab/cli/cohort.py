@@ -1,7 +1,7 @@
-"""`collab cohort RUN… --solved 8 --to FILE`: freeze the questions that several models solve alike.
+"""`collab cohort RUN… --solved 8 --to FILE`: freeze questions that models solve equally often.
 
-The runs are solo benchmarks (scenario=solo), one a model, on the same questions. The file goes into
-later runs as questions.cohort=FILE: they ask these questions alone.
+The runs are solo benchmarks (scenario=solo), one for each model, on the same questions. Later runs
+with questions.cohort=FILE ask only the questions in the file.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ def main(argv: list[str]) -> int:
         "--solved",
         required=True,
         metavar="COUNT",
-        help="of its solo draws, what each model must have solved: 8, or 0-1",
+        help="how many of its solo draws each model must have solved: 8, or 0-1",
     )
-    parser.add_argument("--to", required=True, type=Path, metavar="FILE", help="where it goes")
+    parser.add_argument("--to", required=True, type=Path, metavar="FILE", help="the file to write")
     words = parser.parse_args(argv)
-    least, most = _counts(words.solved)
+    least, most = _parse_counts(words.solved)
     benches = [solve_counts(job) for path in words.runs for job in jobs(path)]
     cohort = Cohort.of(benches, least, most)
     cohort.write(words.to)
     console = Console(soft_wrap=True, markup=False, highlight=False)
     for model, count in shared(benches, least, most).items():
-        alike = f"{count} of {len(benches[0].solved)} solved {counted(least, most)}"
-        console.print(safe(f"{model}: {alike}"))
+        result = f"{count} of {len(benches[0].solved)} solved {counted(least, most)}"
+        console.print(safe(f"{model}: {result}"))
     console.print(safe(f"{words.to}: {cohort} (hash {cohort.digest})"))
     return 0
 
 
-def _counts(said: str) -> tuple[int, int]:
-    found = COUNTS.fullmatch(said)
+def _parse_counts(text: str) -> tuple[int, int]:
+    found = COUNTS.fullmatch(text)
     if found is None:
-        raise ConfigError(f"--solved {said!r} is no count: give 8, or 0-1")
+        raise ConfigError(f"--solved {text!r} is no count: give 8, or 0-1")
     return int(found[1]), int(found[2] or found[1])

@@ -1,4 +1,4 @@
-"""`collab export RUN`: a run as tidy tables (CSV, Parquet), or as a log that Inspect opens."""
+"""`collab export RUN`: write a run as tidy tables (CSV, Parquet), or as a log for Inspect."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from collab.runs.run_folder import RunFolder
 
 
 def main(argv: list[str]) -> int:
-    """Write the tables and say where they are."""
+    """Write the tables and print their folder."""
     parser = argparse.ArgumentParser(prog="collab export", description=__doc__)
     parser.add_argument("run", type=Path, help="the run's folder")
     forms = ("csv", "parquet", "inspect")
     parser.add_argument("--form", choices=forms, default="csv", help="default: csv")
     parser.add_argument("--to", type=Path, help="a folder (default: export/ in the run's)")
     parser.add_argument(
-        "--verdicts", default="", metavar="NAME", help="those that `collab regrade` made"
+        "--verdicts", default="", metavar="NAME", help="verdicts that `collab regrade` made"
     )
     words = parser.parse_args(argv)
     to = words.to or words.run / "export"

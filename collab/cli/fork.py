@@ -1,7 +1,7 @@
-"""`collab fork RUN EPISODE --at UNIT policy=…`: go on from a unit of an episode, otherwise.
+"""`collab fork RUN EPISODE --at UNIT policy=…`: continue an episode with another policy.
 
-The episode's first units stay as they are; nothing of them is sampled again. From there on the
-policy decides, and the result is a run of its own. Without --at the units are listed.
+The episode's first units stay as they are and are not sampled again. After them, the policy
+decides. The result is a new run. Without --at, list the units.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ MAY = (
     *("policy", "boundary", "team", "placement", "grader", "store", "budget", "replicate"),
     *("name", "concurrency", "caps", "strict_prefill"),
 )
-"""What of a run's config may be another one from the unit on."""
+"""The settings of a run that may change after the unit."""
 WIDTH = 80
-"""Characters of a unit that the list of units shows."""
+"""The number of characters of a unit in the list of units."""
 
 
 def main(argv: list[str]) -> int:
-    """Play on, or list the units."""
+    """Play the fork, or list the units."""
     parser = argparse.ArgumentParser(
         prog="collab fork",
         description=__doc__,
@@ -53,8 +53,8 @@ def main(argv: list[str]) -> int:
         "policy=budget_force --samples 8",
     )
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("episode", help="the case's id, or a part that only it has")
-    parser.add_argument("--at", type=int, metavar="UNIT", help="how many of its units stay")
+    parser.add_argument("episode", help="the case's id, or a part that no other id has")
+    parser.add_argument("--at", type=int, metavar="UNIT", help="the number of units to keep")
     parser.add_argument("--samples", type=int, default=1, help="episodes to play (default: 1)")
     add_config_arguments(parser)
     words = parser.parse_intermixed_args(argv)
@@ -67,13 +67,13 @@ def main(argv: list[str]) -> int:
         print_whole(console, units)
         return 0
     if not any(word.startswith("policy=") for word in words.overrides):
-        raise ConfigError("say who decides from there on: policy=…")
+        raise ConfigError("name the policy of the fork: policy=…")
     if words.samples < 1:
-        raise ConfigError(f"--samples {words.samples}: at least 1 is played")
+        raise ConfigError(f"--samples {words.samples} is too few: give at least 1")
     given = CommandLine(words.overrides, words.config_dir, words.trust)
     config = rebuild_config(folder, given, MAY, _wants)
     collaboration = {"_target_": f"{Collaboration.__module__}.{Collaboration.__name__}"}
-    asked = _asked(folder, case, words.at)
+    asked = _read_question(folder, case, words.at)
     built = build(config.model_copy(update={"scenario": collaboration}), questions=asked)
     forked = _forked(built, folder, asked, words.samples)
     command = shlex.join(["collab", "fork", *hide_words(argv)])
@@ -84,26 +84,26 @@ def main(argv: list[str]) -> int:
 
 @dataclass(frozen=True)
 class _Asked:
-    """The one question of a fork."""
+    """The question of a fork, and the units that stay."""
 
     question: Question
     of: Mapping[str, Json]
-    """The episode that it is from."""
+    """The episode that is forked."""
     begin: Trajectory
     """The units that stay."""
     rival: str | None
 
     def load(self, prompt: PromptFormat, runs: Path = RUNS) -> list[Question]:
-        """Return it as it was asked: the prompt is in it."""
+        """Return the question with its first prompt."""
         return [self.question]
 
     def origin(self, runs: Path = RUNS) -> Json:
-        """Name the episode that it is from."""
+        """Return the episode that is forked."""
         return self.of
 
 
 def _wants(config: RunConfig) -> list[Want]:
-    """Return what a fork would do of what a config wants: it asks one question, and no other."""
+    """Return the wants of a config for a fork, which loads no question set."""
     return [
         *program_wants(config),
         *seat_wants(config, config.team),
@@ -112,8 +112,8 @@ def _wants(config: RunConfig) -> list[Want]:
     ]
 
 
-def _asked(folder: RunFolder, case: str, at: int) -> _Asked:
-    """Read what the episode was asked.
+def _read_question(folder: RunFolder, case: str, at: int) -> _Asked:
+    """Read the question of an episode, and the units that stay.
 
     Raises:
         RunError: The run does not hold the question.
@@ -133,7 +133,7 @@ def _asked(folder: RunFolder, case: str, at: int) -> _Asked:
 
 
 def _forked(built: Built, folder: RunFolder, asked: _Asked, samples: int) -> Built:
-    """Put the fork in the place of the scenario."""
+    """Replace the scenario by the fork."""
     case = str(asked.of["case"])
     scenario = ForkScenario(
         case=case,
@@ -142,17 +142,17 @@ def _forked(built: Built, folder: RunFolder, asked: _Asked, samples: int) -> Bui
         rival=asked.rival,
         samples=samples,
     )
-    told = {
+    target = {
         "_target_": f"{ForkScenario.__module__}.{ForkScenario.__name__}",
         **asked.of,
         "samples": samples,
     }
-    config = built.config.model_copy(update={"scenario": told})
+    config = built.config.model_copy(update={"scenario": target})
     return built.model_copy(update={"config": config, "scenario": scenario})
 
 
 def _units(trajectory: Trajectory) -> Table:
-    """List the living units by the numbers that --at takes."""
+    """List the living units with their numbers for --at."""
     table = PlainTable()
     table.head("--at", right=True)
     for column in ("author", "kind", "tokens", "ends in"):

@@ -1,8 +1,8 @@
-"""`collab import NAME SOURCE`: take over solo traces that were sampled elsewhere.
+"""`collab import NAME SOURCE`: import solo traces that were sampled elsewhere.
 
 SOURCE is a file (jsonl, json, csv, parquet), or a dataset of the Hugging Face hub (owner/name with
---files). Its rows may be traces, lists of them, replies of a server or of a batch, or vLLM outputs.
-They are judged as a run would, and kept in runs/banks/NAME/ with their model and sampling.
+--files). Its rows may be traces, lists of traces, replies of a server or of a batch, or vLLM
+outputs. They are graded as in a run, and kept in runs/banks/NAME/ with their model and sampling.
 """
 
 from __future__ import annotations
@@ -41,28 +41,34 @@ SHOWN = 3
 
 
 def main(argv: list[str]) -> int:
-    """Import, and say what came out."""
+    """Import the traces and print a summary."""
     parser = argparse.ArgumentParser(
         prog="collab import",
         description=__doc__,
-        epilog=f"What is read of a row: {', '.join(USUAL)}; usual names of fields are found. "
+        epilog=f"Fields of a row: {', '.join(USUAL)}; the usual names are recognised. "
         "example: collab import mine traces.jsonl --field answer=gold --field model=meta.model",
     )
-    parser.add_argument("name", help="what the traces are called from now on")
+    parser.add_argument("name", help="the name of the new bank")
     parser.add_argument("source", help="a file, or owner/name of a dataset on the hub")
     add_config_arguments(parser)
     add = parser.add_argument
     add("--files", action="append", metavar="PATTERN", help="files of the dataset, such as data/*")
     add("--revision", help="a commit, branch or tag of the dataset")
-    add("--field", action="append", default=[], metavar="WHAT=FIELD", help="where WHAT stands")
-    add("--model", help="whose traces they are, where no field says so")
-    add("--requests", type=Path, help="of a batch: the file with its requests (by custom_id)")
+    add(
+        "--field",
+        action="append",
+        default=[],
+        metavar="WHAT=FIELD",
+        help="the field with WHAT",
+    )
+    add("--model", help="the model of the traces, if no field names it")
+    add("--requests", type=Path, help="for a batch: the file with its requests (by custom_id)")
     add(
         "--tags",
         nargs=2,
         default=("<think>", "</think>"),
         metavar=("OPEN", "CLOSE"),
-        help="what encloses the thinking, where thinking and reply are one text",
+        help="the tags around the thinking, if thinking and reply are one text",
     )
     words = parser.parse_intermixed_args(argv)
     built = composed(words.overrides, words.config_dir, trust=words.trust)
@@ -71,21 +77,21 @@ def main(argv: list[str]) -> int:
 
 @dataclass(frozen=True)
 class _Source:
-    """Where the traces are, and how they are read."""
+    """The source of the traces, and how to read it."""
 
     words: argparse.Namespace
     runs: Path
 
     @property
     def given(self) -> dict[str, str]:
-        """The fields that were named.
+        """The fields that the command line names.
 
         Raises:
-            ConfigError: One is of nothing that is read.
+            ConfigError: A name is unknown.
         """
         pairs = [word.partition("=") for word in self.words.field]
         if strange := [key for key, _, name in pairs if key not in USUAL or not name]:
-            raise ConfigError(f"--field {strange[0]}=…: what is read is {', '.join(USUAL)}")
+            raise ConfigError(f"--field {strange[0]}=… is unknown; use one of {', '.join(USUAL)}")
         return {key: name for key, _, name in pairs}
 
     def rows(self) -> Rows:
@@ -95,22 +101,23 @@ class _Source:
             return rows_of(path, path.name)
         if not files:
             raise ConfigError(
-                f"{self.words.source!r} is no file here; of a dataset or a folder say --files too"
+                f"{self.words.source!r} is not a file; for a dataset or a folder add --files"
             )
         hub = Hub(repo=self.words.source, files=tuple(files), revision=self.words.revision)
         return hub.rows(self.runs)
 
-    def told(self) -> Iterator[tuple[str, TraceFacts | BadRow]]:
-        """Yield the traces with the places where they stand."""
+    def facts(self) -> Iterator[tuple[str, TraceFacts | BadRow]]:
+        """Yield each trace, or the error of its row, with its place in the source."""
         fields: dict[str, str] = {}
         requests = self._requests()
         for place, row in self.rows():
             try:
                 if isinstance(row, BadRow):
                     raise row
-                for one in unrolled(self._asked(row, requests), self.given.get("text")):
-                    fields = fields or fields_of(one, self.given)
-                    yield place, trace_facts(one, fields, tuple(self.words.tags), self.words.model)
+                for trace in unrolled(self._with_request(row, requests), self.given.get("text")):
+                    fields = fields or fields_of(trace, self.given)
+                    tags, model = tuple(self.words.tags), self.words.model
+                    yield place, trace_facts(trace, fields, tags, model)
             except BadRow as error:
                 yield place, error
 
@@ -120,36 +127,36 @@ class _Source:
         rows = rows_of(self.words.requests, self.words.requests.name)
         return {str(row.get("custom_id")): row for _, row in rows if not isinstance(row, BadRow)}
 
-    def _asked(self, row: Row, requests: Mapping[str, Row]) -> Row:
-        """Return a row of a batch with what was asked."""
-        asked = requests.get(str(row.get("custom_id")), {}).get("body")
-        return {**asked, **row} if isinstance(asked, Mapping) else row
+    def _with_request(self, row: Row, requests: Mapping[str, Row]) -> Row:
+        """Return a row of a batch together with its request."""
+        body = requests.get(str(row.get("custom_id")), {}).get("body")
+        return {**body, **row} if isinstance(body, Mapping) else row
 
     def origin(self) -> Plain:
-        """Say where the traces come from."""
+        """Return the source and the fields, for the record."""
         return {"source": self.words.source, "files": self.words.files, "fields": self.given}
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What a source holds."""
+    """The traces of a source and their questions."""
 
     traces: Sequence[Trace]
     questions: Mapping[str, Question]
     left: Sequence[str]
-    """Why rows were left out, each with its place."""
+    """The place of each row that was left out, and why."""
 
 
 async def _import(source: _Source, built: Built, console: Console) -> int:
     name, runs = source.words.name, built.config.runs
     if not re.fullmatch(NAME, name):
-        raise ConfigError(f"{name!r} is no name for a bank: letters, digits, - _ . alone")
+        raise ConfigError(f"{name!r} is no name for a bank; use letters, digits, - _ .")
     folder = runs / "banks" / name
     with held(folder, "collab import"):
-        found = _found(source, built, folder)
-        traces = await _judged(found, built, source.words.tags[1], console)
+        found = _read_traces(source, built, folder)
+        traces = await _grade(found, built, source.words.tags[1], console)
         keep(folder, traces, {**source.origin(), "at": now(), "left out": len(found.left)})
-    _tell(traces, console)
+    _print_models(traces, console)
     for line in found.left[:SHOWN]:
         console.print(safe(f"left out: {line}"), markup=False, highlight=False)
     if len(found.left) > SHOWN:
@@ -169,85 +176,86 @@ def _has_set(source: _Source) -> bool:
     return any(word.startswith("questions=") for word in source.words.overrides)
 
 
-def _found(source: _Source, built: Built, folder: Path) -> _Found:
+def _read_traces(source: _Source, built: Built, folder: Path) -> _Found:
     """Read the source, and find the question of each trace.
 
     Raises:
-        ConfigError: There is no trace in it.
+        ConfigError: The source holds no trace, or none on a question of the set.
     """
-    told: list[TraceFacts] = []
+    read: list[TraceFacts] = []
     left: list[str] = []
     places: list[str] = []
-    for place, one in source.told():
-        if isinstance(one, BadRow):
-            left.append(f"{place} {one}")
+    for place, facts in source.facts():
+        if isinstance(facts, BadRow):
+            left.append(f"{place} {facts}")
         else:
-            told.append(one)
+            read.append(facts)
             places.append(place)
-    if not told:
+    if not read:
         why = "; ".join(left[:SHOWN]) or "it is empty"
         raise ConfigError(f"{source.words.source!r} holds no trace: {why}")
     if _has_set(source):
         asked = built.questions.load(PromptFormat(user="{question}"), built.config.runs)
     else:
-        asked = _own(told, folder / "questions.jsonl")
+        asked = _write_questions(read, folder / "questions.jsonl")
     texts = {question.messages[-1].content: question for question in asked}
     numbers: Counter[tuple[str, str]] = Counter()
     traces: list[Trace] = []
-    for place, one in zip(places, told, strict=True):
-        question = _match(one.question, texts)
+    for place, facts in zip(places, read, strict=True):
+        question = _match(facts.question, texts)
         if question is None:
-            left.append(f"{place} is about no question of the set: {one.question[:60]!r}")
+            left.append(f"{place} is about no question of the set: {facts.question[:60]!r}")
             continue
-        traces.append(_trace(one, question, numbers[one.model, question.id]))
-        numbers[one.model, question.id] += 1
+        traces.append(_trace(facts, question, numbers[facts.model, question.id]))
+        numbers[facts.model, question.id] += 1
     if not traces:
-        raise ConfigError(f"none of {len(told)} traces is on a question of the set: {left[-1]}")
+        raise ConfigError(f"none of {len(read)} traces is on a question of the set: {left[-1]}")
     return _Found(traces, {question.id: question for question in asked}, left)
 
 
-def _own(told: Sequence[TraceFacts], file: Path) -> list[Question]:
-    """Write down the questions that traces bring with them, and read them as a run does.
+def _write_questions(read: Sequence[TraceFacts], file: Path) -> list[Question]:
+    """Write the questions of the traces to a file, and load them as a run does.
 
     Raises:
-        ConfigError: One comes with two known answers.
+        ConfigError: A question has two gold answers.
     """
     answers: dict[str, str | None] = {}
-    for one in told:
-        known = answers.setdefault(one.question, one.answer)
+    for facts in read:
+        text, answer = facts.question, facts.answer
+        known = answers.setdefault(text, answer)
         if known is None:
-            answers[one.question] = one.answer
-        elif one.answer not in (None, known):
-            raise ConfigError(f"{one.question!r} comes with two answers: {known!r}, {one.answer!r}")
+            answers[text] = answer
+        elif answer not in (None, known):
+            raise ConfigError(f"question {text!r} has two answers: {known!r}, {answer!r}")
     rows = ({"question": text, "answer": answer} for text, answer in answers.items())
     write(file, map(line_of, rows))
     return Jsonl(path=file, name=file.parent.name).load(PromptFormat())
 
 
 def _match(text: str, texts: Mapping[str, Question]) -> Question | None:
-    """Return the question that a text is, or that stands in it: a prompt says more around it."""
+    """Return the question that a text equals, or contains, as a prompt does."""
     if text in texts:
         return texts[text]
     inside = [known for known in texts if known.strip() in text]
     return texts[max(inside, key=len)] if inside else None
 
 
-def _trace(told: TraceFacts, question: Question, number: int) -> Trace:
+def _trace(facts: TraceFacts, question: Question, number: int) -> Trace:
     recording = Recording(
         question=question.id,
-        text=told.thinking,
-        tokens=told.tokens,
-        model=told.model,
+        text=facts.thinking,
+        tokens=facts.tokens,
+        model=facts.model,
         draw=number,
-        answer=told.reply,
-        closed=told.closed,
-        correct=told.claimed,
+        answer=facts.reply,
+        closed=facts.closed,
+        correct=facts.claimed,
     )
-    return Trace(recording, told.sampling, told.claimed)
+    return Trace(recording, facts.sampling, facts.claimed)
 
 
-async def _judged(found: _Found, built: Built, close: str, console: Console) -> list[Trace]:
-    """Judge the traces as a run would."""
+async def _grade(found: _Found, built: Built, close: str, console: Console) -> list[Trace]:
+    """Grade the traces as in a run."""
     config, questions = built.config, [*found.questions.values()]
     done: dict[int, Trace] = {}
     failures: dict[str, str] = {}
@@ -257,7 +265,7 @@ async def _judged(found: _Found, built: Built, close: str, console: Console) -> 
     ):
         stages.expect("traces", len(found.traces))
 
-        async def one(numbered: tuple[int, Trace]) -> None:
+        async def grade_trace(numbered: tuple[int, Trace]) -> None:
             number, trace = numbered
             question = found.questions[trace.recording.question]
             done[number] = trace
@@ -266,13 +274,13 @@ async def _judged(found: _Found, built: Built, close: str, console: Console) -> 
                 done[number] = replace(trace, recording=recording)
             stages.step("traces")
 
-        await each(enumerate(found.traces), one, config.concurrency)
+        await each(enumerate(found.traces), grade_trace, config.concurrency)
     for question, error in islice(failures.items(), SHOWN):
-        console.print(safe(f"not judged: {question}: {error}"), style="red", markup=False)
+        console.print(safe(f"not graded: {question}: {error}"), style="red", markup=False)
     return [done[number] for number in sorted(done)]
 
 
-def _tell(traces: Sequence[Trace], console: Console) -> None:
+def _print_models(traces: Sequence[Trace], console: Console) -> None:
     """Print a row for each model."""
     table = Table(box=None, pad_edge=False)
     table.add_column("model", no_wrap=True)

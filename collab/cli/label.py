@@ -1,6 +1,6 @@
-"""`collab label RUN`: say by hand what went wrong, episode by episode, and see if the rules agree.
+"""`collab label RUN`: label the failure modes of episodes by hand, and compare with the rules.
 
-Each label is stored as it is given; the same command goes on. What the rules or others say of an
+Each label is stored at once; the same command continues. What the rules or others say of an
 episode is not shown. Labels come from the keyboard or a pipe, one a line.
 """
 
@@ -23,26 +23,26 @@ from collab.report.trajectory import asked, render_trajectory, safe
 from collab.runs.enclosed import reading
 from collab.runs.run_folder import RunFolder
 
-HELP = "its number or the begin of its name; ? for what they mean, s to skip, q to stop"
+HELP = "its number or the start of its name; ? for definitions, s to skip, q to stop"
 
 
 def main(argv: list[str]) -> int:
-    """Ask for labels until all are given, or nobody answers any more."""
+    """Ask for labels until all are given or the input ends."""
     parser = argparse.ArgumentParser(
         prog="collab label",
         description=__doc__,
         epilog="example: collab label runs/demo/recoverability-… --rater anna",
     )
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("--rater", default="me", help="whose labels these are (default: me)")
+    parser.add_argument("--rater", default="me", help="the name of the rater (default: me)")
     parser.add_argument(
         "--sample",
         type=int,
         default=NEEDED,
         metavar="N",
-        help=f"failed episodes to label (default: {NEEDED}); a larger sample holds a smaller one",
+        help=f"failed episodes to label (default: {NEEDED}); larger samples contain smaller ones",
     )
-    parser.add_argument("--seed", type=int, default=0, help="another seed draws others (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the sample (default: 0)")
     words = parser.parse_args(argv)
     folder = RunFolder(words.run)
     _ = folder.manifest
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
 
 
 def _label(folder: RunFolder, drawn: Sequence[str], rater: str, desk: _Annotator) -> int:
-    """Show what this rater has not labelled yet; return how many of those drawn have a label."""
+    """Ask for the labels that this rater has not given yet; return the number of labels."""
     ratings = Ratings(folder)
     known = ratings.of().get(rater, {})
     scores, questions = folder.scores(), folder.questions()
@@ -71,7 +71,7 @@ def _label(folder: RunFolder, drawn: Sequence[str], rater: str, desk: _Annotator
         episode, row = folder.episode(case)
         question = questions[score.question]
         desk.show(asked(question.messages), render_trajectory(episode.trajectory))
-        given = f"given {score.extracted!r} ({score.verdict}), known answer {question.answer!r}"
+        given = f"given {score.extracted!r} ({score.verdict}), gold answer {question.answer!r}"
         leads = f", the steer leads to {row['rival']!r}" if row.get("rival") is not None else ""
         desk.say(f"{done + 1} of {len(drawn)}: {given}{leads}", "bold")
         said = desk.choose(CHOICES[kind_of(score)])
@@ -87,18 +87,18 @@ def _agreement(folder: RunFolder) -> list[str]:
     found = checked([folder])
     if not found.n:
         return []
-    later = f"reports show what went wrong once {NEEDED} are labelled by hand"
+    later = f"reports show failure modes once {NEEDED} episodes are labelled by hand"
     return [agreement_of(found), *([] if found.enough else [later])]
 
 
 class _Annotator:
-    """Where labels are asked for and given."""
+    """Asks for labels at the terminal."""
 
     def __init__(self, console: Console, read: TextIO) -> None:
         self._console, self._read = console, read
 
     def show(self, *blocks: object) -> None:
-        """Print what is to be labelled."""
+        """Print the episode to label."""
         self._console.rule(style="dim")
         self._console.print(*blocks, sep="\n")
 
@@ -107,9 +107,9 @@ class _Annotator:
         self._console.print(Text(safe(text), style))
 
     def choose(self, choices: Sequence[Failing]) -> Failing | Literal["skip", "stop"]:
-        """Return the label that was given, `skip`, or `stop` at the end of the input too."""
+        """Return the label, `skip`, or `stop`, which the end of the input means too."""
         self.say("  ".join(f"{n} {name}" for n, name in enumerate(choices, 1)))
-        self.say(f"What holds first? ({HELP})", "dim")
+        self.say(f"Which mode applies first? ({HELP})", "dim")
         while line := self._read.readline():
             match line.strip().casefold():
                 case "":
@@ -124,7 +124,7 @@ class _Annotator:
                 case word:
                     if (chosen := _meant(word, choices)) is not None:
                         return chosen
-                    self.say(f"{word!r} is none of 1 to {len(choices)}: {HELP}", "red")
+                    self.say(f"{word!r} is not one of 1 to {len(choices)}: {HELP}", "red")
         return "stop"
 
 

@@ -1,4 +1,4 @@
-"""`collab launch model=…`: run a model's server by hand, for every run that asks for it."""
+"""`collab launch model=…`: start a model's server by hand, for all runs that need it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from collab.errors import ConfigError
 from collab.report.starting import StartProgress
 
 KEY = "COLLAB_LAUNCH_KEY"
-"""The variable that the printed commands put a server's key in."""
+"""The environment variable that the printed commands put the server's key in."""
 
 
 def main(argv: list[str]) -> int:
-    """Serve until stopped by Ctrl-C."""
+    """Serve until Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="collab launch",
         description=__doc__,
         epilog="examples: collab launch model=vllm_launch model.id=Qwen/Qwen3-1.7B "
-        "model.launch.tensor_parallel=2 · collab launch team=pair (every model of it)",
+        "model.launch.tensor_parallel=2 · collab launch team=pair (every model in it)",
     )
     add_config_arguments(parser)
     asked = parser.parse_args(argv)
     config = config_of(expand_model_words(asked.overrides), asked.config_dir, trust=asked.trust)
     models = [model for model in config.team.values() if isinstance(model, ModelConfig)]
-    with suppress(KeyboardInterrupt):  # how it is meant to end
+    with suppress(KeyboardInterrupt):  # the usual end
         asyncio.run(_serve(models, Console(soft_wrap=True, highlight=False)))
     return 0
 
@@ -51,5 +51,5 @@ async def _serve(models: list[ModelConfig], console: Console) -> None:
                 f"api_key_env={KEY}",
                 markup=False,
             )
-        console.print("your runs on this machine use it in place of their own, until Ctrl-C here")
+        console.print("your runs on this machine use it instead of their own, until Ctrl-C here")
         await launcher.watch()

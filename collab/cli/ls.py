@@ -1,4 +1,4 @@
-"""`collab ls [DIR]`: the runs there are, how they stand and what they came to."""
+"""`collab ls [DIR]`: list runs with their state and their headline result."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from collab.report.trajectory import safe
 
 
 def main(argv: list[str]) -> int:
-    """Print one line a run."""
+    """Print one line for each run."""
     parser = argparse.ArgumentParser(prog="collab ls", description=__doc__)
     parser.add_argument(
-        "folder", nargs="?", type=Path, default=Path("runs"), help="where to look (default: runs)"
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path("runs"),
+        help="the folder (default: runs)",
     )
     words = parser.parse_args(argv)
     console = Console(soft_wrap=True)

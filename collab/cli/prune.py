@@ -1,4 +1,4 @@
-"""`collab prune`: take out of the store what no run needs, and say first what that is."""
+"""`collab prune`: remove generations that no run needs from the store, after listing them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ DAY = 86400
 
 
 def main(argv: list[str]) -> int:
-    """Say what would go; with --yes, remove it."""
+    """List the generations that no run needs; with --yes, remove them."""
     parser = argparse.ArgumentParser(prog="collab prune", description=__doc__)
     add_config_arguments(parser)
     parser.add_argument(
-        "--older-than", type=float, metavar="DAYS", help="only what was stored before that"
+        "--older-than", type=float, metavar="DAYS", help="only generations that are older"
     )
     parser.add_argument("--model", metavar="NAME", help="only these models, such as 'plain@*'")
     parser.add_argument(
@@ -38,14 +38,14 @@ def main(argv: list[str]) -> int:
         action="append",
         default=[],
         metavar="FOLDER",
-        help="only what this run was given, which needs it no longer (repeatable)",
+        help="only generations of this run, which then no longer needs them (repeatable)",
     )
-    parser.add_argument("--yes", action="store_true", help="remove it")
+    parser.add_argument("--yes", action="store_true", help="remove them")
     asked = parser.parse_args(argv)
     where = composed(asked.overrides, asked.config_dir, trust=asked.trust).config.store.url
     url = url_of(where)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
-        raise StoreError(f"there is no store {name_of(url)!r}; set store.url, or go to its folder")
+        raise StoreError(f"no store {name_of(url)!r}; set store.url, or change to its folder")
     asyncio.run(_prune(where, asked, Console(highlight=False)))
     return 0
 
@@ -67,7 +67,7 @@ async def _prune(where: str, asked: argparse.Namespace, console: Console) -> Non
 
 def _show(what: PrunePlan, console: Console) -> None:
     for run in what.runs:
-        console.print(f"needs nothing any more: {safe(run)}", markup=False)
+        console.print(f"no longer needs its generations: {safe(run)}", markup=False)
     table = Table(box=None, pad_edge=False)
     table.add_column("model")
     for column in ("generations", "tokens", "size", "from", "to"):

@@ -1,6 +1,6 @@
-"""`collab regrade RUN grader=…`: judge a run's stored answers again, beside the first verdicts.
+"""`collab regrade RUN grader=…`: grade a run's stored answers again, next to the first verdicts.
 
-Nothing is sampled, but by a grader that is a model, and what it has said before is in the store.
+Nothing is sampled, except by a grader that is a model. Its earlier replies come from the store.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collab.app.model_identity import hashes
 from collab.app.rebuild_config import CommandLine, rebuild_config
 from collab.app.session import RunPlaces, seated
 from collab.app.wants import Want, program_wants, seat_wants, store_wants
-from collab.cli.show import empty
+from collab.cli.show import no_episodes
 from collab.config.config import RunConfig
 from collab.core.secret import hide_words
 from collab.errors import ConfigError
@@ -35,12 +35,12 @@ from collab.runs.regrade import Regraded, regrade
 from collab.runs.run_folder import RunFolder, digest
 
 MAY = ("grader", "team", "store", "strict_prefill", "concurrency")
-"""What of a run's config decides how it is judged, or with what means."""
+"""The settings of a run that may change when it is graded again."""
 SHOWN = 5
 
 
 def main(argv: list[str]) -> int:
-    """Judge again; 1 where an answer could not be judged."""
+    """Grade again; return 1 if an answer could not be graded."""
     parser = argparse.ArgumentParser(
         prog="collab regrade",
         description=__doc__,
@@ -55,13 +55,13 @@ def main(argv: list[str]) -> int:
     config = rebuild_config(folder, given, MAY, _wants)
     with reading(folder.path):
         if not folder.finished():
-            raise empty(folder)
+            raise no_episodes(folder)
     command = shlex.join(["collab", "regrade", *hide_words(argv)])
-    return asyncio.run(_regrade(_Again(folder, config, command), Console(soft_wrap=True)))
+    return asyncio.run(_regrade(_Regrading(folder, config, command), Console(soft_wrap=True)))
 
 
 def _wants(config: RunConfig) -> list[Want]:
-    """Return what judging would do of what a config wants: a judge alone is seated, and stored."""
+    """Return the wants of a config for grading, which opens only the judge's seat."""
     wanted = [*program_wants(config)]
     if config.grader.judge is not None:
         wanted += [*seat_wants(config, [config.grader.judge.seat]), *store_wants(config)]
@@ -69,8 +69,8 @@ def _wants(config: RunConfig) -> list[Want]:
 
 
 @dataclass(frozen=True)
-class _Again:
-    """A run, and how it is to be judged."""
+class _Regrading:
+    """A run, and the config to grade it by."""
 
     folder: RunFolder
     config: RunConfig
@@ -78,10 +78,10 @@ class _Again:
 
     @property
     def judge(self) -> RunConfig | None:
-        """The config with the judge's seat alone; None where rules judge.
+        """The config with only the judge's seat; None without a judge.
 
         Raises:
-            ConfigError: Nobody sits there.
+            ConfigError: The team has no such seat.
         """
         judge, team = self.config.grader.judge, self.config.team
         if judge is None:
@@ -95,7 +95,7 @@ class _Again:
 
     @property
     def about(self) -> dict[str, object]:
-        """What decides the verdicts."""
+        """The settings that decide the verdicts."""
         models = self.judge.models if self.judge else {}
         judges = {seat: hashes(model) for seat, model in models.items()}
         return {"grader": self.config.grader.decides(), "models": judges}
@@ -108,16 +108,16 @@ class _Again:
 
     @property
     def kept(self) -> Path | None:
-        """Where verdicts are kept: those beside a run from elsewhere may be anybody's."""
+        """The folder that keeps verdicts; None for a run from elsewhere, which may forge them."""
         return None if why_foreign(self.folder) else self.config.runs
 
     def places(self, console: Console) -> RunPlaces:
-        """Return where a judge does its work."""
+        """Return the places for the judge's seat."""
         own = f"{self.config.name}/{digest(self.folder.manifest['decides'])}"
         return RunPlaces(self.folder.path, lambda: own, StartProgress(console))
 
 
-async def _regrade(again: _Again, console: Console) -> int:
+async def _regrade(again: _Regrading, console: Console) -> int:
     folder, config, about = again.folder, again.config, again.about
     questions = [*folder.questions().values()]
     async with (
@@ -134,24 +134,24 @@ async def _regrade(again: _Again, console: Console) -> int:
             asked = f", {store.sampled} generations sampled, {store.served} from the store"
     name = digest(about)
     folder.regrade(name, {**about, "at": now(), "command": again.command}, made.after)
-    _tell(made, console)
-    done = f"done: {len(made.after)} episodes judged{asked}, {folder.path / 'regraded' / name}"
+    _print_changes(made, console)
+    done = f"done: {len(made.after)} episodes graded{asked}, {folder.path / 'regraded' / name}"
     console.print(safe(done), highlight=False, markup=False)
     console.print(safe(f"tables: collab report {folder.path} --verdicts {name}"), markup=False)
     return 1 if made.failures else 0
 
 
-def _tell(made: Regraded, console: Console) -> None:
+def _print_changes(made: Regraded, console: Console) -> None:
     print_whole(console, headlines({"at the run": made.before, "now": made.after}))
     changed = list(made.changed)
-    said = (f"{count} {old} → {new}" for (old, new), count in made.changes.most_common())
-    console.print(f"{len(changed)} verdicts changed{': ' if changed else ''}{', '.join(said)}")
+    changes = (f"{count} {old} → {new}" for (old, new), count in made.changes.most_common())
+    console.print(f"{len(changed)} verdicts changed{': ' if changed else ''}{', '.join(changes)}")
     for old, new in changed[:SHOWN]:
         line = f"  {old.case}: {old.verdict} → {new.verdict} (given {new.extracted!r})"
         console.print(safe(line), highlight=False, markup=False)
     if len(changed) > SHOWN:
         console.print(f"  … and {len(changed) - SHOWN} more", style="dim")
     for case, error in list(made.failures.items())[:SHOWN]:
-        console.print(safe(f"not judged: {case}: {error}"), style="red", markup=False)
-    note = "  which cases there are was decided by the first verdicts, and stays as it is"
+        console.print(safe(f"not graded: {case}: {error}"), style="red", markup=False)
+    note = "  the cases were chosen by the first verdicts and stay the same"
     console.print(note, style="dim")

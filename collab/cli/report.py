@@ -1,6 +1,6 @@
-"""`collab report DIR`: a run's tables and page again, or one table over all the runs in a folder.
+"""`collab report DIR`: print a run's tables, or one table over all runs in a folder.
 
-Every run's `report.html` is written anew beside its files: one file that asks no network.
+Write each run's `report.html` again into its folder: one file that uses no network.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
         "--verdicts",
         default="",
         metavar="NAME",
-        help="print a run's tables by verdicts that `collab regrade` made, and nothing else",
+        help="only print a run's tables, by verdicts that `collab regrade` made",
     )
     add_trust_argument(parser)
     words = parser.parse_args(argv)
@@ -50,10 +50,10 @@ def main(argv: list[str]) -> int:
 
 
 def _report(words: argparse.Namespace, console: Console) -> None:
-    """Print the tables and write the pages of the sound runs; say what is wrong with the others.
+    """Print the tables and write the pages of the readable runs; report damage in the others.
 
     Raises:
-        RunError: None is sound.
+        RunError: No run is readable.
     """
     found, damaged = survey(words.folder)
     if not found:
@@ -66,8 +66,8 @@ def _report(words: argparse.Namespace, console: Console) -> None:
         except RunError as error:
             damaged.append(f"no page: {error}")
             continue
-        beside = f" ({len(shards)} shards beside it)" if shards else ""
-        console.print(safe(f"page: {page}{beside}"))
+        extra = f" ({len(shards)} shards next to it)" if shards else ""
+        console.print(safe(f"page: {page}{extra}"))
     for path in _drawn(found, words.folder) if words.figures else ():
         console.print(safe(f"figure: {path}"))
     for line in damaged:
@@ -75,7 +75,7 @@ def _report(words: argparse.Namespace, console: Console) -> None:
 
 
 def _drawn(found: Sequence[RunSummary], folder: Path) -> Iterator[Path]:
-    """Draw each run's own figures beside its files, and those of many runs in their folder."""
+    """Draw the figures of each run into its folder, and those of several runs into theirs."""
     from collab.report.draw import draw, draw_panels
 
     for job in found:

@@ -1,8 +1,8 @@
-"""`collab repro 6`, `collab repro figure 4`: a table or figure of the paper, of runs of your own.
+"""`collab repro 6`, `collab repro figure 4`: reproduce a table or figure of the paper.
 
-Picks the runs that it is a view of, plays what of them is not played yet, prints it, and says of
-each claim that the paper reads from it whether these runs bear it out. Small on the shipped
-reasoners; with --models the paper's questions, budget and sizes.
+Play the runs that the table needs, print it, and check each claim of the paper about it. The runs
+are small with the shipped reasoners; with --models they have the paper's questions, budget and
+sizes.
 """
 
 from __future__ import annotations
@@ -42,42 +42,42 @@ COLOURS = {"true": "green", "false": "red", "undecided": "yellow"}
 
 @dataclass(frozen=True)
 class PaperItem:
-    """One table or figure."""
+    """One table or figure of the paper."""
 
     kind: str
     number: int
 
     @classmethod
-    def read(cls, words: Sequence[str]) -> PaperItem:
-        """Read `6`, `table 6` or `figure4`.
+    def parse(cls, words: Sequence[str]) -> PaperItem:
+        """Parse `6`, `table 6` or `figure4`.
 
         Raises:
             ConfigError: There is no such table or figure.
         """
-        said = " ".join(words)
-        found = re.fullmatch(r"(?:(table|figure)\s*)?(\d+)", said.strip().lower())
+        text = " ".join(words)
+        found = re.fullmatch(r"(?:(table|figure)\s*)?(\d+)", text.strip().lower())
         kind, number = (found[1] or "table", int(found[2])) if found else ("", 0)
         if number not in {"table": TABLES, "figure": FIGURES}.get(kind, ()):
             tables = ", ".join(map(str, TABLES))
             raise ConfigError(
-                f"{said!r} is none of the paper's that runs can make (tables: {tables}; figure "
-                f"{', '.join(map(str, FIGURES))}); collab repro --list says what each shows"
+                f"{text!r} is no table or figure that runs can reproduce (tables: {tables}; "
+                f"figures: {', '.join(map(str, FIGURES))}); collab repro --list describes them"
             )
         return cls(kind, number)
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name, such as `table 6`."""
         return f"{self.kind} {self.number}"
 
     @property
     def claims(self) -> list[PaperClaim]:
-        """What the paper reads from it."""
+        """The claims of the paper about it."""
         return list(claims_of(self.name))
 
     @property
     def runs(self) -> list[str]:
-        """The runs that it and its claims need, those before that others need."""
+        """The runs that it and its claims need, in the order in which they depend on each other."""
         own = [FIGURES[self.number]] if self.kind == "figure" else runs_of(self.number)
         needed = [*own, *(run for claim in self.claims for run in claim.runs)]
         benches = [bench for run in needed if (bench := RUNS[run].bench)]
@@ -85,64 +85,64 @@ class PaperItem:
 
 
 def main(argv: list[str]) -> int:
-    """Play what is owed, then print the table and the verdicts."""
+    """Play the runs, then print the table and the verdicts on its claims."""
     words = _parser().parse_intermixed_args(argv)
     console = Console()
     if words.list:
         print_whole(console, _listing())
         return 0
     overrides = [word for word in words.wanted if "=" in word]
-    asked = [word for word in words.wanted if "=" not in word]
+    items = [word for word in words.wanted if "=" not in word]
     models = [name for name in (words.models or "").split(",") if name]
-    series = [_read_series(one) for one in words.series]
+    series = [_parse_series(text) for text in words.series]
     models += [model for _, of in series for model in of]
     player = Player(console, models, overrides, words.config_dir, words.trust)
     player.say = lambda line: console.print(Text(safe(line), style="bold"))
     player.on_played = lambda played: print_played(played, console, tables=False)
-    if asked == [CHECKPOINTS]:
+    if items == [CHECKPOINTS]:
         _checkpoints(player, series or [STAND_INS])
     elif series:
-        raise ConfigError(f"--series goes with collab repro {CHECKPOINTS}, not with {asked}")
+        raise ConfigError(f"--series goes with collab repro {CHECKPOINTS}, not with {items}")
     else:
-        _shown(player, PaperItem.read(asked))
+        _reproduce(player, PaperItem.parse(items))
     return 1 if player.failures else 0
 
 
-def _shown(player: Player, wanted: PaperItem) -> None:
-    """Make a table or figure, and judge its claims."""
+def _reproduce(player: Player, wanted: PaperItem) -> None:
+    """Make a table or figure, and check its claims."""
     with owning():
         evidence = {run: list(player.trials(run)) for run in wanted.runs}
     player.console.print()
-    _tell(wanted, evidence, player.console)
+    _print_item(wanted, evidence, player.console)
     if wanted.kind == "figure":
         figure = recovery_figure(evidence[FIGURES[wanted.number]])
         _draw(player, [figure], figure.key)
 
 
 SeriesOf = tuple[str, Sequence[str]]
-"""A name, and the models (`NAME` or `NAME@REVISION`) that are its checkpoints, in order."""
+"""A name, and its checkpoints in order: models `NAME` or `NAME@REVISION`."""
 STAND_INS: SeriesOf = ("stand-ins", shipped("solo"))
-"""The shipped reasoners, which are four models and no series: to see the pipeline work."""
+"""The shipped reasoners, which are no series but show the pipeline at work."""
 
 
-def _read_series(said: str) -> SeriesOf:
-    """Read `NAME=MODEL@REVISION,…`.
+def _parse_series(text: str) -> SeriesOf:
+    """Parse `NAME=MODEL@REVISION,…`.
 
     Raises:
-        ConfigError: It is no series.
+        ConfigError: The text is no series.
     """
-    name, _, models = said.partition("=")
+    name, _, models = text.partition("=")
     of = [model for model in models.split(",") if model]
     if not name or not of:
         raise ConfigError(
-            f"--series {said!r} is no series: give NAME=MODEL,… or NAME=MODEL@REVISION,…, such as "
+            f"--series {text!r} is no series: give NAME=MODEL,… or NAME=MODEL@REVISION,…, such as "
             "am=vllm@step_100,vllm@step_200"
         )
     return name, of
 
 
 def _checkpoints(player: Player, series: Sequence[SeriesOf]) -> None:
-    """Play each checkpoint through all three runs; print and draw what came of it."""
+    """Play each checkpoint through all three runs; print and draw the results."""
     with owning():
         found = [
             SeriesCheckpoint(
@@ -157,8 +157,8 @@ def _checkpoints(player: Player, series: Sequence[SeriesOf]) -> None:
         player.console.print()
     if series == [STAND_INS]:
         player.console.print(
-            "The shipped reasoners stand in for checkpoints: four models, of which no one was "
-            "trained from another. Give your own with --series.",
+            "The shipped reasoners replace checkpoints here: four models, none of them trained "
+            "from another. Give your own with --series.",
             style="dim",
             soft_wrap=True,
         )
@@ -166,7 +166,7 @@ def _checkpoints(player: Player, series: Sequence[SeriesOf]) -> None:
 
 
 def _draw(player: Player, figures: Sequence[Figure], name: str) -> None:
-    """Write figures side by side into the runs' folder, and say where."""
+    """Write figures next to each other into the runs' folder, and print the files."""
     from collab.report.draw import draw_panels
 
     alt = "; ".join(figure.alt for figure in figures)
@@ -190,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=MODEL@REVISION,…",
         help="with `checkpoints`: the checkpoints of one training run, in order (repeatable)",
     )
-    parser.add_argument("--list", action="store_true", help="what there is, and the runs it needs")
+    parser.add_argument("--list", action="store_true", help="list the tables and figures")
     parser.add_argument(
         "--models",
         metavar="NAME,…",
@@ -209,15 +209,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tell(wanted: PaperItem, evidence: Evidence, console: Console) -> None:
-    """Print the table and what becomes of its claims."""
+def _print_item(wanted: PaperItem, evidence: Evidence, console: Console) -> None:
+    """Print the table and the verdicts on its claims."""
     if wanted.kind == "table":
         for table in paper_tables(wanted.number, evidence):
             print_whole(console, table)
             console.print()
         console.print(NOTE, style="dim", soft_wrap=True)
     if not wanted.claims:
-        console.print(f"The paper makes no claim from {wanted.name} alone.", soft_wrap=True)
+        console.print(f"The paper makes no claim from {wanted.name}.", soft_wrap=True)
     for claim in wanted.claims:
         claim_line(claim, evidence, console)
 
@@ -239,7 +239,7 @@ def _listing() -> Table:
         table.add_column(head, no_wrap=True)
     names = [f"table {n}" for n in TABLES] + [f"figure {n}" for n in FIGURES]
     for name in names:
-        wanted = PaperItem.read([name])
+        wanted = PaperItem.parse([name])
         claims = str(sum(name in claim.shown for claim in CLAIMS))
         table.add_row(name.removeprefix("table "), ", ".join(wanted.runs), claims)
     table.add_row(CHECKPOINTS, ", ".join(run for run, _ in MEASURES.values()), "0")

@@ -1,4 +1,4 @@
-"""Serve a whole collaboration as one model behind an OpenAI-compatible API."""
+"""`collab serve`: serve a collaboration as one model with an OpenAI-compatible API."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from collab.serving.collaboration import build_collaboration
 
 
 def main(argv: list[str]) -> int:
-    """Serve until interrupted."""
+    """Serve until Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="collab serve",
         description=__doc__,
         epilog="example: collab serve --port 8000 policy=speculate team=drafted budget=400",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="0: any free one (%(default)s)")
-    parser.add_argument("--api-key-env", help="the environment variable that holds the key to ask")
-    parser.add_argument("--name", default="collab", help="what the model is called (%(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="the address (%(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="0: any free port (%(default)s)")
+    parser.add_argument("--api-key-env", help="the variable with the key that clients must send")
+    parser.add_argument("--name", default="collab", help="the model's name (%(default)s)")
     add_config_arguments(parser)
-    asked = parser.parse_args(argv)
-    key = key_in(asked.api_key_env)
+    words = parser.parse_args(argv)
+    key = key_in(words.api_key_env)
     built = composed(
-        ["scenario=collaboration", *asked.overrides], asked.config_dir, trust=asked.trust
+        ["scenario=collaboration", *words.overrides], words.config_dir, trust=words.trust
     )
     with (
-        listen(asked.host, asked.port) as listening,
-        suppress(KeyboardInterrupt),  # how it is meant to end
+        listen(words.host, words.port) as listening,
+        suppress(KeyboardInterrupt),  # the usual end
     ):
-        asyncio.run(_serve(built, asked.name, listening, key, own_names(asked.host)))
+        asyncio.run(_serve(built, words.name, listening, key, own_names(words.host)))
     return 0
 
 
@@ -55,8 +55,8 @@ async def _serve(
             budget = min(setup.budget, most or setup.budget)
             return await setup.play(Case(question.id, question, setup.policy), budget=budget)
 
-        asks = f" to whoever sends the API key {made}" if made else ""
+        needs = f" to clients with the API key {made}" if made else ""
         where = f"{address(listening)}/v1"
-        console.print(f"serving {name!r} at {where}{asks} (Ctrl-C ends it)", markup=False)
+        console.print(f"serving {name!r} at {where}{needs} (Ctrl-C ends it)", markup=False)
         app = build_collaboration(name, play, key=key or made, names=names)
         await UvicornServer(app).serve(sockets=[listening])

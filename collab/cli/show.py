@@ -1,4 +1,4 @@
-"""`collab show RUN [EPISODE]`: one trajectory in colour, or the list of a run's episodes."""
+"""`collab show RUN [EPISODE]`: print one trajectory in colour, or list a run's episodes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from collab.runs.run_folder import RunFolder
 
 
 def main(argv: list[str]) -> int:
-    """Print what was asked for."""
+    """Print the episode or the list."""
     parser = argparse.ArgumentParser(prog="collab show", description=__doc__)
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("episode", nargs="?", help="the case's id, or a part that only it has")
+    parser.add_argument("episode", nargs="?", help="the case's id, or a part that no other id has")
     parser.add_argument("--limit", type=int, default=40, help="episodes to list (default: 40)")
     words = parser.parse_args(argv)
     with reading(words.run):
         folder = RunFolder(words.run)
         _ = folder.manifest
         if not folder.finished():
-            raise empty(folder)
+            raise no_episodes(folder)
         console = Console()
         if words.episode is None:
             _list(folder, words.limit, console)
@@ -35,27 +35,27 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def empty(folder: RunFolder) -> RunError:
-    """Say why a run holds nothing, as far as it was noted."""
-    status = folder.status
-    said = status.stopped if status else ""
-    why = f"; its last start ended with: {said}" if said else ""
+def no_episodes(folder: RunFolder) -> RunError:
+    """Return the error for a run without episodes, with the error that ended its last start."""
+    standing = folder.standing
+    stopped = standing.stopped if standing else ""
+    why = f"; its last start ended with: {stopped}" if stopped else ""
     return RunError(f"{str(folder.path)!r} holds no finished episode yet{why}")
 
 
 def find(folder: RunFolder, wanted: str) -> str:
-    """Return the case whose id is, or alone contains, `wanted`.
+    """Return the case whose id is `wanted`, or the only one whose id contains it.
 
     Raises:
-        RunError: None is, or several are; the message names some.
+        RunError: No id contains it, or several do; the message names some.
     """
     cases = folder.finished()
     near = [case for case in cases if wanted in case]
     if wanted in cases or len(near) == 1:
         return wanted if wanted in cases else near[0]
     some = ", ".join(map(repr, near[:5]))
-    said = f"{len(near)} episodes have it, such as {some}" if near else "no episode has it"
-    raise RunError(f"{wanted!r} names no one episode of {str(folder.path)!r}: {said}")
+    why = f"{len(near)} episodes match, such as {some}" if near else "no episode matches"
+    raise RunError(f"{wanted!r} does not name one episode of {str(folder.path)!r}: {why}")
 
 
 def _list(folder: RunFolder, limit: int, console: Console) -> None:
@@ -77,5 +77,5 @@ def _show(folder: RunFolder, case: str, console: Console) -> None:
     console.print(safe(case), style="bold", markup=False, highlight=False)
     console.print(asked(question.messages))
     console.print(render_trajectory(episode.trajectory))
-    said = f"{score.verdict} (given {score.extracted!r}, known answer {question.answer!r})"
+    said = f"{score.verdict} (given {score.extracted!r}, gold answer {question.answer!r})"
     console.print(safe(said), style="bold", markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""How a command ends before its time: by a signal, or because nobody reads what it prints."""
+"""End a command early: by a signal, or when the reader of its output has gone."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ WORDS = {signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 
 
 class StopSignal:
-    """Notes which signal stopped the command."""
+    """Records the signal that stopped the command."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        """None where it was none but Ctrl-C."""
+        """The signal; None for Ctrl-C."""
 
     @property
     def status(self) -> int:
-        """The exit status, as a shell tells of a signal."""
+        """The exit status, as a shell reports a signal."""
         return 128 + (self.signal or signal.SIGINT)
 
     @property
     def word(self) -> str:
-        """What to say of it."""
+        """The word for the error message."""
         return WORDS[self.signal] if self.signal else "interrupted"
 
 
 @contextmanager
 def stoppable() -> Iterator[StopSignal]:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does, where they would kill it at once."""
+    """Make SIGTERM and SIGHUP end the command as Ctrl-C does, instead of killing it."""
     stop = StopSignal()
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -44,25 +44,25 @@ def stoppable() -> Iterator[StopSignal]:
         else:
             raise KeyboardInterrupt
 
-    deadly = [one for one in SIGNALS if signal.getsignal(one) is signal.SIG_DFL]
-    for one in deadly:
-        signal.signal(one, end)
+    deadly = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
+    for number in deadly:
+        signal.signal(number, end)
     try:
         yield stop
     finally:
-        for one in deadly:
-            signal.signal(one, signal.SIG_DFL)
+        for number in deadly:
+            signal.signal(number, signal.SIG_DFL)
 
 
-def legible() -> None:
-    """Write out what the terminal's encoding lacks, instead of failing at it."""
+def escape_unencodable() -> None:
+    """Print characters that the terminal's encoding lacks as escapes, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, ValueError):  # closed, or no stream of ours
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # is tried
+        with suppress(AttributeError, ValueError):  # closed or replaced
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # may be absent
 
 
 def silence() -> None:
-    """Send what is still to be printed nowhere: nobody reads it, and the exit must not fail."""
+    """Discard the rest of the output, so that the exit does not fail without a reader."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):

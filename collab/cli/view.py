@@ -1,4 +1,4 @@
-"""`collab view DIR`: a run, or all runs in a folder, as a page in the browser.
+"""`collab view DIR`: show a run, or all runs in a folder, as a page in the browser.
 
 Served to this machine alone, at an address with a secret in it; what a run adds while it goes on
 comes up by itself.
@@ -27,14 +27,14 @@ def main(argv: list[str]) -> int:
     """Serve until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="collab view", description=__doc__)
     parser.add_argument("folder", type=Path, help="a run's folder, a sweep's (runs/NAME), or runs/")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default: 0)")
-    parser.add_argument("--no-browser", action="store_true", help="only say where it is")
+    parser.add_argument("--port", type=int, default=0, help="0: any free port (default: 0)")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
     add_trust_argument(parser)
     words = parser.parse_args(argv)
     secret = secrets.token_urlsafe(24)
     app = viewer(words.folder.resolve(), partial(Prompts, trust=words.trust), secret=secret)
     with (
-        suppress(KeyboardInterrupt),  # how it is meant to end
+        suppress(KeyboardInterrupt),  # the usual end
         serve(app, port=words.port) as url,
         TemporaryDirectory(prefix="collab-view-") as own,
     ):
@@ -46,6 +46,6 @@ def main(argv: list[str]) -> int:
 
 
 def _show(url: str, page: Path) -> None:
-    """Lead a browser to the address by a file: every user can read a command line, but not this."""
+    """Open the address by a private file, because all users can read a command line."""
     page.write_text(f'<meta http-equiv="refresh" content="0; url={url}">', encoding="utf-8")
     webbrowser.open(page.as_uri())

@@ -1,6 +1,6 @@
-"""`collab watch [DIR] [EPISODE]`: one episode of a run that goes on elsewhere, while it grows.
+"""`collab watch [DIR] [EPISODE]`: show one episode of a running run while it grows.
 
-Without an episode it goes from one that is over to one that is under way, until the run is over.
+Without EPISODE, show one episode after the other until the run is over.
 """
 
 from __future__ import annotations
@@ -19,99 +19,98 @@ from collab.report.runs import RunSummary, survey
 from collab.report.trajectory import GrowingTrajectory, asked, line, render_trajectory, safe
 from collab.runs.live_view import LiveViewer, ViewSnapshot
 
-OFTEN = 0.2
-"""Seconds between two looks."""
+INTERVAL = 0.2
+"""The time between two updates (seconds)."""
 REST = 3.0
-"""Seconds for which an episode that is over stays, before another one is shown."""
+"""How long a finished episode stays before the next one is shown (seconds)."""
 
 
 def main(argv: list[str]) -> int:
-    """Show episodes until there is no more to see."""
+    """Show episodes until the run is over."""
     parser = argparse.ArgumentParser(prog="collab watch", description=__doc__)
     parser.add_argument(
         "folder", type=Path, nargs="?", default=Path("runs"), help="a run, or a folder of runs"
     )
     parser.add_argument("episode", nargs="?", default="", help="a part of the case's id")
     words = parser.parse_args(argv)
-    job = going(words.folder)
+    job = running_run(words.folder)
     if words.episode and (done := [c for c in job.folder.finished() if words.episode in c]):
         raise RunError(
             f"{done[0]!r} is over; see it with: collab show {job.folder.path} {words.episode!r}"
         )
-    console, eye = Console(), LiveViewer(job.folder.path, words.episode)
-    _aside(console, f"watching {job.folder.path} (Ctrl-C ends it)")
+    console, viewer = Console(), LiveViewer(job.folder.path, words.episode)
+    _print_dim(console, f"watching {job.folder.path} (Ctrl-C ends it)")
     try:
-        seen = looks(job, eye)
-        _show(seen, console) if console.is_terminal else _tell(seen, console)
+        views = snapshots(job, viewer)
+        _show(views, console) if console.is_terminal else _print_events(views, console)
     finally:
-        eye.close()
-    _aside(console, f"see them all: collab view {job.folder.path}")
+        viewer.close()
+    _print_dim(console, f"see them all: collab view {job.folder.path}")
     return 0
 
 
-def going(folder: Path) -> RunSummary:
-    """Return the run that goes on in a folder; of several the one that was started last.
+def running_run(folder: Path) -> RunSummary:
+    """Return the running run in a folder; if there are several, the last one started.
 
     Raises:
-        RunError: None does.
+        RunError: No run is running.
     """
     sound, damaged = survey(folder)
     found = [job for job in sound if job.folder.holder]
     if not found:
         raise RunError(
-            f"no run goes on in {str(folder)!r}: start one, or look at those that are over with "
+            f"no run is running in {str(folder)!r}: start one, or see finished ones with "
             f"collab view {folder}" + "".join(f"; {line}" for line in damaged)
         )
     return max(found, key=lambda job: job.started)
 
 
-def looks(job: RunSummary, eye: LiveViewer) -> Iterator[ViewSnapshot]:
-    """Yield what there is to see, until the run or the one wanted episode is over."""
+def snapshots(job: RunSummary, viewer: LiveViewer) -> Iterator[ViewSnapshot]:
+    """Yield snapshots until the run or the one wanted episode is over."""
     while True:
-        going_on = job.folder.holder is not None  # before the look: what comes last is seen too
-        seen = eye.look()
-        if seen is not None:
-            yield seen
-        if not going_on or (seen and seen.finish and eye.wanted):
+        running = job.folder.holder is not None  # checked first, so that the last snapshot is seen
+        view = viewer.look()
+        if view is not None:
+            yield view
+        if not running or (view and view.finish and viewer.wanted):
             return
-        time.sleep(OFTEN)
+        time.sleep(INTERVAL)
 
 
-def _show(looks: Iterator[ViewSnapshot], console: Console) -> None:
-    """Let each episode grow on the screen, and leave it above when it is over."""
-    told = ""
+def _show(views: Iterator[ViewSnapshot], console: Console) -> None:
+    """Show each episode while it grows, and keep it on the screen when it is over."""
+    finished = ""
     with Live(console=console, auto_refresh=False, transient=True) as screen:
-        for seen in looks:
-            if seen.case == told:
+        for view in views:
+            if view.case == finished:
                 continue
-            screen.update(GrowingTrajectory(seen.trajectory, above=seen.case), refresh=True)
-            if seen.finish:
-                told = seen.case
-                console.print(Text(safe(seen.case), "bold"), asked(seen.messages), sep="\n")
-                console.print(
-                    render_trajectory(seen.trajectory), Text(_ended(seen), "bold"), sep="\n"
-                )
+            screen.update(GrowingTrajectory(view.trajectory, above=view.case), refresh=True)
+            if view.finish:
+                finished = view.case
+                console.print(Text(safe(view.case), "bold"), asked(view.messages), sep="\n")
+                end = Text(_describe_end(view), "bold")
+                console.print(render_trajectory(view.trajectory), end, sep="\n")
                 screen.update("", refresh=True)
                 time.sleep(REST)
 
 
-def _tell(looks: Iterator[ViewSnapshot], console: Console) -> None:
-    """Print each event in a line of its own, as it comes."""
-    case, told = "", 0
-    for seen in looks:
-        lines = [seen.case, *(f"{message.role}: {message.content}" for message in seen.messages)]
-        lines += map(line, seen.trajectory.log)
-        lines += [_ended(seen)] if seen.finish else []
-        told = told if seen.case == case else 0
-        case = seen.case
-        for one in lines[told:]:
-            console.print(Text(safe(one).replace("\n", "\n    ")), soft_wrap=True)
-        told = len(lines)
+def _print_events(views: Iterator[ViewSnapshot], console: Console) -> None:
+    """Print each event in a line of its own."""
+    case, printed = "", 0
+    for view in views:
+        lines = [view.case, *(f"{message.role}: {message.content}" for message in view.messages)]
+        lines += map(line, view.trajectory.log)
+        lines += [_describe_end(view)] if view.finish else []
+        printed = printed if view.case == case else 0
+        case = view.case
+        for text in lines[printed:]:
+            console.print(Text(safe(text).replace("\n", "\n    ")), soft_wrap=True)
+        printed = len(lines)
 
 
-def _aside(console: Console, said: str) -> None:
-    console.print(Text(safe(said), "dim"), soft_wrap=True)
+def _print_dim(console: Console, line: str) -> None:
+    console.print(Text(safe(line), "dim"), soft_wrap=True)
 
 
-def _ended(seen: ViewSnapshot) -> str:
-    return f"{seen.finish}, {seen.verdict}" if seen.verdict else seen.finish
+def _describe_end(view: ViewSnapshot) -> str:
+    return f"{view.finish}, {view.verdict}" if view.verdict else view.finish

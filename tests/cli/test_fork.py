@@ -58,9 +58,9 @@ def test_without_a_place_the_units_are_listed(command: Command, kept: Any) -> No
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["three/0", "--at", "2"], "say who decides from there on: policy=…"),
+        (["three/0", "--at", "2"], "name the policy of the fork: policy=…"),
         (["three/0", "--at", "9", "policy=solo"], "cannot keep units up to 9: allowed are 0 to 4"),
-        (["three", "--at", "1", "policy=solo"], "2 episodes have it, such as 'three/0', 'three/1'"),
+        (["three", "--at", "1", "policy=solo"], "2 episodes match, such as 'three/0', 'three/1'"),
         (["three/0", "--at", "1", "policy=solo", "questions.count=3"], "has no effect here"),
         (["three/0", "--at", "1", "policy=guide"], "seat 'guide' is not in the team"),
         (["three/0", "--at", "1", "policy=solo", "--samples", "0"], "samples"),

@@ -120,13 +120,16 @@ def test_a_folder_is_read_as_a_dataset_of_the_hub_is(
     [
         (
             ["mine", "nix.jsonl"],
-            "'nix.jsonl' is no file here; of a dataset or a folder say --files",
+            "'nix.jsonl' is not a file; for a dataset or a folder add --files",
         ),
         (["a/b", "traces.jsonl"], "'a/b' is no name for a bank"),
-        (["mine", "traces.jsonl", "--field", "nix=a"], "--field nix=…: what is read is question"),
+        (
+            ["mine", "traces.jsonl", "--field", "nix=a"],
+            "--field nix=… is unknown; use one of",
+        ),
         (["mine", "traces.jsonl", "--field", "thinking=nix"], "holds no trace: traces.jsonl:1"),
         (["mine", "empty.jsonl"], "'empty.jsonl' holds no trace: it is empty"),
-        (["mine", "two.jsonl"], "'one?' comes with two answers: 'A', 'B'"),
+        (["mine", "two.jsonl"], "'one?' has two answers: 'A', 'B'"),
         (
             ["mine", "traces.jsonl", "questions=jsonl", "questions.path=other.jsonl"],
             "none of 6 traces is on a question of the set",

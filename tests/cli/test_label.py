@@ -43,8 +43,8 @@ def test_labels_come_by_number_or_name_and_are_kept_as_they_come(
     assert said.status == 0, said.err
     assert labels(tmp_path) == [("anna", "never came back"), ("anna", "took over a result")]
     assert f"never came back: {DEFINITIONS['never came back']}" in said.out
-    assert "'99' is none of 1 to 8" in said.out
-    assert "'never' is none of 1 to 8" in said.out
+    assert "'99' is not one of 1 to 8" in said.out
+    assert "'never' is not one of 1 to 8" in said.out
     assert "2 of 4 labelled by anna" in said.out
     assert "labels by hand: " in said.out
     assert "once 100 are labelled by hand" in said.out
@@ -63,7 +63,7 @@ def test_the_same_command_goes_on_and_ends_with_its_input(label: Command, tmp_pa
 def test_what_the_rules_say_is_not_shown(label: Command) -> None:
     shown = label("q\n").out
     assert "A train with 5 wagons." in shown
-    assert "known answer '7'" in shown
+    assert "gold answer '7'" in shown
     assert "kappa" not in shown
 
 

@@ -49,8 +49,8 @@ MISTAKES: Sequence[tuple[Sequence[str], str]] = (
     (("label", "nowhere"), "'nowhere' is not a run folder"),
     (("regrade", "nowhere"), "'nowhere' is not a run folder"),
     (("fork", "nowhere", "x"), "no episode has it"),
-    (("watch", "nowhere"), "'nowhere' is not a folder"),
-    (("repro", "nowhere"), "is none of the paper's"),
+    (("watch", "nowhere"), "'nowhere' is no folder"),
+    (("repro", "nowhere"), "is no table or figure"),
     (("plan", "-cd", "torn", "policy=mine"), "torn/policy/mine.yaml, line 2: this is no YAML"),
     (("run", "-cd", "torn", "policy=mine"), "torn/policy/mine.yaml, line 2: this is no YAML"),
     (("run", "-cd", "tab", "policy=mine"), "tab/policy/mine.yaml, line 1: this is no YAML"),
@@ -190,7 +190,7 @@ def test_a_run_that_is_terminated_ends_in_order_and_stops_its_servers(
     process.send_signal(signal.SIGTERM)
     said = ended(process)
     assert said.status == 143
-    assert said.err == "terminated: what was sampled is stored; the same command goes on\n"
+    assert said.err == "terminated: what was sampled is stored; the same command continues\n"
     assert list(servers.glob("collab-servers-*/*")) == []
     assert list(here.glob("runs/*/*/spent.json"))
 

@@ -27,7 +27,7 @@ def test_what_would_go_is_said_and_goes_only_when_told_to(
     shutil.rmtree(folder)
     said = command("prune", f"runs={runs}")
     first, *table, total, last = said.out.splitlines()
-    assert first == f"needs nothing any more: {folder.relative_to(runs)}"
+    assert first == f"no longer needs its generations: {folder.relative_to(runs)}"
     assert [line.split("@")[0] for line in table[1:]] == ["plain"]
     assert total.endswith("; 0 stay")
     assert last == "nothing is removed yet: add --yes"
@@ -49,6 +49,6 @@ def test_a_store_that_is_not_there_is_one_line(command: Any, tmp_path: Path) -> 
     said = command("prune", f"runs={tmp_path}")
     assert said.status == 1
     assert said.error == (
-        f"error: there is no store '{tmp_path}/store.sqlite'; set store.url, or go to its folder"
+        f"error: no store '{tmp_path}/store.sqlite'; set store.url, or change to its folder"
     )
     assert list(tmp_path.iterdir()) == []

@@ -33,7 +33,7 @@ def test_new_verdicts_stand_beside_the_old_ones(
     assert next(line for line in lines if line.startswith("now")).split()[2] == "50"
     assert "1 verdicts changed: 1 correct → wrong" in lines
     assert "  three/1: correct → wrong (given '3')" in lines
-    assert "done: 2 episodes judged, " in said.out
+    assert "done: 2 episodes graded, " in said.out
     assert kept.scores == before
     again = RunFolder(kept.folder, name_of(said))
     assert {case: score.verdict for case, score in again.scores().items()} == {
@@ -75,8 +75,8 @@ def test_a_model_judges_what_was_said_and_is_asked_once(
         look = 1
         assert len(bench.server.generating) - sent == look
     assert "2 verdicts changed: 2 correct → wrong" in first.out
-    assert "done: 2 episodes judged, 2 generations sampled, 0 from the store" in first.out
-    assert "done: 2 episodes judged, 0 generations sampled, 2 from the store" in second.out
+    assert "done: 2 episodes graded, 2 generations sampled, 0 from the store" in first.out
+    assert "done: 2 episodes graded, 0 generations sampled, 2 from the store" in second.out
 
 
 @pytest.mark.parametrize(
@@ -119,4 +119,4 @@ def test_an_answer_that_cannot_be_judged_is_named(command: Command, kept: Any) -
     questions.write_text(json.dumps({**row, "answer": "\\"}) + "\n")
     said = command("regrade", str(kept.folder))
     assert said.status == 1
-    assert "not judged: three/0: " in said.out
+    assert "not graded: three/0: " in said.out

@@ -101,7 +101,7 @@ def test_an_episode_is_printed_with_the_reason_of_each_hand_off(
         "thinking closed, main answers: main closed its thinking",
         "main · answer · generated · 1 tokens",
         "stopped: enough",
-        "correct (given '7', known answer '7')",
+        "correct (given '7', gold answer '7')",
     ]
     at = 0
     for line in told:
@@ -115,7 +115,7 @@ def test_a_part_of_the_id_is_enough_where_only_one_has_it(command: Command, tmp_
     assert command("show", run, "two/2").out.startswith("two/2\n")
     many = command("show", run, "two")
     assert (many.status, many.out) == (1, "")
-    assert "2 episodes have it, such as 'two/2', 'two/22'" in many.error
+    assert "2 episodes match, such as 'two/2', 'two/22'" in many.error
     assert "no episode has it" in command("show", run, "three").error
 
 

@@ -104,8 +104,8 @@ def test_on_a_terminal_what_was_struck_is_struck_out(
 def test_a_run_that_is_over_ends_the_watch(command: Command, tmp_path: Path) -> None:
     with RunFolder.enter(tmp_path / "run", {}, {}) as folder:
         shown_through(folder.path)
-        job = watch.going(tmp_path)
-    assert [seen.case for seen in watch.looks(job, LiveViewer(folder.path))] == ["q1/steer"]
+        job = watch.running_run(tmp_path)
+    assert [seen.case for seen in watch.snapshots(job, LiveViewer(folder.path))] == ["q1/steer"]
 
 
 def test_where_no_run_goes_on_the_way_to_those_that_are_over_is_named(
@@ -114,7 +114,9 @@ def test_where_no_run_goes_on_the_way_to_those_that_are_over_is_named(
     with RunFolder.enter(tmp_path / "run", {}, {}):
         pass
     said = command("watch", str(tmp_path))
-    assert said.error.startswith(f"error: no run goes on in {str(tmp_path)!r}: start one, or look")
+    assert said.error.startswith(
+        f"error: no run is running in {str(tmp_path)!r}: start one, or look"
+    )
 
 
 def test_an_episode_that_is_over_is_to_be_seen_otherwise(command: Command, tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def play_and_kill(sweep: Sweep, kills: int, interrupt: bool = False) -> None:
     if interrupt:
         [(status, said)] = sweep.stop(sweep.progress + 2, signal.SIGINT)
         assert status == 130
-        assert said == "interrupted: what was sampled is stored; the same command goes on\n"
+        assert said == "interrupted: what was sampled is stored; the same command continues\n"
         there = stored(sweep.where)
     mark = len(asked.keys)
     assert sweep.finish() == undisturbed
