@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 from collab.core.blocking import run_apart
 
 ResultT = TypeVar("ResultT")
-Work = Coroutine[Any, Any, ResultT]  # any: what a loop exchanges
+Work = Coroutine[Any, Any, ResultT]  # any: of no use here
 
 
 def run_sync(work: Work[ResultT]) -> ResultT:
     """Run a coroutine in the background loop and return its result.
 
     Works in a script, in a notebook and inside a running event loop, which waits meanwhile. Ctrl-C
-    cancels the coroutine and waits for its cleanup before it goes on.
+    cancels the coroutine and waits for its cleanup before it returns.
 
     Raises:
         KeyboardInterrupt: The user pressed Ctrl-C; the coroutine has ended.

@@ -76,7 +76,7 @@ class ModelKit:
         return runs / "profiles" / f"{Path(self.name).name}-{digest(source)}.json"
 
     def profile(self, runs: Path) -> Profile:
-        """Return the doctor's profile of the endpoint, or the documented one if there is none.
+        """Return the doctor's profile of the endpoint, or else the documented one.
 
         Raises:
             ConfigError: The file holds no profile.

@@ -19,7 +19,7 @@ OnFinding = Callable[[Finding], None]
 
 
 class SilentExamination:
-    """Shows nothing of an examination; a subclass shows some of it."""
+    """A view of an examination that shows nothing; subclasses override its methods."""
 
     def address(self, title: str) -> AbstractContextManager[OnFinding]:
         """Show the examination of one address."""

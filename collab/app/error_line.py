@@ -77,7 +77,7 @@ def _message(error: BaseException) -> str | None:
 
 
 def _describe_yaml_error(error: object) -> str:
-    """Say what is wrong with a YAML file, and where."""
+    """Name the file, the line and the problem."""
     marked: MarkedYAMLError | None = error if hasattr(error, "problem_mark") else None  # type: ignore[assignment]  # PyYAML is slow to import
     if marked is None or marked.problem_mark is None:
         return f"a file is no YAML: {' '.join(str(error).split())}"

@@ -23,7 +23,7 @@ from collab.runs.run_folder import RunFolder
 SIZE = 32
 """Size of the key (bytes)."""
 FILES = ("manifest.json", "episodes.jsonl", "questions.jsonl", "scores.jsonl")
-"""The files that decide what a run does when it continues or is graded again."""
+"""The files that control a run when it continues or is graded again."""
 
 
 class NoKey(Exception):

@@ -13,7 +13,7 @@ from collab.endpoints.tokens import Tokenizer, model_folder
 from collab.templates.template import Template
 
 MOVING = {None, "", "main", "master", "latest"}
-"""Revisions whose weights may change."""
+"""Revisions that may name other weights later."""
 DATED = re.compile(
     r"20\d\d-?(0[1-9]|1[0-2])-?([0-2]\d|3[01])"  # 2024-08-06, 20250514
     r"|[-@](2\d(0[1-9]|1[0-2])|(0[1-9]|1[0-2])-?([0-2]\d|3[01]))(?![\d.])"  # 2411, 0528, 05-06
@@ -80,7 +80,7 @@ def is_known(model: ModelConfig) -> bool:
 
 
 def serves(model: ModelConfig) -> Serves:
-    """Return what a server started for a model loads."""
+    """Return the files and settings that a server started for a model loads."""
     folder = checkpoint(model)
     local = folder is not None and not _commit(folder)
     return Serves(
@@ -99,7 +99,7 @@ def _commit(folder: Path) -> str | None:
 
 
 def _weights(folder: Path) -> str | None:
-    """Hash the weights in a folder; None if there are none."""
+    """Hash the weights in a folder; None without weights."""
     shards = sorted(folder.glob("*.safetensors"))
     files = tuple((shard, shard.stat().st_size, shard.stat().st_mtime_ns) for shard in shards)
     return _hash(files) if shards else None

@@ -1,8 +1,8 @@
-"""Check conf folders from elsewhere (`-cd DIR`): refuse what their files want without consent.
+"""Check conf folders from elsewhere (`-cd DIR`): their files may do nothing without consent.
 
-A folder may load its own modules, which is the purpose of `-cd`. Anything else that its YAML files
-want needs `--trust`, except what a run of the same words without the folder wants too, and what the
-user typed on the command line.
+A folder may load its own modules, which is the purpose of `-cd`. Any other want of its YAML files
+needs `--trust`, unless a run of the same words without the folder has it too, or the user typed it
+on the command line.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _leads_up(text: str) -> bool:
         return False
     try:
         content = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError):  # Hydra reports what is wrong
+    except (yaml.YAMLError, RecursionError):  # Hydra reports the error
         return False
     listed = content.get("defaults") if isinstance(content, dict) else None
     return any(".." in str(one) for one in listed or ()) if isinstance(listed, list) else False

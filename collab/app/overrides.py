@@ -122,7 +122,7 @@ def composing() -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Shorten an error of Hydra to one line: what it could not do, and what is allowed."""
+    """Shorten an error of Hydra to one line, with the allowed values."""
     if isinstance(error, OverrideParseException):
         key, is_set, value = error.override.partition("=")
         fix = f"""a value with signs goes in quotes of its own: "{key}='{value}'\""""

@@ -72,7 +72,7 @@ class Player:
         return Trial.of(self._play(RUNS[run], model))
 
     def _cohort(self, run: PaperRun) -> str | None:
-        """Freeze the questions that all models solve equally often; None if there are none."""
+        """Freeze the questions that all models solve equally often; None without any."""
         assert run.bench is not None
         peers = replace(run, experiment=run.peers or run.experiment)
         models = self.models_of(peers)
@@ -90,7 +90,7 @@ class Player:
         return f"questions.cohort='{path}'"
 
     def _play(self, run: PaperRun, model: str, *more: str) -> RunSummary:
-        """Play what a run still owes with one model."""
+        """Play the missing episodes of a run with one model."""
         name, _, revision = model.partition("@")
         words = [f"experiment={run.experiment}", f"model@team.main={name}"]
         words += [f"team.main.revision={revision}"] if revision else []

@@ -1,4 +1,4 @@
-"""Say what a run would do and cost; nothing is sent."""
+"""Plan a run: count its episodes, tokens and money without sending anything."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from collab.runs.run import Setup, SilentStages, each, empty_bank, fill
 from collab.scenarios.base import Bank, Plan
 
 SHOWN = 3
-"""Cases whose first prompt a plan shows."""
+"""The number of first prompts in a plan."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class RunPlan(JupyterMixin):
     budget: int
     """Tokens that a trajectory may have at most."""
     tokens_each: float | None = None
-    """The mean tokens of an episode, from what is stored; None: nothing is."""
+    """The mean tokens of a stored episode; None: no episode is stored."""
     money_each: float | None = None
-    """The mean cost of an episode (US dollars), from what is stored; None: unknown or free."""
+    """The mean cost of a stored episode (US dollars); None: unknown or free."""
     dearest: tuple[str, Prices] | None = None
     """The seat with the highest price of written tokens, and its prices."""
     notes: Sequence[str] = ()
@@ -143,7 +143,7 @@ def plan(
     trust: bool = False,
     **settings: object,
 ) -> RunPlan:
-    """Say what a run would do and cost, as `collab plan` does in the shell; nothing is sent.
+    """Plan a run, as `collab plan` does in the shell; nothing is sent.
 
         import collab
 

@@ -150,7 +150,7 @@ class PlayedRun:
 
 
 async def play_run(built: Built, command: str, console: Console, *, live: bool = True) -> PlayedRun:
-    """Play what a run still owes in its folder, and write its report.
+    """Play the missing episodes of a run in its folder, and write its report.
 
     Args:
         built: The config.
@@ -159,7 +159,7 @@ async def play_run(built: Built, command: str, console: Console, *, live: bool =
         live: Show the progress of the episodes.
 
     Raises:
-        CollabError: Nothing more can be played; what is finished is kept.
+        CollabError: The run cannot continue; finished episodes are kept.
     """
     deciding = decides(built)
     path = run_path(built, deciding)

@@ -102,7 +102,7 @@ def _source(value: object) -> str | None:
 
 
 def _bytecode(value: object) -> object:
-    """Return what a class's member or a constant does, without the lines where it is."""
+    """Return the bytecode of a class's member, or a constant, without line numbers."""
     value = getattr(value, "__func__", getattr(value, "fget", value))
     code = value if isinstance(value, CodeType) else getattr(value, "__code__", None)
     if code is not None:
@@ -132,7 +132,7 @@ async def opened(
         tell: Receives the progress of a server's start.
         sends: Whether servers are started and asked; if not, a missing generation raises
             `NotStored`.
-        payer: The id of the run whose caps apply, and whose costs are recorded; empty for none.
+        payer: The id of the run that pays: its caps apply, its costs are recorded; empty for none.
 
     Raises:
         CollabError: The store, a server or a grader cannot be opened; nothing was sampled.
@@ -166,7 +166,7 @@ class RunPlaces:
     sends: bool = True
     """Whether servers are started and asked; if not, a missing generation raises `NotStored`."""
     payer: str = ""
-    """The id of the run whose caps apply, and whose costs are recorded; empty for none."""
+    """The id of the run that pays: its caps apply, its costs are recorded; empty for none."""
 
 
 @asynccontextmanager

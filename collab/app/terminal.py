@@ -46,7 +46,7 @@ class Terminal:
             return await asyncio.to_thread(self._read_text)
 
     def _show(self, turn: Turn) -> None:
-        """Show the part that is new since the last turn; for another episode, show all of it."""
+        """Show the part that is new since the last turn; of a new episode, the whole."""
         question, before = self._shown
         log = turn.trajectory.log
         if question != turn.question or log[: len(before)] != before:

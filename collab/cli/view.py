@@ -1,7 +1,7 @@
 """`collab view DIR`: show a run, or all runs in a folder, as a page in the browser.
 
-Served to this machine alone, at an address with a secret in it; what a run adds while it goes on
-comes up by itself.
+The page is served only to this machine, at an address that contains a secret. It updates itself
+while a run continues.
 """
 
 from __future__ import annotations

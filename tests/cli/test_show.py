@@ -116,7 +116,7 @@ def test_a_part_of_the_id_is_enough_where_only_one_has_it(command: Command, tmp_
     many = command("show", run, "two")
     assert (many.status, many.out) == (1, "")
     assert "2 episodes match, such as 'two/2', 'two/22'" in many.error
-    assert "no episode has it" in command("show", run, "three").error
+    assert "no episode matches" in command("show", run, "three").error
 
 
 def test_an_episode_that_was_played_twice_is_one_episode(command: Command, tmp_path: Path) -> None:

@@ -114,9 +114,7 @@ def test_where_no_run_goes_on_the_way_to_those_that_are_over_is_named(
     with RunFolder.enter(tmp_path / "run", {}, {}):
         pass
     said = command("watch", str(tmp_path))
-    assert said.error.startswith(
-        f"error: no run is running in {str(tmp_path)!r}: start one, or look"
-    )
+    assert said.error.startswith(f"error: no run is running in {str(tmp_path)!r}: start one")
 
 
 def test_an_episode_that_is_over_is_to_be_seen_otherwise(command: Command, tmp_path: Path) -> None:

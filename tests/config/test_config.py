@@ -177,7 +177,7 @@ def test_models_are_changed_in_place() -> None:
             r"^team\.main\.api_key_env: it must be the NAME of an environment variable[^1]*$",
         ),
         (["+team.main.api_key=sk-1"], r"^team\.main\.api_key: there is no such setting [^1]*$"),
-        (["+policy.nonsense=1"], r"policy\.nonsense: there is no such .*are: .*phrase"),
+        (["+policy.nonsense=1"], r"policy\.nonsense: there is no such .*there: .*phrase"),
         (["+team.main.nonsense=1"], r"^team\.main\.nonsense: there is no such .*kind, id"),
         (["policy.at=1.7"], r"^policy\.at: .*less than or equal to 1 \(given: 1\.7\)$"),
         (["scenario.points=[0.2,1.7]"], r"^scenario\.points\.1: .*\(given: 1\.7\)$"),
