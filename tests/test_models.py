@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_module
 
 from collab.analysis.published import published
 from collab.app.connect import ModelKit
-from collab.app.trust import _ours
+from collab.app.trust import _shipped_pairs
 from collab.config.config import About, ModelConfig, read_config
 from collab.core.trajectory import Message, Phase, Trajectory, Unit, Wrote
 from collab.endpoints.dialects import IdsDialect
@@ -151,7 +151,7 @@ def test_a_model_is_in_the_docs(name: str) -> None:
 def test_an_api_names_where_its_key_goes(name: str) -> None:
     api = model(name)
     assert api.base_url is not None
-    assert (api.api_key_env, urlsplit(api.base_url).hostname) in _ours()
+    assert (api.api_key_env, urlsplit(api.base_url).hostname) in _shipped_pairs()
     assert api.checked == "documented"
     assert api.launch is None
     cached = api.prices.cached
