@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from collab.core.blocking import run_apart
 
 ResultT = TypeVar("ResultT")
-Work = Coroutine[Any, Any, ResultT]  # any: of no use here
+_Work = Coroutine[Any, Any, ResultT]  # any: of no use here
 
 
-def run_sync(work: Work[ResultT]) -> ResultT:
+def run_sync(work: _Work[ResultT]) -> ResultT:
     """Run a coroutine in the background loop and return its result.
 
     Works in a script, in a notebook and inside a running event loop, which waits meanwhile. Ctrl-C
@@ -39,7 +39,7 @@ class _Background:
         self.thread = Thread(target=self._serve, name="collab", daemon=True)
         self.thread.start()
 
-    def run(self, work: Work[ResultT]) -> ResultT:
+    def run(self, work: _Work[ResultT]) -> ResultT:
         """Run a coroutine from another thread."""
         tasks: list[asyncio.Task[ResultT]] = []
         ended, context = Event(), copy_context()

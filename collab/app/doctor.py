@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from pathlib import Path
 
 from collab.app.connect import ModelKit, connect
 from collab.app.model_identity import checkpoint
 from collab.config.config import ModelConfig, RunConfig
-from collab.endpoints.doctor import Doctor
+from collab.endpoints.doctor import Doctor, OnFinding
 from collab.endpoints.launch import Launcher
 from collab.endpoints.profile import Finding, ProbeVerdict, Profile
 from collab.endpoints.replicas import difference
-
-OnFinding = Callable[[Finding], None]
-"""Receives each finding as it is made."""
 
 
 class SilentExamination:

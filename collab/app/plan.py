@@ -35,7 +35,7 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Draws:
+class DrawCounts:
     """Counts of generations or episodes."""
 
     stored: int = 0
@@ -48,9 +48,9 @@ class Draws:
 class RunPlan(JupyterMixin):
     """A run before it is played: its episodes, tokens and money, and its first prompts."""
 
-    solos: Mapping[str, Draws | str]
+    solos: Mapping[str, DrawCounts | str]
     """The solo draws of each seat; of a seat with recorded traces, a description of them."""
-    episodes: Draws | None
+    episodes: DrawCounts | None
     """None while solo draws are owed: they decide which episodes there are."""
     most_episodes: int
     """The number of episodes, or an upper bound while solo draws are owed."""
@@ -182,7 +182,7 @@ async def plan_run(built: Built) -> RunPlan:
     """Plan the run of a built config."""
     async with opened(built, sends=False) as (setup, _):
         solos = {seat: await _solos(setup, seat) for seat in setup.scenario.solos()}
-        owed = sum(draws.owed for draws in solos.values() if isinstance(draws, Draws))
+        owed = sum(draws.owed for draws in solos.values() if isinstance(draws, DrawCounts))
         if owed:
             most = setup.scenario.most(len(setup.questions), setup.policy)
             cases = [Case(q.id, q, setup.policy) for q in setup.questions[:SHOWN]]
@@ -200,7 +200,7 @@ async def plan_run(built: Built) -> RunPlan:
         return replace(await _episodes(setup, bank), solos=solos)
 
 
-async def _solos(setup: Setup, seat: str) -> Draws | str:
+async def _solos(setup: Setup, seat: str) -> DrawCounts | str:
     """Count the solo draws of a seat."""
     count = setup.scenario.solos()[seat]
     if seat in setup.recorded:
@@ -215,7 +215,7 @@ async def _solos(setup: Setup, seat: str) -> Draws | str:
                 stored += 1
             except NotStored:
                 owed += 1
-    return Draws(stored, owed)
+    return DrawCounts(stored, owed)
 
 
 async def _episodes(setup: Setup, bank: Bank) -> RunPlan:
@@ -239,7 +239,7 @@ async def _episodes(setup: Setup, bank: Bank) -> RunPlan:
     known = lengths or solos
     return RunPlan(
         solos={},
-        episodes=Draws(len(lengths), len(owed)),
+        episodes=DrawCounts(len(lengths), len(owed)),
         most_episodes=len(plan.cases),
         most_tokens=len(owed) * setup.budget,
         budget=setup.budget,

@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from collab.app.compose import add_config_arguments, expand_model_words, team_configs
-from collab.app.doctor import OnFinding, SilentExamination, examine
+from collab.app.doctor import SilentExamination, examine
 from collab.config.config import ModelConfig
+from collab.endpoints.doctor import OnFinding
 from collab.endpoints.profile import Finding, ProbeVerdict, Profile
 from collab.report.tables import print_whole
 from collab.report.trajectory import safe

@@ -12,7 +12,7 @@ import pytest
 import collab
 from collab import Policy, Run
 from collab.app.overrides import override_words, parsed
-from collab.app.plan import Draws
+from collab.app.plan import DrawCounts
 from collab.app.sweep import sweep_jobs
 from collab.cli import main
 from collab.errors import CollabError, ConfigError, SweepError
@@ -161,7 +161,7 @@ def test_settings_by_keyword_reach_the_config_as_they_are(here: Path) -> None:
         strict_prefill=True,
         runs=here / "some runs",
     )
-    assert planned.solos == {"main": Draws(stored=0, owed=8)}
+    assert planned.solos == {"main": DrawCounts(stored=0, owed=8)}
     assert not folders(here)
 
 

@@ -101,7 +101,7 @@ def test_a_broken_endpoint_is_named_and_stops_the_run_before_it_begins(
         stopped = command(*PLAY, *words)
         assert stopped.status == 1
         assert (
-            "does not continue thoughts as they stand in dialect 'chat_cfm' (closing: "
+            "alters thoughts before it continues them in dialect 'chat_cfm' (closing: "
             in stopped.error
         )
         assert len(bench.server.generating) <= before + 3  # the look at the begin of a run

@@ -47,7 +47,7 @@ def test_labels_come_by_number_or_name_and_are_kept_as_they_come(
     assert "'never' is not one of 1 to 8" in said.out
     assert "2 of 4 labelled by anna" in said.out
     assert "labels by hand: " in said.out
-    assert "once 100 are labelled by hand" in said.out
+    assert "once 100 episodes are labelled by hand" in said.out
 
 
 def test_the_same_command_goes_on_and_ends_with_its_input(label: Command, tmp_path: Path) -> None:
