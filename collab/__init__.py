@@ -50,7 +50,6 @@ if TYPE_CHECKING:  # `_module_of` reads these imports
         Write,
     )
     from collab.core.inserted_text import InsertedText
-    from collab.core.inserted_text import InsertedText
     from collab.core.policy import Adviser, Policy, View, Writer
     from collab.core.settings import Settings
     from collab.core.trajectory import Checks, Message, Outcome, Question, Recording, Unit
@@ -84,7 +83,6 @@ __all__ = [
     "Episode",
     "Fork",
     "Insert",
-    "InsertedText",
     "InsertedText",
     "Length",
     "Message",

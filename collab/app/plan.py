@@ -204,7 +204,7 @@ async def _solos(setup: Setup, seat: str) -> DrawCounts | str:
     """Count the solo draws of a seat."""
     count = setup.scenario.solos()[seat]
     if seat in setup.recorded:
-        return setup.recorded[seat].told(seat, setup.questions, count)
+        return setup.recorded[seat].describe(seat, setup.questions, count)
     model = setup.team[seat]
     assert isinstance(model, Model)
     stored = owed = 0
@@ -315,7 +315,7 @@ class _PromptReader:
         Raises:
             _PromptFound: Always.
         """
-        return self._keep(self.inner.reads(turn))
+        return self._keep(self.inner.render_prompt(turn))
 
     async def advise(self, turn: Turn, inquiry: Inquiry) -> Reply:
         """Keep the prompt.
@@ -323,7 +323,7 @@ class _PromptReader:
         Raises:
             _PromptFound: Always.
         """
-        return self._keep(self.inner.reads(turn, inquiry))
+        return self._keep(self.inner.render_prompt(turn, inquiry))
 
     async def score(self, turn: Turn, text: str) -> Likelihoods:
         """Keep the prompt.
@@ -331,7 +331,7 @@ class _PromptReader:
         Raises:
             _PromptFound: Always.
         """
-        return self._keep(self.inner.reads(turn) + text)
+        return self._keep(self.inner.render_prompt(turn) + text)
 
     def _keep(self, prompt: str) -> NoReturn:
         self.first.text = prompt

@@ -189,7 +189,7 @@ async def play_run(built: Built, command: str, console: Console, *, live: bool =
             added = [*cohort_notes(built), *recording_notes(setup), *drift, checked]
             result = replace(result, notes=[*result.notes, *added])
         status = replace(status, cases=result.cases, notes=result.notes)
-        folder.stands(replace(status, failures=result.failures))
+        folder.write_status(replace(status, failures=result.failures))
     write_report(RunSummary(folder), Prompts(folder))
     return PlayedRun(Run(folder), result, store.sampled, store.served)
 
@@ -229,14 +229,14 @@ async def _recording_versions(folder: RunFolder, store: Store) -> AsyncIterator[
 @contextmanager
 def _recording_stop(folder: RunFolder, new: RunStatus) -> Iterator[None]:
     """Record the error that ends a start early in the run's status and log."""
-    folder.stands(replace(folder.standing or new, stopped=""))
+    folder.write_status(replace(folder.status or new, stopped=""))
     try:
         yield
     except Exception as error:
         if (line := error_line(error)) is not None:
             log.error("stopped: %s", line)
             with suppress(CollabError):  # a full disk, which the error itself reports
-                folder.stands(replace(folder.standing or new, stopped=line))
+                folder.write_status(replace(folder.status or new, stopped=line))
         raise
 
 
@@ -252,7 +252,7 @@ def recording_notes(setup: Setup) -> Iterator[str]:
     """Yield a note for each seat that played recorded traces."""
     wanted = setup.scenario.solos()
     for seat, traces in setup.recorded.items():
-        yield traces.told(seat, setup.questions, wanted[seat])
+        yield traces.describe(seat, setup.questions, wanted[seat])
 
 
 def checked_endpoints(team: Team) -> str:
@@ -267,7 +267,7 @@ def cohort_notes(built: Built) -> list[str]:
     path = getattr(built.questions, "cohort", None)
     if path is None:
         return []
-    cohort = Cohort.read(path)
+    cohort = Cohort.load(path)
     return [f"cohort {path} (hash {cohort.digest}): {cohort}"]
 
 

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
 
 def no_episodes(folder: RunFolder) -> RunError:
     """Return the error for a run without episodes, with the error that ended its last start."""
-    standing = folder.standing
+    standing = folder.status
     stopped = standing.stopped if standing else ""
     why = f"; its last start ended with: {stopped}" if stopped else ""
     return RunError(f"{str(folder.path)!r} holds no finished episode yet{why}")

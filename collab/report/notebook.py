@@ -84,7 +84,7 @@ class Run(JupyterMixin):
         Raises:
             RunError: The run was stopped before it had a status.
         """
-        status = self.folder.standing
+        status = self.folder.status
         if status is None:
             raise RunError(f"{str(self.path)!r} was stopped before it began; start it again")
         return status

@@ -39,7 +39,7 @@ def test_a_later_run_asks_the_frozen_questions_and_notes_their_hash(
     digest = last.rpartition("hash ")[2].rstrip(")")
     built = composed([*SET, f"questions.cohort={path}"])
     assert decides(built)["cohort"] == digest
-    assert cohort_notes(built) == [f"cohort {path} (hash {digest}): {Cohort.read(path)}"]
+    assert cohort_notes(built) == [f"cohort {path} (hash {digest}): {Cohort.load(path)}"]
     assert cohort_notes(composed(SET)) == []
     assert sorted(one.id for one in built.questions.load(built.config.prompt)) == names
 
