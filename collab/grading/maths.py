@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
+import sys
 from dataclasses import replace
 from functools import cache
 from hashlib import blake2b
@@ -21,15 +21,38 @@ from pydantic import Field
 from collab.core.settings import Settings
 from collab.core.trajectory import Question
 from collab.errors import GradingError
-from collab.grading import Judgement
+from collab.grading import (
+    Judgement,
+    equality,
+    normal_form,
+    number_words,
+    quantity,
+    ranges,
+    reply,
+    structure,
+    units,
+)
+from collab.grading.equality import MATHS, compare, denies, is_quantity
+from collab.grading.reply import (
+    Box,
+    boxes,
+    last_line,
+    marked,
+    predicates,
+    readable,
+    stated,
+    together,
+)
 from collab.grading.verdicts import Verdicts
 from collab.grading.workers import WorkerLimits, Workers, WorkerStopped
 
 MAX_CHARS = 20_000
 """How much of a long text is read: its end, where the answer stands."""
 PACKAGES = ("math-verify", "latex2sympy2-extended", "sympy")
-DOLLAR = re.compile(r"(?<!\\)\$")
-BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+LONGEST = 400
+"""Characters of a statement that may be an answer."""
+OWN = (equality, normal_form, number_words, quantity, ranges, reply, structure, units)
+"""The modules whose bytes decide a judgement, besides this one."""
 
 log = logging.getLogger(__name__)
 
@@ -127,15 +150,7 @@ class MathsGrader:
 
 def last_box(text: str) -> str | None:
     r"""Return what stands in the last `\boxed{...}` whose braces close."""
-    start = text.rfind(r"\boxed{")
-    while start >= 0:
-        inside, depth = start + len(r"\boxed{"), 1
-        for brace in BRACE.finditer(text, inside):
-            depth += {"{": 1, "}": -1}.get(brace[0], 0)
-            if not depth:
-                return text[inside : brace.start()].strip()
-        start = text.rfind(r"\boxed{", 0, start)
-    return None
+    return next((one.inside for one in reversed(boxes(text)) if one.closed and one.asked), None)
 
 
 def _strictly(judgement: Judgement) -> Judgement:
@@ -149,35 +164,65 @@ def _strictly(judgement: Judgement) -> Judgement:
 def _version() -> str:
     """Name all that decides a judgement, so that none outlives a change."""
     packages = [f"{name} {version(name)}" for name in PACKAGES]
-    own = blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest()
-    return "; ".join([*packages, own])
+    own = b"".join(Path(str(module.__file__)).read_bytes() for module in (sys.modules[__name__], *OWN))
+    return "; ".join([*packages, blake2b(own, digest_size=8).hexdigest()])
 
 
 def _judge(gold: str, text: str) -> Judgement:
     """Compare a text with the gold answer; runs in a worker, and may run for ever."""
-    from math_verify import parse, verify
-
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that it has no time limit
-    expected = parse(gold if DOLLAR.search(gold) else f"${gold}$", parsing_timeout=None)
-    if not expected:
+    gold = _unframed(gold)
+    if not equality.readable(gold):
         raise GradingError(f"the gold answer {gold!r} cannot be read; give it in LaTeX or digits")
-    box = last_box(text)
-    boxed = _read(box) if box else []
-    found = parse(text, parsing_timeout=None)
-    strict = box is not None and (
-        "".join(box.split()) == "".join(gold.split())
-        or any(verify(expected, one, timeout_seconds=None) for one in boxed)
-    )
-    lenient = strict or verify(expected, found, timeout_seconds=None)
-    if not lenient and not boxed and not found:
-        return Judgement("no answer", None, False, None)
-    extracted = box or str(found[-1])
-    return Judgement("correct" if lenient else "wrong", lenient, strict, extracted)
+    found = boxes(text)
+    return _boxed(gold, text, found) if found and found[-1].inside else _unboxed(gold, text)
 
 
-def _read(box: str) -> list[list[object]]:
-    """Read what stands in a box, as a box and as it stands: a per cent sign means two things."""
+def _unframed(gold: str) -> str:
+    """Take the boxes off a gold answer; several are a list."""
+    found = boxes(gold)
+    return ", ".join(one.inside for one in found) if found else gold
+
+
+def _boxed(gold: str, text: str, found: list[Box]) -> Judgement:
+    """Judge the last box, open or not; then the last boxes as one list."""
+    last = found[-1]
+    right, by = compare(gold, last.inside)
+    strict = right and last.closed and last.asked
+    if not right and (listed := together(text, found)) is not None:
+        right, by = compare(gold, listed)
+    if not right and (said := stated(text[last.end :])):
+        right, by = compare(gold, said)
+    return Judgement("correct" if right else "wrong", right, strict, last.inside, by)
+
+
+def _unboxed(gold: str, text: str) -> Judgement:
+    """Judge what a text without a box states, else what math-verify finds in it."""
+    for said in (marked(text), stated(text), last_line(text)):
+        if said and len(said) <= LONGEST:
+            right, by = compare(gold, said)
+            if right or (said != last_line(text) and (is_quantity(said) or denies(said))):
+                return Judgement("correct" if right else "wrong", right, False, said, by)
+    said = marked(text)
+    if said is not None:
+        return Judgement("wrong", False, False, said, MATHS)
+    return _worded(gold, text) or _found(gold, text)
+
+
+def _worded(gold: str, text: str) -> Judgement | None:
+    """Find a gold answer as what the last sentence says of its subject."""
+    for said in predicates(text):
+        right, by = compare(gold, said) if len(said) <= LONGEST else (False, "")
+        if right:
+            return Judgement("correct", True, False, said, by)
+    return None
+
+
+def _found(gold: str, text: str) -> Judgement:
     from math_verify import parse
 
-    readings = (parse(text, parsing_timeout=None) for text in (rf"\boxed{{{box}}}", f"${box}$"))
-    return [reading for reading in readings if reading]
+    found = parse(readable(text), parsing_timeout=None)
+    if not found:
+        return Judgement("no answer", None, False, None)
+    said = str(found[-1])
+    right, by = compare(gold, said)
+    return Judgement("correct" if right else "wrong", right, False, said, by)
