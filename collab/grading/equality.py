@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 from collab.grading.normal_form import normal, plain
-from collab.grading.number_words import number_of
 from collab.grading.quantity import clock, numeral, quantity, same, same_time
 from collab.grading.ranges import as_interval
 from collab.grading.structure import Group, group, sides, split
@@ -25,10 +24,12 @@ CLOSE = 1e-4
 EXACT = 1e-20
 VOWELS = re.compile("[aeiou]", re.IGNORECASE)
 DENIAL = re.compile(r"\b(?:wrong|incorrect|not|false|nor|isn't|cannot)\b", re.IGNORECASE)
+UNEQUAL = re.compile(r"\w?\s*\\neq?(?![A-Za-z])[^,;]*")
+PROSE = re.compile(r"(?<!\\)\b[^\W\d_]{3,}")
 TEXTS = re.compile(r"«([^»]*)»")
 EMPTY = re.compile(
-    r"(?:there (?:is|are) )?(?:no (?:real |integer |such )?(?:solutions?|values?|roots?)|(?:the )?empty set|none)"
-    r"(?: exists?)?",
+    r"(?:there (?:is|are) )?(?:no (?:real |integer |such )?(?:solutions?|values?|roots?)"
+    r"|(?:the )?empty set|none)(?: exists?)?",
     re.IGNORECASE,
 )
 WORD = re.compile(r"[^\W\d_]+(?:[ '-]+[^\W\d_]+|,? \d{1,4}(?:st|nd|rd|th)?\b|\.)*")
@@ -40,7 +41,10 @@ CHOSEN = re.compile(r"(?:\(([A-Za-z])\)|([A-Z])[.):])\s*.*", re.DOTALL)
 PRODUCT = set("abcdkmnpqrxyz")
 """Letters whose short strings are products of variables, not words."""
 DOTS = re.compile(r"\\[lcd]?dots|\.\.\.")
-NAME = r"(?:\\?[A-Za-z]+(?:_\s*(?:\{[^{}]*\}|\w))?'?(?:\s*\([A-Za-z, ]+\))?|\(\s*[a-z](?:\s*,\s*[a-z])*\s*\))"
+NAME = (
+    r"(?:\\?[A-Za-z]+(?:_\s*(?:\{[^{}]*\}|\w))?'?(?:\s*\([A-Za-z, ]+\))?"
+    r"|\(\s*[a-z](?:\s*,\s*[a-z])*\s*\))"
+)
 TRIG = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
 DEGREES = re.compile(r"(\d+\.?\d*)\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)")
 ASSIGNED = re.compile(rf"\s*({NAME}(?:\s*:\s*{NAME})?)\s*=(?![=])\s*(.+)", re.DOTALL)
@@ -86,14 +90,12 @@ def readable(gold: str) -> bool:
     return bool(by_rule) or bool(parsed(read.form))
 
 
-def is_quantity(text: str) -> bool:
-    """Return whether all of a text is one number or quantity."""
-    return quantity(Answer.of(text).plain) is not None
-
-
-def denies(text: str) -> bool:
-    """Return whether a statement begins with a denial: `not 42`."""
-    return DENIAL.match(text) is not None
+def is_sure(text: str) -> bool:
+    """Return whether a statement is an answer without prose: a value, a bound, a denial."""
+    read = Answer.of(text)
+    if quantity(read.plain) or as_interval(read.plain) or DENIAL.match(text):
+        return True
+    return PROSE.search(re.sub(r"\b(?:and|or|between)\b", "", read.plain)) is None
 
 
 def _letters(gold: Answer, answer: Answer, depth: int) -> Decision:
@@ -109,6 +111,8 @@ def _denied(gold: Answer, answer: Answer, depth: int) -> Decision:
     """A box that denies what it says gives no answer: `5 is wrong`."""
     said = " ".join(TEXTS.findall(answer.plain)) or answer.plain
     known = " ".join(TEXTS.findall(gold.plain)) or gold.plain
+    if UNEQUAL.fullmatch(answer.form) and r"\ne" not in gold.form:
+        return False
     return False if DENIAL.search(said) and not DENIAL.search(known) else None
 
 
@@ -189,7 +193,7 @@ def _spelt(gold: Answer, answer: Answer, depth: int) -> Decision:
 def _word(text: str) -> str | None:
     """Return the words that a text consists of, small and without articles; else None."""
     said = DATE.sub(r"\2 \1", _words(text))
-    if not WORD.fullmatch(said) or (len(said) < 2 or said.isascii() and _is_product(text, said)):
+    if not WORD.fullmatch(said) or (len(said) < 2 or (said.isascii() and _is_product(text, said))):
         return None
     said = re.sub(r"[.,]", "", said).lower().replace("-", " ")
     said = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", said)
@@ -201,7 +205,7 @@ def _words(text: str) -> str:
 
 
 def _is_product(text: str, said: str) -> bool:
-    return "«" not in text and (len(said) < 3 or len(said) == 3 and not VOWELS.search(said))
+    return "«" not in text and (len(said) < 3 or (len(said) == 3 and not VOWELS.search(said)))
 
 
 def _variables(side: Answer) -> bool:
@@ -213,7 +217,8 @@ def _dots(gold: Answer, answer: Answer, depth: int) -> Decision:
     if not (DOTS.search(gold.form) and "," in gold.form):
         return None
     one, other = split(gold.form), split(answer.form)
-    return len(one) == len(other) and all(_alike(*pair, depth) for pair in zip(one, other, strict=True))
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(_alike(*pair, depth) for pair in pairs)
 
 
 def _alike(gold: str, answer: str, depth: int) -> bool:
@@ -256,7 +261,7 @@ def _sides(gold: Answer, answer: Answer, depth: int) -> Decision:
 def _named_alike(one: str, other: str) -> bool:
     left, right = _tight(one), _tight(other)
     functions = [name == "y" or FUNCTION.fullmatch(name) is not None for name in (left, right)]
-    return left == right or all(functions) and ("y" in (left, right) or left[0] == right[0])
+    return left == right or (all(functions) and ("y" in (left, right) or left[0] == right[0]))
 
 
 def _elements(gold: Answer, answer: Answer, depth: int) -> Decision:
@@ -266,14 +271,15 @@ def _elements(gold: Answer, answer: Answer, depth: int) -> Decision:
     one, other = group(gold.form), group(answer.form)
     if one is None or other is None:
         return None
-    if len(one.parts) != len(other.parts) or not _fits(one, other):
-        sure = all(quantity(plain(part)) for part in (*one.parts, *other.parts))
-        return False if sure and (_fits(one, other) or one.closing and other.closing) else None
-    judged = _matched(one, other, depth) if one.unordered else _in_order(one, other, depth)
-    if judged:
-        return True
-    sure = all(quantity(plain(part)) for part in (*one.parts, *other.parts))
-    return False if sure else None
+    fits = _fits(one, other)
+    if fits and len(one.parts) == len(other.parts):
+        matched = _matched if one.unordered else _in_order
+        if matched(one, other, depth):
+            return True
+    elif not fits and not (one.closing and other.closing):
+        return None
+    numbers = all(quantity(plain(part)) for part in (*one.parts, *other.parts))
+    return False if numbers else None
 
 
 def _fits(one: Group, other: Group) -> bool:
@@ -292,8 +298,8 @@ def _in_order(one: Group, other: Group, depth: int) -> bool:
 def _matched(one: Group, other: Group, depth: int) -> bool:
     left = list(other.parts)
     for part in one.parts:
-        found = next((nth for nth, said in enumerate(left) if compare(part, said, depth + 1)[0]), None)
-        if found is None:
+        equal = (nth for nth, said in enumerate(left) if compare(part, said, depth + 1)[0])
+        if (found := next(equal, None)) is None:
             return False
         left.pop(found)
     return True
@@ -339,7 +345,7 @@ def _math_verify(gold: Answer, answer: Answer) -> bool:
 
 def _complex(value: Any) -> Any:  # any: sympy has no types
     """Read the letter i of a value that has no other letter as the imaginary unit."""
-    from sympy import I
+    from sympy import I  # type: ignore[import-untyped]  # it has no stubs
 
     names = {symbol.name: symbol for symbol in value.free_symbols}
     return value.subs(names["i"], I).expand() if set(names) == {"i"} else value

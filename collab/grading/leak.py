@@ -24,7 +24,7 @@ NUMBER = re.compile(rf"([-−+]?)({FIGURE.pattern})")
 GROUPING = re.compile(r",|\{,\}|\\,")
 BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
 SAID = re.compile(
-    r"(?:\b(?:is|are|equals?|get|gets|obtain|gives|makes|answer:|result:)|=|≈|\\approx)"
+    r"(?:(?<!here )\b(?:is|are|equals?|get|gets|obtain|gives|makes|answer:|result:)|=|≈|\\approx)"
     r"(?:\s*\b(?:exactly|just|simply|now|then|equal to|therefore|thus)\b)*[\s:*]*"
     r"(?P<result>(?:(?![=≈;\n]|\\approx|[.,!?](?:\s|$)).)+)"
 )

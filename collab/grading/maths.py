@@ -32,7 +32,7 @@ from collab.grading import (
     structure,
     units,
 )
-from collab.grading.equality import MATHS, compare, denies, is_quantity
+from collab.grading.equality import MATHS, compare, is_sure
 from collab.grading.reply import (
     Box,
     boxes,
@@ -164,7 +164,8 @@ def _strictly(judgement: Judgement) -> Judgement:
 def _version() -> str:
     """Name all that decides a judgement, so that none outlives a change."""
     packages = [f"{name} {version(name)}" for name in PACKAGES]
-    own = b"".join(Path(str(module.__file__)).read_bytes() for module in (sys.modules[__name__], *OWN))
+    files = [str(module.__file__) for module in (sys.modules[__name__], *OWN)]
+    own = b"".join(Path(file).read_bytes() for file in files)
     return "; ".join([*packages, blake2b(own, digest_size=8).hexdigest()])
 
 
@@ -200,7 +201,7 @@ def _unboxed(gold: str, text: str) -> Judgement:
     for said in (marked(text), stated(text), last_line(text)):
         if said and len(said) <= LONGEST:
             right, by = compare(gold, said)
-            if right or (said != last_line(text) and (is_quantity(said) or denies(said))):
+            if right or (said != last_line(text) and is_sure(said)):
                 return Judgement("correct" if right else "wrong", right, False, said, by)
     said = marked(text)
     if said is not None:

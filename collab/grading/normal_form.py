@@ -30,8 +30,8 @@ LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 COMMANDS = "dfrac|tfrac|cfrac|frac|sqrt|text|begin|end|pi|cdot|times|left|right|infty|theta"
 TEXT = r"\\(?:text(?:bf|it|rm|normal|sf|tt)?|mathrm|mathbf|mathit|mathsf|operatorname|mbox|rm)\*?"
 GROUP = re.compile(TEXT + r"\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
-BOX = re.compile(r"\\(?:boxed|fbox|framebox|underline)\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
-NUMBER = r"[+-]?\d+(?:\.\d+)?"
+BOX = r"\\(?:boxed|fbox|framebox|underline)\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
+LABEL = r"(?i)^\s*(?:\\text\s*\{)?\s*(?:the )?(?:final )?answer(?: is)?\s*:?\s*(?=[}\d$\\-])\}?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,9 @@ def _symbols(text: str) -> str:
 def _fractions(text: str) -> str:
     if text.isascii():
         return text
-    written = (r"\frac{%d}{%d}" % FRACTIONS[c] if c in FRACTIONS else c for c in text)
-    return "".join(written)
+    for sign, (top, bottom) in FRACTIONS.items():
+        text = text.replace(sign, rf"\frac{{{top}}}{{{bottom}}}")
+    return text
 
 
 def _roots(text: str) -> str:
@@ -123,9 +124,13 @@ RULES = (
     Rule("symbols", "a sign and its command are one", _symbols),
     Rule("escapes", "a text taken from JSON may double its backslashes",
          _sub(rf"(?<!\\)\\\\(?=(?:{COMMANDS})\b)", r"\\")),
+    Rule("colours", "a colour changes nothing",
+         _sub(r"\\(?:text)?color\s*\{[\w!]+\}", "")),
+    Rule("labels", "`Answer:` names what follows",
+         _sub(LABEL, "")),
     Rule("emphasis", "stars and ticks mark an answer and are no part of it",
          _sub(r"^\s*(?:\*\*|__|`|\*(?=[^*]))+(.*?)(?:\*\*|__|`|(?<=[^*])\*)+[.\s]*$", r"\1")),
-    Rule("frames", "a box in a box frames the same answer", _sub(BOX.pattern, r"\1")),
+    Rule("frames", "a box in a box frames the same answer", _sub(BOX, r"\1")),
     Rule("thousands", "1,200 and 1\\,200 are 1200; 1,2 is two numbers", _thousands),
     Rule("currency", "a dollar sign is a unit or marks maths", _money),
     Rule("delimiters", "what marks maths is no part of it", _sub(r"\\[()\[\]](?![\d.]+pt)", " ")),
@@ -142,6 +147,9 @@ RULES = (
          lambda text: _relations(text)),
     Rule("empty set", r"\varnothing, \{\} and \emptyset are one",
          _sub(r"\\varnothing|\\O(?![A-Za-z])|\\\{\s*\\\}", r"\\emptyset ")),
+    Rule("decimal mark", "{,} holds a decimal comma together", _sub(r"\{,\}", ",")),
+    Rule("named values", r"infinity is \infty, all real numbers are an interval",
+         lambda text: _named(text)),
     Rule("e-notation", r"3e8 is 3\times 10^{8}",
          _sub(r"(?<![\w.\\])(\d+\.?\d*|\.\d+)[eE]([+-]?)(\d+)(?![\w.]\d|\w)",
               lambda m: rf"{m[1]}\times 10^{{{m[2].replace('+', '')}{m[3]}}}")),
@@ -151,6 +159,13 @@ RULES = (
     Rule("full stop", "the end of a sentence is no part of its answer",
          lambda text: _bare(text)),
 )  # fmt: skip
+
+
+def _named(text: str) -> str:
+    said = re.sub(r"\s+", " ", GROUP.sub(r"\1", text)).strip(" .").lower()
+    if said in ("all real numbers", "real numbers", "all reals", r"\r", "ℝ", r"\mathbb{r}"):
+        return r"(-\infty,\infty)"
+    return r"\infty" if said == "infinity" else text
 
 
 def _short(text: str) -> str:

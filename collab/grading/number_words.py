@@ -8,16 +8,17 @@ from fractions import Fraction
 ONES = {
     name: value
     for value, name in enumerate(
-        (
+        re.findall(
+            r"\w+",
             "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
-            " fifteen sixteen seventeen eighteen nineteen"
-        ).split()
+            " fifteen sixteen seventeen eighteen nineteen",
+        )
     )
 }
 TENS = {
     name: 10 * value
     for value, name in enumerate(
-        "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2
+        ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), start=2
     )
 }
 SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
@@ -76,7 +77,7 @@ def _whole(words: list[str]) -> Fraction | None:
             group = (group or 1) * 12
         elif word in SCALES:
             total, group = total + (group or 1) * SCALES[word], 0
-        elif word == "a" and not read or word == "and" and read:
+        elif word == ("and" if read else "a"):
             continue
         else:
             return None

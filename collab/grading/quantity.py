@@ -21,10 +21,13 @@ POWER = r"(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*(?:\{\s*([+-]?\d+)\s*\}|([+-]?\d+)
 TEN = re.compile(r"([+-]?)\s*10\s*\^\s*(?:\{\s*([+-]?\d+)\s*\}|(\d))")
 FRACTION = rf"\\frac\s*\{{\s*([+-]?{DIGITS})\s*\}}\s*\{{\s*([+-]?{DIGITS})\s*\}}"
 HEAD = re.compile(
-    rf"(?P<sign>[+-]?)\s*(?:(?P<whole>\d+)\s*(?={chr(92)*2}frac))?"
-    rf"(?:{FRACTION}|(?P<top>{DIGITS})\s*/\s*(?P<bottom>{DIGITS})(?![\d.]|\s*/)|(?P<number>{DIGITS})(?:\s*{POWER})?)"
+    rf"(?P<sign>[+-]?)\s*(?:(?P<whole>\d+)\s*(?={chr(92) * 2}frac))?"
+    rf"(?:{FRACTION}|(?P<top>{DIGITS})\s*/\s*(?P<bottom>{DIGITS})(?![\d.]|\s*/)"
+    rf"|(?P<number>{DIGITS})(?:\s*{POWER})?)"
 )
-ABOUT = re.compile(r"^(?:\\approx|\\sim|~|=|«?\s*(?:about|approximately|exactly|roughly)\b\s*»?)\s*")
+ABOUT = re.compile(
+    r"^(?:\\approx|\\sim|~|=|«?\s*(?:about|approximately|exactly|roughly)\b\s*»?)\s*"
+)
 CURRENCY = re.compile(r"^([+-]?)\s*(\\\$|[£€¥₹₩]|US\\\$|USD|EUR|GBP|Rs\.?)\s*(?=[+-]?[\d.\\])")
 PERCENT = re.compile(r"^(?:\\?%|«?\s*(?:percent|per ?cent|percentage points?|pct)\s*»?)")
 SCALE = {
@@ -33,9 +36,13 @@ SCALE = {
 }  # fmt: skip
 SCALED = re.compile(rf"^(«?)\s*({'|'.join(SCALE)})s?\b\s*(»?)")
 ORDINAL = re.compile(r"^(?:\^\s*\{?\s*)?«?\s*(?:st|nd|rd|th)\s*»?\s*\}?(?![a-z])")
-CLOCK = re.compile(r"(\d{1,2})(?:\s*:\s*(\d{2})(?:\s*:\s*(\d{2}))?)?\s*([ap]\.?\s*m\.?)?(?:\s*o'clock)?")
+CLOCK = re.compile(
+    r"(\d{1,2})(?:\s*:\s*(\d{2})(?:\s*:\s*(\d{2}))?)?"
+    r"\s*([ap]\.?\s*m\.?)?(?:\s*o'clock)?"
+)
 NUMERAL = re.compile(
-    r"\(?\s*([0-9A-Za-z.]+)\s*\)?\s*(?:_\s*(?:\{\s*)?\(?\s*(\d+|[a-z]{3,})\s*\)?(?:\s*\})?|\s*[(\[]?(?:in )?base[- ](\d+|[a-z]+)[)\]]?)"
+    r"\(?\s*([0-9A-Za-z.]+)\s*\)?\s*(?:_\s*(?:\{\s*)?\(?\s*(\d+|[a-z]{3,})\s*\)?(?:\s*\})?"
+    r"|\s*[(\[]?(?:in )?base[- ](\d+|[a-z]+)[)\]]?)"
 )
 PART = re.compile(r"(\d+(?:\.\d+)?)\s?([A-Za-z]+)")
 COMPOUND = re.compile(rf"{PART.pattern}(?:\s?{PART.pattern})+")
@@ -172,20 +179,15 @@ def same(gold: Quantity, answer: Quantity) -> bool:
         return any(
             _close(value, other.value, gold, answer) for value in (signed.value, signed.value / 100)
         )
-    one, other = gold.unit, answer.unit
-    if one and other and one.known and other.known:
-        if one.kind != other.kind:
-            return False
-        factor = other.factor / one.factor
-        return _close(gold.value, answer.value * factor, gold, answer)
-    if answer.parts and not gold.unit or gold.parts and not answer.unit:
-        parts, whole, bare = (
-            (answer.parts, answer, gold) if answer.parts else (gold.parts, gold, answer)
-        )
-        return any(
-            _close(whole.value * parts[0].factor / part.factor, bare.value, gold, answer)
-            for part in parts
-        )
+    left, right = gold.unit, answer.unit
+    if left and right and left.known and right.known:
+        factor = right.factor / (left.factor or 1)
+        return left.kind == right.kind and _close(gold.value, answer.value * factor, gold, answer)
+    if gold.parts or answer.parts:
+        whole, bare = (answer, gold) if answer.parts else (gold, answer)
+        first = whole.parts[0].factor
+        values = (whole.value * first / part.factor for part in whole.parts)
+        return any(_close(value, bare.value, gold, answer) for value in values)
     return _close(gold.value, answer.value, gold, answer)
 
 
@@ -252,6 +254,6 @@ def numeral(text: str) -> Numeral | None:
         return None
     named = found[2] or found[3]
     base = int(named) if named.isdigit() else number_of(named)
-    if base is None or not 2 <= base <= 36 or re.match(r"[A-Za-z]", found[1]) and base < 11:
+    if base is None or not 2 <= base <= 36 or (found[1][0].isalpha() and base < 11):
         return None
     return Numeral(found[1].lstrip("0").upper() or "0", int(base))

@@ -14,12 +14,18 @@ FALLING = re.compile(rf"({VALUE})\s*({MORE})\s*({NAME})\s*({MORE})\s*({VALUE})")
 AFTER = re.compile(rf"({NAME})?\s*({LESS}|{MORE})\s*({VALUE})")
 BEFORE = re.compile(rf"({VALUE})\s*({LESS}|{MORE})\s*({NAME})")
 MEMBER = re.compile(rf"({NAME})\s*\\in\s+(.+)", re.DOTALL)
+BUILT = re.compile(
+    rf"\\\{{\s*{NAME}\s*(?:\\in\s*\\mathbb\s*\{{?R\}}?\s*)?"
+    r"(?:\\mid|\\vert|\||:)\s*(.+)\\\}",
+    re.DOTALL,
+)
 BOTH = re.compile(r"\s*(?:«\s*and\s*»|\band\b|\\wedge|\\land|,)\s*")
 EITHER = re.compile(r"\s*(?:«\s*or\s*»|\bor\b|\\vee|\\lor|\\cup)\s*")
 NOUN = r"(?:\s*[a-z]+)?"
+"""What is counted."""
 PHRASES = (
-    (rf"(?:at least|no less than|not less than|minimum of|a minimum of)\s*({VALUE}){NOUN}", r"\ge "),
-    (rf"({VALUE}){NOUN}\s*(?:or|and)\s*(?:more|greater|above|larger|over|higher|up){NOUN}", r"\ge "),
+    (rf"(?:at least|no less than|not less than|(?:a )?minimum of)\s*({VALUE}){NOUN}", r"\ge "),
+    (rf"({VALUE}){NOUN}\s*(?:or|and) (?:more|greater|above|larger|over|higher){NOUN}", r"\ge "),
     (rf"({VALUE})\s*\+", r"\ge "),
     (rf"(?:at most|no more than|not more than|up to|a maximum of)\s*({VALUE}){NOUN}", r"\le "),
     (rf"({VALUE}){NOUN}\s*(?:or|and)\s*(?:less|fewer|below|smaller|lower){NOUN}", r"\le "),
@@ -41,6 +47,8 @@ def as_interval(text: str) -> Range | None:
     text = re.sub(r"\s+", " ", _phrase(text)).strip()
     if (member := MEMBER.fullmatch(text)) is not None:
         return Range(member[2].strip(), member[1])
+    if (built := BUILT.fullmatch(text)) is not None:
+        return as_interval(built[1])
     parts = EITHER.split(text)
     if len(parts) > 1:
         ranges = [as_interval(part) for part in parts]

@@ -24,7 +24,10 @@ STATED = re.compile(
     r"(?:\*\*|\*|__)?[ \t]*(?:ist|is|are|lautet|est|es|é|è|是|为|為|は|은|는|:|：|=)+[ \t:：]*\n*",
     re.IGNORECASE,
 )
-CLAUSE_END = re.compile(r"[.!?;](?=\s|$|\*|\"|')|[。！？；\n]|,?\s+(?:i\.\s?e\.|that is|because|since|as|so)\b|\s\(")
+CLAUSE_END = re.compile(
+    r"[.!?;](?=\s|$|\*|\"|')|[。！？；\n]|,?\s+(?:i\.\s?e\.|that is|because|since|as|so)\b"
+    r"|\s\("
+)
 TRIM = " \t\n*_`\"'"
 MATHS = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 WIDE = re.compile(r"([\u2e80-\u9fff\uac00-\ud7af\uff00-\uff0f\uff1a-\uffef，。：])")
@@ -92,10 +95,8 @@ def marked(text: str) -> str | None:
 
 def stated(text: str) -> str | None:
     """Return what stands behind the last `answer is`, up to the end of its clause."""
-    last = None
-    for last in STATED.finditer(text):
-        pass
-    return None if last is None else _clause(text[last.end() :])
+    found = [one.end() for one in STATED.finditer(text)]
+    return _clause(text[found[-1] :]) if found else None
 
 
 def _clause(text: str) -> str:

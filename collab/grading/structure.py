@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass
 
 OPENING, CLOSING = "([{", ")]}"
-JOINT = re.compile(r"\s*(?:\\text\s*\{\s*(?:,?\s*(?:and|or)|,)\s*\}|(?:,|;)\s*(?:and|or)\b|\b(?:and|or)\b|,|;|\\lor|\\vee|(?<=[\d)])(?:or|and)(?=[\dA-Z(]))\s*")
+JOINT = re.compile(
+    r"\s*(?:\\text\s*\{\s*(?:,?\s*(?:and|or)|,)\s*\}|(?:,|;)\s*(?:and|or)\b|\b(?:and|or)\b"
+    r"|,|;|\\lor|\\vee|(?<=[\d)])(?:or|and)(?=[\dA-Z(]))\s*"
+)
 SET = re.compile(r"\\\{(.*)\\\}", re.DOTALL)
 EQUALS = re.compile(r"(?<![<>!\\:])=(?!=)|\\approx")
 SYMBOL = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([a-z]\))?")
@@ -86,9 +89,9 @@ def sides(form: str) -> list[str]:
             kinds.append(found[0])
     cuts.append(len(form))
     parts = [form[a:b].strip() for a, b in zip(cuts[::2], cuts[1::2], strict=True)]
-    if len(parts) < 2 or "," in form and kinds.count("=") > 1 or not all(parts[1:]):
+    if len(parts) < 2 or ("," in form and kinds.count("=") > 1) or not all(parts[1:]):
         return parts[:1]
     if SYMBOL.fullmatch(parts[-1]) and not SYMBOL.fullmatch(parts[0]):
         return [parts[-1], parts[0]]
     about = [part for part, kind in zip(parts, kinds, strict=False) if kind != "="]
-    return [part for part in dict.fromkeys([parts[-1], *about]) if part] if len(parts) > 1 else parts
+    return [part for part in dict.fromkeys([parts[-1], *about]) if part]

@@ -14,8 +14,10 @@ KINDS: dict[str, dict[str, str]] = {
         "1/1000": "ms millisecond milliseconds", "1/1000000": "μs microsecond microseconds",
     },
     "length": {
-        "1": "m meter meters metre metres", "1/100": "cm centimeter centimeters centimetres",
-        "1/1000": "mm millimeter millimeters millimetres", "1000": "km kilometer kilometers kilometres",
+        "1": "m meter meters metre metres",
+        "1/100": "cm centimeter centimeters centimetre centimetres",
+        "1/1000": "mm millimeter millimeters millimetre millimetres",
+        "1000": "km kilometer kilometers kilometres",
         "0.0254": "in inch inches", "0.3048": "ft foot feet", "0.9144": "yd yard yards",
         "1609.344": "mi mile miles", "1/1000000": "μm micrometers", "1/1000000000": "nm nanometers",
     },
@@ -32,8 +34,10 @@ KINDS: dict[str, dict[str, str]] = {
     "yen": {"1": "¥ yen"},
     "force": {"1": "N newton newtons"}, "energy": {"1": "J joule joules", "1000": "kJ"},
     "power": {"1": "W watt watts", "1000": "kW"}, "voltage": {"1": "V volt volts"},
-    "temperature": {"1": "K kelvin"}, "celsius": {"1": "celsius"}, "fahrenheit": {"1": "fahrenheit"},
-    "resistance": {"1": "Ω ohm ohms"}, "frequency": {"1": "Hz hertz", "1000": "kHz", "1000000": "MHz"},
+    "temperature": {"1": "K kelvin"}, "celsius": {"1": "celsius"},
+    "fahrenheit": {"1": "fahrenheit"},
+    "resistance": {"1": "Ω ohm ohms"},
+    "frequency": {"1": "Hz hertz", "1000": "kHz", "1000000": "MHz"},
 }  # fmt: skip
 TABLE = {
     name: (kind, Fraction(factor))
@@ -43,13 +47,14 @@ TABLE = {
 }
 LABELS = re.compile(r"[A-Za-zÅåÄäÖöÜüßéèΩ][\w'-]*(?: (?:of |per )?[A-Za-zÅÄÖÜäöüßéè][\w'-]*){0,4}")
 SPEECH = frozenset(
-    (
+    re.findall(
+        r"\w+",
         "is are was were be not no never or and if when where with wrong incorrect false true than"
         " more less greater fewer least most over under above below about only but because so"
         " times mod factorial plus minus divided squared cubed for each undefined infinity prob"
         " pi sqrt log ln sin cos tan base up down between either neither i we it that this"
-        " million billion thousand trillion hundred dozen half am pm which cannot isn doesn"
-    ).split()
+        " million billion thousand trillion hundred dozen half am pm which cannot isn doesn",
+    )
 )
 """Words that make a phrase more than a unit."""
 POWER = re.compile(r"\^\s*\{?\s*(-?\d)\s*\}?")

@@ -41,7 +41,7 @@ async def grader() -> AsyncIterator[MathsGrader]:
         ("12", r"\boxed{}", "no answer", False, None),
         ("7", r"At first \boxed{5}, but \boxed{7}", "correct", True, "7"),
         ("5", r"At first \boxed{5}, but \boxed{7}", "wrong", False, "7"),
-        ("5", r"\boxed{5} and then \boxed{7", "correct", True, "5"),
+        ("5", r"\boxed{5} and then \boxed{7", "wrong", False, "7"),
         (r"\frac{1}{2}", r"\boxed{0.5}", "correct", True, "0.5"),
         ("$\\frac{1}{2}$", r"\boxed{\dfrac12}", "correct", True, r"\dfrac12"),
         (r"\$10", r"\boxed{10}", "correct", True, "10"),
