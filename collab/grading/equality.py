@@ -252,10 +252,8 @@ def _sides(gold: Answer, answer: Answer, depth: int) -> Decision:
         return compare(one[2], other[2], depth + 1)[0] or None
     if "=" in gold.form or "approx" in gold.form:
         return None
-    candidates = sides(answer.form)
-    if len(candidates) < 2:
-        return None
-    return any(compare(gold.form, side, depth + 1)[0] for side in candidates) or None
+    found = sides(answer.form)
+    return any(compare(gold.form, side, depth + 1)[0] for side in found) or None
 
 
 def _named_alike(one: str, other: str) -> bool:

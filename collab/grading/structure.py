@@ -75,9 +75,9 @@ def _closes(form: str) -> bool:
 
 
 def sides(form: str) -> list[str]:
-    """Return the sides of a chain of equations that may be its result.
+    """Return the sides of a chain of equations that may be its result, none where it is no chain.
 
-    That is the last exact side and what it is about; the first where the last is only a name.
+    That is the last side, and each that is only approximated; the first where the last is a name.
     """
     depth, cuts = 0, [0]
     kinds = list[str]()
@@ -90,7 +90,7 @@ def sides(form: str) -> list[str]:
     cuts.append(len(form))
     parts = [form[a:b].strip() for a, b in zip(cuts[::2], cuts[1::2], strict=True)]
     if len(parts) < 2 or ("," in form and kinds.count("=") > 1) or not all(parts[1:]):
-        return parts[:1]
+        return []
     if SYMBOL.fullmatch(parts[-1]) and not SYMBOL.fullmatch(parts[0]):
         return [parts[-1], parts[0]]
     about = [part for part, kind in zip(parts, kinds, strict=False) if kind != "="]

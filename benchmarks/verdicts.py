@@ -1,0 +1,184 @@
+"""How often maths verdicts are right: this grader, plain math-verify, and what other harnesses use.
+
+    python benchmarks/verdicts.py [FILE ...]
+
+A file holds one labelled answer a line: `gold`, `answer` and `want` (`correct` or not), or `gold`,
+`pred` and `match`; without any, the cases of the tests are judged. A harness that is not installed
+is skipped by name. The last line is one JSON object: for each grader the numbers of verdicts that
+are `right`, `falsely_right`, `falsely_wrong`, those without an answer (`no_answer`, a part of the
+wrong verdicts), and the milliseconds that a verdict took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import logging
+import multiprocessing
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from collab.grading.maths import MathsGrader, MathsSettings
+
+CASES = Path(__file__).parents[1] / "tests" / "grading" / "maths_cases.jsonl"
+PROCESSES = 2
+Verdict = bool | None
+"""Whether an answer is right; None where a grader finds no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A labelled answer."""
+
+    gold: str
+    text: str
+    right: bool
+
+
+def main(files: Sequence[str]) -> None:
+    logging.disable(logging.WARNING)
+    cases = [case for file in files or [str(CASES)] for case in read(Path(file))]
+    found = {"collab": timed(partial(asyncio.run, ours(cases)))}
+    for name, judge in PEERS.items():
+        if (missing := why_missing(name)) is not None:
+            print(f"{name}: skipped, {missing}")
+            continue
+        found[name] = timed(partial(theirs, judge, cases))
+    rows = {
+        name: counted(cases, said) | {"ms": round(1e3 * seconds / max(len(cases), 1), 1)}
+        for name, (said, seconds) in found.items()
+    }
+    for name, row in rows.items():
+        print(f"{name:24}", "  ".join(f"{key} {value}" for key, value in row.items()))
+    print(json.dumps({"cases": len(cases)} | rows))
+
+
+def read(file: Path) -> list[Case]:
+    """Read labelled answers; one that is compared as it is goes into a box."""
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [case for row in rows if (case := labelled(row)) is not None]
+
+
+def labelled(row: dict[str, Any]) -> Case | None:  # any: JSON
+    if row.get("domain", "maths") != "maths" or row.get("review", "ok") != "ok":
+        return None
+    if "want" in row:
+        return Case(row["gold"], row["answer"], row["want"] == "correct")
+    if row["pred"] is None:
+        return None
+    free = row.get("kind") == "extract_and_compare"
+    return Case(row["gold"], row["pred"] if free else rf"\boxed{{{row['pred']}}}", row["match"])
+
+
+def timed(judge: Callable[[], list[Verdict]]) -> tuple[list[Verdict], float]:
+    begin = time.perf_counter()
+    return judge(), time.perf_counter() - begin
+
+
+async def ours(cases: Sequence[Case]) -> list[Verdict]:
+    async with MathsGrader(MathsSettings(workers=PROCESSES)) as grader:
+        judged = await asyncio.gather(*(grader.compare(case.gold, case.text) for case in cases))
+    return [one.lenient for one in judged]
+
+
+def theirs(judge: Callable[[Case], Verdict], cases: Sequence[Case]) -> list[Verdict]:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(PROCESSES, mp_context=spawn) as pool:
+        return list(pool.map(judge, cases, chunksize=16))
+
+
+def counted(cases: Sequence[Case], said: Sequence[Verdict]) -> dict[str, float]:
+    kinds = Counter[str]()
+    for case, verdict in zip(cases, said, strict=True):
+        right = (verdict is True) == case.right
+        kinds["right" if right else "falsely_wrong" if case.right else "falsely_right"] += 1
+        kinds["no_answer"] += verdict is None
+    return {key: kinds[key] for key in ("right", "falsely_right", "falsely_wrong", "no_answer")}
+
+
+def why_missing(name: str) -> str | None:
+    """Return why a harness cannot be used here, None where it can."""
+    try:
+        load(MODULES[name])
+    except Exception as error:  # whatever a harness lacks
+        return f"{MODULES[name]} cannot be imported ({type(error).__name__}: {error})"
+    return None
+
+
+@cache
+def load(module: str) -> Any:  # any: no peer has types here
+    logging.disable(logging.WARNING)
+    return importlib.import_module(module)
+
+
+def math_verify(case: Case) -> Verdict:
+    peer = load("math_verify")
+    gold = case.gold if "$" in case.gold or "boxed" in case.gold else f"${case.gold}$"
+    said = peer.parse(case.text)
+    return bool(peer.verify(peer.parse(gold), said)) if said else None
+
+
+def lighteval(case: Case) -> Verdict:
+    """Judge as lighteval's extractive match does."""
+    peer = load(MODULES["lighteval"])
+    compare = load("lighteval.metrics.utils.math_comparison").compare_gold_target
+    english = load("lighteval.utils.language").Language.ENGLISH
+    targets = (peer.ExprExtractionConfig(), peer.LatexExtractionConfig())
+    document = load("lighteval.tasks.requests").Doc(query="", choices=[], gold_index=0)
+    patterns = peer.get_extraction_regexes(document, targets, english)
+    extract = partial(peer.extract_target_from_pred, target_res=patterns, timeout_seconds=5)
+    gold, said = extract(f"${case.gold}$"), extract(case.text)
+    return bool(compare(gold, said, precision=6, timeout_seconds=5)) if said else None
+
+
+def lm_eval_hendrycks(case: Case) -> Verdict:
+    """Judge as lm-eval's `hendrycks_math` does, from the last box."""
+    peer = load(MODULES["lm-eval hendrycks_math"])
+    box = peer.last_boxed_only_string(case.text)
+    return None if box is None else bool(peer.is_equiv(peer.remove_boxed(box), case.gold))
+
+
+def lm_eval_minerva(case: Case) -> Verdict:
+    """Judge as lm-eval's `minerva_math` does: the last box, or what `final answer is` states."""
+    peer = load(MODULES["lm-eval minerva_math"])
+    box = peer.last_boxed_only_string(case.text)
+    said = peer.remove_boxed(box) if box else peer.get_unnormalized_answer(case.text)
+    if said == "[invalidanswer]":
+        return None
+    one, other = (peer.normalize_final_answer(text) for text in (said, case.gold))
+    return bool(one.strip() == other.strip() or peer.is_equiv(one, other))
+
+
+def verifiers(case: Case) -> Verdict:
+    """Judge as verifiers' boxed maths reward does."""
+    peer = load(MODULES["verifiers"])
+    if not peer.extract_boxed_answer(case.text, strict=True):
+        return None
+    return bool(peer.verify_boxed_math_answer(case.text, case.gold))
+
+
+MODULES = {
+    "math-verify": "math_verify",
+    "lighteval": "lighteval.metrics.utils.extractive_match_utils",
+    "lm-eval hendrycks_math": "lm_eval.tasks.hendrycks_math.utils",
+    "lm-eval minerva_math": "lm_eval.tasks.minerva_math.utils",
+    "verifiers": "verifiers.v1.utils.score",
+}
+PEERS: dict[str, Callable[[Case], Verdict]] = {
+    "math-verify": math_verify,
+    "lighteval": lighteval,
+    "lm-eval hendrycks_math": lm_eval_hendrycks,
+    "lm-eval minerva_math": lm_eval_minerva,
+    "verifiers": verifiers,
+}
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
