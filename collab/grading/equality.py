@@ -20,6 +20,9 @@ from collab.grading.structure import Group, group, sides, split
 MATHS = "math-verify"
 DEPTH = 4
 """How deep lists in lists are compared by their elements."""
+FIGURES = re.compile(r"\d+(?:\.\d+)?")
+SIMPLE = 2
+"""Numbers in a text that math-verify may search for one where it cannot read the whole."""
 CLOSE = 1e-4
 EXACT = 1e-20
 VOWELS = re.compile("[aeiou]", re.IGNORECASE)
@@ -132,6 +135,8 @@ def _numeral(gold: Answer, answer: Answer, depth: int) -> Decision:
         return one == other or (one.value is not None and one.value == other.value)
     if not (named := one or other):
         return None
+    if "_" in gold.plain and "_" in answer.plain:
+        return False
     bare = (answer if one else gold).plain
     if bare.strip("() ").lstrip("0").upper() == named.digits:
         return True
@@ -323,12 +328,21 @@ DECIDERS: dict[str, Decider] = {
 @lru_cache(maxsize=512)
 def parsed(form: str) -> tuple[Any, ...]:  # any: sympy has no types
     """Read a normal form with math-verify."""
-    from math_verify import parse
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that it has no time limit
     if TRIG.search(form):
         form = DEGREES.sub(r"\\frac{\1\\pi}{180}", form)
-    return tuple(parse(f"${form}$", parsing_timeout=None))
+    kinds = [LatexExtractionConfig(), ExprExtractionConfig()]
+    if len(FIGURES.findall(form)) > SIMPLE:  # else any number in what cannot be read is its value
+        kinds.pop()
+    found = parse(f"${form}$", kinds, parsing_timeout=None)
+    return tuple(one for one in found if not isinstance(one, str) or _is_whole(one))
+
+
+def _is_whole(text: str) -> bool:
+    """Return whether math-verify kept all of a text that it cannot read."""
+    return text.count("{") == text.count("}")
 
 
 def _math_verify(gold: Answer, answer: Answer) -> bool:

@@ -20,6 +20,8 @@ CASES = {
     "spacing": ("(3,4)", r"\left(3,4\right)", r"\left[3,4\right)"),
     "fractions": (r"\frac{3}{4}", r"\tfrac{3}{4}", r"\tfrac{4}{3}"),
     "short fractions": (r"\frac{3}{4}", r"\frac34", r"\frac43"),
+    "old fonts": (r"10_{two}", r"10_{\rm two}", r"10_{\rm six}"),
+    "subscripts": (r"v_{max}", r"v_{\text{max}}", r"v_{\text{min}}"),
     "upright letters": ("3-i", r"3-\mathrm{i}", r"3+\mathrm{i}"),
     "imaginary unit": ("2 i", "2i", "2in"),
     "relations": (r"x\le 2", r"x\leqslant 2", "x<2"),
