@@ -16,6 +16,7 @@ import importlib
 import json
 import logging
 import multiprocessing
+import signal
 import sys
 import time
 from collections import Counter
@@ -30,6 +31,8 @@ from collab.grading.maths import MathsGrader, MathsSettings
 
 CASES = Path(__file__).parents[1] / "tests" / "grading" / "maths_cases.jsonl"
 PROCESSES = 2
+SECONDS = 10
+"""CPU time for one verdict."""
 Verdict = bool | None
 """Whether an answer is right; None where a grader finds no answer."""
 
@@ -92,7 +95,23 @@ async def ours(cases: Sequence[Case]) -> list[Verdict]:
 def theirs(judge: Callable[[Case], Verdict], cases: Sequence[Case]) -> list[Verdict]:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(PROCESSES, mp_context=spawn) as pool:
-        return list(pool.map(judge, cases, chunksize=16))
+        return list(pool.map(partial(limited, judge), cases, chunksize=16))
+
+
+def limited(judge: Callable[[Case], Verdict], case: Case) -> Verdict:
+    """Judge within a limit of CPU time; an error is no answer, as is a judgement without an end."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+    try:
+        return judge(case)
+    except Exception:  # whatever a harness raises
+        return None
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 def counted(cases: Sequence[Case], said: Sequence[Verdict]) -> dict[str, float]:

@@ -25,7 +25,7 @@ TAIL = """## Outside the package
 | `policies/` | the policies; `collab/policies` is a symlink to it |
 | `conf/` | one file a choice; `collab.conf` when installed |
 | `examples/` | a policy and a package of one's own |
-| `benchmarks/` | speed, as ratios within one run |
+| `benchmarks/` | speed, as ratios within one run; verdicts |
 | `tests/` | the tests |
 """
 

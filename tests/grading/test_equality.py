@@ -6,6 +6,7 @@ import pytest
 
 from collab.grading.equality import DECIDERS, MATHS, compare, readable
 from collab.grading.maths import _judge
+from collab.grading.normal_form import RULES
 
 FILE = Path(__file__).with_name("maths_cases.jsonl")
 CASES = {
@@ -44,6 +45,15 @@ def test_each_rule_decides_right_and_wrong_answers_by_its_name(name: str) -> Non
 )
 def test_what_no_rule_decides_is_left_to_math_verify(gold: str, answer: str, equal: bool) -> None:
     assert compare(gold, answer) == (equal, MATHS)
+
+
+def test_the_rules_are_listed_in_the_docs_with_their_reasons() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "grading.md").read_text(encoding="utf-8")
+    told = [f"| {rule.name} | {rule.why} |" for rule in RULES]
+    told += [
+        f"| `{name}` | {str(rule.__doc__).splitlines()[0]} |" for name, rule in DECIDERS.items()
+    ]
+    assert [row for row in told if row not in docs] == []
 
 
 def _by_kind() -> dict[str, list[dict[str, str]]]:
