@@ -1,11 +1,13 @@
 import asyncio
 import json
 import os
+import re
 import resource
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ import pytest_asyncio
 from collab.core.trajectory import Question
 from collab.errors import GradingError
 from collab.grading import Judgement
-from collab.grading.maths import MathsGrader, MathsSettings, _judge, last_box
+from collab.grading.maths import OWN, MathsGrader, MathsSettings, _judge, last_box
 from collab.grading.workers import WorkerLimits, Workers
 from tests.grading.processes import children, descendants
 
@@ -58,6 +60,41 @@ async def test_answers_are_judged(
     assert (found.verdict, found.strict, found.extracted) == (verdict, strict, extracted)
     assert found == _judge(gold, text)
     assert found.lenient == {"correct": True, "wrong": False, "no answer": None}[verdict]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    ("gold", "text", "by", "strict"),
+    [
+        (r"50\%", r"\boxed{0.5}", "number", True),
+        ("7", r"\boxed{5} or rather \boxed{7", "same text", False),
+        ("7", r"\fbox{7}", "same text", False),
+        ("x^2-1", r"\boxed{(x-1)(x+1)}", "math-verify", True),
+        (r"\text{even}", "The function is even.", "words", False),
+        (r"\text{even}", "The function is not even.", "", False),
+        ("2, 3", r"\boxed{2} and \boxed{3}", "same text", False),
+    ],
+)
+async def test_a_judgement_names_what_decided_it(
+    grader: MathsGrader, gold: str, text: str, by: str, strict: bool
+) -> None:
+    found = await grader.compare(gold, text)
+    assert (found.by, found.strict) == (by, strict)
+
+
+def test_the_key_of_kept_verdicts_depends_on_each_module_that_judges() -> None:
+    own = {str(module.__name__) for module in OWN}
+    used = set[str]()
+    for module in OWN:
+        used |= set(
+            re.findall(r"^from (collab\.grading\.\w+) import", _source(module), re.MULTILINE)
+        )
+    assert used <= own
+    assert {"collab.grading.equality", "collab.grading.reply"} <= own
+
+
+def _source(module: ModuleType) -> str:
+    return Path(str(module.__file__)).read_text(encoding="utf-8")
 
 
 @pytest.mark.asyncio(loop_scope="module")
