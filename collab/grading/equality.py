@@ -55,26 +55,26 @@ FUNCTION = re.compile(r"[a-zA-Z]\s*\([a-z]\)")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reading:
     """An answer in its normal form, and with its texts set apart."""
 
     form: str
     plain: str
 
     @classmethod
-    def of(cls, text: str) -> Answer:
+    def of(cls, text: str) -> Reading:
         """Read a text."""
         form = normal(text)
         return cls(form, plain(form))
 
 
 Decision = bool | None
-Decider = Callable[[Answer, Answer, int], Decision]
+Decider = Callable[[Reading, Reading, int], Decision]
 
 
 def compare(gold: str, answer: str, depth: int = 0) -> tuple[bool, str]:
     """Return whether an answer is the gold one, and what decided; may run for ever."""
-    one, other = Answer.of(gold), Answer.of(answer)
+    one, other = Reading.of(gold), Reading.of(answer)
     if _tight(gold) == _tight(answer) != "":
         return True, "same text"
     for name, decide in DECIDERS.items():
@@ -86,7 +86,7 @@ def compare(gold: str, answer: str, depth: int = 0) -> tuple[bool, str]:
 
 def readable(gold: str) -> bool:
     """Return whether a gold answer can be read; may run for ever."""
-    read = Answer.of(gold)
+    read = Reading.of(gold)
     if not read.form:
         return False
     by_rule = quantity(read.plain) or clock(read.plain) or numeral(read.plain) or _word(read.plain)
@@ -95,13 +95,13 @@ def readable(gold: str) -> bool:
 
 def is_sure(text: str) -> bool:
     """Return whether a statement is an answer without prose: a value, a bound, a denial."""
-    read = Answer.of(text)
+    read = Reading.of(text)
     if quantity(read.plain) or as_interval(read.plain) or DENIAL.match(text):
         return True
     return PROSE.search(re.sub(r"\b(?:and|or|between)\b", "", read.plain)) is None
 
 
-def _letters(gold: Answer, answer: Answer, depth: int) -> Decision:
+def _letters(gold: Reading, answer: Reading, depth: int) -> Decision:
     """Texts that are the same but for spaces are one answer."""
     return _tight(gold.form) == _tight(answer.form) or None
 
@@ -110,7 +110,7 @@ def _tight(text: str) -> str:
     return re.sub(r"\s+", "", text)
 
 
-def _denied(gold: Answer, answer: Answer, depth: int) -> Decision:
+def _denied(gold: Reading, answer: Reading, depth: int) -> Decision:
     """A box that denies what it says gives no answer: `5 is wrong`."""
     said = " ".join(TEXTS.findall(answer.plain)) or answer.plain
     known = " ".join(TEXTS.findall(gold.plain)) or gold.plain
@@ -119,7 +119,7 @@ def _denied(gold: Answer, answer: Answer, depth: int) -> Decision:
     return False if DENIAL.search(said) and not DENIAL.search(known) else None
 
 
-def _clock(gold: Answer, answer: Answer, depth: int) -> Decision:
+def _clock(gold: Reading, answer: Reading, depth: int) -> Decision:
     """Times of day are equal by hour and minute: 20:34 is 8:34 p. m., 10:20 is not 5:10."""
     one, other = clock(gold.plain), clock(answer.plain)
     if one is None or other is None:
@@ -128,7 +128,7 @@ def _clock(gold: Answer, answer: Answer, depth: int) -> Decision:
     return same_time(one, other)
 
 
-def _numeral(gold: Answer, answer: Answer, depth: int) -> Decision:
+def _numeral(gold: Reading, answer: Reading, depth: int) -> Decision:
     """Digits in a base are equal by value, or as digits where a side leaves the base out."""
     one, other = numeral(gold.plain), numeral(answer.plain)
     if one and other:
@@ -144,7 +144,7 @@ def _numeral(gold: Answer, answer: Answer, depth: int) -> Decision:
     return None if read is None else read.value == named.value
 
 
-def _number(gold: Answer, answer: Answer, depth: int) -> Decision:
+def _number(gold: Reading, answer: Reading, depth: int) -> Decision:
     """Numbers and quantities are equal by value, a decimal within 1e-4 of it."""
     one = quantity(gold.plain)
     other = quantity(answer.plain)
@@ -163,7 +163,7 @@ def _decimal_comma(gold: str, answer: str) -> Decision:
     return None
 
 
-def _option(gold: Answer, answer: Answer, depth: int) -> Decision:
+def _option(gold: Reading, answer: Reading, depth: int) -> Decision:
     """A letter behind which an option's text follows is that letter: (C) Plane."""
     wanted = OPTION.fullmatch(_words(gold.plain))
     if wanted is None:
@@ -175,17 +175,17 @@ def _option(gold: Answer, answer: Answer, depth: int) -> Decision:
     return None if chosen is None else (chosen[1] or chosen[2]).lower() == wanted[1].lower()
 
 
-def _empty(gold: Answer, answer: Answer, depth: int) -> Decision:
+def _empty(gold: Reading, answer: Reading, depth: int) -> Decision:
     """No solution is the empty set."""
     one, other = (_is_empty(side) for side in (gold, answer))
     return True if one and other else None
 
 
-def _is_empty(side: Answer) -> bool:
+def _is_empty(side: Reading) -> bool:
     return side.form == r"\emptyset" or EMPTY.fullmatch(_words(side.plain)) is not None
 
 
-def _spelt(gold: Answer, answer: Answer, depth: int) -> Decision:
+def _spelt(gold: Reading, answer: Reading, depth: int) -> Decision:
     """Words are equal letter by letter: tea is not eat."""
     one, other = _word(gold.plain), _word(answer.plain)
     if one is None or other is None:
@@ -213,11 +213,11 @@ def _is_product(text: str, said: str) -> bool:
     return "«" not in text and (len(said) < 3 or (len(said) == 3 and not VOWELS.search(said)))
 
 
-def _variables(side: Answer) -> bool:
+def _variables(side: Reading) -> bool:
     return "«" not in side.plain and len(side.form) <= 3 and set(side.form) <= PRODUCT
 
 
-def _dots(gold: Answer, answer: Answer, depth: int) -> Decision:
+def _dots(gold: Reading, answer: Reading, depth: int) -> Decision:
     """A list that goes on is equal term by term: 1, 2, ... is not 1, 3, ..."""
     if not (DOTS.search(gold.form) and "," in gold.form):
         return None
@@ -232,7 +232,7 @@ def _alike(gold: str, answer: str, depth: int) -> bool:
     return compare(gold, answer, depth + 1)[0]
 
 
-def _interval(gold: Answer, answer: Answer, depth: int) -> Decision:
+def _interval(gold: Reading, answer: Reading, depth: int) -> Decision:
     """Bounds and inequalities of one variable are intervals: 5 or more is [5, oo)."""
     one, other = as_interval(gold.plain), as_interval(answer.plain)
     if one is None and other is None:
@@ -246,7 +246,7 @@ def _interval(gold: Answer, answer: Answer, depth: int) -> Decision:
     return compare(left, right, depth + 1)[0] or None
 
 
-def _sides(gold: Answer, answer: Answer, depth: int) -> Decision:
+def _sides(gold: Reading, answer: Reading, depth: int) -> Decision:
     """Of `a + b = c` the last side counts, and a name before `=` is no part of the answer."""
     if depth >= DEPTH:
         return None
@@ -267,7 +267,7 @@ def _named_alike(one: str, other: str) -> bool:
     return left == right or (all(functions) and ("y" in (left, right) or left[0] == right[0]))
 
 
-def _elements(gold: Answer, answer: Answer, depth: int) -> Decision:
+def _elements(gold: Reading, answer: Reading, depth: int) -> Decision:
     """Lists and sets are equal in any order, tuples and intervals in theirs."""
     if depth >= DEPTH:
         return None
@@ -345,7 +345,7 @@ def _is_whole(text: str) -> bool:
     return text.count("{") == text.count("}")
 
 
-def _math_verify(gold: Answer, answer: Answer) -> bool:
+def _math_verify(gold: Reading, answer: Reading) -> bool:
     from math_verify import verify
 
     expected, said = parsed(gold.form), parsed(answer.form)

@@ -29,5 +29,5 @@ def test_other_words_have_no_value(words: str) -> None:
 
 
 def test_the_rest_behind_number_words_is_returned() -> None:
-    assert starts_with_number("twenty one apples") == (21, "apples")
+    assert starts_with_number("twenty one apples") == (Fraction(21), "apples")
     assert starts_with_number("red apples") is None
