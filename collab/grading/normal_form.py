@@ -30,6 +30,8 @@ LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 COMMANDS = "dfrac|tfrac|cfrac|frac|sqrt|text|begin|end|pi|cdot|times|left|right|infty|theta"
 TEXT = r"\\(?:text(?:bf|it|rm|normal|sf|tt)?|mathrm|mathbf|mathit|mathsf|operatorname|mbox|rm)\*?"
 GROUP = re.compile(TEXT + r"\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+COLOUR = r"\\(?:text)?color\s*\{[\w!]+\}\s*(?:\{([^{}]*)\})?"
+OLD_FONT = r"\\(?:rm|bf|it|sf|tt)\s+([A-Za-z]+|(?=\d))"
 BOX = r"\\(?:boxed|fbox|framebox|underline)\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
 LABEL = r"(?i)^\s*(?:\\text\s*\{)?\s*(?:the )?(?:final )?answer(?: is)?\s*:?\s*(?=[}\d$\\-])\}?"
 
@@ -125,7 +127,7 @@ RULES = (
     Rewriting("escapes", "a text taken from JSON may double its backslashes",
          _sub(rf"(?<!\\)\\\\(?=(?:{COMMANDS})\b)", r"\\")),
     Rewriting("colours", "a colour changes nothing",
-         _sub(r"\\(?:text)?color\s*\{[\w!]+\}\s*(?:\{([^{}]*)\})?", r"\1")),
+         _sub(COLOUR, r"\1")),
     Rewriting("labels", "`Answer:` names what follows",
          _sub(LABEL, "")),
     Rewriting("emphasis", "stars and ticks mark an answer and are no part of it",
@@ -133,14 +135,15 @@ RULES = (
     Rewriting("frames", "a box in a box frames the same answer", _sub(BOX, r"\1")),
     Rewriting("thousands", "1,200 and 1\\,200 are 1200; 1,2 is two numbers", _thousands),
     Rewriting("currency", "a dollar sign is a unit or marks maths", _money),
-    Rewriting("delimiters", "what marks maths is no part of it", _sub(r"\\[()\[\]](?![\d.]+pt)", " ")),
+    Rewriting("delimiters", "what marks maths is no part of it",
+         _sub(r"\\[()\[\]](?![\d.]+pt)", " ")),
     Rewriting("spacing", "spaces and sizes change nothing",
          _sub(rf"(?:{SPACES})(?![A-Za-z])|\\[,;:!]|(?<!\\)\\ |~|\s+", " ")),
     Rewriting("fractions", r"\dfrac, \tfrac, \cfrac and \frac are one",
          _sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac")),
     Rewriting("short fractions", r"\frac34 is \frac{3}{4}", lambda text: _short(text)),
     Rewriting("old fonts", r"{\rm two} is \text{two}",
-         _sub(r"\\(?:rm|bf|it|sf|tt)\s+([A-Za-z]+|(?=\d))", lambda m: rf"\text{{{m[1]}}}" if m[1] else "")),
+         _sub(OLD_FONT, lambda m: rf"\text{{{m[1]}}}" if m[1] else "")),
     Rewriting("subscripts", "a word below a letter is part of its name",
          _sub(r"_\s*\{?\s*" + TEXT + r"\s*\{\s*(\w+)\s*\}\s*\}?", r"_{\1}")),
     Rewriting("upright letters", r"\mathrm{i} is i", lambda text: GROUP.sub(_words, text)),
