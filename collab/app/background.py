@@ -48,11 +48,18 @@ class _Background:
             tasks.append(self.loop.create_task(work, context=context))
             tasks[0].add_done_callback(lambda task: ended.set())
 
-        self.loop.call_soon_threadsafe(start)
+        def stop() -> None:
+            if tasks:
+                tasks[0].cancel()
+            else:  # the interruption came before the start
+                work.close()
+                ended.set()
+
         try:
+            self.loop.call_soon_threadsafe(start)
             ended.wait()
         except BaseException:
-            self.loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+            self.loop.call_soon_threadsafe(stop)
             ended.wait()
             raise
         return tasks[0].result()

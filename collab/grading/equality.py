@@ -68,8 +68,8 @@ class Reading:
         return cls(form, plain(form))
 
 
-Decision = bool | None
-Decider = Callable[[Reading, Reading, int], Decision]
+RuleVerdict = bool | None
+Decider = Callable[[Reading, Reading, int], RuleVerdict]
 
 
 def compare(gold: str, answer: str, depth: int = 0) -> tuple[bool, str]:
@@ -101,7 +101,7 @@ def is_sure(text: str) -> bool:
     return PROSE.search(re.sub(r"\b(?:and|or|between)\b", "", read.plain)) is None
 
 
-def _letters(gold: Reading, answer: Reading, depth: int) -> Decision:
+def _letters(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
     """Texts that are the same but for spaces are one answer."""
     return _tight(gold.form) == _tight(answer.form) or None
 
@@ -110,7 +110,7 @@ def _tight(text: str) -> str:
     return re.sub(r"\s+", "", text)
 
 
-def _denied(gold: Reading, answer: Reading, depth: int) -> Decision:
+def _denied(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
     """A box that denies what it says gives no answer: `5 is wrong`."""
     said = " ".join(TEXTS.findall(answer.plain)) or answer.plain
     known = " ".join(TEXTS.findall(gold.plain)) or gold.plain
@@ -119,7 +119,7 @@ def _denied(gold: Reading, answer: Reading, depth: int) -> Decision:
     return False if DENIAL.search(said) and not DENIAL.search(known) else None
 
 
-def _clock(gold: Reading, answer: Reading, depth: int) -> Decision:
+def _clock(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
     """Times of day are equal by hour and minute: 20:34 is 8:34 p. m., 10:20 is not 5:10."""
     one, other = clock(gold.plain), clock(answer.plain)
     if one is None or other is None:
@@ -128,7 +128,7 @@ def _clock(gold: Reading, answer: Reading, depth: int) -> Decision:
     return same_time(one, other)
 
 
-def _numeral(gold: Reading, answer: Reading, depth: int) -> Decision:
+def _numeral(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
     """Digits in a base are equal by value, or as digits where a side leaves the base out."""
     one, other = numeral(gold.plain), numeral(answer.plain)
     if one and other:
@@ -144,7 +144,7 @@ def _numeral(gold: Reading, answer: Reading, depth: int) -> Decision:
     return None if read is None else read.value == named.value
 
 
-def _number(gold: Reading, answer: Reading, depth: int) -> Decision:
+def _number(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
     """Numbers and quantities are equal by value, a decimal within 1e-4 of it."""
     one = quantity(gold.plain)
     other = quantity(answer.plain)
@@ -154,7 +154,7 @@ def _number(gold: Reading, answer: Reading, depth: int) -> Decision:
     return same(one, other)
 
 
-def _decimal_comma(gold: str, answer: str) -> Decision:
+def _decimal_comma(gold: str, answer: str) -> RuleVerdict:
     """Read 1,22 as 1.22 where the other side is that number; 1,2 is two numbers."""
     pairs = ((gold, answer, r"-?(?:0,\d+|\d+,(?:\d\d|\d{4,}))"), (answer, gold, r"-?\d+,\d+"))
     for comma, point, form in pairs:
@@ -163,7 +163,7 @@ def _decimal_comma(gold: str, answer: str) -> Decision:
     return None
 
 
-def _option(gold: Reading, answer: Reading, depth: int) -> Decision:
+def _option(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
     """A letter behind which an option's text follows is that letter: (C) Plane."""
     wanted = OPTION.fullmatch(_words(gold.plain))
     if wanted is None:
@@ -175,7 +175,7 @@ def _option(gold: Reading, answer: Reading, depth: int) -> Decision:
     return None if chosen is None else (chosen[1] or chosen[2]).lower() == wanted[1].lower()
 
 
-def _empty(gold: Reading, answer: Reading, depth: int) -> Decision:
+def _empty(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
     """No solution is the empty set."""
     one, other = (_is_empty(side) for side in (gold, answer))
     return True if one and other else None
@@ -185,7 +185,7 @@ def _is_empty(side: Reading) -> bool:
     return side.form == r"\emptyset" or EMPTY.fullmatch(_words(side.plain)) is not None
 
 
-def _spelt(gold: Reading, answer: Reading, depth: int) -> Decision:
+def _spelt(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
     """Words are equal letter by letter: tea is not eat."""
     one, other = _word(gold.plain), _word(answer.plain)
     if one is None or other is None:
@@ -217,7 +217,7 @@ def _variables(side: Reading) -> bool:
     return "«" not in side.plain and len(side.form) <= 3 and set(side.form) <= PRODUCT
 
 
-def _dots(gold: Reading, answer: Reading, depth: int) -> Decision:
+def _dots(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
     """A list that goes on is equal term by term: 1, 2, ... is not 1, 3, ..."""
     if not (DOTS.search(gold.form) and "," in gold.form):
         return None
@@ -232,7 +232,7 @@ def _alike(gold: str, answer: str, depth: int) -> bool:
     return compare(gold, answer, depth + 1)[0]
 
 
-def _interval(gold: Reading, answer: Reading, depth: int) -> Decision:
+def _interval(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
     """Bounds and inequalities of one variable are intervals: 5 or more is [5, oo)."""
     one, other = as_interval(gold.plain), as_interval(answer.plain)
     if one is None and other is None:
@@ -246,7 +246,7 @@ def _interval(gold: Reading, answer: Reading, depth: int) -> Decision:
     return compare(left, right, depth + 1)[0] or None
 
 
-def _sides(gold: Reading, answer: Reading, depth: int) -> Decision:
+def _sides(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
     """Of `a + b = c` the last side counts, and a name before `=` is no part of the answer."""
     if depth >= DEPTH:
         return None
@@ -267,7 +267,7 @@ def _named_alike(one: str, other: str) -> bool:
     return left == right or (all(functions) and ("y" in (left, right) or left[0] == right[0]))
 
 
-def _elements(gold: Reading, answer: Reading, depth: int) -> Decision:
+def _elements(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
     """Lists and sets are equal in any order, tuples and intervals in theirs."""
     if depth >= DEPTH:
         return None
@@ -363,7 +363,7 @@ def _complex(value: Any) -> Any:  # any: sympy has no types
     return value.subs(names["i"], I).expand() if set(names) == {"i"} else value
 
 
-def _near(gold: Any, answer: Any, one: str, other: str) -> Decision:  # any: sympy has no types
+def _near(gold: Any, answer: Any, one: str, other: str) -> RuleVerdict:  # any: sympy has no types
     """Compare two values of any size with a relative error, None where a side is no number.
 
     math-verify rounds to 6 places and to 15 digits, so that all tiny values are one.

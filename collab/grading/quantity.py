@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from collab.grading.number_words import number_of, starts_with_number
-from collab.grading.units import Measure, unit_of
+from collab.grading.units import UnitFactor, unit_of
 
 TOLERANCE = Fraction(10_001, 100_000_000)
 """The relative error that a decimal may have: 1e-4, inclusive after rounding (0.3333 is 1/3)."""
@@ -58,8 +58,8 @@ class Quantity:
     digits: int = 0
     """Significant digits, of one written with a power of ten; else 0."""
     percent: bool = False
-    unit: Measure | None = None
-    parts: tuple[Measure, ...] = ()
+    unit: UnitFactor | None = None
+    parts: tuple[UnitFactor, ...] = ()
     """The units of a compound quantity, such as hours and minutes."""
 
 
@@ -160,7 +160,7 @@ def _compound(text: str) -> Quantity | None:
     said = re.sub(r"\s+", " ", said).strip()
     if not COMPOUND.fullmatch(said):
         return None
-    units, total = list[Measure](), Fraction(0)
+    units, total = list[UnitFactor](), Fraction(0)
     for number, name in PART.findall(said):
         unit = unit_of(f"«{name}»")
         if unit is None or not unit.known or (units and unit.kind != units[0].kind):

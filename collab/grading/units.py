@@ -61,7 +61,7 @@ POWER = re.compile(r"\^\s*\{?\s*(-?\d)\s*\}?")
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class UnitFactor:
     """A unit; one that is not known has an empty kind."""
 
     kind: str
@@ -74,7 +74,7 @@ class Measure:
 
 
 @lru_cache(maxsize=4096)
-def unit_of(text: str) -> Measure | None:
+def unit_of(text: str) -> UnitFactor | None:
     """Read all of a text as a unit, None where it is something else."""
     text = re.sub(r"\\Omega(?![A-Za-z])", "Ω", re.sub(r"\\mu\s*(?:«\s*)?(?=[a-zA-Z])", "«μ", text))
     upright = "«" in text or "/" in text or len(text.strip()) > 1
@@ -89,10 +89,10 @@ def unit_of(text: str) -> Measure | None:
     words = re.sub(r"\^\s*-?\d$", "", said)
     if not LABELS.fullmatch(words) or SPEECH & set(re.findall(r"[a-z]+", words.lower())):
         return None
-    return Measure("") if "«" in text or len(words) > 3 else None
+    return UnitFactor("") if "«" in text or len(words) > 3 else None
 
 
-def _known(said: str) -> Measure | None:
+def _known(said: str) -> UnitFactor | None:
     factor, kinds = Fraction(1), dict[str, int]()
     for place, side in enumerate(said.split("/")):
         for piece in re.split(r"\\cdot|\*| ", side.strip()):
@@ -103,4 +103,4 @@ def _known(said: str) -> Measure | None:
             kind, size = TABLE[name]
             kinds[kind] = kinds.get(kind, 0) + times
             factor *= size**times if size else 1
-    return Measure("·".join(f"{kind}^{n}" for kind, n in sorted(kinds.items()) if n), factor)
+    return UnitFactor("·".join(f"{kind}^{n}" for kind, n in sorted(kinds.items()) if n), factor)

@@ -52,7 +52,7 @@ def test_a_collaboration_is_one_model_and_keeps_an_endpoints_contract(tmp_path: 
 def test_a_server_that_other_machines_reach_says_the_key_that_it_asks_for(tmp_path: Path) -> None:
     words = (*WORDS, "--host", "0.0.0.0")
     with until_ctrl_c(*words, cwd=tmp_path, env=os.environ) as said:
-        at = re.search(r"at (http://127\.0\.0\.1:\d+/v1) to whoever sends the API key (\S+) ", said)
+        at = re.search(r"at (http://127\.0\.0\.1:\d+/v1) to clients with the API key (\S+) ", said)
         assert at
         assert httpx2.get(f"{at[1]}/models", trust_env=False).status_code == 401
         headers = {"authorization": f"Bearer {at[2]}"}
