@@ -6,6 +6,7 @@ A name is imported from its module when it is first used, so that `import collab
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `_module_of` reads these imports
+    from collab.app.grade import agrade, grade
     from collab.app.plan import RunPlan, aplan, plan
     from collab.app.play import aplay, play
     from collab.app.run import arun, run
@@ -55,6 +56,7 @@ if TYPE_CHECKING:  # `_module_of` reads these imports
     from collab.core.trajectory import Checks, Message, Outcome, Question, Recording, Unit
     from collab.episode.engine import Case, Episode
     from collab.errors import CollabError
+    from collab.grading import Judgement
     from collab.report import Trajectory
     from collab.report.notebook import Run, load
 
@@ -84,6 +86,7 @@ __all__ = [
     "Fork",
     "Insert",
     "InsertedText",
+    "Judgement",
     "Length",
     "Message",
     "Outcome",
@@ -110,10 +113,12 @@ __all__ = [
     "Words",
     "Write",
     "Writer",
+    "agrade",
     "aplan",
     "aplay",
     "arun",
     "asweep",
+    "grade",
     "load",
     "plan",
     "play",

@@ -31,6 +31,17 @@ def run_sync(work: _Work[ResultT]) -> ResultT:
     return background.run(work)
 
 
+async def run_in_background(work: _Work[ResultT]) -> ResultT:
+    """Await a coroutine that runs in the background loop, from any other loop.
+
+    Cancelling the caller cancels the coroutine.
+    """
+    loop = _background().loop
+    if asyncio.get_running_loop() is loop:
+        return await work
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+
+
 class _Background:
     """A loop that runs in a thread of its own until the process ends."""
 

@@ -23,6 +23,7 @@ VERBS = {
     "repro": "reproduce a table or figure of the paper from your own runs, and check its claims",
     "import": "import solo traces that were sampled elsewhere",
     "regrade": "grade a run's stored answers again, next to the first verdicts",
+    "grade": "grade answers in a JSON lines file, without a run",
     "fork": "continue from a unit of a played episode with another policy",
     "label": "label failure modes of episodes by hand, and compare them with the rules",
     "export": "write a run as CSV or Parquet tables, or as a log for Inspect",

@@ -68,6 +68,8 @@ class Reading:
         return cls(form, plain(form))
 
 
+logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that it has no time limit
+
 RuleVerdict = bool | None
 Decider = Callable[[Reading, Reading, int], RuleVerdict]
 
@@ -330,7 +332,6 @@ def parsed(form: str) -> tuple[Any, ...]:  # any: sympy has no types
     """Read a normal form with math-verify."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that it has no time limit
     if TRIG.search(form):
         form = DEGREES.sub(r"\\frac{\1\\pi}{180}", form)
     kinds = [LatexExtractionConfig(), ExprExtractionConfig()]
