@@ -40,3 +40,58 @@ async def test_an_option_is_read(
 async def test_a_long_text_is_read_from_its_end() -> None:
     text = "The answer is A. " * 200_000 + "No: the answer is B."
     assert (await ChoiceGrader().grade(ASKED, text)).verdict == "correct"
+
+
+COLOURS = Question("q", (), "C", grader="choice", options=("red", "green", "blue", "yellow"))
+
+
+@pytest.mark.parametrize(
+    ("text", "by"),
+    [
+        (r"\boxed{\bf C}", "box"),
+        (r"\boxed{\textit{C}}", "box"),
+        (r"\boxed{\textrm{(C) blue}}", "box"),
+        (r"\boxed{Option C}", "box"),
+        ("<answer>C</answer>", "mark"),
+        ("So C is correct.", "stated"),
+        ("So (C).", "stated"),
+        ("Option (c) is correct.", "stated"),
+        ("The answer is C. Option A would be red, option B green.", "stated"),
+        ("I would go with option C because A is wrong.", "stated"),
+        ("The answer is not A but C.", "stated"),
+        ("The answer is A... wait, no, it's C.", "stated"),
+        ("The answer isn't B; it's C.", "stated"),
+        ("Both A and B are wrong. C is the right answer.", "stated"),
+        ("Only C works.", "stated"),
+        ("We can eliminate A, B and D, leaving C.", "stated"),
+        ("答案是C。", "stated"),
+        ("正解はCです。", "stated"),
+        ("Ответ: C", "stated"),
+        ("La respuesta correcta es la C.", "stated"),
+        ("It must be blue.", "option text"),
+        ("C. blue", "named"),
+    ],
+)
+async def test_the_letter_that_a_reply_states_counts(text: str, by: str) -> None:
+    judged = await ChoiceGrader().grade(COLOURS, text)
+    assert (judged.verdict, judged.extracted, judged.by) == ("correct", "C", by)
+    other = Question("q", (), "A", grader="choice", options=COLOURS.options)
+    assert (await ChoiceGrader().grade(other, text)).verdict == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "letter"),
+    [
+        (r"\boxed{3}", ("$3$", "$5$"), "A"),
+        (r"\boxed{B only}", ("A and C", "B only", "C"), "B"),
+        ("Yes", ("yes", "no"), "A"),
+        ("The answer is no.", ("Yes", "No"), "B"),
+        ("That is false.", ("True", "False"), "B"),
+        ("It is neither red nor green.", ("red", "green"), None),
+    ],
+)
+async def test_the_text_of_an_option_is_read(
+    text: str, options: tuple[str, ...], letter: str | None
+) -> None:
+    asked = Question("q", (), "A", grader="choice", options=options)
+    assert (await ChoiceGrader().grade(asked, text)).extracted == letter

@@ -184,7 +184,7 @@ for become in (os.setuid, os.setgid, lambda id: os.setgroups([id])):
 RUN_ALL = """
 import asyncio, json, sys
 from dataclasses import asdict
-from collab.sandbox import Limits
+from collab.sandbox import ProgramLimits
 from collab.sandbox.bubblewrap import Bubblewrap
 
 async def run_all(programs, limits):
@@ -193,7 +193,7 @@ async def run_all(programs, limits):
     return dict(zip(programs, map(asdict, await asyncio.gather(*runs))))
 
 told = json.load(sys.stdin)
-print(json.dumps(asyncio.run(run_all(told["programs"], Limits(**told["limits"])))))
+print(json.dumps(asyncio.run(run_all(told["programs"], ProgramLimits(**told["limits"])))))
 """
 
 
