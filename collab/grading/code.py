@@ -52,6 +52,7 @@ def is_call(node):
 """The program that reads an answer which is none: `answer()` is its value, or the arguments of the
 call that it gives, as `(positional, named)`."""
 
+FUTURE = re.compile(r"^from __future__ import [\w, ]+$", re.MULTILINE)
 DEFINED = re.compile(r"^(?:async +)?(?:def|class) +(\w+)", re.MULTILINE)
 """What code defines at its outermost level."""
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler)
@@ -208,8 +209,20 @@ def _undefined(code: str) -> set[str]:
 
 def _program(checks: Checks, code: str) -> str:
     if defines(checks.before, checks.entry) and not defines(code, checks.entry):
-        code = indent(dedent(code), "    ")  # the rest of the function that was begun
-    return f"{checks.before}\n{code}"
+        code = indent(_dedented(code), "    ")  # the rest of the function that was begun
+    future = "".join(f"{line}\n" for line in FUTURE.findall(code))  # Python wants it first
+    return f"{future}{checks.before}\n{FUTURE.sub('', code)}"
+
+
+def _dedented(code: str) -> str:
+    """Take off the margin, which the first line may have lost."""
+    first, _, rest = code.strip("\n").partition("\n")
+    lines = [line for line in rest.split("\n") if line.strip()]
+    margin = min((len(line) - len(line.lstrip()) for line in lines), default=0)
+    lost = first[:1].strip() and margin
+    if lost and first.rstrip().endswith(":"):  # the next line may be its block
+        lost = len(lines[0]) - len(lines[0].lstrip()) > margin
+    return f"{first}\n{dedent(rest)}" if lost else dedent(code)
 
 
 def _expression(checks: Checks, code: str) -> str:

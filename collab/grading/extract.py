@@ -13,6 +13,13 @@ FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([\w+#.-]*)(.*)")
 PYTHON = frozenset({"", "py", "python", "python3", "py3"})
 STARTS = re.compile(r"(async |def |class |import |from \w|@\w)")
 """How a program without a fence begins."""
+INDENTED = re.compile(r"[ \t]+(async def |def |class |import |from \w+ import )")
+DEFINES = re.compile(
+    r"(async def |def |class |import |from [\w.]+ import |@\w|#|\s|[)\]}]|\"\"\""
+    r"|[A-Z_]+ *= *[^(]*$)"
+)
+"""A line of a block that only imports and defines."""
+TRIPLE = re.compile(r"\"\"\"|'''")
 GOES_ON = re.compile(r"\s|$|[#@)\]}]|[A-Za-z_][\w.]*\s*(=|\(|\[)|(if|for|while|with|try|return)\b")
 """How its other lines begin, besides."""
 MARKED = re.compile(r"\[ANSWER\](.*?)(?:\[/ANSWER\]|\Z)", re.DOTALL)
@@ -41,8 +48,9 @@ class Block:
 def find(text: str, reads: Literal["program", "value", "call"], entry: str | None) -> Found | None:
     """Return the code in an answer, or None.
 
-    Of several fenced blocks, a program is the last that defines the entry, else the last; an
-    expression is the last assertion, else the last block.
+    Of several fenced blocks, a program is the last that defines the entry, else the last, together
+    with the blocks that only import and define other names. An expression is the last assertion,
+    else the last block.
     """
     text = text[-MAX_CHARS:]
     found = blocks(text)
@@ -51,44 +59,101 @@ def find(text: str, reads: Literal["program", "value", "call"], entry: str | Non
 
 
 def blocks(text: str) -> list[Block]:
-    """Return the fenced blocks of a text; the last one may lack its end."""
+    """Return the fenced blocks of a text; the last one may lack its end.
+
+    A fence inside a docstring ends no block, unless the block then has no end at all.
+    """
     found: list[Block] = []
-    lines: list[str] = []
-    margin, fence, language = "", "", ""
-    for line in text.splitlines():
-        mark = FENCE.fullmatch(line)
-        if fence and mark and mark[2].startswith(fence) and not mark[3] + mark[4].strip():
-            found.append(Block(language, "\n".join(lines), closed=True))
-            fence = ""
-        elif fence:
-            lines.append(line.removeprefix(margin))
-        elif mark and "`" not in mark[4]:
-            (margin, fence, language), lines = mark.group(1, 2, 3), []
-    if fence:
-        found.append(Block(language, "\n".join(lines), closed=False))
+    lines = split_lines(text)
+    at = 0
+    while at < len(lines):
+        mark = FENCE.fullmatch(lines[at])
+        at += 1
+        if mark and "`" not in mark[4]:
+            margin, fence, language = mark.group(1, 2, 3)
+            end, last = _end_of(lines, at, fence)
+            body = [line.removeprefix(margin) for line in lines[at:end]] + last
+            found.append(Block(language, "\n".join(body), closed=end < len(lines)))
+            at = end + 1
     return found
+
+
+def split_lines(text: str) -> list[str]:
+    """Split at line ends alone: form feeds and U+2028 may stand in strings."""
+    return text.replace("\r\n", "\n").split("\n")
+
+
+def _end_of(lines: Sequence[str], start: int, fence: str) -> tuple[int, list[str]]:
+    """Return where a block ends, and what of its last line is code."""
+    first, quotes = len(lines), 0
+    for at in range(start, len(lines)):
+        mark = FENCE.fullmatch(lines[at])
+        if mark and mark[2].startswith(fence) and not mark[3] + mark[4].strip():
+            if not quotes % 2:
+                return at, []
+            first = min(first, at)
+        quotes += len(TRIPLE.findall(lines[at]))
+    if first < len(lines):
+        return first, []
+    for at in range(start, len(lines)):  # the fence may end a line of code
+        line = lines[at].rstrip()
+        if line.endswith(fence) and line.strip("` "):
+            return at, [line.removesuffix(fence)]
+    return len(lines), []
 
 
 def _program(text: str, found: Sequence[Block], entry: str | None) -> Found | None:
     if not found:
         lines = list(_bare(text))
         return Found("\n".join(lines), asked=False) if lines else None
-    block = ([block for block in found if defines(block.code, entry)] or list(found))[-1]
-    return Found(block.code, block.closed) if block.code.strip() else None
+    chosen = max((n for n, one in enumerate(found) if defines(one.code, entry)), default=-1)
+    main = found[chosen]
+    if not main.code.strip():
+        return None
+    code = main.code if chosen < 0 else "\n".join(_joined(found, main))
+    return Found(code, main.closed)
+
+
+def _joined(found: Sequence[Block], main: Block) -> Iterator[str]:
+    """Yield the code of the main block, and of others that only define names besides its own."""
+    names = set(_names(main.code))
+    for block in found:
+        if block is main:
+            yield block.code
+        elif _only_defines(block.code) and names.isdisjoint(own := _names(block.code)):
+            names.update(own)
+            yield block.code
+
+
+def _names(code: str) -> list[str]:
+    """Return the functions and classes that code defines at its outermost level."""
+    return re.findall(r"^(?:async +)?(?:def|class) +(\w+)", code, re.MULTILINE)
+
+
+def _only_defines(code: str) -> bool:
+    """Return whether code only imports and defines: no example of use, no call."""
+    lines = [line for line in split_lines(code) if line.strip()]
+    return bool(lines) and all(DEFINES.match(line) for line in lines)
 
 
 def defines(code: str, name: str | None) -> bool:
     """Return whether code seems to define a name, at its outermost level."""
     if name is None:
         return False
-    define = rf"^((async +)?(def|class) +{re.escape(name)}\b|{re.escape(name)} *(:.*)?=(?!=))"
+    own = re.escape(name)
+    assigned = rf"{own} *(:.*)?=(?!=)(?!.*\b{own} *\()"  # `area = area(3)` is an example of use
+    define = rf"^((async +)?(def|class) +{own}\b|{assigned})"
     return re.search(define, code, re.MULTILINE) is not None
 
 
 def _bare(text: str) -> Iterator[str]:
     """Yield the lines of a program that stands among others without a fence."""
     began = False
-    for line in text.splitlines():
+    lines = split_lines(text)
+    if not any(STARTS.match(line) for line in lines):  # it may be indented as Markdown's code
+        margin = next((line[: -len(line.lstrip())] for line in lines if INDENTED.match(line)), "")
+        lines = [line.removeprefix(margin) for line in lines]
+    for line in lines:
         if began and not (STARTS.match(line) or GOES_ON.match(line)):
             return
         began = began or STARTS.match(line) is not None

@@ -294,3 +294,34 @@ async def test_a_verdict_that_a_plain_process_forges_does_not_count() -> None:
         found = await grader.grade(question(), fenced(LATE))
         assert found.verdict == "wrong", found
         assert (await grader.grade(question(), SOLVED)).verdict == "correct"
+
+
+BEGUN = 'def double(x):\n    """Return twice x."""\n'
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    ("body", "verdict"),
+    [
+        ("s = 0\n    for i in range(2):\n        s += x\n    return s", "correct"),
+        ("s = 0\n    for i in range(3):\n        s += x\n    return s", "wrong"),
+        ("if x:\n    return 2 * x\nreturn 0", "correct"),
+        ("    return x + x", "correct"),
+        ("from __future__ import annotations\ndef double(x: Any) -> Any: return 2 * x", "correct"),
+        ("from __future__ import annotations\ndef double(x: Any) -> Any: return 3 * x", "wrong"),
+    ],
+)
+async def test_the_rest_of_a_begun_function_is_taken_as_people_write_it(
+    grader: CodeGrader, body: str, verdict: str
+) -> None:
+    found = await grader.grade(question(before=BEGUN), fenced(body))
+    assert found.verdict == verdict
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_helper_of_another_block_counts_with_what_it_does(grader: CodeGrader) -> None:
+    entry = fenced("def double(x): return times(x, 2)")
+    for helper, verdict in (("x * y", "correct"), ("x + y + 1", "wrong")):
+        found = await grader.grade(question(), fenced(f"def times(x, y): return {helper}") + entry)
+        assert found.verdict == verdict
+    assert (await grader.grade(question(), entry)).verdict == "wrong"

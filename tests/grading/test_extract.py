@@ -32,6 +32,23 @@ def fenced(code: str, language: str = "python") -> str:
             False,
         ),
         (fenced("f = lambda x: x"), "f = lambda x: x", True),
+        (f"{fenced('import math')}\nThen:\n{fenced(ONE)}", f"import math\n{ONE}", True),
+        (f"{fenced(TWO)}\nThen:\n{fenced(ONE)}", f"{TWO}\n{ONE}", True),
+        (f"{fenced(ONE)}\nThen:\n{fenced(TWO)}", f"{ONE}\n{TWO}", True),
+        (
+            f"{fenced('import math')}\n{fenced('print(math.pi)')}\n{fenced(ONE)}",
+            f"import math\n{ONE}",
+            True,
+        ),
+        (f"{fenced(ONE)}\nE.g.:\n{fenced('f = f(3)')}", ONE, True),
+        (f"```python\n{ONE}```", ONE, True),
+        (f"**Solution**\n\n    {ONE.replace(chr(10), chr(10) + '    ')}", ONE, False),
+        (
+            fenced('def f():\n    """So:\n```\nf()\n```\n    """'),
+            'def f():\n    """So:\n```\nf()\n```\n    """',
+            True,
+        ),
+        (fenced("f = 'a\u2028b\x0cc\x85d'"), "f = 'a\u2028b\x0cc\x85d'", True),
     ],
 )
 def test_a_program_is_found(text: str, code: str, asked: bool) -> None:
