@@ -1,7 +1,7 @@
 """Refusals: whether a reply does what was asked, declines to, or helps in part.
 
-The rules read the begin of a reply. Read some replies yourself before you rely on a rate, or let a
-model judge (`grader=judge`).
+The rules read the begin of a reply. They are coarse: read some replies yourself before you rely on
+a rate.
 """
 
 from __future__ import annotations
