@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from collab.errors import RunError
 from collab.report.formatting import PlainTable
 from collab.report.tables import print_whole
 from collab.report.trajectory import asked, render_trajectory, safe
+from collab.runs.cases import check_finished, find_case
 from collab.runs.enclosed import reading
 from collab.runs.run_folder import RunFolder
 
@@ -24,38 +24,13 @@ def main(argv: list[str]) -> int:
     words = parser.parse_args(argv)
     with reading(words.run):
         folder = RunFolder(words.run)
-        _ = folder.manifest
-        if not folder.finished():
-            raise no_episodes(folder)
+        check_finished(folder)
         console = Console()
         if words.episode is None:
             _list(folder, words.limit, console)
         else:
-            _show(folder, find(folder, words.episode), console)
+            _show(folder, find_case(folder, words.episode), console)
     return 0
-
-
-def no_episodes(folder: RunFolder) -> RunError:
-    """Return the error for a run without episodes, with the error that ended its last start."""
-    standing = folder.status
-    stopped = standing.stopped if standing else ""
-    why = f"; its last start ended with: {stopped}" if stopped else ""
-    return RunError(f"{str(folder.path)!r} holds no finished episode yet{why}")
-
-
-def find(folder: RunFolder, wanted: str) -> str:
-    """Return the case whose id is `wanted`, or the only one whose id contains it.
-
-    Raises:
-        RunError: No id contains it, or several do; the message names some.
-    """
-    cases = folder.finished()
-    near = [case for case in cases if wanted in case]
-    if wanted in cases or len(near) == 1:
-        return wanted if wanted in cases else near[0]
-    some = ", ".join(map(repr, near[:5]))
-    why = f"{len(near)} episodes match, such as {some}" if near else "no episode matches"
-    raise RunError(f"{wanted!r} does not name one episode of {str(folder.path)!r}: {why}")
 
 
 def _list(folder: RunFolder, limit: int, console: Console) -> None:

@@ -48,7 +48,7 @@ MISTAKES: Sequence[tuple[Sequence[str], str]] = (
     (("export", "afile"), "'afile' is not a run folder"),
     (("label", "nowhere"), "'nowhere' is not a run folder"),
     (("regrade", "nowhere"), "'nowhere' is not a run folder"),
-    (("fork", "nowhere", "x"), "no episode matches"),
+    (("fork", "nowhere", "x"), "is not a run folder"),
     (("watch", "nowhere"), "'nowhere' is not a folder"),
     (("repro", "nowhere"), "is no table or figure"),
     (("plan", "-cd", "torn", "policy=mine"), "torn/policy/mine.yaml, line 2: this is no YAML"),
