@@ -6,7 +6,7 @@ WORKERS ?= 3
 PYTEST ?= $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check-long test-engines lint types format generate wheel clean
+.PHONY: help demo test check-long test-engines lint types format generate site wheel clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,9 @@ format: $(VENV)/.dev  ## let ruff put things right
 generate: $(VENV)/.dev  ## write the map of the code, and the conf files that are made from a class
 	$(BIN)/python docs/code.py
 	$(BIN)/python docs/conf_yaml.py
+
+site: $(VENV)/.dev  ## the documentation site, in site/
+	$(BIN)/zensical build --strict
 
 wheel:  ## build the wheel into dist/
 	rm -rf dist

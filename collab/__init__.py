@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # `_module_of` reads these imports
         Stop,
         Write,
     )
+    from collab.core.design import Design
     from collab.core.inserted_text import InsertedText
     from collab.core.policy import Adviser, Policy, View, Writer
     from collab.core.settings import Settings
@@ -80,6 +81,7 @@ __all__ = [
     "CollabError",
     "Condition",
     "Decision",
+    "Design",
     "Edit",
     "End",
     "Episode",

@@ -44,12 +44,14 @@ def grade(
     Raises:
         GradingError: The gold answer is missing or cannot be read, or the grader cannot run here.
 
-    >>> import collab
-    >>> judgement = collab.grade(gold=r"\frac{1}{2}", answer=r"So it is \boxed{0.5}.")
-    >>> judgement.verdict, judgement.extracted, judgement.strict
-    ('correct', '0.5', True)
-    >>> collab.grade(gold="B", answer="Answer: A", domain="choice", options=["red", "blue"]).verdict
-    'wrong'
+    Examples:
+        >>> import collab
+        >>> judgement = collab.grade(gold=r"\frac{1}{2}", answer=r"So it is \boxed{0.5}.")
+        >>> judgement.verdict, judgement.extracted, judgement.strict
+        ('correct', '0.5', True)
+        >>> options = ["red", "blue"]
+        >>> collab.grade(gold="B", answer="Answer: A", domain="choice", options=options).verdict
+        'wrong'
     """
     return run_sync(_grade(question or _question(gold, domain, options, checks), answer))
 

@@ -39,11 +39,12 @@ class Boundary(Settings):
 
     The base class ends nowhere; subclasses override what they need.
 
-    >>> from collab import Boundary, Sentence
-    >>> Boundary().cut("So 3. Then 4.") is None
-    True
-    >>> Sentence().cut("So 3. Then 4.")
-    5
+    Examples:
+        >>> from collab import Boundary, Sentence
+        >>> Boundary().cut("So 3. Then 4.") is None
+        True
+        >>> Sentence().cut("So 3. Then 4.")
+        5
     """
 
     @property
@@ -69,9 +70,10 @@ class Boundary(Settings):
 class Sentence(Boundary):
     r"""One sentence, with the line breaks after it.
 
-    >>> from collab import Sentence
-    >>> Sentence().cut("It is 3.5 m.\n\nThen")
-    14
+    Examples:
+        >>> from collab import Sentence
+        >>> Sentence().cut("It is 3.5 m.\n\nThen")
+        14
     """
 
     @property
@@ -88,9 +90,10 @@ class Sentence(Boundary):
 class Paragraph(Boundary):
     r"""One paragraph, with the blank line after it.
 
-    >>> from collab import Paragraph
-    >>> Paragraph().cut("One. Two.\n\nThree.")
-    11
+    Examples:
+        >>> from collab import Paragraph
+        >>> Paragraph().cut("One. Two.\n\nThree.")
+        11
     """
 
     @property
@@ -107,9 +110,10 @@ class Paragraph(Boundary):
 class Tokens(Boundary):
     """A fixed number of the author's tokens.
 
-    >>> from collab import Tokens
-    >>> Tokens(count=64).limit
-    64
+    Examples:
+        >>> from collab import Tokens
+        >>> Tokens(count=64).limit
+        64
     """
 
     count: int = Field(ge=1)
@@ -124,9 +128,10 @@ class Tokens(Boundary):
 class Words(Boundary):
     """A fixed number of words (runs of non-blank characters).
 
-    >>> from collab import Words
-    >>> Words(count=2).cut("So we add")
-    5
+    Examples:
+        >>> from collab import Words
+        >>> Words(count=2).cut("So we add")
+        5
     """
 
     count: int = Field(ge=1)
@@ -149,11 +154,12 @@ class Tag(Boundary):
     The tag becomes a separate unit of kind `signal`, which only its author reads. If the tag closes
     a pair, as in `<call>64</call>`, the signal is the whole pair.
 
-    >>> from collab import Tag
-    >>> call = Tag(tag="</call>", opens="<call>")
-    >>> text = "I am unsure. <call>64</call>"
-    >>> text[call.begin(text, call.cut(text)):]
-    '<call>64</call>'
+    Examples:
+        >>> from collab import Tag
+        >>> call = Tag(tag="</call>", opens="<call>")
+        >>> text = "I am unsure. <call>64</call>"
+        >>> text[call.begin(text, call.cut(text)):]
+        '<call>64</call>'
     """
 
     tag: str = Field(min_length=1)
@@ -181,9 +187,10 @@ class Tag(Boundary):
 class Regex(Boundary):
     r"""The text up to and including the first match of a pattern.
 
-    >>> from collab import Regex
-    >>> Regex(pattern=r"\n(?=Step )").cut("Step 1: add.\nStep 2")
-    13
+    Examples:
+        >>> from collab import Regex
+        >>> Regex(pattern=r"\n(?=Step )").cut("Step 1: add.\nStep 2")
+        13
     """
 
     pattern: str
@@ -217,18 +224,20 @@ class Regex(Boundary):
 class End(Boundary):
     """The end of the thinking: the writer's own close tag.
 
-    >>> from collab import End, Write
-    >>> Write("main", until=End()).until
-    End()
+    Examples:
+        >>> from collab import End, Write
+        >>> Write("main", until=End()).until
+        End()
     """
 
 
 class Answer(Boundary):
     """The end of the answer: thinking and answer are written in one request.
 
-    >>> from collab import Answer, Write
-    >>> Write("main", until=Answer()).until
-    Answer()
+    Examples:
+        >>> from collab import Answer, Write
+        >>> Write("main", until=Answer()).until
+        Answer()
     """
 
 
@@ -237,9 +246,10 @@ class Share(Boundary):
 
     By chunks, it is that share of the chunks, rounded down, and at least one chunk.
 
-    >>> from collab import Share, Write
-    >>> Write("guide", until=Share(of=0.2)).until
-    Share(of=0.2, by='sentence')
+    Examples:
+        >>> from collab import Share, Write
+        >>> Write("guide", until=Share(of=0.2)).until
+        Share(of=0.2, by='sentence')
     """
 
     of: float = Field(gt=0, le=1)
@@ -251,9 +261,10 @@ class Share(Boundary):
 class Length(Boundary):
     """The next `tokens` tokens of a recording, to the nearest end of a sentence or chunk.
 
-    >>> from collab import Length, Write
-    >>> Write("distractor", until=Length(tokens=200)).until
-    Length(tokens=200, by='sentence')
+    Examples:
+        >>> from collab import Length, Write
+        >>> Write("distractor", until=Length(tokens=200)).until
+        Length(tokens=200, by='sentence')
     """
 
     tokens: int = Field(ge=1)

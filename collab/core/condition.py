@@ -20,9 +20,10 @@ from collab.core.trajectory import Unit
 class Condition(Settings):
     """A test on a stretch of thinking.
 
-    >>> from collab import AfterUnits, Says
-    >>> AfterUnits(count=8) | Says(pattern="wait")
-    AnyOf(of=(AfterUnits(count=8), Says(pattern='wait', last=1)))
+    Examples:
+        >>> from collab import AfterUnits, Says
+        >>> AfterUnits(count=8) | Says(pattern="wait")
+        AnyOf(of=(AfterUnits(count=8), Says(pattern='wait', last=1)))
     """
 
     def holds(self, view: View, units: Sequence[Unit]) -> bool:

@@ -19,9 +19,10 @@ class Write:
     `Share` and `Length` play the seat's recording. A seat without a model plays its recording
     whatever the boundary is.
 
-    >>> from collab import Sentence, Write
-    >>> Write("helper", until=Sentence(), why="main is unsure").seat
-    'helper'
+    Examples:
+        >>> from collab import Sentence, Write
+        >>> Write("helper", until=Sentence(), why="main is unsure").seat
+        'helper'
     """
 
     seat: str
@@ -37,9 +38,10 @@ class Write:
 class Insert:
     r"""Append literal text to the trajectory in a seat's name.
 
-    >>> from collab import Insert
-    >>> Insert("main", "Wait.\n").text
-    'Wait.\n'
+    Examples:
+        >>> from collab import Insert
+        >>> Insert("main", "Wait.\n").text
+        'Wait.\n'
     """
 
     seat: str
@@ -57,9 +59,10 @@ class Edit:
 
     The old text stays in the unit's history.
 
-    >>> from collab import Edit
-    >>> Edit(0, "7 + 1 = 8.", seat="overseer").unit
-    0
+    Examples:
+        >>> from collab import Edit
+        >>> Edit(0, "7 + 1 = 8.", seat="overseer").unit
+        0
     """
 
     unit: int
@@ -75,9 +78,10 @@ class Edit:
 class Rewind:
     """Strike all living units from index `to` on.
 
-    >>> from collab import Rewind
-    >>> Rewind(2, why="the last step is wrong").to
-    2
+    Examples:
+        >>> from collab import Rewind
+        >>> Rewind(2, why="the last step is wrong").to
+        2
     """
 
     to: int
@@ -89,10 +93,11 @@ class Rewind:
 class Branch:
     r"""A child episode of a fork.
 
-    >>> from collab import Branch, Insert
-    >>> from collab.policies.solo import Solo
-    >>> Branch(Solo(), opening=(Insert("main", "Or else\n"),), empty=True).empty
-    True
+    Examples:
+        >>> from collab import Branch, Insert
+        >>> from collab.policies.solo import Solo
+        >>> Branch(Solo(), opening=(Insert("main", "Or else\n"),), empty=True).empty
+        True
     """
 
     policy: Policy
@@ -110,10 +115,11 @@ class Fork:
     The trajectory does not change. The draws of the branches are independent: two branches that
     write from the same prompt get different samples.
 
-    >>> from collab import Branch, Fork
-    >>> from collab.policies.solo import Solo
-    >>> len(Fork((Branch(Solo()), Branch(Solo(main="helper")))).branches)
-    2
+    Examples:
+        >>> from collab import Branch, Fork
+        >>> from collab.policies.solo import Solo
+        >>> len(Fork((Branch(Solo()), Branch(Solo(main="helper")))).branches)
+        2
     """
 
     branches: tuple[Branch, ...]
@@ -125,9 +131,10 @@ class Fork:
 class Choose:
     """Replace the trajectory by the outcome of a branch of the last fork, its answer included.
 
-    >>> from collab import Choose
-    >>> Choose(1, why="2 of 3 votes").branch
-    1
+    Examples:
+        >>> from collab import Choose
+        >>> Choose(1, why="2 of 3 votes").branch
+        1
     """
 
     branch: int
@@ -139,9 +146,10 @@ class Choose:
 class Close:
     """Close the thinking and let a seat answer.
 
-    >>> from collab import Close
-    >>> Close("main", why="main closed its thinking").seat
-    'main'
+    Examples:
+        >>> from collab import Close
+        >>> Close("main", why="main closed its thinking").seat
+        'main'
     """
 
     seat: str
@@ -153,9 +161,10 @@ class Close:
 class Stop:
     """End the episode without a further answer.
 
-    >>> from collab import Stop
-    >>> Stop("the overseer found no correct step").why
-    'the overseer found no correct step'
+    Examples:
+        >>> from collab import Stop
+        >>> Stop("the overseer found no correct step").why
+        'the overseer found no correct step'
     """
 
     why: str

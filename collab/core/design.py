@@ -14,7 +14,8 @@ Label = str | int | float | bool | None
 class Design:
     """The factors of one case; a factor that its scenario does not set is None.
 
-    Example:
+    Examples:
+        >>> from collab import Design
         >>> design = Design(arm="steer", solved=8, at=0.2)
         >>> design.factors
         {'arm': 'steer', 'solved': 8, 'at': 0.2}

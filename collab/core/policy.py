@@ -123,15 +123,16 @@ class View:
 
     Views can be made by hand to test a policy.
 
-    >>> import asyncio, random
-    >>> from collab import Message, Trajectory, View
-    >>> from collab.policies.solo import Solo
-    >>> view = View(
-    ...     question=(Message("user", "1 + 1?"),), trajectory=Trajectory(), seats=("main",),
-    ...     recordings={}, tokens_left=100, step=0, memo=None, rng=random.Random(0),
-    ... )
-    >>> asyncio.run(Solo().decide(view))
-    Write(seat='main', until=None, why='main thinks alone', memo=None)
+    Examples:
+        >>> import asyncio, random
+        >>> from collab import Message, Trajectory, View
+        >>> from collab.policies.solo import Solo
+        >>> view = View(
+        ...     question=(Message("user", "1 + 1?"),), trajectory=Trajectory(), seats=("main",),
+        ...     recordings={}, tokens_left=100, step=0, memo=None, rng=random.Random(0),
+        ... )
+        >>> asyncio.run(Solo().decide(view))
+        Write(seat='main', until=None, why='main thinks alone', memo=None)
     """
 
     question: tuple[Message, ...]
@@ -249,17 +250,18 @@ class View:
 class Policy(Protocol):
     """Decides who writes next.
 
-    >>> from collab import Close, Decision, Policy, Settings, View, Write, Writer
-    >>> class Duet(Settings):
-    ...     first: Writer = "main"
-    ...     second: Writer = "partner"
-    ...
-    ...     async def decide(self, view: View) -> Decision:
-    ...         if view.closed_by:
-    ...             return Close(self.first, why=f"{view.closed_by} closed its thinking")
-    ...         return Write(self.second if len(view.units) % 2 else self.first)
-    >>> isinstance(Duet(), Policy)
-    True
+    Examples:
+        >>> from collab import Close, Decision, Policy, Settings, View, Write, Writer
+        >>> class Duet(Settings):
+        ...     first: Writer = "main"
+        ...     second: Writer = "partner"
+        ...
+        ...     async def decide(self, view: View) -> Decision:
+        ...         if view.closed_by:
+        ...             return Close(self.first, why=f"{view.closed_by} closed its thinking")
+        ...         return Write(self.second if len(view.units) % 2 else self.first)
+        >>> isinstance(Duet(), Policy)
+        True
     """
 
     needs: ClassVar[frozenset[str]]

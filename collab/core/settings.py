@@ -8,11 +8,12 @@ from pydantic import BaseModel, ConfigDict
 class Settings(BaseModel):
     """A frozen value whose fields are its settings; unknown keys are refused.
 
-    >>> from collab import Settings
-    >>> class Patience(Settings):
-    ...     units: int = 3
-    >>> Patience(units=5)
-    Patience(units=5)
+    Examples:
+        >>> from collab import Settings
+        >>> class Patience(Settings):
+        ...     units: int = 3
+        >>> Patience(units=5)
+        Patience(units=5)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

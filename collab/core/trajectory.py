@@ -43,9 +43,10 @@ Finish = Literal[
 class Message:
     """One turn of the conversation that asks the question.
 
-    >>> from collab import Message
-    >>> Message("user", "1 + 1?").role
-    'user'
+    Examples:
+        >>> from collab import Message
+        >>> Message("user", "1 + 1?").role
+        'user'
     """
 
     role: Literal["system", "user", "assistant"]
@@ -78,9 +79,10 @@ class Checks:
 class Question:
     """A question with its gold answer, if known, and the grader that it needs.
 
-    >>> from collab import Message, Question
-    >>> Question("sum-1", (Message("user", "1 + 1?"),), answer="2").grader
-    'maths'
+    Examples:
+        >>> from collab import Message, Question
+        >>> Question("sum-1", (Message("user", "1 + 1?"),), answer="2").grader
+        'maths'
     """
 
     id: str
@@ -126,9 +128,10 @@ class Seams:
 class Unit:
     """A part of the trajectory that one author wrote in one go.
 
-    >>> from collab import Unit
-    >>> Unit("main", "So 3 + 4 = 7.", "generated", tokens=8).author
-    'main'
+    Examples:
+        >>> from collab import Unit
+        >>> Unit("main", "So 3 + 4 = 7.", "generated", tokens=8).author
+        'main'
     """
 
     author: str
@@ -166,9 +169,10 @@ class Unit:
 class Recording:
     """A finished solo trajectory that can be played, in whole or in part, on another trajectory.
 
-    >>> from collab import Recording
-    >>> Recording("q1", "So 3. Then 7.", tokens=8, answer="7").closed
-    True
+    Examples:
+        >>> from collab import Recording
+        >>> Recording("q1", "So 3. Then 7.", tokens=8, answer="7").closed
+        True
     """
 
     question: str
@@ -353,14 +357,15 @@ class Outcome:
 class Trajectory:
     """The shared thinking on one question, and the answer.
 
-    >>> from collab import Trajectory, Unit
-    >>> from collab.core.trajectory import Rewound, Wrote
-    >>> trajectory = Trajectory().add(Wrote(Unit("main", "So 3. ", "generated")))
-    >>> trajectory = trajectory.add(Wrote(Unit("helper", "Or 4.", "generated")))
-    >>> [(span.author, span.start, span.end) for span in trajectory.spans]
-    [('main', 0, 6), ('helper', 6, 11)]
-    >>> trajectory.add(Rewound(1)).thinking
-    'So 3. '
+    Examples:
+        >>> from collab import Trajectory, Unit
+        >>> from collab.core.trajectory import Rewound, Wrote
+        >>> trajectory = Trajectory().add(Wrote(Unit("main", "So 3. ", "generated")))
+        >>> trajectory = trajectory.add(Wrote(Unit("helper", "Or 4.", "generated")))
+        >>> [(span.author, span.start, span.end) for span in trajectory.spans]
+        [('main', 0, 6), ('helper', 6, 11)]
+        >>> trajectory.add(Rewound(1)).thinking
+        'So 3. '
     """
 
     log: tuple[Event, ...] = ()

@@ -198,27 +198,28 @@ class Score:
 class Scenario(Protocol):
     """A class that makes cases from a bank.
 
-    >>> from collections.abc import AsyncIterator, Mapping
-    >>> from typing import ClassVar
-    >>> from collab import Case, Policy, Settings
-    >>> from collab.scenarios.base import Bank, Scenario
-    >>> class Plain(Settings):
-    ...     by: ClassVar[str] = "level"
-    ...
-    ...     def solos(self) -> Mapping[str, int]:
-    ...         return {}
-    ...
-    ...     def most(self, questions: int, policy: Policy) -> int:
-    ...         return questions
-    ...
-    ...     def factors(self) -> Mapping[str, object]:
-    ...         return {}
-    ...
-    ...     async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case]:
-    ...         async for question in bank.ready():
-    ...             yield Case(f"{question.id}/plain", question, policy)
-    >>> isinstance(Plain(), Scenario)
-    True
+    Examples:
+        >>> from collections.abc import AsyncIterator, Mapping
+        >>> from typing import ClassVar
+        >>> from collab import Case, Policy, Settings
+        >>> from collab.scenarios.base import Bank, Scenario
+        >>> class Plain(Settings):
+        ...     by: ClassVar[str] = "level"
+        ...
+        ...     def solos(self) -> Mapping[str, int]:
+        ...         return {}
+        ...
+        ...     def most(self, questions: int, policy: Policy) -> int:
+        ...         return questions
+        ...
+        ...     def factors(self) -> Mapping[str, object]:
+        ...         return {}
+        ...
+        ...     async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case]:
+        ...         async for question in bank.ready():
+        ...             yield Case(f"{question.id}/plain", question, policy)
+        >>> isinstance(Plain(), Scenario)
+        True
     """
 
     by: ClassVar[str]
