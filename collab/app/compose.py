@@ -62,7 +62,7 @@ def config_of(
         ConfigError: The overrides do not compose, or a setting is wrong.
     """
     open_checked(overrides, [str(folder) for folder in config_dirs], trust=trust)
-    with composing():
+    with composing(overrides):
         return read_config(compose("config", overrides=list(overrides)))
 
 
@@ -75,7 +75,7 @@ def refuse_sweep(
         ConfigError: A word has several values, or the experiment's file sweeps over some.
     """
     open_checked(words, [str(folder) for folder in config_dirs], trust=trust)
-    with composing():
+    with composing(words):
         own = parsed(words)
         if swept := [word for word in own if word.is_sweep_override()]:
             line = swept[0].input_line
@@ -100,7 +100,7 @@ def team_configs(
         ConfigError: The overrides do not compose, or a setting is wrong.
     """
     open_checked(overrides, config_dirs, trust=trust)
-    with composing():
+    with composing(overrides):
         own = {word.get_key_element(): _values(word) for word in parsed(overrides)}
         firsts = [values[0] for values in own.values()]
         file = compose("config", overrides=firsts, return_hydra_config=True).hydra.sweeper

@@ -56,7 +56,7 @@ def _check(words: Sequence[str], folders: Sequence[Path]) -> None:
 
 def _unagreed(words: Sequence[str], folders: Sequence[Path]) -> Iterator[Want]:
     """Yield the wants of the folders that the user has not agreed to."""
-    with composing(), _without_environment(words):
+    with composing(words), _without_environment(words):
         own = [*_expanded(words)]
         every = [*own, *_swept(own[0])]
         wanted = dict.fromkeys(want for job in every for want in _wants(job))

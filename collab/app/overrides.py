@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
+from collab.app.unknown_setting import explain_unknown
 from collab.errors import ConfigError
 
 CONF = "collab.conf"
@@ -108,17 +109,20 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def composing() -> Iterator[None]:
+def composing(words: Sequence[str] = ()) -> Iterator[None]:
     """Let Hydra find the conf files, and raise its errors in one line.
+
+    Args:
+        words: What is composed; an error then names the setting that was meant.
 
     Raises:
         ConfigError: The words do not compose.
     """
-    try:
-        with quiet(), initialize_config_module(CONF, version_base="1.3"):
+    with quiet(), initialize_config_module(CONF, version_base="1.3"):
+        try:
             yield
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(one_line(error)) from None
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(explain_unknown(error, words) or one_line(error)) from None
 
 
 def one_line(error: BaseException) -> str:
@@ -126,7 +130,8 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OverrideParseException):
         key, is_set, value = error.override.partition("=")
         fix = f"""a value with signs goes in quotes of its own: "{key}='{value}'\""""
-        return f"cannot read {error.override!r}; {fix if is_set else 'a setting is key=value'}"
+        plain = "a setting is key=value, and a text with spaces goes in quotes"
+        return f"cannot read {error.override!r}; {fix if is_set else plain}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     kept: list[str] = []
     for line in lines:

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_module
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from collab.app.mark import why_foreign
-from collab.app.overrides import CONF, is_ours, key_of, one_line, parsed
+from collab.app.overrides import composing, is_ours, key_of, parsed
 from collab.app.trust import refusal
 from collab.app.wants import Want, as_clause
 from collab.config.config import RunConfig, read_config
@@ -68,13 +66,10 @@ def rebuild_config(
     """
     again = OmegaConf.create(_literal(_moved(folder)))
     open_conf_folders(words.folders)
-    try:
-        with initialize_config_module(CONF, version_base="1.3"):
-            changes = parsed(words.overrides)
-            for word in changes:
-                _change(again, word, may)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(one_line(error)) from None
+    with composing(words.overrides):
+        changes = parsed(words.overrides)
+        for word in changes:
+            _change(again, word, may)
     config = read_config(again)
     if HIDDEN in config.store.url:
         raise ConfigError("a manifest holds no password: give store.url=… again, or set PGPASSWORD")

@@ -118,7 +118,7 @@ def sweep_jobs(
         ConfigError: The words do not compose, or choose a launcher.
     """
     open_checked(words, [str(folder) for folder in config_dirs], trust=trust)
-    with composing():
+    with composing(words):
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         own = parser.parse_overrides([*words])
         _refuse_launchers(word.key_or_group for word in own)

@@ -21,7 +21,7 @@ from rich.console import Console
 from collab.app import launchers
 from collab.app.error_line import error_line
 from collab.app.outside import open_checked
-from collab.app.overrides import CONF, one_line, quiet
+from collab.app.overrides import CONF, composing, quiet
 from collab.app.run import PlayedRun, play_run
 from collab.config.config import build, read_config
 from collab.core.secret import hide_words
@@ -66,7 +66,8 @@ def main(argv: list[str]) -> int:
             launchers.report_first_failure(failed)
             _failed[os.getpid()] += 1
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(one_line(error)) from None
+            with composing(_overrides(rest)):
+                raise error
         except Exception as error:  # a launcher may raise anything
             raise launchers.explain_launcher(error) from None
         for folder in launchers.take_launched():

@@ -27,6 +27,7 @@ from pydantic import (
 
 from collab.core.boundary import Boundary
 from collab.core.cost import Caps, Prices
+from collab.core.nearest import nearest
 from collab.core.policy import Policy, seats_of
 from collab.core.sampling import Sampling
 from collab.core.secret import SECRET, hide
@@ -215,27 +216,44 @@ class StoreConfig(Settings):
     """The store of generations."""
 
     url: str
+    """A file of SQLite, or the URL of a PostgreSQL database."""
 
 
 class RunConfig(Settings):
     """The config of one run."""
 
     name: str = Field(min_length=1, pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$")
+    """The folder under `runs`; an experiment sets its name."""
     runs: Path
+    """The folder of the run folders, relative to the working directory."""
     scenario: Target
+    """Makes the cases of the run, and turns episodes into scores."""
     policy: Target
+    """Decides who writes next."""
     boundary: Target
+    """Where a unit ends, if the policy does not say."""
     questions: Target
+    """The question set."""
     prompt: PromptFormat
+    """How a question becomes messages."""
     placement: Placement = InThink()
+    """Where a reader's prompt holds the text of other authors."""
     grader: GraderConfig
+    """How answers are judged."""
     store: StoreConfig
+    """Where generations are kept."""
     team: Annotated[dict[str, SeatConfig], Field(min_length=1)]
+    """The model, recording or human of each seat."""
     budget: int = Field(ge=1)
+    """Tokens of opening and completion together, per episode."""
     replicate: int = Field(default=0, ge=0)
+    """A different number repeats everything with different seeds."""
     concurrency: int = Field(default=64, ge=1)
+    """Episodes in progress at once."""
     caps: Caps = Caps()
+    """Limits at which the run ends cleanly; with a higher cap it continues."""
     strict_prefill: bool = True
+    """Stop if an endpoint alters the text it is to continue, or was not checked."""
 
     @property
     def banks(self) -> dict[str, TraceSelection]:
@@ -376,7 +394,10 @@ def explain(error: ValidationError, settings: object, where: str = "") -> str:
         path, siblings = _locate(here, settings)
         key = ".".join((*filter(None, [where]), *path))
         if found["type"] == "extra_forbidden":
-            parts.append(f"{key}: there is no such setting (settings there: {siblings or 'none'})")
+            near = nearest(path[-1], siblings)
+            meant = f"; did you mean {near!r}?" if near else ""
+            there = ", ".join(siblings) or "none"
+            parts.append(f"{key}: there is no such setting{meant} (settings there: {there})")
             continue
         message = found["msg"].removeprefix("Value error, ")
         hidden = isinstance(found["input"], dict) or SECRET.search(key.removesuffix("_env"))
@@ -385,17 +406,18 @@ def explain(error: ValidationError, settings: object, where: str = "") -> str:
     return "; ".join(parts)
 
 
-def _locate(place: tuple[int | str, ...], settings: object) -> tuple[list[str], str]:
+def _locate(place: tuple[int | str, ...], settings: object) -> tuple[list[str], list[str]]:
     """Return the path of an error in the settings, and the names of the settings around it."""
-    path, siblings = [], ""
+    path: list[str] = []
+    siblings: list[str] = []
     for part in place:
         if isinstance(settings, Mapping):
             if part not in settings and part != place[-1]:
                 continue  # pydantic also names the variant of a union
-            names = (str(name) for name in settings if name not in (part, "_target_"))
-            siblings, settings = ", ".join(names), settings.get(part)
+            siblings = [str(name) for name in settings if name not in (part, "_target_")]
+            settings = settings.get(part)
         elif isinstance(settings, list) and isinstance(part, int):
-            siblings, settings = "", settings[part]
+            siblings, settings = [], settings[part]
         path.append(str(part))
     return path, siblings
 

@@ -34,6 +34,7 @@ from pydantic import (
 from collab.core.bounded_json import parse_json
 from collab.core.cost import Cost
 from collab.core.design import Design, Label
+from collab.core.nearest import nearest
 from collab.core.release import installed
 from collab.core.trajectory import Event, Finish, Question, Trajectory
 from collab.episode.engine import Case, Episode
@@ -223,7 +224,7 @@ class RunFolder:
             manifest: Plain = parse_json(read_small(here))
             _Manifest.model_validate(manifest)
         except OSError as error:
-            raise RunError(f"{str(self.path)!r} is not a run folder: {error}") from None
+            raise RunError(_no_run(self.path, error)) from None
         except ValueError as error:
             why = first_fault(error) if isinstance(error, ValidationError) else error
             raise RunError(
@@ -493,3 +494,17 @@ def differing(one: object, other: object, key: str = "") -> Iterator[str]:
             yield from differing(one.get(name), other.get(name), inner)
     elif one != other:
         yield f"{key} ({one!r} there, {other!r} here)"
+
+
+def _no_run(path: Path, error: OSError) -> str:
+    """Describe a folder without a manifest, and name a run with a similar name next to it."""
+    message = f"{str(path)!r} is not a run folder"
+    if path.exists():
+        return f"{message}: {error}"
+    with suppress(OSError):
+        names = sorted(file.parent.name for file in path.parent.glob("*/manifest.json"))
+        begun = path.name.rstrip("….")
+        near = next((name for name in names if begun and name.startswith(begun)), None)
+        if found := near or nearest(path.name, names):
+            return f"{message}; did you mean {str(path.parent / found)!r}?"
+    return f"{message}: there is no such folder; collab ls lists the runs"

@@ -97,7 +97,7 @@ def test_progress_is_on_stderr_unless_it_is_turned_off(
 def test_an_error_is_the_line_of_the_shell(here: Path) -> None:
     with pytest.raises(ConfigError, match=r"^policy\.nonsense: there is no such setting"):
         solo("+policy.nonsense=1")
-    with pytest.raises(ConfigError, match="Could not find 'policy/nonsense'"):
+    with pytest.raises(ConfigError, match="there is no policy 'nonsense'"):
         solo(policy="nonsense")
     with pytest.raises(CollabError, match=r"nowhere\.jsonl"):
         collab.run(*SOLO, "questions=jsonl", "questions.path=nowhere.jsonl")

@@ -40,7 +40,7 @@ def test_a_server_runs_by_hand_until_ctrl_c_and_runs_use_it(tmp_path: Path) -> N
     [
         (["model=recording"], "nothing to launch (no model)"),
         (["model=vllm", "model.id=o/m", "model.launch=null"], "nothing to launch ('o/m')"),
-        (["model=pocket_plain", "model.nonsense=1"], "Could not override 'team.main.nonsense'"),
+        (["model=pocket_plain", "model.nonsense=1"], "there is no setting 'team.main.nonsense'"),
     ],
 )
 def test_what_cannot_be_launched_is_told(command: Command, words: list[str], said: str) -> None:

@@ -84,7 +84,7 @@ def test_a_model_judges_what_was_said_and_is_asked_once(
     [
         ("budget=3", "'budget=3' has no effect here: change grader, team, store"),
         ("~grader.judge", "'~grader.judge' removes a setting: here settings can only change"),
-        ("grader=nix", "Could not find 'grader/nix' Available options in 'grader': judge paper"),
+        ("grader=nix", "there is no grader 'nix' (there are: judge, paper, rules)"),
         ("grader.maths.count=3", "grader.maths.count: there is no such setting"),
         ("grader=judge", "grader.judge.seat='judge' is no seat of this run (seats: main, partner)"),
         ("grader=", "grader"),

@@ -168,9 +168,9 @@ def test_models_are_changed_in_place() -> None:
     [
         (
             ["policy=nonsense"],
-            r"Could not find 'policy/nonsense' .*: aggregate alternate .*guide",
+            r"there is no policy 'nonsense' \(there are: aggregate, alternate, .*guide",
         ),
-        (["nonsense=1"], r"Could not override 'nonsense'"),
+        (["nonsense=1"], r"there is no setting 'nonsense' \(settings: "),
         (["+nonsense=1"], r"^nonsense: there is no such setting \(settings there: .*policy"),
         (
             ["model@team.main=openai", "team.main.api_key_env=gsk_a1"],
