@@ -1,4 +1,4 @@
-"""Sweeps of the shell whose jobs run in other processes.
+"""Sweeps of the shell, whose jobs may run in other processes.
 
 Hydra's own launcher plays one job after the other in the process of the command. Other launchers
 (joblib, submitit, Ray) start processes. There, a job prints one line when it begins and one when it
@@ -7,10 +7,15 @@ ends, and the command prints the sweep's table when all jobs have ended.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
 import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
@@ -19,6 +24,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from collab.app.overrides import parsed, values_of
 from collab.config.plugins import open_conf_folders
 from collab.core.release import extra
 from collab.errors import ConfigError, RunError
@@ -26,21 +32,59 @@ from collab.report.trajectory import safe
 
 LAUNCHERS = ("joblib", "ray", "submitit")
 
-_launched: list[Path] = []
-"""The folders of sweeps that this process gave to a launcher."""
+
+@dataclass
+class Sweep:
+    """A sweep that this process began."""
+
+    folder: Path
+    """The folder of its runs."""
+    values: Mapping[str, int]
+    """The number of values that each setting takes."""
+    began: float = field(default_factory=time.monotonic)
+
+    def heading(self, number: int, words: Sequence[str]) -> str:
+        """Describe a job that begins, with the time left at the speed of the jobs before it.
+
+        Args:
+            number: The job's number, from 0.
+            words: The words of its command line.
+        """
+        jobs = math.prod(self.values.values())
+        own = [word for word in words if self.values.get(word.partition("=")[0], 1) > 1]
+        heading = f"run {number + 1} of {jobs}: {' '.join(own)}"
+        if not number:
+            return heading
+        left = (time.monotonic() - self.began) / number * (jobs - number)
+        return f"{heading} (about {timedelta(seconds=round(left))} left)"
+
+
+_sweeps: list[Sweep] = []
+"""The sweeps that this process began."""
 _printed: list[Path] = []
 """The folders where the jobs of such sweeps print, if not here."""
 
 
 class Sweeps(Callback):
-    """Records whether the jobs of a sweep run in other processes."""
+    """Records the sweeps that begin, and where their jobs print."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:  # any: Hydra's own
-        """Record the folder of a sweep that goes to other processes."""
-        if not config.hydra.launcher._target_.endswith(".BasicLauncher"):
-            _launched.append(Path(config.runs) / config.name)
-            if "submitit_folder" in config.hydra.launcher:
-                _printed.append(Path(config.hydra.launcher.submitit_folder).parent)
+        """Record a sweep."""
+        _sweeps.append(Sweep(Path(config.runs) / config.name, _count_values(config)))
+        if "submitit_folder" in config.hydra.launcher:
+            _printed.append(Path(config.hydra.launcher.submitit_folder).parent)
+
+
+def _count_values(config: DictConfig) -> dict[str, int]:
+    """Count the values of each setting that a command, or its experiment's file, sweeps over."""
+    file = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+    words = parsed([*file, *config.hydra.overrides.task])
+    return {word.get_key_element(): len(values_of(word)) for word in words}
+
+
+def current_sweep() -> Sweep | None:
+    """Return the sweep of the job that this process plays; None outside of a sweep."""
+    return _sweeps[-1] if _sweeps else None
 
 
 def pass_on(folders: list[str]) -> None:
@@ -78,11 +122,11 @@ def report_first_failure(failed: Exception) -> None:
         )
 
 
-def take_launched() -> list[Path]:
-    """Return the folders of the sweeps that ran in other processes, and forget them."""
+def take_sweeps() -> list[Path]:
+    """Return the folders of the sweeps that this process began, and forget them."""
     _printed.clear()
-    folders = _launched[::-1]
-    _launched.clear()
+    folders = [sweep.folder for sweep in _sweeps[::-1]]
+    _sweeps.clear()
     return folders
 
 

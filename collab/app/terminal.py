@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import sys
+from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
@@ -20,6 +23,20 @@ from collab.report.trajectory import render_trajectory, safe
 def is_wanted(team: Team) -> bool:
     """Tell whether a human types at the terminal, which a live display would overwrite."""
     return any(isinstance(one, Human) for one in team.seats.values())
+
+
+def program_name() -> str:
+    """Return how this shell can call `collab` again: by its name, or else by its path."""
+    here = Path(sys.argv[0])
+    found = shutil.which("collab")
+    if found and here.exists() and Path(found).resolve() == here.resolve():
+        return "collab"
+    if here.name == "__main__.py":
+        return f"{sys.executable} -m collab"
+    if not here.is_file():
+        return "collab"
+    path = os.path.relpath(here)
+    return str(here.absolute()) if path.startswith("..") else path
 
 
 class Terminal:

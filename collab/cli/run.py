@@ -9,7 +9,6 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -23,24 +22,30 @@ from collab.app.error_line import error_line
 from collab.app.outside import open_checked
 from collab.app.overrides import CONF, composing, quiet
 from collab.app.run import PlayedRun, play_run
+from collab.app.terminal import program_name
 from collab.config.config import build, read_config
 from collab.core.secret import hide_words
 from collab.endpoints.owner import owning
-from collab.errors import CollabError, ConfigError, RunError
-from collab.report.runs import runs_table, survey
+from collab.errors import CollabError, ConfigError
+from collab.report.sweep import print_sweep
 from collab.report.tables import astray, bills, print_whole, summary
 from collab.report.trajectory import safe
 
-USAGE = """usage: collab run [KEY=VALUE …] [-m] [-cd DIR] [--trust] [--help] [Hydra's own flags]
+USAGE = """usage: collab run [KEY=VALUE …] [-m] [-v] [-cd DIR] [--trust] [--help] [Hydra's flags]
 
 Play a scenario and print its table. Generations that are stored are not sampled again.
   collab run experiment=demo                          both tests on the shipped reasoners
   collab run twin=guidability budget=600              one test, another budget
   collab run -m model@team.main=pocket_plain,pocket_checking
+  collab run -m -v …                                  print all tables of each run of a sweep
   collab run -m hydra/launcher=processes …            jobs in parallel (docs/sweeps.md)
   collab run --cfg job                                print the composed config
   collab run policy=nonsense                          list the policies
 """
+
+
+FLAGS = ("--trust", "-v", "--verbose")
+"""The flags of this command; the others are Hydra's."""
 
 
 class JobFailed(CollabError):
@@ -50,14 +55,20 @@ class JobFailed(CollabError):
 _failed: dict[int, int] = {}
 """The number of failed jobs, by the id of the command's process; empty in a job's process."""
 
+_verbose = False
+"""Whether the runs of a sweep print all their tables."""
+
 
 def main(argv: list[str]) -> int:
     """Open outside conf folders, then hand the command line to Hydra."""
     if {"-h", "--help"} & set(argv):
         print(USAGE, end="")
         return 0
-    folders, rest = _config_dirs([word for word in argv if word != "--trust"])
+    global _verbose
+    _verbose = bool({"-v", "--verbose"} & set(argv))
+    folders, rest = _config_dirs([word for word in argv if word not in FLAGS])
     open_checked(_overrides(rest), folders, trust="--trust" in argv)
+    program = program_name()
     with _as_command(rest), quiet(), owning():  # later jobs use the servers of earlier ones
         launchers.pass_on(folders)
         try:
@@ -70,8 +81,8 @@ def main(argv: list[str]) -> int:
                 raise error
         except Exception as error:  # a launcher may raise anything
             raise launchers.explain_launcher(error) from None
-        for folder in launchers.take_launched():
-            _print_sweep(folder, Console())
+        for folder in launchers.take_sweeps():
+            print_sweep(folder, Console(soft_wrap=True), program)
         return 1 if _failed[os.getpid()] else 0
 
 
@@ -85,6 +96,7 @@ def _as_command(words: Sequence[str]) -> Iterator[None]:
     try:
         yield
     finally:
+        launchers.take_sweeps()  # of a sweep that an error ended
         sys.argv = argv
         os.environ.clear()
         os.environ.update(environment)
@@ -126,8 +138,13 @@ def job(composed: DictConfig) -> None:
         built = build(read_config(composed))
         command = shlex.join(["collab", "run", *hide_words(HydraConfig.get().overrides.task)])
         console = Console(soft_wrap=True)
+        sweep = launchers.current_sweep()
+        if sweep is not None:
+            number, words = HydraConfig.get().job.num, HydraConfig.get().overrides.task
+            heading = sweep.heading(number, words)
+            console.print(safe(heading), style="bold", markup=False, highlight=False)
         played = asyncio.run(play_run(built, command, console, live=here))
-        print_played(played, console, tables=here)
+        print_played(played, console, tables=here and (sweep is None or _verbose))
         failures = len(played.result.failures)
         why = f"{failures} cases failed"
     except BrokenPipeError:  # the reader of the output has gone
@@ -182,15 +199,3 @@ def _print_next_steps(played: PlayedRun, console: Console) -> None:
         lines.append(f"{more} led astray, such as: collab show {path} {shlex.quote(lost[0])}")
     for line in lines:
         console.print(safe(line), highlight=False, markup=False)
-
-
-def _print_sweep(folder: Path, console: Console) -> None:
-    """Print the table of a sweep whose jobs ran in other processes."""
-    try:
-        found, damaged = survey(folder)
-    except RunError:  # every job was refused, and has printed why
-        return
-    if found:
-        print_whole(console, runs_table(found))
-    for line in damaged:
-        console.print(safe(line), style="red", markup=False, highlight=False)

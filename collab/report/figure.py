@@ -97,6 +97,22 @@ def recovery_by_point(by: str, scores: Sequence[Score], model: str = "") -> Figu
     return Figure(f"solved-by-{by}", title, FACTORS.get(by, by), "% solved", series)
 
 
+def curves_of_models(by: str, runs: Mapping[str, Sequence[Score]]) -> Figure:
+    """Plot the share solved with the steer and without, for the models of several runs.
+
+    Args:
+        by: The factor on the x axis.
+        runs: The scores of each run, by its model.
+    """
+    curves = [
+        replace(series, name=f"{model.rpartition('/')[2]}, {series.name}")
+        for model, scores in runs.items()
+        for series in recovery_by_point(by, scores).series
+        if series.name in (ARMS["steer"], ARMS["none"])
+    ]
+    return Figure(f"models-by-{by}", TITLES[by], FACTORS[by], "% solved", curves)
+
+
 def accuracy_against_cost(groups: Mapping[str, Sequence[Score]]) -> Figure:
     """Plot the share solved of each group against the tokens that it samples."""
     points = [

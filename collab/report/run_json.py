@@ -21,6 +21,7 @@ from collab.report.figure import (
     accuracy_against_cost,
     arms_of,
     checkpoint_panel,
+    curves_of_models,
     pareto,
     recoverability_against_benchmark,
     recovery_by_point,
@@ -139,6 +140,16 @@ def figures_of_many(found: Sequence[RunSummary]) -> list[Figure]:
     }
     both = [accuracy_against_cost(costs)]
     return [*both, recoverability_against_benchmark(steered)] if steered else both
+
+
+def test_panels(found: Sequence[RunSummary]) -> list[Figure]:
+    """Return a panel for each of the paper's two tests, with the curves of all its runs."""
+    panels = []
+    for kind, by in (("Recoverability", "at"), ("Guidability", "length")):
+        runs = {_main(job): job.scores for job in found if job.kind[0] == kind and job.scores}
+        if runs:
+            panels.append(curves_of_models(by, runs))
+    return panels
 
 
 def checkpoint_panels(found: Sequence[RunSummary]) -> list[Figure]:

@@ -5,6 +5,7 @@ Only the runs' own files are read; nothing that a manifest names is imported.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,10 @@ from collab.scenarios.base import Score
 
 KINDS = ("scenario._target_", "policy._target_")
 """The settings that jobs of one table must have in common."""
+MODEL = re.compile(r"^(team\.[^.]+)\.(?!id$).+")
+"""A setting of a seat other than its model."""
+MODEL_ID = re.compile(r"^team\.([^.]+)\.id$")
+"""The model of a seat: its column has the name of the seat."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +170,8 @@ def runs_table(found: Sequence[RunSummary]) -> RenderableType:
 
 def swept(found: Sequence[RunSummary]) -> list[Table]:
     """Return a table per pair of scenario and policy."""
-    alike = groupby(sorted(found, key=lambda job: job.kind), key=lambda job: job.kind)
+    ordered = sorted(found, key=lambda job: (job.kind[0] != "Recoverability", job.kind))
+    alike = groupby(ordered, key=lambda job: job.kind)
     return [_swept(kind, list(group)) for kind, group in alike]
 
 
@@ -189,20 +195,20 @@ def _alone(job: RunSummary) -> RenderableType:
 
 def _swept(kind: Sequence[str], found: Sequence[RunSummary]) -> Table:
     """Return a table of jobs: the settings in which they differ, then their results."""
-    settings = _differing([job.settings for job in found])
+    settings = _without_derived(_differing([job.settings for job in found]), found)
     found = sorted(found, key=lambda job: [_rank(job.settings.get(key)) for key in settings])
     cells = [job.cells for job in found]
     columns = list(dict.fromkeys(name for row in cells for name in row))
     whole = all(job.state == "finished" for job in found)
-    heads = ["run", *_short(settings), *([] if whole else ["state"]), *columns]
-    table = _table(*heads, title=" · ".join(kind))
+    results = [name.partition(" to ")[0] for name in columns]
+    heads = [*_short(settings), *([] if whole else ["state"]), *results, "run"]
+    table = _table(*heads, title=f"{' · '.join(kind)}: % solved [95 % interval]")
     for job, row in zip(found, cells, strict=True):
         settings_row = [_show(job.settings.get(key)) for key in settings]
         states = [] if whole else [job.state]
         name = job.folder.path.name.rpartition("-")[2]
-        table.add_row(
-            Text(safe(name)), *settings_row, *states, *(row.get(name, "–") for name in columns)
-        )
+        cells_row = (row.get(column, "–") for column in columns)
+        table.add_row(*settings_row, *states, *cells_row, Text(safe(name)))
     return table
 
 
@@ -220,9 +226,23 @@ def _differing(settings: Sequence[Mapping[str, Json]]) -> list[str]:
     return [key for key in keys if len({repr(one.get(key)) for one in settings}) > 1]
 
 
+def _without_derived(keys: Sequence[str], found: Sequence[RunSummary]) -> list[str]:
+    """Leave out the settings of a seat that follow from its model in all runs."""
+    return [key for key in keys if not _follows(key, found)]
+
+
+def _follows(key: str, found: Sequence[RunSummary]) -> bool:
+    """Tell whether runs with the same model in a seat have the same value of a setting there."""
+    model = MODEL.sub(r"\1.id", key)
+    if model == key:
+        return False
+    pairs = {(repr(job.settings.get(model)), repr(job.settings.get(key))) for job in found}
+    return len(pairs) == len({of for of, _ in pairs}) > 1
+
+
 def _short(keys: Sequence[str]) -> list[str]:
-    """Name each key by its last part, or by more parts if two keys share it."""
-    last = [key.rpartition(".")[2] for key in keys]
+    """Name a seat's model by the seat, and another key by its last part if no other shares it."""
+    last = [MODEL_ID.sub(r"\1", key).rpartition(".")[2] for key in keys]
     return [name if last.count(name) == 1 else key for name, key in zip(last, keys, strict=True)]
 
 

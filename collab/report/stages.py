@@ -24,7 +24,8 @@ class _Stage:
     """Whether the total may still grow."""
     stored: int = 0
     fresh: int = 0
-    began: float = field(default_factory=time.monotonic)
+    began: float = 0.0
+    """When the first step of this start finished."""
     printed_at: float = field(default_factory=time.monotonic)
     last: float = field(default_factory=time.monotonic)
     """When the last step finished."""
@@ -45,14 +46,14 @@ class _Stage:
     @property
     def pace(self) -> str:
         """Describe the speed of this start and the time left."""
-        if not self.fresh:
+        if self.fresh < 2:
             return ""
         until = self.last if self.ended else time.monotonic()
-        rate = self.fresh / max(until - self.began, 1e-6)
-        if self.ended:
+        rate = (self.fresh - 1) / max(until - self.began, 1e-6)
+        if self.ended or self.open:
             return f"{rate:,.1f}/s"
         left = timedelta(seconds=round((self.total - self.done) / rate))
-        return f"{rate:,.1f}/s, {left} left{' or more' if self.open else ''}"
+        return f"{rate:,.1f}/s, {left} left"
 
 
 class StageBars:
@@ -77,6 +78,8 @@ class StageBars:
         else:
             here.fresh += 1
         here.last = time.monotonic()
+        if here.fresh == 1:
+            here.began = here.last
         self._print(here)
 
     def __rich__(self) -> Table:

@@ -165,7 +165,9 @@ def test_a_sweep_goes_on_after_a_failed_job_and_fails(
     assert said.status == 1
     assert "does not serve 'other'" in said.err
     assert "Traceback" not in said.err
-    assert done(said.out)[0] == 2
+    (line,) = [line for line in said.out.splitlines() if line.startswith("done: ")]
+    assert line.startswith("done: 2 episodes")
+    assert "run 1 of 2: team.main.served=other\n" in said.out
 
 
 def test_a_changed_server_address_enters_the_same_folder_and_sends_nothing(

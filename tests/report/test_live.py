@@ -82,11 +82,12 @@ async def test_elsewhere_than_on_a_terminal_there_are_plain_lines_alone(seat: Se
     out = StringIO()
     live = RunProgress(Console(file=out))
     async with live.watching(Team({"main": await seat(NOWHERE)})):
-        live.expect("episodes", 1)
+        live.expect("episodes", 2)
         live.grew(case_of("q1"), grown("main", "guide"))
         await asyncio.sleep(0)
         live.step("episodes")
-    assert re.fullmatch(r"episodes: 1/1 \(.*/s\)\n", out.getvalue())
+        live.step("episodes")
+    assert re.fullmatch(r"episodes: 2/2 \(.*/s\)\n", out.getvalue())
 
 
 async def test_another_process_sees_an_episode_to_its_end(seat: Seat, tmp_path: Path) -> None:

@@ -136,10 +136,10 @@ def test_the_jobs_of_a_sweep_are_one_table_of_what_they_differ_in(tmp_path: Path
             decides = changed(scenario__length=length, scenario__points=points)
             made(tmp_path / f"r-{length}-{len(points)}", *TWIN, decides=decides)
     title, head, *rows = lines(runs_table(jobs(tmp_path)))
-    assert title == "Recoverability · Distractor"
-    assert head.startswith("run  length  points  n  steered    no steer")
-    assert [row.split("  ")[:1] for row in rows] == [["1"], ["2"], ["1"], ["2"]]
-    assert [tuple(cell.strip() for cell in row.split("  ") if cell)[1:5] for row in rows] == [
+    assert title == "Recoverability · Distractor: % solved [95 % interval]"
+    assert head.startswith("length  points  n  steered    no steer")
+    assert [row.split()[-1] for row in rows] == ["1", "2", "1", "2"]
+    assert [tuple(cell.strip() for cell in row.split("  ") if cell)[:4] for row in rows] == [
         ("0.2", "0", "2", "50 [5,95]"),
         ("0.2", "0 0.2", "2", "50 [5,95]"),
         ("0.4", "0", "2", "50 [5,95]"),
@@ -148,18 +148,29 @@ def test_the_jobs_of_a_sweep_are_one_table_of_what_they_differ_in(tmp_path: Path
 
 
 def test_a_setting_that_shares_its_name_is_called_by_all_of_it(tmp_path: Path) -> None:
-    made(tmp_path / "a", decides=changed(team__main__id="one", team__guide__id="two"))
-    made(tmp_path / "b", decides=changed(team__main__id="other"))
+    made(tmp_path / "a", decides=changed(team__main__top_p=1.0, team__guide__top_p=1.0))
+    made(tmp_path / "b", decides=changed(team__main__top_p=0.9))
     _, head, *_ = lines(runs_table(jobs(tmp_path)))
-    assert "team.main.id" in head
-    assert "team.guide.id" in head
+    assert "team.main.top_p" in head
+    assert "team.guide.top_p" in head
+
+
+def test_a_model_is_named_by_its_seat_and_what_follows_from_it_has_no_column(
+    tmp_path: Path,
+) -> None:
+    for name, model, heat in (("a", "x", 0.6), ("b", "y", 0.6), ("c", "y", 1.0)):
+        given = {"id": model, "checkpoint": f"{model}@1", "temperature": heat}
+        made(tmp_path / name, *TWIN, decides=changed(team__main=given))
+    _, head, *rows = lines(runs_table(jobs(tmp_path)))
+    assert head.split()[:3] == ["main", "temperature", "n"]
+    assert [row.split()[:2] for row in rows] == [["x", "0.6"], ["y", "0.6"], ["y", "1"]]
 
 
 def test_hashes_of_files_are_no_settings(tmp_path: Path) -> None:
     made(tmp_path / "a", *TWIN)
     made(tmp_path / "b", *TWIN, decides=changed(models__main__identity="plain@2", asked="x"))
     _, head, *rows = lines(runs_table(jobs(tmp_path)))
-    assert head.split()[:2] == ["run", "n"]
+    assert (head.split()[0], head.split()[-1]) == ("n", "run")
     assert len(rows) == 2
 
 
@@ -169,10 +180,10 @@ def test_jobs_of_other_scenarios_have_tables_of_their_own(tmp_path: Path) -> Non
     made(tmp_path / "b", solved("a", True), decides=alone)
     made(tmp_path / "c", solved("a", True), decides=alone, standing=RunStatus("t", "level", 9))
     shown = lines(runs_table(jobs(tmp_path)))
-    assert shown[0] == "Recoverability · Distractor"
-    at = shown.index("Solo · Distractor")
-    assert shown[at + 1].split()[:3] == ["run", "state", "n"]
-    assert [row.split()[1] for row in shown[at + 2 :]] == ["finished", "stopped"]
+    assert shown[0].startswith("Recoverability · Distractor: ")
+    at = shown.index("Solo · Distractor: % solved [95 % interval]")
+    assert shown[at + 1].split()[:2] == ["state", "n"]
+    assert [row.split()[0] for row in shown[at + 2 :]] == ["finished", "stopped"]
 
 
 def test_a_run_that_never_began_says_so(tmp_path: Path) -> None:

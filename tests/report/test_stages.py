@@ -19,7 +19,7 @@ def test_elsewhere_than_on_a_terminal_a_stage_ends_in_one_plain_line() -> None:
         bars.step("solo draws of main")
     bars.step("episodes")
     bars.expect("episodes", 0)
-    assert paceless(out.getvalue()) == ["solo draws of main: 3/3 (R/s)", "episodes: 1/1 (R/s)"]
+    assert paceless(out.getvalue()) == ["solo draws of main: 3/3 (R/s)", "episodes: 1/1"]
 
 
 def test_a_stage_of_no_steps_says_nothing_elsewhere() -> None:
@@ -43,11 +43,15 @@ def test_on_a_terminal_each_stage_is_a_bar_with_its_count() -> None:
     bars = StageBars(console)
     bars.expect("solo draws of main", 2)
     bars.expect("episodes", 3, more=True)
+    bars.expect("answers", 3)
     bars.step("solo draws of main")
     bars.step("solo draws of main")
-    bars.step("episodes")
+    for _ in range(2):
+        bars.step("episodes")
+        bars.step("answers")
     assert out.getvalue() == ""
     console.print(bars)
-    solo, episodes = re.sub(r"\x1b\[[\d;?]*\w", "", out.getvalue()).splitlines()
+    solo, episodes, answers = re.sub(r"\x1b\[[\d;?]*\w", "", out.getvalue()).splitlines()
     assert re.search(r"solo draws of main .* 2/2 ", solo)
-    assert re.search(r"episodes .* 1/3\+ .*/s, 0:00:00 left or more", episodes)
+    assert re.search(r"episodes .* 2/3\+ .*/s +$", episodes), "no time left of an open total"
+    assert re.search(r"answers .* 2/3 .*/s, 0:00:00 left", answers)
