@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # `_module_of` reads these imports
     from collab.app.grade import agrade, grade
     from collab.app.plan import RunPlan, aplan, plan
+    from collab.app.plan_sweep import SweepPlan, aplan_sweep, plan_sweep
     from collab.app.play import aplay, play
     from collab.app.run import arun, run
     from collab.app.sweep import asweep, sweep
@@ -106,6 +107,7 @@ __all__ = [
     "Settings",
     "Share",
     "Stop",
+    "SweepPlan",
     "Tag",
     "Tokens",
     "Trajectory",
@@ -117,12 +119,14 @@ __all__ = [
     "Writer",
     "agrade",
     "aplan",
+    "aplan_sweep",
     "aplay",
     "arun",
     "asweep",
     "grade",
     "load",
     "plan",
+    "plan_sweep",
     "play",
     "run",
     "sweep",

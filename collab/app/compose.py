@@ -80,12 +80,32 @@ def refuse_sweep(
         if swept := [word for word in own if word.is_sweep_override()]:
             line = swept[0].input_line
             raise ConfigError(f"{line!r} has several values: play them with collab.sweep")
-        if not any(word.key_or_group == "experiment" for word in own):
-            return
-        hydra = compose("config", overrides=[*words], return_hydra_config=True).hydra
-        if hydra.mode is not None and hydra.mode.name == "MULTIRUN":
-            over = ", ".join(hydra.sweeper.params or {})
+        if over := _swept_by_file(own):
             raise ConfigError(f"this experiment sweeps over {over}: play it with collab.sweep")
+
+
+def is_sweep(
+    words: Sequence[str], config_dirs: Sequence[str | Path] = (), *, trust: bool = False
+) -> bool:
+    """Tell whether the file of an experiment sweeps over some values.
+
+    Raises:
+        ConfigError: The words do not compose.
+    """
+    open_checked(words, [str(folder) for folder in config_dirs], trust=trust)
+    with composing(words):
+        return bool(_swept_by_file(parsed(words)))
+
+
+def _swept_by_file(words: Sequence[Override]) -> str:
+    """Name what an experiment's file sweeps over; empty if it does not, or there is none."""
+    if not any(word.key_or_group == "experiment" for word in words):
+        return ""
+    lines = [str(word.input_line) for word in words]
+    hydra = compose("config", overrides=lines, return_hydra_config=True).hydra
+    if hydra.mode is None or hydra.mode.name != "MULTIRUN":
+        return ""
+    return ", ".join(hydra.sweeper.params or {})
 
 
 def team_configs(

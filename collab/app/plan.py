@@ -17,6 +17,7 @@ from rich.text import Text
 from collab.app.background import run_sync
 from collab.app.compose import composed
 from collab.app.error_line import collab_errors
+from collab.app.model_identity import is_known
 from collab.app.overrides import override_words
 from collab.app.session import NotStored, opened
 from collab.config.config import Built
@@ -68,6 +69,10 @@ class RunPlan(JupyterMixin):
     """The scenario's remarks on its cases."""
     prompts: Mapping[str, str] = field(default_factory=dict)
     """The first prompt of some cases, by case."""
+    owed: frozenset[str] = frozenset()
+    """The solo draws to send: runs that need the same one send it once."""
+    unshared: Mapping[str, str] = field(default_factory=dict)
+    """The seats whose draws no other run can use, with the id of their model."""
 
     @property
     def tokens(self) -> float | None:
@@ -75,6 +80,25 @@ class RunPlan(JupyterMixin):
         if self.episodes is None or self.tokens_each is None:
             return None
         return self.episodes.owed * self.tokens_each
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is known which episodes there are."""
+        return self.episodes is not None
+
+    @property
+    def draws(self) -> int:
+        """The solo draws and episodes to come, at most."""
+        return self.episodes.owed if self.episodes else len(self.owed) + self.most_episodes
+
+    @property
+    def remarks(self) -> list[str]:
+        """A line for each seat whose draws no other run can use."""
+        return [
+            f"draws of {seat} stay with one run: nothing says which weights {model!r} is; to share "
+            f"them, set team.{seat}.revision, or team.{seat}.checkpoint to a folder with weights"
+            for seat, model in self.unshared.items()
+        ]
 
     def __str__(self) -> str:
         """Return the counts and notes, without the prompts."""
@@ -101,6 +125,7 @@ class RunPlan(JupyterMixin):
                 yield draws
             else:
                 yield f"solo draws of {seat}: {draws.stored} stored, {draws.owed} to send"
+        yield from self.remarks
         if self.episodes is None:
             yield (
                 f"episodes: at most {self.most_episodes}; which ones is known when the solo draws "
@@ -181,41 +206,52 @@ async def aplan(
 async def plan_run(built: Built) -> RunPlan:
     """Plan the run of a built config."""
     async with opened(built, sends=False) as (setup, _):
-        solos = {seat: await _solos(setup, seat) for seat in setup.scenario.solos()}
-        owed = sum(draws.owed for draws in solos.values() if isinstance(draws, DrawCounts))
-        if owed:
+        keys: set[str] = set()
+        solos = {seat: await _solos(setup, seat, keys) for seat in setup.scenario.solos()}
+        unshared = _unshared(built)
+        if keys:
             most = setup.scenario.most(len(setup.questions), setup.policy)
             cases = [Case(q.id, q, setup.policy) for q in setup.questions[:SHOWN]]
             return RunPlan(
                 solos=solos,
                 episodes=None,
                 most_episodes=most,
-                most_tokens=(owed + most) * setup.budget,
+                most_tokens=(len(keys) + most) * setup.budget,
                 budget=setup.budget,
                 dearest=_dearest(setup),
                 prompts=await _prompts(setup, cases),
+                owed=frozenset(keys),
+                unshared=unshared,
             )
         bank = empty_bank(setup)
         await fill(bank, setup, SilentStages(), {})
-        return replace(await _episodes(setup, bank), solos=solos)
+        return replace(await _episodes(setup, bank), solos=solos, unshared=unshared)
 
 
-async def _solos(setup: Setup, seat: str) -> DrawCounts | str:
-    """Count the solo draws of a seat."""
+def _unshared(built: Built) -> dict[str, str]:
+    """Map each seat whose model may be other weights tomorrow to the model's id."""
+    models = built.config.models
+    return {seat: model.id for seat, model in models.items() if not is_known(model)}
+
+
+async def _solos(setup: Setup, seat: str, owed: set[str]) -> DrawCounts | str:
+    """Count the solo draws of a seat, and add a key for each that is to be sent."""
     count = setup.scenario.solos()[seat]
     if seat in setup.recorded:
         return setup.recorded[seat].describe(seat, setup.questions, count)
     model = setup.team[seat]
     assert isinstance(model, Model)
-    stored = owed = 0
+    own = (model.identity, model.sampling, model.run, model.replicate, setup.budget)
+    stored = missing = 0
     for question in setup.questions:
         for draw in range(count):
             try:
                 await model.solo(question, range(draw, draw + 1), setup.budget)
                 stored += 1
             except NotStored:
-                owed += 1
-    return DrawCounts(stored, owed)
+                missing += 1
+                owed.add(repr((*own, question.messages, draw)))
+    return DrawCounts(stored, missing)
 
 
 async def _episodes(setup: Setup, bank: Bank) -> RunPlan:

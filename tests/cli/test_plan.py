@@ -91,3 +91,51 @@ def test_a_bad_setting_is_one_line(command: Command, tmp_path: Path) -> None:
     for words in (["nonsense=1"], ["scenario.points=[1.7]"], ["questions=jsonl"], ["-cd", "no"]):
         assert command("plan", *words, f"runs={tmp_path / 'runs'}").error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_has_a_row_for_each_run_and_counts_shared_draws_once(
+    command: Command, scripted: Scripted, tmp_path: Path
+) -> None:
+    with scripted("Hm.</think>4") as bench:
+        words = [*bench.words, "questions.count=5", f"runs={tmp_path / 'runs'}"]
+        words += ["team.main.revision=9f3c2a1", "scenario.points=[0.2],[0.4],[0.6]"]
+        said = command("plan", "-m", *words)
+        assert bench.server.requests == []
+    assert (said.status, said.err) == (0, "")
+    head, *rows, solos, episodes = said.out.splitlines()
+    assert head.split("  ")[0] == "run"
+    assert [row.split()[:2] for row in rows] == [
+        [f"scenario.points=[{at}]", "40"] for at in ("0.2", "0.4", "0.6")
+    ]
+    assert solos == "3 runs: 40 solo draws to send (80 more are shared: each is sent once)"
+    assert re.match(r"episodes: at most [\d,]+; tokens: at most [\d,]+$", episodes)
+
+
+def test_an_experiment_that_sweeps_is_planned_as_its_sweep(command: Command) -> None:
+    said = command("plan", "experiment=demo", "questions.count=1")
+    assert sum("model@team.main=pocket_plain" in line for line in said.out.splitlines()) == 2
+    assert "6 runs: 64 solo draws to send" in said.out
+
+
+def test_a_probe_samples_draws_of_the_run_and_estimates_its_time(
+    command: Command, scripted: Scripted, tmp_path: Path
+) -> None:
+    with scripted("Hm.</think>4") as bench:
+        words = [*bench.words, "questions.count=5", "budget=200", f"runs={tmp_path / 'runs'}"]
+        said = command("plan", "--probe", *words)
+    assert "solo draws of main: 40 stored, 0 to send" in said.out
+    assert re.search(
+        r"^time: about 0:\d\d:\d\d, at .* \(measured on 40 solo draws in ", said.out, re.M
+    )
+    assert not (tmp_path / "runs" / "run").exists()
+
+
+def test_draws_that_no_other_run_can_use_are_named_before_they_are_sampled(
+    command: Command, scripted: Scripted, tmp_path: Path
+) -> None:
+    with scripted("Hm.</think>4") as bench:
+        words = [*bench.words, "questions.count=1", f"runs={tmp_path / 'runs'}"]
+        said = command("plan", *words)
+        fixed = command("plan", *words, "team.main.revision=9f3c2a1")
+    assert "draws of main stay with one run: nothing says which weights 'scripted' is" in said.out
+    assert "stay with one run" not in fixed.out
