@@ -6,7 +6,7 @@ WORKERS ?= 3
 PYTEST ?= $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check-long test-engines lint types format generate site wheel clean
+.PHONY: help demo test check-long test-engines lint types format generate site wheel constraints release clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,21 @@ wheel:  ## build the wheel into dist/
 	rm -rf dist
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
 
+constraints: $(VENV)/.dev  ## write the versions that are installed, for installs that are alike
+	(echo "# The versions that the tests passed with: pip install -e '.[dev]' -c constraints.txt (made by make constraints)"; \
+	$(BIN)/python -m pip freeze --exclude-editable | grep ==) > constraints.txt
+
+release: $(VENV)/.release  ## build and check what is uploaded, try it in a clean environment, and tag the commit
+	git diff --quiet HEAD  # nothing that is not committed goes into a release
+	rm -rf dist
+	$(BIN)/python -m build --quiet --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv --clear dist/.venv
+	dist/.venv/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd dist && .venv/bin/collab run experiment=demo questions.count=4 runs=.runs store.url=.store
+	rm -rf dist/.venv dist/.runs dist/.store*
+	git tag "v$$($(BIN)/python -c 'from importlib.metadata import version; print(version("collab-reasoning"))')"
+
 clean:  ## remove environments and build products; runs/ stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
@@ -62,6 +77,10 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml
 $(VENV)/.dev: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.release: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'build>=1.2' 'twine>=6.1'
+	@touch $@
 
 $(VENV)/.long: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,hf,lab]'
