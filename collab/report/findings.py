@@ -26,8 +26,8 @@ class _Finding:
     def points(self) -> str:
         """The difference in points; as undecided where its interval holds 0."""
         low, high = 100 * self.effect.low, 100 * self.effect.high
-        decided = "" if low > 0 or high < 0 else ", undecided"
-        return _minus(f"{100 * self.effect.value:+.0f} [{low:+.0f}, {high:+.0f}]{decided}")
+        decided = "" if low > 0 or high < 0 else " (undecided)"
+        return _minus(f"{100 * self.effect.value:+.0f} points [{low:+.0f}, {high:+.0f}]{decided}")
 
 
 def findings(found: Sequence[RunSummary]) -> list[str]:
@@ -61,7 +61,7 @@ def _compared(found: Sequence[RunSummary]) -> Iterator[_Finding]:
 
 def _sentence(group: Sequence[_Finding], sentence: Callable[[_Finding], str]) -> Iterator[str]:
     first, *others = group
-    yield f"{sentence(first)}: {first.points} points."
+    yield f"{sentence(first)}: {first.points}."
     if others:
         yield f"The same for {_join([f'{one.model}: {one.points}' for one in others])}."
 

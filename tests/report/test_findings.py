@@ -53,17 +53,17 @@ def test_a_decided_difference_is_a_sentence_and_the_other_models_follow(tmp_path
         "From openings of its own correct thinking, plain goes on to solve 90 %"
     )
     assert " undisturbed and 5 % [" in first
-    assert ": −85 [−" in first
+    assert ": −85 points [−" in first
     assert "undecided" not in first
-    assert others.startswith("weak: −5 [")
-    assert others.endswith("], undecided.")
+    assert others.startswith("weak: −5 points [")
+    assert others.endswith("] (undecided).")
 
 
 def test_a_guide_is_named(tmp_path: Path) -> None:
     run(tmp_path / "1", GUIDABILITY, "plain", *twin(12, 1))
     (sentence,) = findings(jobs(tmp_path))
     assert "plain solves 5 %" in sentence
-    assert "from the start of strong's correct thinking: +55 [+" in sentence
+    assert "from the start of strong's correct thinking: +55 points [+" in sentence
 
 
 def test_runs_without_both_arms_find_nothing(tmp_path: Path) -> None:
