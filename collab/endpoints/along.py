@@ -1,4 +1,4 @@
-"""A streamed text on its way to whoever reads along: what may be the key's beginning waits."""
+"""Pass on a streamed text, holding back what may be the beginning of the API key."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class KeyFilter:
         self._waiting = ""
 
     def add(self, text: str) -> bool:
-        """Hand on what is surely no key; nothing is, and False returned, where a key has come."""
+        """Pass on the text that cannot be part of the key; return False once the key appears."""
         whole = self._waiting + text
         if self._veil.holds(whole):
             return False
-        end = len(whole) - self._veil.begun(whole)
+        end = len(whole) - self._veil.beginning(whole)
         self._waiting = whole[end:]
         if end:
             self._on_text(whole[:end])

@@ -12,7 +12,7 @@ from collab.endpoints.bound import BodyLimit, too_long
 from collab.errors import BadReply
 
 CODINGS = "gzip, deflate"
-"""How a reply may be packed: what this side asks for, and all that it unpacks."""
+"""The content encodings that requests accept, and that replies may have."""
 PIECE = 2**16
 """Bytes that are unpacked at a time."""
 HELD = 2**19
@@ -24,8 +24,8 @@ class Unpacker:
     """Unpacks gzip or deflate in pieces: a small body may hold gigabytes.
 
     Args:
-        url: Where it came from.
-        coding: How it is packed.
+        url: The address of the reply.
+        coding: Its content encoding.
     """
 
     def __init__(self, url: str, coding: str) -> None:
@@ -35,10 +35,10 @@ class Unpacker:
         self._engine = zlib.decompressobj(zlib.MAX_WBITS | (0 if self._bare else 16))
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield what a chunk unpacks to, piece by piece.
+        """Decompress a chunk and yield it in pieces.
 
         Raises:
-            BadReply: It is not packed as its header says.
+            BadReply: The data are not in the encoding that the header names.
         """
         more = True
         while more:
@@ -55,7 +55,7 @@ class Unpacker:
             BadReply: It breaks off.
         """
         if not self._engine.eof:
-            raise BadReply(f"{self._url} sent a reply that breaks off inside its {self._coding}")
+            raise BadReply(f"{self._url} sent a truncated {self._coding} reply")
 
     def _unpacked(self, chunk: bytes) -> bytes:
         bare, self._bare = self._bare, False
@@ -63,16 +63,16 @@ class Unpacker:
             return self._engine.decompress(chunk, PIECE)
         except zlib.error as error:
             if not bare:
-                raise BadReply(f"{self._url} sent broken {self._coding} ({error})") from None
+                raise BadReply(f"{self._url} sent invalid {self._coding} data ({error})") from None
             self._engine = zlib.decompressobj(-zlib.MAX_WBITS)
             return self._unpacked(chunk)
 
 
 def unpacker(url: str, headers: Mapping[str, str]) -> Unpacker | None:
-    """Return what unpacks a body with these headers, None where it is not packed.
+    """Return the decompressor for a body with these headers; None if it is not compressed.
 
     Raises:
-        BadReply: It is packed as was not asked for, or twice.
+        BadReply: It has an encoding that was not requested, or two.
     """
     named = headers.get("content-encoding", "").lower().split(",")
     codings = [name for word in named if (name := word.strip()) not in ("", "identity")]
@@ -80,8 +80,8 @@ def unpacker(url: str, headers: Mapping[str, str]) -> Unpacker | None:
         return None
     if len(codings) > 1 or codings[0] not in ("gzip", "x-gzip", "deflate"):
         raise BadReply(
-            f"{url} packed its reply as {', '.join(codings)[:40]!r}, which was not asked for "
-            f"(asked for: {CODINGS}, one of them)"
+            f"{url} sent a reply with the content encoding {', '.join(codings)[:40]!r}, which "
+            f"was not requested (accepted: one of {CODINGS})"
         )
     return Unpacker(url, codings[0])
 
@@ -109,7 +109,7 @@ async def pieces(url: str, headers: Mapping[str, str], chunks: Chunks, most: int
 
 
 async def joined(parts: Chunks, large: Semaphore) -> bytes:
-    """Return a body whole; what is `large` of it waits for its turn."""
+    """Read a whole body; a `large` one waits until there is memory for it."""
     whole, size = list[bytes](), 0
     async with AsyncExitStack() as stack:
         async for piece in parts:
@@ -121,22 +121,22 @@ async def joined(parts: Chunks, large: Semaphore) -> bytes:
 
 
 async def lines(parts: Chunks, url: str, bound: BodyLimit) -> Chunks:
-    """Split at newlines alone: a text may hold the other characters that end a line.
+    """Split at newlines only: a text may contain other line-ending characters.
 
     Raises:
-        BadReply: A line holds more than is allowed.
+        BadReply: A line is too long.
     """
-    begun: list[bytes] = []
+    pending: list[bytes] = []
     length = 0
     async for piece in parts:
         first, *rest = piece.split(b"\n")
-        begun.append(first)
+        pending.append(first)
         length += len(first)
         for line in rest:
-            whole = b"".join(begun)
+            whole = b"".join(pending)
             bound.check(url, whole)
             yield whole
-            begun, length = [line], len(line)
+            pending, length = [line], len(line)
         if length > bound.size:
             raise too_long(url, bound.size, "a line")
-    yield b"".join(begun)
+    yield b"".join(pending)

@@ -1,4 +1,4 @@
-"""The largest reply that a request can have: what is longer is no reply, and is not read on."""
+"""Limits on the size of a reply; the rest of a longer one is not read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collab.core.sampling import OpenTurn, Prompt, Request
 from collab.errors import BadReply
 
 BASE = 2**20
-"""Bytes of any reply besides what was asked for: names, counts, a vendor's own fields."""
+"""Bytes of a reply in addition to the requested text: names, counts, a vendor's own fields."""
 TOKEN, FURTHER = 128, 32
 """Bytes of a token that is written, with its id: in one choice, and in each further one."""
 LIKELY = 256
@@ -19,13 +19,13 @@ READ = 16
 EVENT = 1024
 """Bytes of a stream's event besides its token."""
 MOST = 48 * 2**20
-"""Bytes of any reply, whatever was asked for."""
+"""Bytes of any reply."""
 ERROR = 2**18
 """Bytes of a refusal that are read; the rest is let go."""
 SMALL = 2**18
 """Bytes up to which a body's objects and lists are not counted: it cannot hold too many."""
 PARTS = 20_000
-"""Objects and lists of any reply besides what was asked for."""
+"""Objects and lists of a reply in addition to those for the requested text."""
 LETTERS, SOME = 32, 2**16
 """Characters a token can have on average, and characters of any text besides."""
 
@@ -48,7 +48,7 @@ class BodyLimit:
 
     @classmethod
     def of(cls, request: Request, n: int) -> BodyLimit:
-        """Return what the reply to a request for `n` draws may have."""
+        """Return the limit for the reply to a request for `n` draws."""
         tops = (request.logprobs or 0) + 1 if request.logprobs else 0
         written = request.max_tokens * (TOKEN + FURTHER * (n - 1) + n * LIKELY * tops)
         read = _length(request.prompt) * (READ * n + (2 * LIKELY if request.scored else 0))
@@ -65,7 +65,7 @@ class BodyLimit:
 
     @classmethod
     def tokenized(cls, text: str) -> BodyLimit:
-        """Return what the reply to a question for a text's tokens may have."""
+        """Return the limit for the reply to a tokenization request."""
         size = len(text.encode(errors="replace"))
         return cls(size=min(BASE + 64 * size, MOST), parts=PARTS + 3 * size)
 
@@ -79,8 +79,8 @@ class BodyLimit:
             return
         if _parts(_STRING.sub(b"", body)) > self.parts:
             raise BadReply(
-                f"{url} answered with more than {self.parts:,} objects and lists, which is no "
-                "reply to what was asked"
+                f"{url} sent a reply with more than {self.parts:,} objects and lists, too many "
+                "for this request"
             )
 
 
@@ -89,10 +89,10 @@ MODELS = BodyLimit(size=8 * 2**20, parts=50_000)
 
 
 def too_long(url: str, most: int, what: str = "a reply") -> BadReply:
-    """Return the error of what is longer than allowed (bytes)."""
+    """Return the error for a part that is longer than allowed (bytes)."""
     return BadReply(
-        f"{url} sent {what} of more than {most:,} bytes, which is no reply to what was asked; it "
-        "was not read on"
+        f"{url} sent {what} of more than {most:,} bytes, too long for this request; the rest was "
+        "not read"
     )
 
 
@@ -105,7 +105,8 @@ def check_text(request: Request, text: str) -> None:
     most = LETTERS * request.max_tokens + SOME
     if len(text) > most:
         raise BadReply(
-            f"the endpoint wrote {len(text):,} characters for at most {request.max_tokens:,} tokens"
+            f"the endpoint wrote {len(text):,} characters, too many for max_tokens="
+            f"{request.max_tokens}"
         )
 
 
@@ -116,7 +117,7 @@ def check_count(asked: int, came: int) -> None:
         BadReply: There are as many.
     """
     if came > 2 * asked + 64:
-        raise BadReply(f"the endpoint wrote {came:,} tokens, and was asked for {asked:,} at most")
+        raise BadReply(f"the endpoint wrote {came:,} tokens, but max_tokens was {asked:,}")
 
 
 def check_ids(request: Request, ids: tuple[int, ...]) -> None:
@@ -127,7 +128,7 @@ def check_ids(request: Request, ids: tuple[int, ...]) -> None:
     """
     check_count(request.max_tokens, len(ids))
     if not are_ids(ids):
-        raise BadReply(f"the endpoint wrote token {max(ids, key=abs)!r}, which is no token's id")
+        raise BadReply(f"the endpoint returned {max(ids, key=abs)!r}, which is not a token id")
 
 
 def are_ids(ids: tuple[int, ...]) -> bool:

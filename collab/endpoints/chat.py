@@ -1,8 +1,8 @@
-"""Thoughts continued through a chat API: a turn is begun, and the server told to go on with it.
+"""Continue a partial thought through a chat API: send an open assistant turn.
 
-How a turn is begun differs from server to server, and so does where a thought comes back; each
-convention is one small class in `vendors.py`. What all share is here: one conversation, one begun
-turn, one text as the model wrote it, thinking, close tag and answer in a row.
+Servers differ in how they take an open turn and in the field where they return a thought. Each
+convention is one small class in `vendors.py`. This module has what they share: the conversation,
+the open turn, and the reply as one text (thinking, close tag, answer).
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ GAP = "\n\n"
 SHOWN = "Thinking so far:\n{thinking}\n\nGive the final answer."
 """How the thinking is put to a model that answers but cannot continue it."""
 NEUTRAL: Mapping[str, Json] = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
-"""Fields outside OpenAI's API, left out for vendors at the values that do nothing."""
+"""Fields outside OpenAI's API; they are left out for vendors if they have no effect."""
 
 
 class ChatDialect:
-    """One convention for a begun turn; subclasses say which.
+    """A convention for an open turn; each subclass is one.
 
     Args:
-        frame: The chat template, where it is known: what the server reads is then checked.
+        frame: The chat template, if known; it is used to check what the server reads.
         think_open: Opens the think block.
         think_close: Closes it.
-        continues: Whether a thought is continued; the convention's documented word where None.
-        thought_in: The field a continued thought comes back in; likewise.
-        echoes: Whether the reply begins with what was sent; likewise.
+        continues: Whether the server continues a thought; None: as documented.
+        thought_in: The field in which a continued thought is returned; None: as documented.
+        echoes: Whether the reply repeats the text of the open turn; None: as documented.
     """
 
     name: ClassVar[str]
-    streams: ClassVar[bool] = False
+    stream_fields: ClassVar[Body | None] = None
     flags: ClassVar[Mapping[str, Json]] = {}
-    """What tells the server to go on with the last turn."""
+    """The request fields that make the server continue the last turn."""
     always: ClassVar[Mapping[str, Json]] = {}
-    """What every request says besides."""
+    """Further fields of every request."""
     open_fields: ClassVar[bool] = True
     """Whether fields outside OpenAI's API may be sent."""
     limit: ClassVar[str] = "max_tokens"
@@ -77,37 +77,38 @@ class ChatDialect:
     def prompt(
         self, messages: Sequence[Message], trajectory: Trajectory, phase: Phase, seat: str
     ) -> PromptLayout:
-        """Lay out the conversation and the turn that `seat`'s model goes on with.
+        """Render the conversation and the open turn that `seat`'s model continues.
 
         Raises:
-            ConfigError: The thinking is to be continued, and this endpoint continues none.
+            ConfigError: The prompt continues a thought, which this endpoint cannot do.
         """
         thought = text_of(visible(trajectory.units, seat))
         said = text_of(visible(trajectory.reply, seat)) if phase == "answer" else None
         if thought and not self.continues:
             if said is None:
                 raise ConfigError(
-                    f"seat {seat!r} cannot continue a thought (dialect {self.name!r}): let it "
-                    "advise or answer, or give the seat another model"
+                    f"seat {seat!r} cannot write thinking: its dialect {self.name!r} cannot "
+                    "continue a partial thought; let the seat advise or answer, or give it "
+                    "another model"
                 )
             shown = Message("user", SHOWN.format(thinking=thought))
             messages, thought = (*messages, shown), ""
         turn = OpenTurn(self.name, tuple(messages), thought, said, self.think_close)
         return PromptLayout(self._rendered(turn), Seams(0, changed=None))
 
-    def begun(self, turn: OpenTurn) -> Body | None:
+    def open_turn(self, turn: OpenTurn) -> Body | None:
         """Return the assistant's message, None where the model begins by itself."""
         raise NotImplementedError
 
     def renders(self, turn: OpenTurn) -> str | None:
-        """Return what a template makes of it behind the open think tag, None if that is unsure."""
+        """Return the text that the template renders after the open think tag; None if unknown."""
         return turn.thought if turn.said is None else None
 
     def _rendered(self, turn: OpenTurn) -> OpenTurn:
-        behind = self.renders(turn)
-        if self.frame is None or behind is None or not self.continues:
+        rendered = self.renders(turn)
+        if self.frame is None or rendered is None or not self.continues:
             return turn
-        text = self.frame.head(turn.messages) + behind
+        text = self.frame.head(turn.messages) + rendered
         return OpenTurn(turn.dialect, turn.messages, turn.thought, turn.said, turn.close, text)
 
     def place(self, url: str) -> str:
@@ -115,18 +116,18 @@ class ChatDialect:
         return f"{url}/chat/completions"
 
     def body(self, ask: EndpointRequest) -> Body:
-        """Say how to draw, and what to go on with."""
+        """Return the fields of the request: sampling, messages and the open turn."""
         request = ask.request
         turn = _turn(request)
         spoken: list[Json] = [{"role": m.role, "content": m.content} for m in turn.messages]
-        begun = self.begun(turn)
+        opened = self.open_turn(turn)
         body: Body = {
             **request.sampling.model_dump(),
             "model": ask.served,
-            "messages": spoken if begun is None else [*spoken, {"role": "assistant", **begun}],
+            "messages": spoken if opened is None else [*spoken, {"role": "assistant", **opened}],
             "seed": ask.seed,
             self.limit: request.max_tokens,
-            **({} if begun is None else self.flags),
+            **({} if opened is None else self.flags),
             **self.always,
         }
         if self.open_fields:
@@ -140,11 +141,11 @@ class ChatDialect:
             body |= {"logprobs": True, "top_logprobs": request.logprobs}
         return body
 
-    def read(self, url: str, body: bytes, request: Request) -> Completion:
-        """Put thinking and answer in a row, as the model wrote them.
+    def parse(self, url: str, body: bytes, request: Request) -> Completion:
+        """Join thinking and answer into one text, as the model wrote them.
 
         Raises:
-            BadReply: It is no chat's reply, or a thought stands in another field than it should.
+            BadReply: It is not a chat reply, or the thought is in an unexpected field.
         """
         chat = reply.parse_reply(reply.ChatReply, url, body)
         turn = _turn(request)
@@ -162,23 +163,23 @@ class ChatDialect:
         return Choice(**fields, text=text, logprobs=_logprobs(choice.logprobs))
 
     def _text(self, said: reply.ReplyMessage, turn: OpenTurn) -> str:
-        begun = self.begun(turn)
-        if begun is None:
+        opened = self.open_turn(turn)
+        if opened is None:
             return said.answer if turn.said is not None else self._unaided(said)
         if self.thought_in == "content" or turn.said is not None:
             if said.thought:
                 raise BadReply(
-                    f"the endpoint put {said.thought[:40]!r} into the field of its thinking, where "
-                    "a begun content was to go on; start it without a reasoning parser, or run "
+                    f"the endpoint returned {said.thought[:40]!r} as reasoning, but the request "
+                    "continues the content; start the server without a reasoning parser, or run "
                     "collab doctor"
                 )
-            content = begun["content"]
+            content = opened["content"]
             return self._new(said.answer, content if isinstance(content, str) else turn.said or "")
         thought = self._new(said.thought, turn.thought)
         return thought + turn.close + said.answer if said.answer else thought
 
     def _unaided(self, said: reply.ReplyMessage) -> str:
-        """Return what a model wrote that began by itself."""
+        """Return the text of a turn that was not opened by us."""
         tag, answer = self.think_open.strip(), said.answer.lstrip()
         if not said.thought and answer.startswith(tag):
             return answer[len(tag) :].removeprefix("\n")
@@ -187,26 +188,26 @@ class ChatDialect:
         return said.thought + self.think_close + said.answer if said.answer else said.thought
 
     def _new(self, text: str, sent: str) -> str:
-        """Take what was sent off a text that repeats it."""
+        """Remove the prefix that was sent from a reply that repeats it."""
         if not self.echoes:
             return text
         before, whole = sent.lstrip(), text.lstrip()
         if not whole.startswith(before):
             raise BadReply(
-                f"the endpoint was to repeat what it goes on with, {sent[:40]!r}, and wrote "
+                f"the reply should begin with the prefix {sent[:40]!r}, but begins with "
                 f"{text[:40]!r}; run collab doctor"
             )
         return whole[len(before) :]
 
 
-def behind(said: str) -> str:
+def after_gap(said: str) -> str:
     """Return an answer so far as a content that is not empty."""
     return said if said.startswith("\n") else GAP + said
 
 
 def _turn(request: Request) -> OpenTurn:
     if not isinstance(request.prompt, OpenTurn):
-        raise TypeError(f"a chat takes a conversation, not {type(request.prompt).__name__}")
+        raise TypeError(f"a chat dialect takes an OpenTurn, not {type(request.prompt).__name__}")
     return request.prompt
 
 

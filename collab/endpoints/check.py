@@ -19,14 +19,15 @@ from collab.errors import PromptChanged, Rejected
 
 
 async def check(endpoint: Endpoint, dialect: Dialect, tokenizer: Tokenizer | None) -> Profile:
-    """Look at a server: does it serve the model, and does it read the prompt that we send?
+    """Check that a server serves the model and reads the prompt that is sent.
 
-    One list of models and one sampled token; two more where no reply tells what was read, with a
-    short thought and a long one: the count of the prompt must grow. The endpoint keeps the profile.
+    The check lists the models and samples one token. If the reply does not report the prompt, it
+    samples two more, after a short and a long thought: the prompt's token count must grow. The
+    endpoint keeps the profile.
 
     Raises:
-        ConfigError: The model is not served here; the message lists what is.
-        EndpointError: The server is not there, is no API, or changed the prompt.
+        ConfigError: The server does not serve the model; the message lists those it serves.
+        EndpointError: The server cannot be reached, is not an API, or changed the prompt.
     """
     known = endpoint.profile
     max_model_len = await context_of(endpoint)
@@ -55,7 +56,7 @@ async def _check_growth(endpoint: Endpoint, dialect: Dialect) -> None:
     seen = await reading.growth(Probe(endpoint, dialect, endpoint.tokenizer, ("", "")))
     if seen.verdict == "broken":
         raise PromptChanged(
-            f"{endpoint.url} does not read the thoughts that it is to continue ({seen.came}); "
+            f"{endpoint.url} does not read the partial thoughts it is sent ({seen.came}); "
             "run collab doctor"
         )
 

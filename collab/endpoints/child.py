@@ -1,8 +1,8 @@
-"""A server that is being started: nobody's child, watched by a supervisor of its own.
+"""Start a server as a process of its own, watched by a supervisor.
 
-It leads a session and a process group, so that it does not hear the terminal's Ctrl-C, and outlives
-whoever started it where that is not its owner. Until it is ready we hold a pipe to its supervisor:
-if we give up, or are killed, it stops.
+The server leads a session and a process group: it does not receive the terminal's Ctrl-C, and it
+may outlive the process that started it. Until it is ready, we hold a pipe to its supervisor: if we
+give up or are killed, it stops.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collab.endpoints.owner import LOCK, POLL, locked
 
 SUPERVISE = (sys.executable, "-I", "-S", str(Path(__file__).with_name("supervise.py")))
 READY = b"!"
-"""What tells the supervisor that the server is wanted."""
+"""The byte that tells the supervisor to keep the server."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Child:
     """A server on its way."""
 
     starter: subprocess.Popen[bytes]
-    """The process that left the supervisor behind; it has ended, its pipes have not."""
+    """The process that started the supervisor; it has ended, but its pipes are open."""
     run: Path
     log: Path
 
@@ -38,7 +38,7 @@ class Child:
     ) -> Self:
         """Start a command under the owner of the folder that `run` is in.
 
-        What it says on stdout is for `line` where it `speaks`, all else goes to its log.
+        Its output goes to its log; if it `speaks`, `line` reads its stdout.
         """
         with log.open("wb") as errors:
             starter = subprocess.Popen(

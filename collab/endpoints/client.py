@@ -1,8 +1,8 @@
-"""One OpenAI-compatible server and the model behind it.
+"""The client of one model on an OpenAI-compatible server.
 
-`complete` draws continuations of an exact prompt. Every sampling field is sent, so that no default
-of the server's stays in force, and every reply is checked before it counts. All requests go through
-one place, which bounds what may come and takes the key out of what is shown of it.
+`complete` samples continuations of an exact prompt. Every sampling field is sent, so that no
+default of the server applies, and every reply is checked. All requests go through one place, which
+limits the size of replies and removes the key from whatever is shown.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ class Endpoint:
     """A served model.
 
     Args:
-        base_url: Where the API lives; `/v1` is added where the address has no path.
-        model: The name it is served under.
-        tokenizer: Decodes the ids that come back; needed for token-id prompts.
-        form: How its API is spoken to.
+        base_url: The address of the API; `/v1` is added if it has no path.
+        model: The name under which the model is served.
+        tokenizer: Decodes returned ids; required for token-id prompts.
+        form: The format of its requests and replies.
         api_key_env: The environment variable that holds the key.
         api_key: The key of a server that this process started itself.
         uds: The Unix socket to connect to; `base_url` then only names the host.
-        drop: Request fields that this server does not take; they are left out.
-        extra: Request fields that this server wants besides.
-        profile: What is known of it; `complete` notes what it learns.
+        drop: Request fields to leave out, as this server refuses them.
+        extra: Further request fields for this server.
+        profile: The known abilities of the endpoint; `complete` updates it.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Endpoint:
 
     @property
     def crowded(self) -> int:
-        """How often the server said that it had too much to do."""
+        """The number of responses 429 (too many requests)."""
         return self._gate.crowded
 
     @property
@@ -118,23 +118,23 @@ class Endpoint:
         on_text: OnText | None = None,
         on_cut: OnCut | None = None,
     ) -> list[Generation]:
-        """Draw continuations with one request; draw i of the range has the seed `seed + i`.
+        """Sample continuations with one request; draw i of the range has the seed `seed + i`.
 
-        The first draws of the range come back: all of them, or one where a request gives but one.
-        Cancelling stops the server.
+        The first draws of the range are returned: all of them, or one if the server gives one draw
+        per request. Cancelling stops the server.
 
         Args:
-            request: What is drawn.
-            draws: Which of its draws.
-            seed: The seed of the first one.
-            on_text: Reads along: it is given the text as it comes (one draw only).
-            on_cut: Is given what had come when a draw that was read along was cancelled, or broke
-                off. Such a draw is not tried again: part of it was read.
+            request: What to sample.
+            draws: The numbers of the draws.
+            seed: The seed of draw 0.
+            on_text: Receives the text as it is streamed (one draw only).
+            on_cut: Receives the text so far when a streamed draw is cancelled or breaks off. Such a
+                draw is not repeated, since part of it was seen.
 
         Raises:
-            BadReply: The reply is none, lacks the ids, or shows that the prompt was altered.
+            BadReply: The reply is invalid, lacks the ids, or shows that the prompt was altered.
             ContextFull: The prompt and `max_tokens` do not fit.
-            KeyRepeated: The server wrote the key into what it drew.
+            KeyRepeated: The sampled text contains the API key.
             Rejected: The server refused the request.
             Unreachable: There was no answer in time.
         """
@@ -142,7 +142,7 @@ class Endpoint:
             n = len(draws) if self.profile.joint(request.sampling) else 1
             found = await self._draw(request, n, seed)
         elif len(draws) != 1:
-            raise ValueError(f"on_text reads one draw along, not {len(draws)}")
+            raise ValueError(f"on_text streams one draw, not {len(draws)}")
         else:
             found = [await self._read_along(request, seed, on_text, on_cut)]
         self._gate.pace.charge(sum(one.completion_tokens for one in found))
@@ -151,19 +151,19 @@ class Endpoint:
     async def raw(
         self, request: Request, *, form: RequestFormat, n: int = 1, seed: int = 0
     ) -> reply.Completion:
-        """Draw, and return what came as it came: a doctor judges it, and nothing else may use it.
+        """Sample and return the replies unchecked; for the doctor only.
 
         Args:
-            request: What is drawn.
-            form: How the API is spoken to: the one that the prompt is laid out for.
-            n: How many draws.
+            request: What to sample.
+            form: The format that the prompt was rendered for.
+            n: The number of draws.
             seed: The seed of the first one.
 
         Raises:
-            EndpointError: As for `complete`, but for an altered prompt.
+            EndpointError: As for `complete`, except for an altered prompt.
         """
         ask, size = self._wish(request, n, seed), self._size(request.prompt)
-        return await self._gate.run(lambda: self._told(self._raw(ask, form)), size)
+        return await self._gate.run(lambda: self._await_reply(self._raw(ask, form)), size)
 
     async def ends(self, text: str) -> tuple[int, ...] | None:
         """Return where the server's tokens end in a text (characters), None if it does not tell.
@@ -178,7 +178,7 @@ class Endpoint:
             found = await self._gate.run(partial(self._tokenized, place, body, text))
             if found is not None:
                 return found
-        logger.info("%s does not tell its tokens: texts are cut by characters", place)
+        logger.info("%s returned no usable tokens: texts are cut by characters", place)
         self._tokenizes = False
         return None
 
@@ -193,12 +193,12 @@ class Endpoint:
             return None
 
     async def models(self) -> list[reply.ServedModel]:
-        """List what is served, in one attempt.
+        """List the served models, in one attempt.
 
         Raises:
-            EndpointError: The server is not there, or is no API.
+            EndpointError: The server cannot be reached, or is not an API.
         """
-        return await self._gate.once(lambda: self._told(self._models()))
+        return await self._gate.once(lambda: self._await_reply(self._models()))
 
     async def _models(self) -> list[reply.ServedModel]:
         place = f"{self.url}/models"
@@ -216,16 +216,16 @@ class Endpoint:
         """Ask for `n` draws at once; a server that gives one instead, or refuses, is remembered."""
         ask, size = self._wish(request, n, seed), self._size(request.prompt)
         try:
-            found = await self._gate.run(lambda: self._told(self._whole(ask)), size)
+            found = await self._gate.run(lambda: self._await_reply(self._whole(ask)), size)
         except Rejected as refusal:
             if n == 1 or isinstance(refusal, Denied):
                 raise
             found = await self._draw(request, 1, seed)
         if len(found) == 1 < n:
-            logger.info("%s gives one draw a request (asked for %d)", self.url, n)
+            logger.info("%s returns one draw per request (n=%d was requested)", self.url, n)
             self.profile = self.profile.model_copy(update={"takes_n": False})
         elif len(found) != n:
-            raise BadReply(f"{self.url} gave {len(found)} choices for n={n}")
+            raise BadReply(f"{self.url} returned {len(found)} choices for n={n}")
         return found
 
     async def _whole(self, ask: EndpointRequest) -> list[Generation]:
@@ -233,12 +233,12 @@ class Endpoint:
         place, said = await self._post(ask, self.form)
         seconds = time.perf_counter() - began
 
-        def read() -> tuple[Completion, list[Generation]]:
+        def parse() -> tuple[Completion, list[Generation]]:
             with readable(place):
-                whole = self._read(place, said, ask, self.form)
+                whole = self._parse(place, said, ask, self.form)
                 return whole, sample.generations(whole, ask.request, self.tokenizer, seconds)
 
-        completion, found = await _aside(said, read)
+        completion, found = await _aside(said, parse)
         self._check_name(completion.model)
         served = self._served(completion)
         return [replace(self._redaction.checked(one), served=served) for one in found]
@@ -246,7 +246,7 @@ class Endpoint:
     async def _raw(self, ask: EndpointRequest, form: RequestFormat) -> Completion:
         place, said = await self._post(ask, form)
         with readable(place):
-            completion = self._read(place, said, ask, form)
+            completion = self._parse(place, said, ask, form)
             for choice in completion.choices:
                 if self.tokenizer and choice.token_ids is not None:
                     bound.check_ids(ask.request, choice.token_ids)
@@ -260,35 +260,35 @@ class Endpoint:
             place, self._body(ask, form), BodyLimit.of(ask.request, ask.n)
         )
 
-    def _read(
+    def _parse(
         self, place: str, said: bytes, ask: EndpointRequest, form: RequestFormat
     ) -> Completion:
-        """Read a reply, without the key in its names.
+        """Parse a reply, and remove the key from its names.
 
         Raises:
-            BadReply: It is none, or has more choices than were asked for.
-            KeyRepeated: The key is in what was drawn.
+            BadReply: It is invalid, or has more choices than requested.
+            KeyRepeated: The key is in the sampled text.
         """
-        completion = form.read(place, said, ask.request)
+        completion = form.parse(place, said, ask.request)
         if len(completion.choices) > ask.n:
             count = len(completion.choices)
-            raise BadReply(f"{self.url} gave {count} choices for n={ask.n}")
+            raise BadReply(f"{self.url} returned {count} choices for n={ask.n}")
         for choice in completion.choices:
             self._redaction.refuse(choice.text)
         return self._redaction.names(completion)
 
-    async def _told(self, answer: Awaitable[T]) -> T:
-        """Wait for what a server says; no error of it shows the key."""
+    async def _await_reply(self, answer: Awaitable[T]) -> T:
+        """Await a reply; its errors do not show the key."""
         with self._redaction.errors():
             return await answer
 
     async def _read_along(
         self, request: Request, seed: int, on_text: OnText, on_cut: OnCut | None
     ) -> Generation:
-        if self.form.streams:
+        if self.form.stream_fields is not None:
             size = self._size(request.prompt)
             return await self._gate.run(
-                lambda: self._told(self._stream(request, seed, on_text, on_cut)), size
+                lambda: self._await_reply(self._stream(request, seed, on_text, on_cut)), size
             )
         (whole,) = await self._draw(request, 1, seed)
         on_text(whole.text)
@@ -299,7 +299,7 @@ class Endpoint:
     ) -> Generation:
         ask = self._wish(request, 1, seed)
         place, body = self.form.place(self.url), self._body(ask, self.form)
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body |= self.form.stream_fields or {}
         parts, along = (
             reply.MessageParts(place, request.max_tokens),
             KeyFilter(on_text, self._redaction.veil),
@@ -332,24 +332,26 @@ class Endpoint:
         return kept
 
     def _served(self, completion: reply.Completion) -> str:
-        """Return what the server called the model, if not by the name we use, and its version."""
+        """Return the server's own name of the model, if it differs from ours, and its version."""
         name = "" if completion.model in (None, self.model) else completion.model
         return " ".join(filter(None, (name, completion.system_fingerprint)))
 
     def _check_name(self, name: str | None) -> None:
-        """Refuse the reply of another model: a server may call its model as it likes, but one way.
+        """Refuse the reply of another model: a server may use any name, but always the same.
 
         Raises:
-            BadReply: It is called otherwise than before.
+            BadReply: The name has changed.
         """
         if name is None:
             return
         if self._called not in (None, name) and name != self.model:
-            raise BadReply(f"{self.url} answered as {name!r}, and before as {self._called!r}")
+            raise BadReply(
+                f"{self.url} answered as model {name!r}, but earlier as {self._called!r}"
+            )
         self._called = name
 
     def _size(self, prompt: Prompt) -> int:
-        """Count a prompt's tokens for the pace; four characters are one where nobody can count."""
+        """Count a prompt's tokens for the pace; without a tokenizer, as four characters each."""
         if isinstance(prompt, tuple):
             return len(prompt)
         text = str(prompt.rendered or prompt.plain) if isinstance(prompt, OpenTurn) else prompt
@@ -358,7 +360,7 @@ class Endpoint:
         return len(self.tokenizer.encode(text))
 
     def _wish(self, request: Request, n: int, seed: int) -> EndpointRequest:
-        """Say what is asked; a server looks for special tokens in its text only where told to."""
+        """Build the request; the server parses special tokens in text only if asked to."""
         return EndpointRequest(
             request=request,
             served=self.model,
@@ -375,9 +377,9 @@ class Endpoint:
         return {name: value for name, value in body.items() if name not in unwanted}
 
     def _stops(self, stop: tuple[str, ...]) -> tuple[str, ...]:
-        """Take as many as the server does: the first ones and the last, the close of the thinking.
+        """Select as many stop strings as the server accepts: the first ones and the close tag.
 
-        Without one of them a text runs on, which costs tokens: the reader cuts it where it ends.
+        Without one of them a text runs too long, which costs tokens; it is cut after it arrives.
         """
         most = self.profile.max_stops
         if most is None or len(stop) <= most:
@@ -385,6 +387,6 @@ class Endpoint:
         return (*stop[: most - 1], stop[-1]) if most else ()
 
 
-async def _aside(body: bytes, read: Callable[[], T]) -> T:
+async def _aside(body: bytes, parse: Callable[[], T]) -> T:
     """Read a body; a large one off the loop, which hears of Ctrl-C meanwhile."""
-    return read() if len(body) < LARGE else await asyncio.to_thread(read)
+    return parse() if len(body) < LARGE else await asyncio.to_thread(parse)

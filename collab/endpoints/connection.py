@@ -1,11 +1,11 @@
-"""The wire: the `openai` client as it is used here, and its failures as our own errors.
+"""Send requests through the `openai` client, and map its failures to our own errors.
 
-No redirects, no proxy for this machine, nothing from the library's own environment variables, no
-retries of its own. Replies come back as bytes, never more of them than the request can have, and
-are read elsewhere. The library is imported with the first request: that takes a second.
+There are no redirects, no proxy for this machine, no settings from the library's environment
+variables, and no retries by the library. Replies are bytes of limited size and are parsed
+elsewhere. The library is imported with the first request, which takes a second.
 
-All requests go straight over the library's connections with the library's headers: what it does
-besides for each takes longer than sending one and reading the reply (benchmarks/driver.py).
+Requests use the library's connections and headers directly: its further work for each request takes
+longer than sending it and reading the reply (benchmarks/driver.py).
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ CONNECT = 10.0
 LARGE = 4
 """Large replies that are read at once: more would take the memory, if a server sends no others."""
 HEADER = re.compile(r"[!-~]+")
-"""What a header can carry as a key."""
+"""The characters that a header can carry."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """The library's client, its connections, and what it says of itself in every request."""
+    """The library's client, its connections, and its headers."""
 
     client: AsyncOpenAI
     pool: AsyncClient
@@ -74,17 +74,17 @@ class Connection:
 
         Args:
             url: The address.
-            body: What is asked.
-            bound: How much may come.
+            body: The body of the request.
+            bound: The limit on the reply.
 
         Raises:
-            Again: It failed in a way that may pass.
+            Again: It failed, but may succeed later.
             EndpointError: It failed for good.
         """
         return await self._whole("POST", url, bound, _written(url, body))
 
     async def get(self, url: str, bound: BodyLimit) -> bytes:
-        """Fetch an address of this server; failures are those of `post`."""
+        """Send a GET request to an address of this server; the errors are those of `post`."""
         return await self._whole("GET", url, bound)
 
     @asynccontextmanager
@@ -94,7 +94,7 @@ class Connection:
         """Send a request and give the lines of its reply; leaving the block stops the server.
 
         Raises:
-            Again: It failed in a way that may pass.
+            Again: It failed, but may succeed later.
             EndpointError: It failed for good.
         """
         async with self._sent("POST", url, _written(url, body)) as reply:
@@ -130,11 +130,11 @@ class Connection:
                 raise refused(url, reply, await self._begin(url, reply))
             yield reply
         finally:
-            with self._faults(url, begun=True):
+            with self._faults(url, started=True):
                 await reply.aclose()
 
     async def _chunks(self, url: str, reply: Response) -> AsyncIterator[bytes]:
-        with self._faults(url, begun=True):
+        with self._faults(url, started=True):
             async for chunk in reply.aiter_raw():
                 yield chunk
 
@@ -179,7 +179,7 @@ class Connection:
         import httpx2
         from openai import DefaultAioHttpClient
 
-        size = self.size + 2  # models and health beside the requests
+        size = self.size + 2  # for models and health in addition to the requests
         pool = httpx2.Limits(max_connections=size, max_keepalive_connections=size)
         local = self.uds is not None or is_loopback(self.url)
         verify = _trusted(trust_env=not local)
@@ -199,14 +199,14 @@ class Connection:
         return client
 
     @contextmanager
-    def _faults(self, url: str, *, begun: bool = False) -> Iterator[None]:
-        """Turn the libraries' errors into ours; `begun` says that the reply has a head."""
+    def _faults(self, url: str, *, started: bool = False) -> Iterator[None]:
+        """Map the libraries' errors to ours; `started`: the head of the reply has arrived."""
         setting = "the model's uds" if self.uds else "the model's base_url"
         where = f"{url} through {self.uds}" if self.uds else url
         try:
             yield
         except Exception as error:  # three libraries raise them, and they share no base
-            raise failed(where, error, setting, begun=begun) from None
+            raise failed(where, error, setting, started=started) from None
 
 
 def address(base_url: str) -> str:
@@ -218,36 +218,36 @@ def address(base_url: str) -> str:
     try:
         parts = urlsplit(base_url)
         whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # half an IPv6 address, a port that is none
+    except ValueError:  # half an IPv6 address, or an invalid port
         parts, whole = urlsplit(""), False
     plain = not (parts.username or parts.password or parts.query or parts.fragment)
     if not whole or not plain or re.search(r"[\s\x00-\x1f]", base_url):
         shown = re.sub(r"//\S*@", "//***@", base_url.partition("?")[0])  # both may hold a key
         raise ConfigError(
-            f"base_url {shown!r} is no plain http(s) address (no user, password or query); set it "
-            "to one such as http://127.0.0.1:8000/v1"
+            f"base_url {shown!r} is not a plain http(s) address; set it to one such as "
+            "http://127.0.0.1:8000/v1, without a user, password or query"
         )
     return base_url.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
 
 
 def key_from(variable: str | None) -> str | None:
-    """Read a key from an environment variable; none is needed where none is named.
+    """Read a key from an environment variable; without a name there is no key.
 
     Raises:
-        ConfigError: The variable is not set, or holds what is no key.
+        ConfigError: The variable is not set, or holds an invalid key.
     """
     if variable is None:
         return None
     key = os.environ.get(variable)
     if not key:
         raise ConfigError(
-            f"the environment variable {variable!r} is not set; put the server's key in it, "
+            f"the environment variable {variable!r} is not set; set it to the server's API key, "
             "or change the model's api_key_env"
         )
     if not HEADER.fullmatch(key):
         raise ConfigError(
-            f"the environment variable {variable!r} holds what no header can carry (a space or a "
-            "line break at its end?); put the key alone in it"
+            f"the environment variable {variable!r} holds characters that an HTTP header cannot "
+            "carry (a trailing space or line break?); set it to the key only"
         )
     return key
 
@@ -256,7 +256,7 @@ def _written(url: str, body: Body) -> bytes:
     """Write a request as JSON.
 
     Raises:
-        Rejected: It holds what JSON cannot.
+        Rejected: It contains a value that JSON cannot hold.
     """
     try:
         return to_json(body)

@@ -1,9 +1,9 @@
-"""A dialect: how a partial thought is put to a model so that it goes on inside its think block.
+"""Dialects: how a prompt lets a model continue a partial thought inside its think block.
 
-Both dialects here write the same thing for APIs that take a raw prompt: the question in the model's
-chat template, an open think block, the living units and, once the thinking is closed, the reply so
-far. `IdsDialect` sends token ids, where a model's own tokens go back exactly as it produced them;
-`TextDialect` sends text, which the server encodes anew.
+Both dialects here render the same prompt for APIs that take a raw prompt: the question in the
+model's chat template, an open think block, the living units and, once the thinking is closed, the
+reply so far. `IdsDialect` sends token ids, so that a model's own tokens return exactly as it
+produced them. `TextDialect` sends text, which the server encodes again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ JOINTS = 4096
 
 @dataclass(frozen=True, slots=True)
 class PromptLayout:
-    """A prompt, and what is known of its seams."""
+    """A prompt and its seams."""
 
     prompt: Prompt
     seams: Seams
@@ -105,7 +105,7 @@ class Dialect(Protocol):
     def prompt(
         self, messages: Sequence[Message], trajectory: Trajectory, phase: Phase, seat: str
     ) -> PromptLayout:
-        """Lay out what `seat`'s model continues; the signals of other seats are left out."""
+        """Render the prompt that `seat`'s model continues, without the signals of other seats."""
         ...
 
 
@@ -130,7 +130,7 @@ class Frame:
     def head(self, messages: Sequence[Message]) -> str:
         """Return everything before the first unit.
 
-        Whether the template opens the think block is read off what it renders.
+        The rendered text shows whether the template opens the think block.
 
         Raises:
             ConfigError: The template closes the block again, or opens more than one.
@@ -147,11 +147,13 @@ class Frame:
             return ""
         bos = self.template.specials.get("bos_token")
         if not bos:
-            raise ConfigError("double_bos needs a tokenizer with a bos_token; this one has none")
+            raise ConfigError(
+                "double_bos needs a tokenizer with a bos_token, and this one has none"
+            )
         return bos
 
     def close(self, trajectory: Trajectory) -> str:
-        """Return what stands between the thinking and the answer."""
+        """Return the text between the thinking and the answer."""
         own = self.think_close if trajectory.closed_by else ""
         return own or self.force_answer
 
@@ -166,13 +168,13 @@ class Frame:
             turn, text = turn + self.think_open, text + self.think_open
         if self.think_close.strip() in turn:
             raise ConfigError(
-                f"the chat template begins the answer with a closed think block ({turn!r}); "
+                f"the chat template starts the answer with a closed think block ({turn!r}); "
                 "set the template variable that turns thinking on (enable_thinking: true)"
             )
         if turn.count(tag) != 1:
             raise ConfigError(
                 f"the chat template opens {turn.count(tag)} think blocks ({turn!r}), not one; "
-                f"set think_open to what it writes (now {self.think_open!r})"
+                f"set think_open (now {self.think_open!r}) to the tag that the template writes"
             )
         return text
 
@@ -198,10 +200,10 @@ class TextDialect:
 
 
 class IdsDialect:
-    """Token ids: nothing that the reader's tokenizer produced is ever encoded again.
+    """Prompts of token ids: the reader's own tokens are never encoded again.
 
-    What has no ids of this tokenizer is encoded in pieces: the head, every unbroken run of such
-    text, and the close. So a model that writes alone reads exactly the tokens that it wrote.
+    Text without ids of this tokenizer is encoded in pieces: the head, each unbroken run of such
+    text, and the close. A model that writes on its own reads exactly the tokens that it wrote.
     """
 
     continues = True
@@ -244,7 +246,7 @@ class IdsDialect:
                 yield _Part(self._runs.encode(texts), foreign=True)
 
     def _author(self, unit: Unit) -> str | None:
-        """Return whose ids a unit has, None where they are none of this tokenizer."""
+        """Return the tokenizer of a unit's ids; None if it is not this one."""
         known = unit.ids is not None and unit.tokenizer == self.tokenizer.fingerprint
         return unit.author if known else None
 

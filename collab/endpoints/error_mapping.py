@@ -1,6 +1,6 @@
-"""What went wrong between us and a server, said in one of our own errors.
+"""Map the failures of requests to our own errors.
 
-A failure that may pass comes back as `Retryable`, which the gate repeats; every other one is final.
+A failure that may pass becomes a `Retryable`, which the gate repeats; every other one is final.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ LONGEST = 2_000
 PASSING = frozenset({408, 409, 425, 429})
 """Refusals that may pass; so may every 5xx."""
 CROWDED = frozenset({429, 503, 529})
-"""Those that mean: too much at once."""
+"""The status codes of rate limits and overload."""
 _FULL = re.compile(
     r"context_length_exceeded|context (length|window|size)|max(imum)?[_ ]model[_ ]len(gth)?"
     r"|maximum (input|sequence|prompt) length|(prompt|input) is too long|exceeds? .{0,40}\bcontext"
-    r"|max_tokens must be at least 1, got 0",  # vLLM, where the prompt alone fills the context
+    r"|max_tokens must be at least 1, got 0",  # vLLM, if the prompt fills the context
     re.IGNORECASE,
 )
 
 
-def failed(url: str, error: Exception, setting: str, *, begun: bool) -> Exception:
-    """Turn what a library raised into the error that it stands for.
+def failed(url: str, error: Exception, setting: str, *, started: bool) -> Exception:
+    """Map an error of a library to ours.
 
-    No connection may pass; a broken reply may too, but is no sign that the server is gone; what is
-    no HTTP is no reply.
+    A failed connection may be repeated. So may a broken reply, which does not mean that the server
+    is dead. A reply that is not HTTP is final.
 
     Args:
-        url: What was asked.
-        error: What was raised.
-        setting: Says where the server is.
-        begun: Whether a reply had begun.
+        url: The address of the request.
+        error: The library's error.
+        setting: The setting with the server's address.
+        started: Whether a reply had started.
     """
     cause = hide_text(_cause(error))
-    if begun:
+    if started:
         return Retryable(BadReply(f"{url} broke off its reply ({cause})"))
     if _is_away(error):
         return Retryable(
-            Unreachable(f"cannot reach {url} ({cause}): is the server running? set {setting}")
+            Unreachable(f"cannot reach {url} ({cause}); start the server or set {setting}")
         )
-    return BadReply(f"{url} answered with something that is no HTTP ({cause}); is {setting} right?")
+    return BadReply(f"{url} sent a reply that is not HTTP ({cause}); check {setting}")
 
 
 def _is_away(error: Exception) -> bool:
@@ -72,17 +72,17 @@ def _is_away(error: Exception) -> bool:
 
 @contextmanager
 def readable(url: str) -> Iterator[None]:
-    """Turn what Python raises at values that no server should send into a `BadReply`."""
+    """Map the errors that Python raises on invalid values to a `BadReply`."""
     try:
         yield
     except (ValueError, ArithmeticError, LookupError, RecursionError) as error:
         why = f"{type(error).__name__}: {error}"[:SHOWN]
-        raise BadReply(f"{url} answered with values that cannot be ({why})") from None
+        raise BadReply(f"{url} sent a reply with impossible values ({why})") from None
 
 
 def refused(url: str, response: Response, text: str) -> Exception:
-    """Turn a status that is no success, and the text with it, into the error they stand for."""
-    status, said = response.status_code, _said(text)
+    """Map an error status and its text to our error."""
+    status, said = response.status_code, _error_text(text)
     where = f"{url} answered {status}"
     if status in PASSING or status >= 500:
         after = retry_after(response.headers.get("retry-after"), time.time())
@@ -91,19 +91,22 @@ def refused(url: str, response: Response, text: str) -> Exception:
         to = response.headers.get("location", "")[:LONGEST]
         return BadReply(f"{where}, a redirect to {to!r}; redirects are not followed: set base_url")
     if status in (401, 402, 403):
-        return Denied(f"{where}: {said}; set the model's api_key_env to the key's variable")
+        return Denied(
+            f"{where}: {said}; set the model's api_key_env to the environment variable that "
+            "holds the API key"
+        )
     if status == 404 and _message(text) is not None:
-        return Denied(f"{where}: {said}; set the model's base_url and served to what is there")
+        return Denied(f"{where}: {said}; check the model's base_url and served")
     if status in (400, 413, 422) and _FULL.search(text):
         return ContextFull(f"{where}: {said}")
     return _plain(where, said, text)
 
 
 def strange(url: str, body: bytes, why: str) -> BadReply:
-    """Name an answer that is none of the API's."""
+    """Return the error for a reply that is not one of the API."""
     begin = body[: 4 * SHOWN].decode(errors="replace")[:SHOWN]
     return BadReply(
-        f"{url} answered with something that is no reply of the API ({why[:SHOWN]}): {begin!r}; "
+        f"{url} sent a reply that is not JSON of the API ({why[:SHOWN]}): {begin!r}; "
         "does base_url point at an OpenAI-compatible server?"
     )
 
@@ -112,16 +115,17 @@ def broken(url: str, data: bytes) -> Retryable | None:
     """Return the failure that a stream's event announces, if it announces one."""
     if b'"error"' not in data or b'"choices"' in data:
         return None
-    return Retryable(Unreachable(f"{url} broke off: {_said(data.decode(errors='replace'))}"))
+    message = _error_text(data.decode(errors="replace"))
+    return Retryable(Unreachable(f"{url} stopped its reply with an error: {message}"))
 
 
 def _plain(where: str, said: str, body: str) -> EndpointError:
     if _message(body) is None:
-        return BadReply(f"{where} and no error of the API: {said!r}; is base_url right?")
+        return BadReply(f"{where} without an API error message: {said!r}; check base_url")
     return Rejected(f"{where}: {said}")
 
 
-def _said(body: str) -> str:
+def _error_text(body: str) -> str:
     """Return an error's own message, or how the body begins."""
     message = _message(body)
     return message[:LONGEST] if message is not None else body[:SHOWN].strip()

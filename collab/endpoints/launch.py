@@ -1,7 +1,7 @@
-"""Local model servers: started when first asked for, shared, watched, and stopped with their owner.
+"""Start local model servers on demand, share and watch them, and stop them with their owner.
 
-A server is a process of its own behind a loopback port and a key of its own. Whoever asks for one
-that the outermost command, or somebody by hand, has running already is given that one.
+A server is a process of its own, with a loopback port and a key of its own. If the outermost
+command, or the user by hand, already runs the requested server, that one is used.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ WATCH = 1.0
 TAIL = 4000
 """How much of a log's end an error shows (characters)."""
 OnProgress = Callable[[str], None]
-"""Is told how far the start of a server is; the empty text says that it is over."""
+"""Receives the progress of a server's start; the empty text marks its end."""
 
 
 class Launcher:
     """Starts each server once; they stop when it closes, unless an outer command owns them.
 
     Args:
-        logs: Where the servers' logs go; None is a folder that goes with them.
-        tell: Is told how far a start is.
-        by_hand: Whether every command of this user may use what is started here.
-        sleep: Waits between two looks at a starting server.
+        logs: The folder of the servers' logs; None: a temporary one.
+        tell: Receives the progress of a start.
+        by_hand: Whether every command of this user may use the servers.
+        sleep: Waits between two checks of a starting server.
     """
 
     def __init__(
@@ -86,20 +86,20 @@ class Launcher:
             return self._servers[name]
 
     def check(self) -> None:
-        """Raise if a server that is in use here is no more.
+        """Check that the servers in use are running.
 
         Raises:
-            LaunchError: It stopped by itself; the log's end is shown.
+            LaunchError: One stopped unexpectedly; the message has the end of its log.
         """
         for name, server in self._servers.items():
             if not server.alive:
                 died(name.partition("-")[0], server)
 
     async def watch(self) -> NoReturn:
-        """Wait for a server to stop by itself; run it beside the work and cancel it at the end.
+        """Wait until a server stops unexpectedly; run this next to the work and cancel it later.
 
         Raises:
-            LaunchError: One did; the log's end is shown.
+            LaunchError: One did; the message has the end of its log.
         """
         while True:
             self.check()
@@ -120,7 +120,7 @@ class Launcher:
                 lock.acquire()
                 break
             except Timeout:
-                self._tell("waiting for another job that starts a server")
+                self._tell("waiting for another job to start its server")
                 await asyncio.sleep(WATCH)
         try:
             yield
@@ -177,12 +177,12 @@ class Launcher:
             async with asyncio.timeout(spec.startup):
                 if isinstance(spec, PocketSpec):  # it takes a second
                     return replace(server, url=_address(await child.line(), server))
-                if not await self._answers(server, self._told(serves.name, server)):
+                if not await self._answers(server, self._progress(serves.name, server)):
                     died("vllm", server)
         except TimeoutError:
             raise LaunchError(
                 f"the {spec.kind} server was not ready within {spec.startup:g} s; "
-                f"set launch.startup if it needs longer; {tail(server)}"
+                f"increase launch.startup if it needs longer; {tail(server)}"
             ) from None
         return server
 
@@ -203,8 +203,8 @@ class Launcher:
                 pause = min(pause * 1.5, LONGEST_POLL)
         return False
 
-    def _told(self, name: str, server: RunningServer) -> Callable[[], None]:
-        """Return what tells how far the start of a vLLM server is."""
+    def _progress(self, name: str, server: RunningServer) -> Callable[[], None]:
+        """Return a function that reads the progress of a vLLM server's start from its log."""
         began = time.monotonic()
 
         def tell() -> None:
@@ -223,14 +223,14 @@ def died(kind: str, server: RunningServer) -> NoReturn:
     why = vllm_log.failure(_log(server), server.exit_code) if kind == "vllm" else None
     code = "" if server.exit_code is None else f" (exit code {server.exit_code})"
     raise LaunchError(
-        f"the {kind} server stopped by itself{code}{f': {why}' if why else ''}; {tail(server)}"
+        f"the {kind} server stopped unexpectedly{code}{f': {why}' if why else ''}; {tail(server)}"
     )
 
 
 def tail(server: RunningServer) -> str:
     """Show how a server's log ends, and say where it is if it stays there."""
     where = "" if server.log.parent == server.run.parent else f" ({server.log})"
-    return f"its log{where} ends:\n{_log(server)[-TAIL:].strip() or '(nothing)'}"
+    return f"its log{where} ends with:\n{_log(server)[-TAIL:].strip() or '(nothing)'}"
 
 
 def _log(server: RunningServer) -> str:

@@ -1,9 +1,8 @@
-"""How hard a server may be pressed, and the one place that tries again.
+"""Limit the load on a server, and retry its requests.
 
-A request waits for its place among those under way and for the pace. It is repeated when its
-failure may pass: exponential pauses with full jitter, a server's own Retry-After respected by all
-requests to it, one deadline over all attempts. Nobody else retries; the client library is told not
-to.
+A request waits for a free place and for the pace. It is repeated if its failure may pass:
+exponential pauses with full jitter, the server's Retry-After respected by all requests to it, one
+deadline over all attempts. The client library does not retry.
 """
 
 from __future__ import annotations
@@ -45,16 +44,16 @@ LISTING = 60.0
 
 
 class Limits(BaseModel):
-    """What a server is asked to bear, by each process that asks it."""
+    """The load that each process puts on a server."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     requests_per_second: float | None = Field(default=None, gt=0)
-    """No limit where it is None; repeated attempts count too."""
+    """None: no limit. Repeated attempts count."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     """The same limit in a vendor's words; spread over the minute. The stricter of the two holds."""
     tokens_per_minute: float | None = Field(default=None, gt=0)
-    """Read and written; a prompt counts when it is sent, what is written when it has come."""
+    """Tokens read and written; a prompt counts when it is sent, the completion when it arrives."""
     concurrency: int = Field(default=64, ge=1)
     """Requests under way at once; fewer while the server says that they are too many."""
     retries: int = Field(default=12, ge=0)
@@ -86,13 +85,13 @@ class Retryable(Exception):
         super().__init__(str(error))
         self.error = error
         self.after = after
-        """Seconds the server asked to be left alone."""
+        """The pause that the server asked for (seconds)."""
         self.crowded = crowded
         """Whether the server had too much to do."""
 
 
 class NotRetryable(Exception):
-    """An attempt failed for good, whatever its error: part of what it drew was read."""
+    """An attempt failed for good, since part of its draw was already seen."""
 
     def __init__(self, error: EndpointError) -> None:
         super().__init__(str(error))
@@ -116,7 +115,7 @@ class Gate:
         self.repeated = 0
         """Attempts after the first, of all requests."""
         self.crowded = 0
-        """How often the server said that it had too much to do."""
+        """The number of responses 429 (too many requests)."""
         self._rng = rng or random.Random()
         self._clock = clock
         self._sleep = sleep
@@ -124,17 +123,18 @@ class Gate:
         self._given_up: EndpointError | None = None
 
     async def run(self, attempt: Callable[[], Awaitable[T]], tokens: int = 0) -> T:
-        """Make attempts until one succeeds, fails for good, or time is up.
+        """Make attempts until one succeeds, fails for good, or the deadline passes.
 
-        Waiting for the first place and pace does not count against the deadline. Who waits for it
-        while another request is given up meets the same error: one dead server is found out once.
+        Waiting for the first place and the pace does not count against the deadline. If another
+        request is given up meanwhile, the waiting ones raise the same error: a dead server is
+        discovered once.
 
         Args:
             attempt: Sends the request.
-            tokens: How many its prompt has.
+            tokens: The tokens of its prompt.
 
         Raises:
-            EndpointError: What the last attempt met; Unreachable at the deadline.
+            EndpointError: The error of the last attempt; Unreachable at the deadline.
         """
         known, failures = self._given_up, 0
         async with self.window.place() as mark:
@@ -153,7 +153,7 @@ class Gate:
         return outcome
 
     async def once(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Make one attempt, beside the limits.
+        """Make one attempt outside the limits.
 
         Raises:
             EndpointError: It failed.
@@ -177,7 +177,7 @@ class Gate:
             if failure.crowded:
                 self.crowded += 1
                 self.window.crowded(mark)
-            if failure.after:  # beyond the deadline nobody waits, and no other request should
+            if failure.after:  # no request waits beyond the deadline, so others should not either
                 self.pace.hush(min(failure.after, self.limits.deadline))
             return failure
         except (PromptChanged, KeyRepeated):
@@ -215,7 +215,7 @@ class Gate:
             ) from error
 
     async def _rest(self, failure: Retryable, failures: int, end: float) -> None:
-        """Wait before the next attempt, or raise what was met where there is none."""
+        """Wait before the next attempt; raise the last error if none is left."""
         asked = failure.after or 0.0
         longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** max(failures - 1, 0))
         pause = self._rng.uniform(0, longest) + asked
@@ -223,20 +223,20 @@ class Gate:
             error = failure.error
             if asked > self.limits.deadline:
                 error = type(error)(
-                    f"{error}; it wants to be left alone for {asked:g} s, which limits.deadline="
-                    f"{self.limits.deadline:g} does not allow"
+                    f"{error}; the server asks to wait {asked:g} s, longer than limits.deadline="
+                    f"{self.limits.deadline:g} allows"
                 )
             if isinstance(error, Unreachable):
                 self._given_up = error
             raise error from None
-        logger.info("%s; asked again in %.1f s", failure, pause)
+        logger.info("%s; retrying in %.1f s", failure, pause)
         await self._sleep(pause)
 
 
 def retry_after(value: str | None, now: float) -> float | None:
-    """Read a Retry-After header, seconds or an HTTP date, as seconds from `now` (Unix time).
+    """Parse a Retry-After header, seconds or an HTTP date, as seconds from `now` (Unix time).
 
-    It is None where it is neither, and a year at most.
+    The result is None for any other text, and at most a year.
     """
     if not value:
         return None
@@ -248,7 +248,7 @@ def retry_after(value: str | None, now: float) -> float | None:
 
 
 def _until(date: str, now: float) -> float:
-    """Return the seconds until an HTTP date, NaN where it is none."""
+    """Return the seconds until an HTTP date; NaN if it is not one."""
     try:
         found = parsedate_to_datetime(date)
         return found.replace(tzinfo=found.tzinfo or UTC).timestamp() - now

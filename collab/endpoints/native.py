@@ -1,7 +1,7 @@
-"""Raw prompts on servers' own routes, where their OpenAI-compatible ones lose something.
+"""Raw prompts on servers' native routes, which give more than their OpenAI-compatible ones.
 
-SGLang's route returns token ids and names the stop that matched; llama.cpp's returns ids and the
-stopping word; Ollama's takes a prompt as it stands, which no other of its routes does.
+SGLang's route returns token ids and the stop string that matched; llama.cpp's returns ids and the
+stop string; Ollama's is its only route that takes a raw prompt.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Matched(BaseModel):
 
 
 class _Meta(BaseModel):
-    """What SGLang says of a draw."""
+    """SGLang's description of a draw."""
 
     prompt_tokens: Count
     completion_tokens: Count
@@ -47,10 +47,10 @@ class _Generated(BaseModel):
 class SglangGenerate:
     """SGLang's /generate."""
 
-    streams: ClassVar[bool] = False
+    stream_fields: ClassVar[Body | None] = None
 
     def place(self, url: str) -> str:
-        """Return the native route, beside the OpenAI-compatible API."""
+        """Return the address of the native route."""
         return f"{url.removesuffix('/v1')}/generate"
 
     def body(self, ask: EndpointRequest) -> Body:
@@ -70,7 +70,7 @@ class SglangGenerate:
             body |= {"return_logprob": True, "top_logprobs_num": request.logprobs}
         return body
 
-    def read(self, url: str, body: bytes, request: Request) -> Completion:
+    def parse(self, url: str, body: bytes, request: Request) -> Completion:
         """Read one draw, or a list of them."""
         draws = reply.read_any(_GENERATED, url, body)
         found = draws if isinstance(draws, list) else [draws]
@@ -128,10 +128,10 @@ class _Completed(BaseModel):
 class LlamaCompletion:
     """llama.cpp's /completion."""
 
-    streams: ClassVar[bool] = False
+    stream_fields: ClassVar[Body | None] = None
 
     def place(self, url: str) -> str:
-        """Return the native route, beside the OpenAI-compatible API."""
+        """Return the address of the native route."""
         return f"{url.removesuffix('/v1')}/completion"
 
     def body(self, ask: EndpointRequest) -> Body:
@@ -154,8 +154,8 @@ class LlamaCompletion:
         }
         return body | ({"n_probs": request.logprobs} if request.logprobs else {})
 
-    def read(self, url: str, body: bytes, request: Request) -> Completion:
-        """Read one draw: this route gives no more."""
+    def parse(self, url: str, body: bytes, request: Request) -> Completion:
+        """Parse the reply, which has one draw."""
         draw = reply.parse_reply(_Completed, url, body)
         tops = draw.completion_probabilities
         positions = [{str(like.id): like.logprob for like in p.top_logprobs} for p in tops or ()]
@@ -188,14 +188,14 @@ class _Responded(BaseModel):
 class OllamaGenerate:
     """Ollama's /api/generate with a raw prompt.
 
-    It cuts what does not fit into its context window off the front, and says nothing: the window is
-    part of every request. It trims the stop string off and does not say which one it was.
+    It silently cuts the front of a prompt that does not fit into its context window, so the window
+    is part of every request. It removes the stop string and does not report which one matched.
     """
 
-    streams: ClassVar[bool] = False
+    stream_fields: ClassVar[Body | None] = None
 
     def place(self, url: str) -> str:
-        """Return the native route, beside the OpenAI-compatible API."""
+        """Return the address of the native route."""
         return f"{url.removesuffix('/v1')}/api/generate"
 
     def body(self, ask: EndpointRequest) -> Body:
@@ -206,8 +206,8 @@ class OllamaGenerate:
         """
         if ask.context is None:
             raise ConfigError(
-                f"the context of {ask.served!r} is not known, and Ollama cuts longer prompts "
-                "without a word: set the model's context"
+                f"the context of {ask.served!r} is not known, and Ollama silently truncates "
+                "longer prompts; set the model's context (tokens)"
             )
         request, sampling = ask.request, ask.request.sampling
         options: Body = {
@@ -226,8 +226,8 @@ class OllamaGenerate:
         plain: Body = {"model": ask.served, "raw": True, "stream": False, "options": options}
         return plain | _prompt(request, "prompt", None)
 
-    def read(self, url: str, body: bytes, request: Request) -> Completion:
-        """Read one draw: this route gives no more."""
+    def parse(self, url: str, body: bytes, request: Request) -> Completion:
+        """Parse the reply, which has one draw."""
         draw = reply.parse_reply(_Responded, url, body)
         counted = draw.prompt_eval_count
         return Completion(
@@ -250,7 +250,7 @@ def _prompt(request: Request, text: str, ids: str | None) -> dict[str, Json]:
         case tuple(prompt) if ids is not None:
             return {ids: list(prompt)}
         case other:
-            raise TypeError(f"this form takes no {type(other).__name__}")
+            raise TypeError(f"this request format takes no {type(other).__name__}")
 
 
 def _by_id(top: Sequence[tuple[float, int, str | None]] | None) -> dict[str, float] | None:

@@ -51,7 +51,7 @@ class RunningServer:
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended, None while it runs or where nobody could say."""
+        """Its exit code; None while it runs, or if unknown."""
         try:
             return int(self.run.read_text())
         except (OSError, ValueError):
@@ -59,7 +59,7 @@ class RunningServer:
 
     @classmethod
     def noted(cls, note: Path) -> Self | None:
-        """Read a note; None where there is none, or its server is no more."""
+        """Load the note of a server; None if it is missing, or the server has stopped."""
         try:
             said = json.loads(note.read_bytes())
             server = cls(said["url"], said["api_key"], Path(said["run"]), Path(said["log"]))
@@ -68,7 +68,7 @@ class RunningServer:
         return server if server.alive else None
 
     def note(self, note: Path) -> None:
-        """Write it down for those who come after; nobody ever reads half of it."""
+        """Write the note for later commands, in one step."""
         aside = note.with_suffix(".new")
         aside.touch(0o600)
         aside.write_text(json.dumps(asdict(self), default=str))
@@ -77,7 +77,7 @@ class RunningServer:
 
 @contextmanager
 def owning() -> Iterator[None]:
-    """Own what is started meanwhile by this process or those it starts, unless one outside does."""
+    """Own the servers that this process and its children start, unless an outer command does."""
     if outer() is not None:
         yield
         return
@@ -101,7 +101,7 @@ def folder(*, by_hand: bool = False) -> Iterator[Path]:
         (here / OPEN).touch()
     held = os.open(here / "new", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(held, fcntl.LOCK_EX)
-    (here / "new").rename(here / LOCK)  # whoever finds it finds it locked
+    (here / "new").rename(here / LOCK)  # so that it is locked when it appears
     try:
         yield here
     finally:
@@ -117,7 +117,7 @@ def outer() -> Path | None:
 
 
 def open_folders() -> list[Path]:
-    """List the folders of servers that somebody started by hand; what dead owners left goes."""
+    """List the folders of servers started by hand, and remove those of dead owners."""
     found = []
     for lock in sorted(_place().glob(f"*/{LOCK}")):
         here = lock.parent
@@ -139,17 +139,18 @@ def locked(path: Path) -> bool:
 
 
 def _place() -> Path:
-    """Return the folder of all owners' folders: this user's alone, on this machine.
+    """Return the folder of all owners' folders, which is private to this user and machine.
 
     Raises:
-        LaunchError: It is somebody else's.
+        LaunchError: It belongs to another user.
     """
     place = Path(tempfile.gettempdir()) / f"collab-servers-{os.getuid()}"
     place.mkdir(mode=0o700, exist_ok=True)
     found = place.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise LaunchError(
-            f"{str(place)!r} is not this user's alone; remove it, or set TMPDIR to another folder"
+            f"{str(place)!r} belongs to or can be read by another user; remove it, or set TMPDIR "
+            "to another folder"
         )
     return place
 

@@ -1,4 +1,4 @@
-"""Requests and tokens spread over time: what a vendor allows a minute is not sent in one burst."""
+"""Spread requests and tokens over time: a vendor's limit per minute is not used in one burst."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Pace:
         self._next = self._quiet = -math.inf
 
     def hush(self, seconds: float) -> None:
-        """Send nothing for a while: the server wants to be left alone."""
+        """Pause all requests, as the server asked."""
         self._quiet = max(self._quiet, self._clock() + seconds)
 
     def charge(self, tokens: int) -> None:

@@ -1,7 +1,7 @@
-"""Where a model reads what others wrote: in its think block, in tags there, or in the user's turn.
+"""Where a model reads the text of others: in its think block, in tags there, or in the user's turn.
 
-The trajectory is one; what differs is how it is put to a reader whose own part it is not. Its own
-units, their order and their ids stay as they are.
+The trajectory stays the same; only the prompt of a reader changes. The reader's own units, their
+order and their ids stay as they are.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class InTags(Settings):
 
     kind: Literal["tags"]
     open: InsertedText = "\n<note>\n"
-    """Stands before the run; `{author}` is the seat that wrote it."""
+    """The text before the run; `{author}` is the seat that wrote it."""
     close: InsertedText = "\n</note>\n"
-    """Stands behind it."""
+    """The text after the run."""
 
     def place(self, messages: Sequence[Message], units: Sequence[Unit], seat: str) -> Read:
-        """Put the tags around what others wrote."""
+        """Put the tags around the text of others."""
         placed: list[Unit] = []
         for author, run in groupby(units, key=lambda unit: unit.author):
             own = author == seat
@@ -56,14 +56,14 @@ class InTags(Settings):
 
 
 class InUserTurn(Settings):
-    """Behind the question, each run of others' text under a heading; the block holds the rest."""
+    """Each run of others' text under a heading after the question; the think block has the rest."""
 
     kind: Literal["user"]
     heading: str = "\n\nNotes of somebody else on this:\n"
-    """Stands before the run; `{author}` is the seat that wrote it."""
+    """The text before the run; `{author}` is the seat that wrote it."""
 
     def place(self, messages: Sequence[Message], units: Sequence[Unit], seat: str) -> Read:
-        """Move what others wrote to the end of the last message."""
+        """Move the text of others to the end of the last message."""
         notes = ""
         for author, run in groupby(units, key=lambda unit: unit.author):
             if author != seat:

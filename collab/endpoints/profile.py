@@ -1,6 +1,6 @@
-"""What is known of an endpoint that serves one model: what it can do, and how that is known.
+"""The profile of an endpoint: what it can do for one model, and how that is known.
 
-A doctor finds it out and writes it down; the runs after it read it.
+The doctor writes it, and later runs read it.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ DialectName = Literal[
 ]
 """How a partial thought is continued."""
 ProbeVerdict = Literal["ok", "limited", "broken", "untried"]
-"""`limited`: a run can live with it, and does; `broken`: a thought would not go on as it stands."""
+"""`limited`: a run adapts to it; `broken`: a thought would not be continued exactly."""
 Field = Literal["content", "reasoning"]
 Checked = Literal["real", "engine", "documented"]
 """How something is known: seen on this server, seen on this engine, or read in documents."""
 
 
 class Finding(BaseModel):
-    """What one probe has shown."""
+    """The result of one probe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,11 +44,11 @@ class Finding(BaseModel):
     verdict: ProbeVerdict
     tried: str
     came: str
-    """What came back, and what it means."""
+    """The observation, and its meaning."""
 
 
 class Profile(BaseModel):
-    """What is known of an endpoint that serves one model."""
+    """The known abilities of an endpoint that serves one model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,7 +57,7 @@ class Profile(BaseModel):
     returns_ids: bool = True
     """Replies carry the ids that were read and written."""
     takes_n: bool = True
-    """One request may ask for several draws, each with the seed that it would have alone."""
+    """One request may ask for several draws, each with the same seed as in a request of its own."""
     takes_seed: bool = True
     """A seed decides the draw."""
     takes_temperature: bool = True
@@ -75,9 +75,9 @@ class Profile(BaseModel):
     thought_in: Field | None = None
     """The field that a continued thought comes back in; None: as documented."""
     echoes: bool | None = None
-    """Whether a reply repeats what it goes on with; None: as documented."""
+    """Whether a reply repeats the text that it continues; None: as documented."""
     thinking_returned: Literal["raw", "summary", "none"] = "raw"
-    """What comes back of the thinking that is billed."""
+    """How much of the billed thinking is returned."""
     drop: frozenset[str] = frozenset()
     """Request fields that the server refuses; they are left out."""
     max_model_len: int | None = None
@@ -87,12 +87,12 @@ class Profile(BaseModel):
     """A doctor's, where one has looked."""
 
     def joint(self, sampling: Sampling) -> bool:
-        """Say whether one request may ask for several draws (greedy ones are drawn alone)."""
+        """Tell whether one request may ask for several draws; greedy ones need one each."""
         return self.takes_n and sampling.temperature > 0
 
     @property
     def broken(self) -> tuple[Finding, ...]:
-        """What keeps a run from trusting it."""
+        """The reasons why a run must not trust it."""
         return tuple(finding for finding in self.findings if finding.verdict == "broken")
 
     @property
@@ -103,10 +103,10 @@ class Profile(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> Profile | None:
-        """Read what a doctor has written, None where none has been.
+        """Load the profile that a doctor wrote; None without one.
 
         Raises:
-            ConfigError: The file is none of a profile's.
+            ConfigError: The file is not a profile.
         """
         if not path.exists():
             return None
@@ -114,7 +114,7 @@ class Profile(BaseModel):
             return cls.model_validate_json(path.read_bytes())
         except ValidationError:
             raise ConfigError(
-                f"{str(path)!r} is no profile of this version; delete it and run collab doctor"
+                f"{str(path)!r} is not a profile of this version; delete it and run collab doctor"
             ) from None
 
     def save(self, path: Path) -> None:

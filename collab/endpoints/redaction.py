@@ -1,6 +1,6 @@
-"""What is shown and kept of a server's words, without the key: errors and names are redacted.
+"""Remove the API key from a server's errors and names.
 
-A sample is not: one that holds the key is refused.
+A sample is never altered: one that contains the key is refused.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from collab.errors import EndpointError, KeyRepeated
 
 
 class Redaction:
-    """Takes the secrets that a server was sent out of what it says.
+    """Removes the secrets that a server was sent from its replies.
 
     Args:
-        url: Where the server is.
-        secrets: The key, and others that it was sent.
+        url: The server's address.
+        secrets: The key, and other secrets that it was sent.
     """
 
     def __init__(self, url: str, secrets: Iterable[str | None]) -> None:
@@ -42,7 +42,7 @@ class Redaction:
             raise self._hidden(error) from None
 
     def names(self, completion: Completion) -> Completion:
-        """Take the key out of what the server calls itself."""
+        """Remove the key from the names in a reply."""
         names = completion.model, completion.system_fingerprint
         hidden = tuple(name and self.veil.hide(name) for name in names)
         if hidden == names:
@@ -65,8 +65,8 @@ class Redaction:
         return draw
 
     def part(self, draw: Generation) -> Generation:
-        """Return what had come of a draw, without the key or what may be its beginning."""
-        text = draw.text[: len(draw.text) - self.veil.begun(draw.text)]
+        """Return the text of a draw so far, without the key or a possible beginning of it."""
+        text = draw.text[: len(draw.text) - self.veil.beginning(draw.text)]
         shown = self.veil.hide(text)
         return draw if shown == draw.text else replace(draw, text=shown, ids=None)
 
@@ -82,8 +82,8 @@ class Redaction:
     def repeated(self) -> KeyRepeated:
         """Return the error of a draw that holds the key."""
         return KeyRepeated(
-            f"{self._url} wrote the key that it was sent into what it drew: the draw is not kept, "
-            "for it would hold the key, and without it be no sample"
+            f"{self._url} repeated the API key in its output; the draw is discarded, since it "
+            "cannot be stored with the key and is no sample of the model without it"
         )
 
     def _hidden(self, error: EndpointError) -> EndpointError:

@@ -65,9 +65,9 @@ def choose(
         )
     if frame is None or (tokenizer is None and name in IDS):
         raise ConfigError(
-            f"dialect {name!r} writes the prompt itself: set the model's checkpoint to a folder or "
-            f"Hugging Face id with its tokenizer and chat template (or dialect to one of "
-            f"{', '.join(CHATS)})"
+            f"dialect {name!r} needs the model's tokenizer and chat template; set the model's "
+            "checkpoint to a folder or Hugging Face id that has them, or set dialect to one of "
+            f"{', '.join(CHATS)}"
         )
     if name in IDS and tokenizer is not None:
         return IdsDialect(frame, tokenizer, IDS[name](), name)

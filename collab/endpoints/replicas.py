@@ -1,8 +1,8 @@
-"""Several servers of one model, as one endpoint: a trajectory stays where its prefix is cached.
+"""Use several servers of one model as one endpoint: a trajectory stays where its prefix is cached.
 
-A prompt that goes on from one that was served before goes to the same server, unless that one has
-as many requests as it bears and another has not. Every other prompt goes to the server with the
-least to do. A server that is given up is left out; its work goes to the others.
+A prompt that extends one that was served before goes to the same server, unless that server is full
+and another is not. Every other prompt goes to the server with the fewest requests. A server that
+fails for good is left out, and the others take over its work.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Replicas:
         endpoints: At least one, all alike.
 
     Raises:
-        ConfigError: One of them cannot do what another can.
+        ConfigError: Their abilities differ.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
@@ -41,16 +41,16 @@ class Replicas:
         for other in endpoints[1:]:
             if other.profile != first.profile:
                 raise ConfigError(
-                    f"{other.url} is no replica of {first.url}: "
-                    f"{difference(other.profile, first.profile)}; start "
-                    "both alike, or take it out of replicas"
+                    f"{other.url} is not a replica of {first.url}: "
+                    f"{difference(other.profile, first.profile)}; start both servers with the "
+                    "same settings, or remove it from replicas"
                 )
         self._alive = list(endpoints)
         self._homes: OrderedDict[int, Endpoint] = OrderedDict()
 
     @property
     def profile(self) -> Profile:
-        """What is known of the servers."""
+        """The profile that all servers share."""
         return self._alive[0].profile
 
     @property
@@ -60,7 +60,7 @@ class Replicas:
 
     @property
     def crowded(self) -> int:
-        """How often one of the servers said that it had too much to do."""
+        """The number of responses 429 (too many requests) of all servers."""
         return sum(one.crowded for one in self._alive)
 
     async def complete(
@@ -90,7 +90,7 @@ class Replicas:
                     raise
 
     async def ends(self, text: str) -> tuple[int, ...] | None:
-        """Return where the servers' tokens end in a text (characters), None if nobody tells."""
+        """Return the ends of the servers' tokens in a text (characters); None if unknown."""
         return await self._alive[0].ends(text)
 
     def _home(self, marks: Sequence[int]) -> Endpoint:
@@ -108,19 +108,19 @@ class Replicas:
         return home
 
     def _leave_out(self, lost: Endpoint, error: Unreachable) -> bool:
-        """Go on without a server, unless it is the last."""
+        """Leave out a server, unless it is the last."""
         if self._alive == [lost]:
             return False
         if lost in self._alive:
             self._alive.remove(lost)
-            logger.warning("%s; left out, %d others go on", error, len(self._alive))
+            logger.warning("%s; removed, %d replicas left", error, len(self._alive))
         return True
 
 
 def prefixes(prompt: Prompt) -> list[int]:
-    """Return a mark for every beginning of a prompt, block by block: equal beginnings, equal marks.
+    """Return a hash for each prefix of a prompt, block by block.
 
-    The last mark of a prompt that was served is what a longer one is recognised by.
+    A longer prompt is recognised by the last hash of a prompt that was served.
     """
     text = _flat(prompt) if isinstance(prompt, OpenTurn) else prompt
     size = LETTERS if isinstance(text, str) else BLOCK
@@ -132,7 +132,7 @@ def prefixes(prompt: Prompt) -> list[int]:
 
 
 def difference(one: Profile, other: Profile) -> str:
-    """Say in what the first is not as the other; empty where they are alike."""
+    """Describe how the first differs from the other; empty if they are alike."""
     theirs = dict(other)
     return "; ".join(
         f"{name} is {value!r}, not {theirs[name]!r}" for name, value in one if value != theirs[name]

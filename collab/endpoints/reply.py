@@ -1,7 +1,7 @@
-"""The shapes of the API's replies, as far as they are used here.
+"""The replies of the API as pydantic models, as far as their fields are used.
 
-A reply is read once, whole or event by event, into pydantic values; what is none of the API's is an
-error that shows how it begins.
+A reply is parsed once, whole or event by event. An invalid reply is an error that shows its
+beginning.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from collab.errors import BadReply, Unreachable
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
 ShapeT = TypeVar("ShapeT")
 Count = Annotated[int, Field(ge=0, lt=2**40)]
-"""Tokens: no more than a database can hold."""
+"""A number of tokens, at most what a database can hold."""
 
 
 class Details(BaseModel):
-    """What the prompt's tokens were."""
+    """Details of the prompt's tokens."""
 
     cached_tokens: Count | None = None
 
 
 class CompletionTokens(BaseModel):
-    """What the completion's tokens were."""
+    """Details of the completion's tokens."""
 
     reasoning_tokens: Count | None = None
 
 
 class Usage(BaseModel):
-    """What the server counted."""
+    """The token counts of the server."""
 
     prompt_tokens: Count = 0
     completion_tokens: Count = 0
@@ -87,7 +87,7 @@ class MessagePart(BaseModel):
 
 
 class ReplyMessage(BaseModel):
-    """The message of a chat reply; servers differ in what they call the thinking."""
+    """The message of a chat reply; servers use different fields for the thinking."""
 
     content: str | list[MessagePart] | None = None
     reasoning_content: str | None = None
@@ -189,7 +189,7 @@ def _unreadable(url: str, body: bytes, error: ValidationError) -> BadReply:
     try:
         body.decode()
     except UnicodeDecodeError as broken:
-        return strange(url, body, f"no UTF-8: {broken.reason}")
+        return strange(url, body, f"not UTF-8: {broken.reason}")
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     field = ".".join(map(str, first["loc"]))
     return strange(url, body, f"{field}: {first['msg']}" if field else first["msg"])
@@ -207,7 +207,7 @@ class MessageParts:
         self.url = url
         self._tokens = tokens
         self.text = ""
-        """What has come."""
+        """The parts received so far."""
         self._last = Choice(text="")
         self._prompt_ids: tuple[int, ...] | None = None
         self._ids: list[int] | None = None
@@ -227,7 +227,7 @@ class MessageParts:
         field, _, value = line.partition(b":")
         data = value.strip()
         if field.strip() not in (b"", b"data", b"event", b"id", b"retry"):
-            raise strange(self.url, line, "no event stream")
+            raise strange(self.url, line, "not an event stream")
         if field != b"data" or data == b"[DONE]":
             return ""
         if (error := broken(self.url, data)) is not None:
@@ -237,7 +237,7 @@ class MessageParts:
         self._model = part.model or self._model
         self._fingerprint = part.system_fingerprint or self._fingerprint
         if len(part.choices) > 1:
-            raise BadReply(f"{self.url} gave {len(part.choices)} choices for n=1")
+            raise BadReply(f"{self.url} returned {len(part.choices)} choices for n=1")
         for choice in part.choices:
             self._take(choice)
             return choice.text
@@ -250,11 +250,13 @@ class MessageParts:
             Again: The stream ended before the completion did.
         """
         if self._last.finish_reason is None:
-            raise Retryable(Unreachable(f"{self.url} ended its stream before the completion"))
+            raise Retryable(
+                Unreachable(f"{self.url} ended its stream before the completion was finished")
+            )
         return self.so_far()
 
     def so_far(self) -> Completion:
-        """Return what has come as one reply, whether it is whole or not."""
+        """Return the parts received so far as one reply."""
         whole = self._last.model_copy(
             update={
                 "text": self.text,
@@ -271,10 +273,10 @@ class MessageParts:
         )
 
     def _take(self, choice: Choice) -> None:
-        """Add a part to what has come.
+        """Add a part.
 
         Raises:
-            BadReply: There are more tokens than were asked for.
+            BadReply: There are more tokens than requested.
         """
         self._last = choice
         self.text += choice.text

@@ -1,7 +1,7 @@
-"""A form: what one kind of API is sent for a draw, and how its reply reads.
+"""The request and reply format of each kind of API.
 
-The client knows addresses, limits and time; a form knows fields. Whatever an API calls them, what
-comes out is a `Completion`, so that one place checks every draw.
+The client handles addresses, limits and time; a format handles fields. Every format returns a
+`Completion`, so that one place checks every draw.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Body = dict[str, Json]
 
 @dataclass(frozen=True, slots=True)
 class EndpointRequest:
-    """One request for draws, with what only the endpoint knows."""
+    """One request for draws, with the endpoint's own settings."""
 
     request: Request
     served: str
-    """What the server calls the model."""
+    """The server's name of the model."""
     n: int
     seed: int
     """Of the first draw; the next ones count up."""
@@ -36,24 +36,24 @@ class EndpointRequest:
 
 
 class RequestFormat(Protocol):
-    """How one kind of API is spoken to."""
+    """The format of one kind of API."""
 
-    streams: ClassVar[bool]
-    """Whether a text can be read along; if not, it is told when it is whole."""
+    stream_fields: ClassVar[Body | None]
+    """The fields that request a stream of completions; None: a reply arrives whole."""
 
     def place(self, url: str) -> str:
-        """Return the address to send to, below the API's own (which ends in /v1)."""
+        """Return the address of the route, given that of the API (which ends in /v1)."""
         ...
 
     def body(self, ask: EndpointRequest) -> Body:
-        """Say it all: no default of the server's stays in force."""
+        """Return the fields of a request: all of them, so that no default of the server applies."""
         ...
 
-    def read(self, url: str, body: bytes, request: Request) -> Completion:
+    def parse(self, url: str, body: bytes, request: Request) -> Completion:
         """Read a reply's body.
 
         Raises:
-            BadReply: It is none of this API's, or what it holds stands in the wrong field.
+            BadReply: It is not a reply of this API, or has its text in the wrong field.
         """
         ...
 
@@ -61,14 +61,17 @@ class RequestFormat(Protocol):
 class Completions:
     """OpenAI's completions with vLLM's fields: the prompt is ids or text."""
 
-    streams: ClassVar[bool] = True
+    stream_fields: ClassVar[Body | None] = {
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
 
     def place(self, url: str) -> str:
         """Return the route of completions."""
         return f"{url}/completions"
 
     def body(self, ask: EndpointRequest) -> Body:
-        """Ask for the ids back, for the stop string, and for nothing to be added to the prompt."""
+        """Request the ids and the stop string, and that nothing is added to the prompt."""
         request = ask.request
         body: Body = {
             **request.sampling.model_dump(),
@@ -90,8 +93,8 @@ class Completions:
             body["skip_special_tokens"] = False
         return body
 
-    def read(self, url: str, body: bytes, request: Request) -> Completion:
-        """Read it as it stands."""
+    def parse(self, url: str, body: bytes, request: Request) -> Completion:
+        """Parse the reply."""
         return reply.parse_reply(Completion, url, body)
 
 
@@ -102,5 +105,7 @@ def ids_of(request: Request) -> tuple[int, ...]:
         TypeError: It is a conversation, which only a chat dialect lays out.
     """
     if not isinstance(request.prompt, tuple):
-        raise TypeError(f"this form takes ids or text, not {type(request.prompt).__name__}")
+        raise TypeError(
+            f"this request format takes ids or text, not {type(request.prompt).__name__}"
+        )
     return request.prompt

@@ -20,13 +20,13 @@ from collab.errors import BadReply, PromptChanged, Unreachable
 
 FINISHES: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "abort"}
 LEAST = -9999.0
-"""Stands for the log-probability of what cannot be."""
+"""The log-probability of an impossible token, in JSON."""
 HIGHEST = 1.0
 """No log-probability is higher, however it was rounded."""
 SHORT = 8
 """Tokens up to which a draw keeps the likeliest tokens of each place."""
 BROKEN = ("abort", "cancelled", "error")
-"""What a server says where it gave up half-way: that is no sample of the model."""
+"""Finish reasons of a server that gave up midway: the text is not a sample of the model."""
 
 
 def generations(
@@ -51,7 +51,7 @@ def check_prompt(
     usage: Usage | None,
     tokenizer: Tokenizer | None,
 ) -> None:
-    """Compare the ids the server says it read with the ids we sent, or those of the text we sent.
+    """Compare the ids that the server reports with those that were sent, or those of the sent text.
 
     Raises:
         PromptChanged: They differ, or the server gave neither ids nor a count.
@@ -63,14 +63,14 @@ def check_prompt(
         pairs = enumerate(zip_longest(sent, read_ids))
         at, (ours, theirs) = next((at, pair) for at, pair in pairs if pair[0] != pair[1])
         raise PromptChanged(
-            f"the endpoint changed the prompt: token {at} was sent as {ours}, read as {theirs} "
-            f"({len(sent)} sent, {len(read_ids)} read)"
+            f"the endpoint changed the prompt: token {at} was sent as {ours} and read as {theirs} "
+            f"({len(sent)} tokens sent, {len(read_ids)} read)"
         )
     if usage is None or usage.prompt_tokens != len(sent):
         counted = usage.prompt_tokens if usage else "none"
         raise PromptChanged(
-            f"the endpoint changed the prompt: {len(sent)} tokens were sent, it counts {counted} "
-            "(a second start token, a template around it, or another tokenizer)"
+            f"the endpoint changed the prompt: {len(sent)} tokens were sent, it counts {counted}; "
+            "it may add a start token or a template, or use another tokenizer"
         )
 
 
@@ -95,7 +95,7 @@ def _generation(
         return _score(choice, request, usage, seconds)
     if ids is None and isinstance(request.prompt, tuple):
         raise BadReply(
-            "the endpoint returned no token ids, which the dialect 'ids' needs (return_token_ids); "
+            "the endpoint returned no token ids (return_token_ids), which dialect 'ids' needs; "
             "set the model's dialect to 'text'"
         )
     if ids is not None:
@@ -122,7 +122,7 @@ def _generation(
 def partial(
     reply: Completion, request: Request, tokenizer: Tokenizer | None, seconds: float
 ) -> Generation:
-    """Say what had come of a draw when it was stopped: for the bill, never for a trajectory."""
+    """Return the part of a stopped draw, which is billed but never enters a trajectory."""
     (choice,) = reply.choices
     usage, ids = reply.usage, choice.token_ids
     if ids is not None and not are_ids(ids):
@@ -173,30 +173,30 @@ def finish(reason: str | None) -> FinishReason:
     """Translate a server's reason for ending.
 
     Raises:
-        Again: The server gave up half-way.
-        BadReply: It is none that is known.
+        Again: The server gave up midway.
+        BadReply: The reason is unknown.
     """
     if reason in BROKEN:
-        raise Retryable(Unreachable(f"the endpoint gave up half-way (finish_reason {reason!r})"))
+        raise Retryable(Unreachable(f"the endpoint aborted the draw (finish_reason {reason!r})"))
     if reason not in FINISHES:
         raise BadReply(f"unknown finish_reason {reason!r} (known: {', '.join(FINISHES)})")
     return FINISHES[reason]
 
 
 def cached(usage: Usage) -> int | None:
-    """Return how much of the prompt came from the server's cache, where it says so."""
+    """Return the tokens of the prompt from the server's cache; None if it does not report them."""
     return usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
 
 
 def _stop_reason(choice: Choice, text: str, stop: Sequence[str]) -> str | int | None:
-    """Return what the server says, or look which stop string the text holds where it is silent."""
+    """Return the reported stop string, or else the one that ends the text."""
     if choice.finish_reason != "stop" or "stop_reason" in choice.model_fields_set:
         return choice.stop_reason
     return next((string for string in stop if string in text), None)
 
 
 def _logprobs(choice: Choice, request: Request) -> Logprobs | None:
-    """Read what the server reports of its tokens' chances."""
+    """Parse the log-probabilities of the tokens."""
     said = choice.logprobs
     if not request.logprobs or said is None or said.top_logprobs is None:
         return None
@@ -213,17 +213,17 @@ def _logprobs(choice: Choice, request: Request) -> Logprobs | None:
 def _ranked(top: Mapping[str, float], count: int) -> tuple[tuple[str, float], ...]:
     """Return the `count` likeliest tokens, the likeliest first.
 
-    A server adds the drawn token where it is none of them; it is left out again.
+    A server adds the drawn token if it is not among them; it is removed again.
     """
     ranked = sorted(top.items(), key=lambda pair: -pair[1])[:count]
     return tuple((token, _finite(value)) for token, value in ranked)
 
 
 def _score(choice: Choice, request: Request, usage: Usage, seconds: float) -> Generation:
-    """Return the log-probabilities of the prompt's last tokens; what was drawn is left out.
+    """Return the log-probabilities of the prompt's last tokens, without the drawn ones.
 
     Raises:
-        BadReply: The server gave none.
+        BadReply: The server returned none.
     """
     pairs = zip(ids_of(request), choice.prompt_logprobs or (), strict=False)
     said = [row.get(str(token)) if row else None for token, row in pairs][-request.scored :]
@@ -232,8 +232,8 @@ def _score(choice: Choice, request: Request, usage: Usage, seconds: float) -> Ge
     scored = tuple(map(_finite, chances))
     if len(scored) != request.scored:
         raise BadReply(
-            f"the endpoint did not score the prompt's last {request.scored} tokens "
-            "(prompt_logprobs); set `scores: false` in its profile"
+            "the endpoint returned no log-probabilities (prompt_logprobs) for the prompt's last "
+            f"{request.scored} tokens; set `scores: false` in its profile"
         )
     return Generation(
         text="",
@@ -248,14 +248,16 @@ def _score(choice: Choice, request: Request, usage: Usage, seconds: float) -> Ge
 
 
 def _check_chances(values: Iterable[float | None]) -> None:
-    """Refuse log-probabilities that are none: above zero, or no number.
+    """Check that log-probabilities are numbers of at most zero.
 
     Raises:
-        BadReply: There is one.
+        BadReply: One is not.
     """
     for value in values:
         if value is not None and not value <= HIGHEST:
-            raise BadReply(f"the endpoint gave a token the log-probability {value!r}")
+            raise BadReply(
+                f"the endpoint returned the log-probability {value!r}, which is not at most 0"
+            )
 
 
 def _finite(value: float) -> float:

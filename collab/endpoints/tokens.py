@@ -1,10 +1,10 @@
-"""A model's tokenizer, held on this side of the wire.
+"""A model's tokenizer on the client's side.
 
-Whoever knows the exact token ids can say exactly what a model saw. The tokenizer is read from the
-file that the server reads too; its fingerprint names it, so that ids are never read with another.
+Exact token ids show exactly what a model read. The tokenizer is loaded from the file that the
+server loads too. Its fingerprint identifies it, so that ids are never decoded with another one.
 
-A tag such as ``<think>`` is parsed to its own token wherever it stands, in the template's text and
-in a model's or a stranger's text alike; a server that is sent the same string does the same.
+A tag such as ``<think>`` is parsed to its own token anywhere in a text, in the template's text and
+in that of a model or another author; a server that is sent the same string does the same.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from collab.core.release import extra
 from collab.errors import ConfigError
 
 WINDOW, BEHIND = 1_000, 300
-"""Characters of a text's end among which encoding begins anew, and how many must stand behind."""
+"""The last characters of a text in which encoding may restart, and how many must follow."""
 _WORD = re.compile(r"(?<=\w)(?= [^\W\d_])")
-"""Where a word begins behind another: tokenizers part them there."""
+"""The start of a word after another one, where tokenizers split."""
 SEAM = 16
 """How many tokens on each side of a seam are looked at: no pre-token is as long."""
 
@@ -38,7 +38,7 @@ class Tokenizer:
     fingerprint: str
     """Names the tokenizer: a hash of its file."""
     end_ids: frozenset[int] = frozenset()
-    """Special tokens: one of them ends a turn, and none belongs to the text of a unit."""
+    """Special tokens, one of which ends a turn; none is part of a unit's text."""
 
     @classmethod
     def load(cls, source: str | Path) -> Self:
@@ -51,9 +51,7 @@ class Tokenizer:
         try:
             raw = RawTokenizer.from_buffer(content)
         except Exception as error:  # the library raises bare exceptions
-            raise ConfigError(
-                f"tokenizer.json of {str(source)!r} is not readable: {error}"
-            ) from error
+            raise ConfigError(f"cannot parse tokenizer.json of {str(source)!r}: {error}") from error
         raw.no_padding()
         raw.no_truncation()
         added = raw.get_added_tokens_decoder()
@@ -61,14 +59,14 @@ class Tokenizer:
         return cls(raw, hashlib.sha256(content).hexdigest()[:12], ends)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Return the ids of `text`, encoded as one piece and with nothing added."""
+        """Return the ids of `text`, encoded as one piece, without added tokens."""
         return tuple(self.raw.encode(text, add_special_tokens=False).ids)
 
     def grow(self, text: str, ids: tuple[int, ...], more: str) -> tuple[int, ...]:
-        """Return `encode(text + more)` at the cost of its end alone; `ids` is `encode(text)`.
+        """Return `encode(text + more)` by encoding only its end; `ids` is `encode(text)`.
 
-        Pre-tokenizers read from left to right, so a word that begins some way before the seam
-        begins there in the longer text too. Where no clean cut is found, all is encoded.
+        Pre-tokenizers read from left to right, so a word that starts well before the seam also
+        starts there in the longer text. Without a clean cut, the whole text is encoded.
         """
         cut = self._clean_cut(text, ids)
         if cut is None:
@@ -77,10 +75,10 @@ class Tokenizer:
         return ids[:kept] + self.encode(text[at:] + more)
 
     def _clean_cut(self, text: str, ids: tuple[int, ...]) -> tuple[int, int] | None:
-        """Find a place where encoding may begin anew: where it lies in `text`, and in `ids`.
+        """Find a place where encoding may restart; return its positions in `text` and in `ids`.
 
-        Encoded from a little before it and from it on, the end of `text` must have the same tokens,
-        those of `ids`, and they must begin a pre-token.
+        The end of `text` must have the same tokens, those of `ids`, when encoded from there and
+        from a little before; and a pre-token must start there.
         """
         words = [found.start() for found in _WORD.finditer(text, max(len(text) - WINDOW, 0))]
         words = [at for at in words if at <= len(text) - BEHIND]
@@ -110,8 +108,8 @@ class Tokenizer:
     def seam(self, left: tuple[int, ...], right: tuple[int, ...]) -> int:
         """Count the tokens around a seam that encoding both sides as one piece would not give.
 
-        Looked at are the tokens between the last end before the seam and the first behind it that
-        both encodings share.
+        The tokens compared are those between the last shared end before the seam and the first
+        one after it.
         """
         ids = left + right
         mine, one_piece = self.ends(ids), self.encode(self.decode(ids))
@@ -154,9 +152,9 @@ class Tokenizer:
         """Decode every prefix: quadratic, and right for any decoder."""
         ends: list[int] = []
         for count in range(1, len(ids)):
-            begun = self.decode(ids[:count])
-            if whole.startswith(begun):  # else it ends inside a character
-                end = max(len(begun), ends[-1] if ends else 0)
+            start = self.decode(ids[:count])
+            if whole.startswith(start):  # else it ends inside a character
+                end = max(len(start), ends[-1] if ends else 0)
                 ends += [end] * (count - len(ends))
         return (*ends, *[len(whole)] * (len(ids) - len(ends)))
 
@@ -171,7 +169,7 @@ def model_folder(source: str | Path) -> Path:
     if (folder / "tokenizer.json").exists():
         return folder
     if folder.exists() or str(source).count("/") != 1:
-        what = "holds no tokenizer.json" if folder.exists() else "is no folder, and no hub's id"
+        what = "has no tokenizer.json" if folder.exists() else "is neither a folder nor a hub id"
         raise ConfigError(
             f"{str(source)!r} {what}: set the model's checkpoint to a folder with a tokenizer.json "
             "or to an owner/name of the hub"
@@ -184,7 +182,7 @@ def _from_hub(source: str) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise ConfigError(
-            f"{source!r} is no folder; to fetch it by its id: {extra('hf')}"
+            f"{source!r} is not a folder; to download it from the hub: {extra('hf')}"
         ) from error
     wanted = [
         "tokenizer.json",
@@ -198,9 +196,11 @@ def _from_hub(source: str) -> Path:
         folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=wanted))
     except Exception as error:  # network, access and naming errors share no base
         raise ConfigError(
-            f"cannot fetch the tokenizer of {source!r}: {error}; is it spelled so on the hub? else "
-            "set checkpoint to a folder that holds it"
+            f"cannot download the tokenizer of {source!r}: {error}; check its spelling on the hub, "
+            "or set checkpoint to a folder that has it"
         ) from error
     if not (folder / "tokenizer.json").exists():
-        raise ConfigError(f"{source!r} publishes no tokenizer.json; name a folder that holds one")
+        raise ConfigError(
+            f"{source!r} has no tokenizer.json on the hub; set checkpoint to a folder that has one"
+        )
     return folder

@@ -1,8 +1,8 @@
-"""A key in what a server says: found however it is spelled there, and taken out.
+"""Find API keys in a server's text, in any spelling, and remove them.
 
 Servers and proxies repeat keys: in an error, in a redirect, escaped as JSON or percent-encoded, in
 two parts of a stream. Errors and names are shown without the key. A sample is never altered, so one
-that holds the key is refused: its token ids would hold it too.
+that contains the key is refused: its token ids would contain it too.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ VEIL = "[key]"
 SHORTEST = 8
 """A key with fewer characters is a placeholder (`EMPTY`, `none`, `x`), and no secret."""
 WORD = 12
-"""So is one of letters alone with fewer than these: `whatever`, `placeholder`."""
+"""A key of only letters is a placeholder if it has fewer than these, as in `placeholder`."""
 BEGIN = 8
-"""Characters of a key's beginning that are hidden too: messages cut what they quote."""
+"""The shortest beginning of a key that is hidden too (characters), as messages cut quotes."""
 LAYERS = 8
 """How often an escaped text is unescaped."""
 _SPELLED = re.compile(
@@ -36,7 +36,7 @@ _BEGUN = (
 )
 """The beginning of a letter that is spelled otherwise, where a text ends."""
 WIDEST = 12
-"""Characters that spell one letter, in what a stream is expected to hold."""
+"""The most characters that spell one letter in a stream."""
 
 
 def is_secret(key: str) -> bool:
@@ -48,7 +48,7 @@ class SecretFinder:
     """Finds some secrets in texts.
 
     Args:
-        keys: The secrets; those that are mere placeholders are left out.
+        keys: The secrets; placeholders are left out.
     """
 
     def __init__(self, keys: Iterable[str]) -> None:
@@ -56,11 +56,11 @@ class SecretFinder:
         self._begins = tuple({key[:BEGIN] for key in self._keys})
 
     def holds(self, text: str) -> bool:
-        """Say whether a text holds a key, in whatever way it is spelled."""
+        """Tell whether a text contains a key in any spelling."""
         return _holds(text, self._keys)
 
     def hide(self, text: str) -> str:
-        """Return a text without the keys, or what is left of one that was cut."""
+        """Return a text without the keys and without beginnings of one that was cut."""
         if not _holds(text, self._begins):
             return text
         for key in self._keys:
@@ -69,13 +69,13 @@ class SecretFinder:
             text = re.sub(_pattern(begin).pattern + r"[^\s\"'<>]*", VEIL, text)
         return VEIL if _holds(text, self._begins) else text
 
-    def begun(self, text: str) -> int:
+    def beginning(self, text: str) -> int:
         """Return how many characters at a text's end may be the beginning of a key."""
         return max((_begun(text, key) for key in self._keys), default=0)
 
 
 def _holds(text: str, keys: tuple[str, ...]) -> bool:
-    """Look for keys in a text, and in what it is unescaped."""
+    """Search for keys in a text and in its unescaped form."""
     for _ in range(LAYERS if keys else 0):
         if any(key in text for key in keys):
             return True
@@ -106,7 +106,7 @@ def _begun(text: str, key: str) -> int:
     for found in (_first(key) if spelled else re.compile(re.escape(key[0]))).finditer(tail):
         end = tail[found.start() :]
         if end[0] == key[0] and end[1:2] not in ("", key[1], *_MARKS):
-            continue  # most are told by their second letter
+            continue  # the second letter rules most out
         if key.startswith(_whole(end) if spelled else end):
             return len(end)
     return 0
@@ -124,13 +124,13 @@ def _whole(text: str) -> str:
 
 @cache
 def _pattern(key: str) -> re.Pattern[str]:
-    """Return what matches a key, each of its letters spelled in any way."""
+    """Return a pattern for a key, with each letter in any spelling."""
     return re.compile("".join(map(_letter, key)))
 
 
 @cache
 def _first(key: str) -> re.Pattern[str]:
-    """Return what matches where a key may begin, if only with half of its first letter."""
+    """Return a pattern for a possible beginning of a key, even half of its first letter."""
     return re.compile(f"{_letter(key[0])}|{_BEGUN}")
 
 
@@ -147,7 +147,7 @@ def _letter(letter: str) -> str:
 
 @cache
 def _names() -> dict[str, list[str]]:
-    """Return what HTML calls each character, without `;`."""
+    """Map each character to its HTML names, without `;`."""
     from html.entities import html5
 
     names: dict[str, list[str]] = {}

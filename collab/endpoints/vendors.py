@@ -1,6 +1,6 @@
-"""How each server wants a begun turn: one small class a convention.
+"""The conventions of servers for an open turn, one small class each.
 
-The class attributes say what is documented; `collab doctor` tries what is so at an address.
+The class attributes are as documented; `collab doctor` tests them at an address.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from typing import ClassVar
 
 from collab.core.sampling import OpenTurn
 from collab.core.trajectory import Json
-from collab.endpoints.chat import ChatDialect, behind
+from collab.endpoints.chat import ChatDialect, after_gap
 from collab.endpoints.profile import Field
 from collab.endpoints.request_format import Body
 
 
 class ContinueFinal(ChatDialect):
-    """vLLM: the template writes the last message and is cut where its content ends.
+    """vLLM: the template renders the last message and is cut after its content.
 
-    The content holds the open tag itself. A template that puts an empty block in front of it, or
-    trims it, is found out by what the server reads.
+    The content includes the open tag. The prompt that the server reports shows whether a template
+    adds an empty block before it, or trims it.
     """
 
     name = "chat_cfm"
@@ -28,12 +28,12 @@ class ContinueFinal(ChatDialect):
         "add_generation_prompt": False,
     }
 
-    def begun(self, turn: OpenTurn) -> Body:
+    def open_turn(self, turn: OpenTurn) -> Body:
         """Write the whole block into the content."""
         return {"content": self.think_open + self._behind(turn)}
 
     def renders(self, turn: OpenTurn) -> str:
-        """Return what was sent: the template writes a content as it stands."""
+        """Return the content that was sent, which the template renders unchanged."""
         return self._behind(turn)
 
     def _behind(self, turn: OpenTurn) -> str:
@@ -41,38 +41,38 @@ class ContinueFinal(ChatDialect):
 
 
 class ContinueAfterOpening(ChatDialect):
-    """SGLang: the content is put behind the generation prompt, which may open the block itself."""
+    """SGLang: the content follows the generation prompt, which may open the block itself."""
 
     name = "chat_cfm_after_gen"
     flags: ClassVar[Mapping[str, Json]] = {"continue_final_message": True}
     always: ClassVar[Mapping[str, Json]] = {"separate_reasoning": False, "no_stop_trim": True}
 
-    def begun(self, turn: OpenTurn) -> Body | None:
-        """Write what stands behind the generation prompt."""
+    def open_turn(self, turn: OpenTurn) -> Body | None:
+        """Return the text after the generation prompt."""
         opened = self.frame is None or self.frame.opens(turn.messages)
         content = ("" if opened else self.think_open) + self.renders(turn)
         return {"content": content} if content else None
 
     def renders(self, turn: OpenTurn) -> str:
-        """Return what was sent, whichever side opens the block."""
+        """Return the content that was sent, whichever side opens the block."""
         return turn.thought if turn.said is None else turn.thought + turn.close + turn.said
 
 
 class ReasoningField(ChatDialect):
-    """llama.cpp and newer servers: the thought stands in a field of its own.
+    """llama.cpp and newer servers: the thought has a field of its own.
 
-    A content says that the thinking is over, so an answer begins with a blank line.
+    Any content ends the thinking, so an answer starts with a blank line.
     """
 
     name = "reasoning_field"
     thought_in: Field = "reasoning"
     echoes = True
 
-    def begun(self, turn: OpenTurn) -> Body | None:
+    def open_turn(self, turn: OpenTurn) -> Body | None:
         """Put the thought into its field, and the answer into the content."""
         if not turn.thought and not turn.said:
             return None
-        content = "" if turn.said is None else behind(turn.said)
+        content = "" if turn.said is None else after_gap(turn.said)
         return {"content": content, "reasoning_content": turn.thought}
 
 
@@ -83,10 +83,10 @@ class DeepSeekPrefix(ReasoningField):
     open_fields = False
     echoes = False
 
-    def begun(self, turn: OpenTurn) -> Body | None:
+    def open_turn(self, turn: OpenTurn) -> Body | None:
         """Mark the message as a prefix."""
-        begun = super().begun(turn)
-        return None if begun is None else {**begun, "prefix": True}
+        opened = super().open_turn(turn)
+        return None if opened is None else {**opened, "prefix": True}
 
 
 class MistralPrefix(ChatDialect):
@@ -97,8 +97,8 @@ class MistralPrefix(ChatDialect):
     continues = False
     thought_in: Field = "reasoning"
 
-    def begun(self, turn: OpenTurn) -> Body | None:
-        """Write the thinking as a part of the content, and the answer behind it."""
+    def open_turn(self, turn: OpenTurn) -> Body | None:
+        """Put the thinking into a part of the content, and the answer after it."""
         if not turn.thought:
             return {"content": turn.said, "prefix": True} if turn.said else None
         piece = {"type": "text", "text": turn.thought}
@@ -117,11 +117,11 @@ class Partial(ChatDialect):
     continues = False
     thought_in: Field = "reasoning"
 
-    def begun(self, turn: OpenTurn) -> Body | None:
+    def open_turn(self, turn: OpenTurn) -> Body | None:
         """Mark the message as partial."""
         if not turn.thought:
             return {"content": turn.said, "partial": True} if turn.said else None
-        content = "" if turn.said is None else behind(turn.said)
+        content = "" if turn.said is None else after_gap(turn.said)
         return {"content": content, "reasoning_content": turn.thought, "partial": True}
 
 
@@ -134,6 +134,6 @@ class NoPrefix(ChatDialect):
     limit = "max_completion_tokens"
     thought_in: Field = "reasoning"
 
-    def begun(self, turn: OpenTurn) -> None:
-        """Begin nothing."""
+    def open_turn(self, turn: OpenTurn) -> None:
+        """Open no turn."""
         return

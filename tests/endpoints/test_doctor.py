@@ -135,16 +135,16 @@ async def test_an_api_that_continues_nothing_advises_and_answers(doctor: Practic
 
 
 TRAPS: list[tuple[DialectName, Trait, str, str]] = [
-    ("ids", "n_ignored", "choices", "1 came"),
+    ("ids", "n_ignored", "choices", "1 returned"),
     ("ids", "n_refused", "choices", "refused"),
     ("ids", "few_stops", "stops", "at most 4"),
     ("ids", "no_token_ids", "ids", "set dialect: text"),
-    ("ids", "no_usage", "usage", "count no tokens"),
+    ("ids", "no_usage", "usage", "have no token counts"),
     ("ids", "usage_of_one", "usage", "two choices of"),
-    ("ids", "seed_ignored", "seed", "a rerun has other draws"),
-    ("ids", "sampling_fixed", "temperature", "samples as it likes"),
+    ("ids", "seed_ignored", "seed", "a rerun differs"),
+    ("ids", "sampling_fixed", "temperature", "ignores temperature 0"),
     ("ids", "stop_ignored", "stop", "not stopped"),
-    ("ids", "stop_trimmed", "stop", "whole in the ids"),
+    ("ids", "stop_trimmed", "stop", "missing from the text, but in the ids"),
     ("ids", "logprobs_refused", "logprobs", "refused"),
     ("ids", "ids_refused", "fields", "must be a string"),
     ("text", "double_bos", "start", "changed the prompt"),
@@ -155,44 +155,44 @@ TRAPS: list[tuple[DialectName, Trait, str, str]] = [
     ("chat_cfm", "thinking_dropped", "growth", "dropped"),
     ("chat_cfm", "prefix_dropped", "growth", "dropped"),
     ("chat_cfm", "continue_ignored", "carry-over", "changed the prompt"),
-    ("chat_cfm", "prefix_echoed", "reply", "the text repeats what was sent"),
-    ("chat_cfm", "wrong_field", "closing", "field of its thinking"),
-    ("chat_cfm", "parser", "reply", "in the reasoning"),
-    ("chat_cfm", "parser_mislabels", "closing", "field of its thinking"),
+    ("chat_cfm", "prefix_echoed", "reply", "the text repeats the prefix"),
+    ("chat_cfm", "wrong_field", "closing", "as reasoning, but the request"),
+    ("chat_cfm", "parser", "reply", "in the field reasoning"),
+    ("chat_cfm", "parser_mislabels", "closing", "as reasoning, but the request"),
     ("chat_cfm_after_gen", "double_think", "tags", "changed the prompt"),
     ("reasoning_field", "thinking_dropped", "growth", "dropped"),
     ("deepseek_prefix", "double_bos", "start", "changed the prompt"),
-    ("deepseek_prefix", "parser_mislabels", "closing", "field of its thinking"),
+    ("deepseek_prefix", "parser_mislabels", "closing", "as reasoning, but the request"),
 ]
 NAMELESS_TRAPS: list[tuple[DialectName, Trait, str, str]] = [
     ("chat_cfm", "empty_think", "tags", "an empty block"),
-    ("chat_cfm", "double_think", "tags", "more than before"),
+    ("chat_cfm", "double_think", "tags", "more than without a prefix"),
     ("chat_cfm_after_gen", "empty_think", "tags", "an empty block"),
-    ("chat_cfm_after_gen", "double_think", "tags", "more than before"),
-    ("chat_cfm", "continue_ignored", "carry-over", "does not go on"),
+    ("chat_cfm_after_gen", "double_think", "tags", "more than without a prefix"),
+    ("chat_cfm", "continue_ignored", "carry-over", "does not continue the thought"),
     ("deepseek_prefix", "continue_ignored", "tags", "closed and opened again"),
     ("deepseek_prefix", "empty_think", "tags", "an empty block"),
-    ("deepseek_prefix", "double_think", "tags", "more than before"),
+    ("deepseek_prefix", "double_think", "tags", "more than without a prefix"),
     ("deepseek_prefix", "thinking_dropped", "growth", "dropped"),
-    ("deepseek_prefix", "prefix_dropped", "carry-over", "does not go on"),
-    ("deepseek_prefix", "prefix_echoed", "reply", "behind what was sent"),
-    ("deepseek_prefix", "wrong_field", "reply", "in the content"),
-    ("deepseek_prefix", "no_usage", "growth", "does not count"),
+    ("deepseek_prefix", "prefix_dropped", "carry-over", "does not continue the thought"),
+    ("deepseek_prefix", "prefix_echoed", "reply", "after the prefix"),
+    ("deepseek_prefix", "wrong_field", "reply", "in the field content"),
+    ("deepseek_prefix", "no_usage", "growth", "no count of prompt tokens"),
     ("deepseek_prefix", "summary", "thinking", "a summary"),
-    ("deepseek_prefix", "thinking_hidden", "thinking", "none of it"),
+    ("deepseek_prefix", "thinking_hidden", "thinking", "the thinking is hidden"),
     ("deepseek_prefix", "usage_of_one", "usage", "two choices of"),
-    ("deepseek_prefix", "sampling_fixed", "temperature", "samples as it likes"),
-    ("mistral_prefix", "thinking_dropped", "reply", "thoughts are not continued"),
-    ("partial", "prefix_dropped", "reply", "thoughts are not continued"),
+    ("deepseek_prefix", "sampling_fixed", "temperature", "ignores temperature 0"),
+    ("mistral_prefix", "thinking_dropped", "reply", "but not thoughts"),
+    ("partial", "prefix_dropped", "reply", "but not thoughts"),
     ("none", "summary", "thinking", "a summary"),
     ("none", "n_refused", "choices", "refused"),
-    ("chat_cfm", "no_tokenize", "tokens", "cut by characters"),
+    ("chat_cfm", "no_tokenize", "tokens", "measured in characters"),
 ]
 
 
 async def test_a_context_that_is_not_told_is_named_unless_it_is_set(doctor: Practice) -> None:
     found = await doctor.examine("ids", ["context_hidden"], context=None)
-    assert found.odd == {"model": "served; its context is not told: set context"}
+    assert found.odd == {"model": "served; its context is unknown: set context"}
     assert found.profile.max_model_len is None
     known = await doctor.examine("ids", ["context_hidden"])
     assert (known.odd, known.profile.max_model_len) == ({}, 4096)
@@ -236,7 +236,7 @@ async def test_whoever_alters_a_prompt_may_not_write(doctor: Practice, trait: Tr
 async def test_a_start_that_is_read_twice_is_named_by_its_ids_alone(doctor: Practice) -> None:
     plain = replace(doctor, words=WordTokenizer())  # a start is one token there
     found = await plain.examine("chat_cfm", ["double_bos"], known=False)
-    assert found.odd["start"] == "the prompt was read with token 0 twice at its begin"
+    assert found.odd["start"] == "the prompt was read with token 0 twice at its start"
 
 
 SHUT = TEMPLATE.replace("<think>\\n", "")
@@ -252,9 +252,9 @@ def opening(prompt: str) -> Sequence[str]:
 @pytest.mark.parametrize(
     ("name", "traits", "came"),
     [
-        ("chat_cfm", [], "nothing stands between"),
+        ("chat_cfm", [], "no extra tokens"),
         ("chat_cfm", ["empty_think"], "an empty block"),
-        ("chat_cfm_after_gen", [], "nobody opens the block"),
+        ("chat_cfm_after_gen", [], "the think block is not opened"),
     ],
 )
 async def test_a_block_that_the_model_opens_itself_is_open_once(
@@ -263,7 +263,7 @@ async def test_a_block_that_the_model_opens_itself_is_open_once(
     found = await doctor.examine(name, traits, opening, known=False, template=SHUT)
     (tags,) = (each for each in found.profile.findings if each.probe == "tags")
     assert came in tags.came
-    assert (tags.verdict == "broken") == (came != "nothing stands between")
+    assert (tags.verdict == "broken") == (came != "no extra tokens")
 
 
 @pytest.mark.parametrize(("name", "verdict"), [("ids", "ok"), ("chat_cfm", "broken")])
@@ -278,21 +278,21 @@ async def test_a_tag_in_the_answer_is_the_models_where_the_close_is_known_to_be_
 
 async def test_who_only_answers_must_answer(doctor: Practice) -> None:
     found = await doctor.examine("none", ["wrong_field"], api="vllm", known=False)
-    assert found.odd["closing"] == "no answer came"
+    assert found.odd["closing"] == "no answer"
     tagged = await doctor.examine("none", api="vllm", known=False)
-    assert "</think> in the answer" in tagged.odd["closing"]
+    assert "</think> is in the answer" in tagged.odd["closing"]
     long = await doctor.examine("none", script="So on and on. " * 200, known=False)
     (closing,) = (each for each in long.profile.findings if each.probe == "closing")
     assert (closing.verdict, closing.came) == (
         "untried",
-        "400 tokens went into thinking: no answer came",
+        "no answer: all 400 tokens went into thinking",
     )
 
 
 async def test_a_stop_in_thinking_that_nobody_sees_is_told(doctor: Practice) -> None:
     script = "So the answer is 7, it is.</think>So the answer is 7, it is."
     found = await doctor.examine("none", script=script, known=False)
-    assert found.odd["stop"] == "stopped in what it thinks and does not show: units are cut here"
+    assert found.odd["stop"] == "stopped in hidden thinking: units are cut by collab"
     assert found.profile.max_stops == 0
 
 
@@ -309,7 +309,7 @@ async def test_a_weak_model_passes_where_the_server_says_what_it_read(doctor: Pr
     found = await doctor.examine("chat_cfm", script="Hm, let me see. So we add one. Then we stop.")
     assert found.odd == {}
     (carried,) = (each for each in found.profile.findings if each.probe == "carry-over")
-    assert "another word, but the thought was read, token by token" in carried.came
+    assert "another word, but the thought was read, checked token by token" in carried.came
 
 
 async def test_a_weak_model_of_which_nothing_is_known_goes_on_with_its_own_text(
@@ -318,9 +318,9 @@ async def test_a_weak_model_of_which_nothing_is_known_goes_on_with_its_own_text(
     script = recite("Hm, let me see. So we add one and one. Then we stop there, and that is it.")
     found = await doctor.examine("deepseek_prefix", script=script, known=False)
     (carried,) = (each for each in found.profile.findings if each.probe == "carry-over")
-    assert carried.came.endswith("another word, but a text that is cut in two goes on")
+    assert carried.came.endswith("another word, but it continues half of its own text")
     dropped = await doctor.examine("deepseek_prefix", ["continue_ignored"], script, known=False)
-    assert "does not go on where the thought ends" in dropped.odd["carry-over"]
+    assert "it does not continue the thought" in dropped.odd["carry-over"]
 
 
 async def test_findings_are_told_as_they_come(doctor: Practice) -> None:

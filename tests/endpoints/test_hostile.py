@@ -126,8 +126,8 @@ TOO_MUCH: dict[str, tuple[Answer, str]] = {
     "deflate": (body(bomb(15), b"content-encoding: deflate"), "more than 1,050,640 bytes"),
     "bare deflate": (body(bomb(-15), b"content-encoding: deflate"), "more than 1,050,640 bytes"),
     "twice": (body(bomb(31), b"content-encoding: gzip, gzip"), "'gzip, gzip', which was not"),
-    "brotli": (body(b"x", b"content-encoding: br"), "packed its reply as 'br'"),
-    "zstd": (body(b"x", b"content-encoding: zstd"), "packed its reply as 'zstd'"),
+    "brotli": (body(b"x", b"content-encoding: br"), "the content encoding 'br'"),
+    "zstd": (body(b"x", b"content-encoding: zstd"), "the content encoding 'zstd'"),
     "choices": (plain({"choices": GOOD["choices"] * 30_000}), "more than 1,050,640 bytes"),
     "fewer choices": (plain({"choices": GOOD["choices"] * 5_000}), "5000 choices for n=1"),
     "lists": (plain([[]] * 100_000), "more than 20,000 objects and lists"),
@@ -135,9 +135,9 @@ TOO_MUCH: dict[str, tuple[Answer, str]] = {
     "a number": (body(b'{"choices": ' + b"9" * 9_999 + b"}"), "number out of range"),
     "a count": (plain({**GOOD, "usage": {"completion_tokens": 10**30}}), "completion_tokens"),
     "text": (plain({"choices": [{"text": "a" * 9**6, "finish_reason": "stop"}]}), "characters"),
-    "a header": (raw(HEAD + b"x: " + b"y" * 9_000 + b"\r\n\r\n"), "no HTTP"),
-    "headers": (raw(HEAD + b"".join(b"x-%d: y\r\n" % n for n in range(300))), "no HTTP"),
-    "endless header": (forever(b"y" * 2**16, HEAD + b"x: "), "no HTTP"),
+    "a header": (raw(HEAD + b"x: " + b"y" * 9_000 + b"\r\n\r\n"), "that is not HTTP"),
+    "headers": (raw(HEAD + b"".join(b"x-%d: y\r\n" % n for n in range(300))), "that is not HTTP"),
+    "endless header": (forever(b"y" * 2**16, HEAD + b"x: "), "that is not HTTP"),
     "trailers": (forever(b"x: y\r\n" * 99, CHUNKED + b"2\r\n{}\r\n0\r\n"), "Too many headers"),
 }
 
@@ -206,13 +206,13 @@ async def test_a_malformed_reply_of_a_server_that_answered_before_is_asked_for_a
 async def test_a_log_probability_that_is_none_is_an_error(content: object) -> None:
     choice = {**GOOD["choices"][0], "logprobs": content}
     async with answering(plain({"choices": [choice]})) as url:
-        with pytest.raises(BadReply, match="gave a token the log-probability"):
+        with pytest.raises(BadReply, match="returned the log-probability"):
             await drawn(url, Request("m", "Q", Sampling(), 16, logprobs=1))
 
 
 async def test_half_an_ipv6_address_or_no_port_is_no_address() -> None:
     for wrong in ("http://[::1", "http://h:99999/v1", "http://h:p/v1", "http://a b/v1"):
-        with pytest.raises(ConfigError, match="no plain http"):
+        with pytest.raises(ConfigError, match="not a plain http"):
             Endpoint(wrong, "m")
 
 
@@ -278,7 +278,7 @@ async def test_a_draw_that_was_read_is_never_made_again_whatever_went_wrong() ->
         endpoint(url, limits=Limits(retries=5)) as one,
     ):
         await one.complete(FEW, range(1), seed=0)
-        with pytest.raises(BadReply, match="no event stream"):
+        with pytest.raises(BadReply, match="not an event stream"):
             await one.complete(FEW, range(1), seed=1, on_text=heard.append)
     assert heard == ["So"]
 
@@ -368,7 +368,7 @@ async def test_a_draw_that_holds_the_key_is_refused_at_once_and_not_altered(form
         endpoint(url, limits=Limits(retries=5)) as one,
     ):
         await one.complete(FEW, range(1), seed=0)
-        with pytest.raises(KeyRepeated, match="wrote the key that it was sent"):
+        with pytest.raises(KeyRepeated, match="repeated the API key in its output"):
             await one.complete(FEW, range(1), seed=1)
 
 
@@ -439,7 +439,9 @@ async def test_a_key_with_a_line_break_is_named_by_its_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MY_KEY", "sk-0123456789\n")
-    with pytest.raises(ConfigError, match="'MY_KEY' holds what no header can carry") as caught:
+    with pytest.raises(
+        ConfigError, match="'MY_KEY' holds characters that an HTTP header cannot carry"
+    ) as caught:
         Endpoint("http://h", "m", api_key_env="MY_KEY")
     assert "sk-" not in str(caught.value)
 

@@ -100,7 +100,9 @@ async def test_a_server_that_is_lost_is_left_out_and_the_last_one_is_an_error(pa
 
 async def test_servers_that_differ_are_no_replicas(park: Park) -> None:
     park.ends[1].profile = Profile(max_model_len=64)
-    with pytest.raises(ConfigError, match="max_model_len is 64, not None; start both alike"):
+    with pytest.raises(
+        ConfigError, match="max_model_len is 64, not None; start both servers with the same"
+    ):
         Replicas(park.ends)
 
 

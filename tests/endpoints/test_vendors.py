@@ -100,7 +100,7 @@ async def test_a_thought_goes_on_where_a_doctor_has_found_that_it_does(name: Dia
 
 @pytest.mark.parametrize("name", ["mistral_prefix", "partial", "none"])
 def test_a_thought_is_not_continued_where_no_document_says_so(name: DialectName) -> None:
-    with pytest.raises(ConfigError, match=rf"'main' cannot continue a thought \(dialect '{name}'"):
+    with pytest.raises(ConfigError, match=rf"'main' cannot write thinking: its dialect '{name}'"):
         dialect_of(name).prompt(ASKED, log("So"), "thinking", "main")
 
 
@@ -145,7 +145,7 @@ async def test_sglang_opens_the_block_itself_where_the_template_does_not() -> No
     turn = dialect.prompt(ASKED, log("We add."), "thinking", "main").prompt
     assert isinstance(turn, OpenTurn)
     assert turn.rendered == "How much?A:<think>\nWe add."
-    assert CHATS["chat_cfm_after_gen"](Frame(closed)).begun(turn) == {"content": "<think>\nWe add."}
+    assert CHATS["chat_cfm_after_gen"](Frame(closed)).open_turn(turn) == {"content": "<think>\nWe add."}
 
 
 async def test_vendors_are_sent_openais_own_fields_alone() -> None:
@@ -185,12 +185,12 @@ async def test_a_reply_is_read_where_a_doctor_has_found_it() -> None:
 
 
 async def test_an_answer_in_the_field_of_the_thinking_is_no_reply() -> None:
-    with pytest.raises(BadReply, match="field of its thinking"):
+    with pytest.raises(BadReply, match="as reasoning, but the request"):
         await drawn("deepseek_prefix", log(THINKING), "answer", traits=["parser_mislabels"])
 
 
 async def test_a_reply_that_should_repeat_its_begin_and_does_not_is_none() -> None:
-    with pytest.raises(BadReply, match=r"was to repeat what it goes on with, 'We add\.'"):
+    with pytest.raises(BadReply, match=r"should begin with the prefix 'We add\.'"):
         await drawn("deepseek_prefix", log("We add."), "thinking", echoes=True)
 
 
@@ -243,7 +243,7 @@ async def test_a_model_that_opens_the_block_in_its_content_has_thought_in_it() -
     body = {"choices": [{"message": said, "finish_reason": "stop"}]}
     dialect = CHATS["none"]()
     request = Request("m", OpenTurn("none", ASKED), Sampling(), 9)
-    completion = dialect.read("http://x", json.dumps(body).encode(), request)
+    completion = dialect.parse("http://x", json.dumps(body).encode(), request)
     assert completion.choices[0].text == "Hm.</think>12"
 
 

@@ -195,7 +195,7 @@ async def test_a_case_that_fails_is_a_row_and_the_others_go_on(
     result = await made.run(tmp_path / "run", Collaboration(), Alone())
     first, *others = (f"{question.id}/0" for question in ranked(QUESTIONS))
     assert list(result.failures) == [first]
-    assert "no reply of the API" in result.failures[first]
+    assert "a reply that is not JSON of the API" in result.failures[first]
     assert [score.case for score in result.scores] == others
     again = await made.run(tmp_path / "run", Collaboration(), Alone())
     assert not again.failures

@@ -1,7 +1,8 @@
-"""A doctor for endpoints: a few tokens a probe, a verdict each, and a profile for the runs to come.
+"""Probe what an endpoint can do, and write its profile for later runs.
 
-What a server says about itself counts little; what it does with a thought that is not its own is
-tried. `examine` never raises for what it finds, only where no reply is to be had at all.
+Each probe costs a few tokens and gives one verdict. Probes test how the server treats a thought
+that it did not write itself; they do not rely on what it reports about itself. `examine` raises no
+error for a failed probe, only if the server gives no usable reply at all.
 """
 
 from __future__ import annotations
@@ -22,35 +23,35 @@ from collab.endpoints.vendors import NoPrefix
 from collab.errors import BadReply, ConfigError, Denied, EndpointError, Rejected
 
 CELL = 160
-"""How much of an error a finding holds (characters)."""
+"""Maximum length of an error message in a finding (characters)."""
 Look = Callable[[Probe], Awaitable[Observation]]
 OnFinding = Callable[[Finding], None]
 TAKING: tuple[tuple[str, str, Look], ...] = (
     ("fields", "every field of a request", taking.fields),
     ("stops", f"{len(taking.STOPS)} stop strings", taking.stops),
 )
-"""Probes of what is taken at all."""
+"""Probes of the request fields that the server accepts."""
 READING: tuple[tuple[str, str, Look], ...] = (
-    ("growth", "thoughts of 10 and of 200 words", reading.growth),
-    ("start", "a prompt whose tokens are known here", reading.start),
-    ("carry-over", "a thought that ends before a word it holds", reading.carry_over),
+    ("growth", "thoughts of 10 and 200 words", reading.growth),
+    ("start", "a prompt with known tokens", reading.start),
+    ("carry-over", "a thought cut before a word it repeats", reading.carry_over),
     ("closing", "a closed thought", reading.closing),
-    ("tags", "what stands between question and thought", reading.tags),
+    ("tags", "the tokens between question and thought", reading.tags),
 )
-"""Probes of begun thoughts: a failure breaks the prefix."""
+"""Probes of partial thoughts. If one fails, the server does not continue a prefix correctly."""
 ANSWERING = tuple(each for each in READING if each[0] == "closing")
-"""Those of them that an endpoint must pass which continues no thought."""
+"""The reading probes for an endpoint that cannot continue a thought."""
 DRAWING: tuple[tuple[str, str, Look], ...] = (
-    ("stop", "a stop string that is known to come", drawing.stop),
+    ("stop", "a stop string that the text contains", drawing.stop),
     ("temperature", "greedy draws", drawing.temperature),
     ("choices", "n=2", drawing.choices),
-    ("seed", "one seed again, as a choice, in a crowd", drawing.seeds),
+    ("seed", "one seed repeated, as a choice, in a batch", drawing.seeds),
     ("logprobs", "the five likeliest tokens", drawing.likeliest),
-    ("usage", "the tokens counted", drawing.usage),
-    ("thinking", "the thinking billed and returned", drawing.billed),
-    ("tokens", "where the tokens of a text end", drawing.tokens),
+    ("usage", "the token counts", drawing.usage),
+    ("thinking", "thinking billed and returned", drawing.billed),
+    ("tokens", "the token ends in a text", drawing.tokens),
 )
-"""Probes of draws: a run can live with what they find, and does."""
+"""Probes of draws. A run works around what they find."""
 
 
 @dataclass
@@ -58,11 +59,11 @@ class Doctor:
     """Examines one endpoint.
 
     Args:
-        endpoint: What is examined; it keeps the profile.
-        tokenizer: The model's, where there is one.
-        dialect: Makes the dialect of a profile.
-        tags: What opens and closes a think block.
-        tell: Hears each finding as it comes.
+        endpoint: The endpoint; its `profile` is updated.
+        tokenizer: The model's tokenizer, if available.
+        dialect: Makes the dialect for a profile.
+        tags: The tags that open and close a think block.
+        tell: Called with each finding as soon as its probe is done.
     """
 
     endpoint: Endpoint
@@ -73,19 +74,19 @@ class Doctor:
     _drawn: dict[tuple[Request, int, int], Completion] = field(default_factory=dict, init=False)
 
     async def examine(self) -> Profile:
-        """Try it all and return the profile.
+        """Run all probes and return the profile.
 
         Raises:
-            ConfigError: The model is not served here.
-            Denied: The key is wrong, or the model's name.
-            Unreachable: There is no server.
+            ConfigError: The server does not serve the model.
+            Denied: The key or the model's name is wrong.
+            Unreachable: The server does not answer.
         """
         known = self.endpoint.profile
         self._learn(Profile(dialect=known.dialect, max_model_len=known.max_model_len))
         await self._look("model", "the list of models", taking.model, None)
         for name, tried, look in TAKING:
             await self._look(name, tried, look, "broken")
-        await self._look("reply", "where a begun thought goes on", self._reply, "broken")
+        await self._look("reply", "the field of a continued thought", self._reply, "broken")
         if not await self._readable():
             return self._done()
         await self._look("ids", "token ids in the reply", taking.ids, "broken")
@@ -96,11 +97,11 @@ class Doctor:
         return self._done()
 
     async def _readable(self) -> bool:
-        """Say whether a begun thought gets any reply that the dialect can read."""
+        """Return whether the dialect can read the reply to a partial thought."""
         try:
             await self._probe.draw(self._probe.request(reading.BEGIN, tokens=1))
         except (BadReply, ConfigError, Rejected) as error:
-            return isinstance(error, ConfigError)  # it continues nothing, and need not
+            return isinstance(error, ConfigError)  # this dialect continues no thought
         return True
 
     def _done(self) -> Profile:
@@ -114,7 +115,10 @@ class Doctor:
         self._probe = Probe(self.endpoint, dialect, self.tokenizer, self.tags, self._drawn)
 
     async def _look(self, name: str, tried: str, look: Look, at_worst: ProbeVerdict | None) -> None:
-        """Try one thing; an error is a finding, unless there would be none but errors."""
+        """Run one probe and record its finding.
+
+        An endpoint error becomes a finding, unless all other probes would fail in the same way.
+        """
         try:
             seen = await look(self._probe)
         except EndpointError as error:
@@ -129,18 +133,18 @@ class Doctor:
         self.tell(finding)
 
     def _short(self, error: EndpointError) -> str:
-        """Cut an error down to what a table's cell holds."""
-        said = str(error).removeprefix(self.endpoint.url)
-        return said if len(said) <= CELL else said[:CELL] + "…"
+        """Shorten an error message to fit a table cell."""
+        message = str(error).removeprefix(self.endpoint.url)
+        return message if len(message) <= CELL else message[:CELL] + "…"
 
     async def _reply(self, probe: Probe) -> Observation:
-        """Find out where a continued thought comes back, and whether it repeats what was sent."""
+        """Find the reply field of a continued thought, and whether it repeats the prefix."""
         documented = probe.dialect
         if not isinstance(documented, ChatDialect):
             seen = await reading.carry_over(probe)
-            return replace(seen, came="in the text") if seen.verdict == "ok" else seen
+            return replace(seen, came="returned in the text") if seen.verdict == "ok" else seen
         if isinstance(documented, NoPrefix):
-            came = "no turn is begun here: it advises and answers"
+            came = "this dialect sends no prefix: the seat can advise and answer"
             return Observation("ok", came, {"can_write_thinking": False})
         profile, first = self.endpoint.profile, ""
         for learned in _readings(documented):
@@ -150,31 +154,34 @@ class Doctor:
             except (BadReply, Rejected) as error:
                 seen = Observation("broken", self._short(error))
             if seen.verdict != "broken":
-                return _read(documented, learned, seen)
+                return _observed_field(documented, learned, seen)
             first = first or seen.came
         self._learn(profile)
         if documented.continues:
             return Observation("broken", first)
-        came = f"thoughts are not continued, answers are: {first}"
+        came = f"continues answers, but not thoughts: {first}"
         return Observation("limited", came, {"can_write_thinking": False})
 
 
 def _readings(dialect: ChatDialect) -> Iterator[dict[str, object]]:
-    """Yield the ways in which a reply may be read, the documented one first."""
+    """Yield the possible settings for reading a reply, the documented ones first."""
     other = {"content": "reasoning", "reasoning": "content"}[dialect.thought_in]
     for thought_in in (dialect.thought_in, other):
         for echoes in (dialect.echoes, not dialect.echoes):
             yield {"can_write_thinking": True, "thought_in": thought_in, "echoes": echoes}
 
 
-def _read(documented: ChatDialect, learned: dict[str, object], seen: Observation) -> Observation:
-    came = f"in the {learned['thought_in']}"
-    came += ", behind what was sent" if learned["echoes"] else ""
+def _observed_field(
+    documented: ChatDialect, learned: dict[str, object], seen: Observation
+) -> Observation:
+    """Describe the field a continued thought came back in, compared with the documentation."""
+    came = f"returned in the field {learned['thought_in']}"
+    came += ", after the prefix" if learned["echoes"] else ""
     same = (documented.thought_in, documented.echoes) == (learned["thought_in"], learned["echoes"])
     if seen.verdict == "limited":
         return replace(seen, learned=learned)
     if same and documented.continues:
         return Observation("ok", came, learned)
     if same:
-        return Observation("ok", f"{came}, though only answers are documented", learned)
-    return Observation("limited", f"{came}, which is not as documented: it is read there", learned)
+        return Observation("ok", f"{came}, although only answers are documented", learned)
+    return Observation("limited", f"{came}, unlike its documentation: read from there", learned)

@@ -1,4 +1,4 @@
-"""What every probe has at hand: begun thoughts, draws from them, and proof of what was read."""
+"""The tools of a probe: send partial thoughts, draw from them, and check what the server read."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from collab.endpoints.reply import Choice, Completion
 from collab.endpoints.tokens import Tokenizer
 
 QUESTION = (Message("user", "Mia has 3 pens. She buys 4. How many pens does she have now?"),)
-"""Easy, so that the answer comes soon, whatever the model."""
+"""An easy question, so that any model answers soon."""
 GREEDY = Sampling(temperature=0, top_p=1)
 FREE = Sampling(temperature=1, top_p=1)
 SOME = 24
-"""Tokens that show how a text goes on."""
+"""Tokens to draw in order to see how a text continues."""
 LONGEST = 400
-"""Tokens for a thought that the model begins and ends itself."""
+"""Tokens to draw for a whole thought and its answer."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What a probe has shown."""
+    """The outcome of a probe."""
 
     verdict: ProbeVerdict
     came: str
-    """What came back, and what it means."""
+    """The server's behaviour and its consequence, for the doctor's table."""
     learned: Mapping[str, object] = field(default_factory=dict)
-    """Fields of the profile."""
+    """Profile fields to update."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Draws from begun thoughts at one endpoint."""
+    """Draws from partial thoughts at one endpoint."""
 
     endpoint: Endpoint
     dialect: Dialect
     tokenizer: Tokenizer | None
     tags: tuple[str, str]
-    """What opens and closes a think block."""
+    """The tags that open and close a think block."""
     drawn: dict[tuple[Request, int, int], Completion] = field(default_factory=dict)
-    """What several probes look at, by request, number and seed."""
+    """Replies that several probes share, by request, number of draws and seed."""
 
     def request(
         self,
@@ -58,7 +58,7 @@ class Probe:
         logprobs: int | None = None,
         question: tuple[Message, ...] = QUESTION,
     ) -> Request:
-        """Ask for what comes after a thought, or after a closed one and the answer so far."""
+        """Make a request to continue a thought or, if `said` is given, an answer."""
         log = [Wrote(Unit("doctor", thought, "inserted"))] if thought else []
         log += [Wrote(Unit("doctor", said, "inserted", phase="answer"))] if said else []
         phase: Phase = "thinking" if said is None else "answer"
@@ -66,11 +66,11 @@ class Probe:
         return Request(self.endpoint.model, laid.prompt, sampling, tokens, stop, logprobs)
 
     async def draw(self, request: Request, *, n: int = 1, seed: int = 0) -> Completion:
-        """Draw, as it comes."""
+        """Draw, and return the reply without checks of the prompt."""
         return await self.endpoint.raw(request, form=self.dialect.form, n=n, seed=seed)
 
     async def once(self, request: Request, *, n: int = 1, seed: int = 0) -> Completion:
-        """Draw, or return what another probe has drawn so."""
+        """Draw, or return the reply of an earlier probe to the same request."""
         key = (request, n, seed)
         if key not in self.drawn:
             self.drawn[key] = await self.draw(request, n=n, seed=seed)
@@ -81,18 +81,18 @@ class Probe:
         return self.written((await self.draw(request, seed=seed)).choices[0])
 
     async def texts(self, request: Request, *, n: int = 1, seed: int = 0) -> list[str]:
-        """Return the texts of some choices, in order, drawn now or by another probe."""
+        """Return the texts of `n` choices in order, reusing the draws of an earlier probe."""
         reply = await self.once(request, n=n, seed=seed)
         return [self.written(choice) for choice in sorted(reply.choices, key=lambda c: c.index)]
 
     def written(self, choice: Choice) -> str:
-        """Return a choice's text: the decoding of its ids, where they are told."""
+        """Return a choice's text, decoded from its token ids if it has any."""
         if choice.token_ids is None or self.tokenizer is None:
             return choice.text
         return self.tokenizer.decode(self.tokenizer.without_end(choice.token_ids))
 
     def knows(self, request: Request) -> bool:
-        """Say whether the prompt's tokens are known on this side."""
+        """Return whether the token ids of the prompt are known."""
         prompt = request.prompt
         if isinstance(prompt, tuple):
             return True
@@ -100,23 +100,23 @@ class Probe:
         return self.tokenizer is not None and text is not None
 
     def proof(self, request: Request, reply: Completion) -> str | None:
-        """Say how it is known that the prompt was read as it was sent, None where it is not.
+        """Return how the server proved that it read the prompt unchanged, or None if it did not.
 
         Raises:
-            PromptChanged: It was read otherwise.
+            PromptChanged: The server read another prompt.
         """
         if not self.knows(request):
             return None
         ids = read_ids(reply)
         sample.check_prompt(request, ids, reply.usage, self.tokenizer)
-        return "by its count of tokens" if ids is None else "token by token"
+        return "by token count" if ids is None else "token by token"
 
     def count(self, text: str) -> int:
-        """Count tokens; without a tokenizer, four characters are one."""
+        """Count the tokens of a text; without a tokenizer, assume four characters per token."""
         return len(self.tokenizer.encode(text)) if self.tokenizer else (len(text) + 3) // 4
 
     async def size(self, text: str) -> int:
-        """Count tokens; where nobody can here, the server does, as the begin of a question."""
+        """Count the tokens of a text; without a tokenizer, let the server count a question."""
         if self.tokenizer is not None or not text:
             return self.count(text)
         asked = [Message("user", words) for words in ("So", f"{text}So")]
@@ -130,13 +130,13 @@ class Probe:
 
 
 def read_ids(reply: Completion) -> tuple[int, ...] | None:
-    """Return the ids that the server says it read."""
-    told = [reply.prompt_token_ids, *(choice.prompt_token_ids for choice in reply.choices)]
-    return next((ids for ids in told if ids is not None), None)
+    """Return the prompt's token ids as the server reports them."""
+    reported = [reply.prompt_token_ids, *(choice.prompt_token_ids for choice in reply.choices)]
+    return next((ids for ids in reported if ids is not None), None)
 
 
 def prompt_tokens(reply: Completion) -> int | None:
-    """Return how many tokens the server says it read."""
+    """Return the number of prompt tokens that the server reports."""
     ids = read_ids(reply)
     if ids is not None:
         return len(ids)
@@ -144,6 +144,6 @@ def prompt_tokens(reply: Completion) -> int | None:
 
 
 def quoted(text: str) -> str:
-    """Show the begin of a text in one line."""
+    """Quote the start of a text on one line."""
     line = " ".join(text.split())
     return f"“{line[:40]}…”" if len(line) > 40 else f"“{line}”"

@@ -1,4 +1,4 @@
-"""What does the server take? Probes of the model's name, the fields of a request and its stops."""
+"""Probes of the request: the model's name, the fields and the stop strings."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collab.endpoints.doctor.probe import Observation, Probe
 from collab.errors import BadReply, ConfigError, Denied, Rejected
 
 STOPS = tuple(f"</{number}>" for number in range(16))
-"""More stop strings than any boundary has."""
+"""More stop strings than any boundary uses."""
 FEWER = (4, 1, 0)
-"""4 is what OpenAI's own API takes, and vLLM unless its VLLM_MAX_STOP_STRINGS says more."""
+"""Smaller numbers to try. OpenAI's API accepts 4, and so does vLLM by default."""
 DISPENSABLE = frozenset(
     {
         *("temperature", "top_p", "top_k", "min_p", "seed", "n"),
@@ -22,15 +22,17 @@ DISPENSABLE = frozenset(
         *("separate_reasoning", "skip_special_tokens"),
     }
 )
-"""Fields of a request without which a server may still be of use."""
+"""Request fields that may be dropped if the server refuses them."""
 
 
 async def context_of(endpoint: Endpoint) -> int | None:
-    """Look for the model among those served, and return its context where the server says it.
+    """Return the model's context (tokens), or None if the server does not report it.
+
+    A server without a list of models passes.
 
     Raises:
-        ConfigError: It is not there; the message lists what is.
-        EndpointError: The server is not there, or is no API; one that keeps no list is let be.
+        ConfigError: The server does not serve the model; the message lists those it serves.
+        EndpointError: The server does not answer, or is not an OpenAI-compatible API.
     """
     try:
         models = {model.id: model for model in await endpoint.models()}
@@ -48,17 +50,17 @@ async def context_of(endpoint: Endpoint) -> int | None:
 
 
 async def model(probe: Probe) -> Observation:
-    """Look for the model and its context."""
-    context, said = await context_of(probe.endpoint), probe.endpoint.profile.max_model_len
-    if context is None and said is None:
-        return Observation("limited", "served; its context is not told: set context")
+    """Check that the server serves the model, and look up its context."""
+    context, known = await context_of(probe.endpoint), probe.endpoint.profile.max_model_len
+    if context is None and known is None:
+        return Observation("limited", "served; its context is unknown: set context")
     if context is None:
-        return Observation("ok", f"served; context {said:,} tokens, as it is set")
+        return Observation("ok", f"served; context {known:,} tokens, from the config")
     return Observation("ok", f"served; context {context:,} tokens", {"max_model_len": context})
 
 
 async def fields(probe: Probe) -> Observation:
-    """Send every field once, then without those that are refused by name."""
+    """Send every field, and drop those that the server refuses by name."""
     dropped: set[str] = set()
     while (refusal := await _refusal(probe, probe.request(tokens=1))) is not None:
         named = DISPENSABLE & set(re.findall(r"\w+", str(refusal))) - dropped
@@ -68,14 +70,15 @@ async def fields(probe: Probe) -> Observation:
         profile = probe.endpoint.profile
         probe.endpoint.profile = profile.model_copy(update={"drop": frozenset(dropped)})
     if not dropped:
-        return Observation("ok", "taken")
+        return Observation("ok", "accepted")
     learned = {
         "drop": frozenset(dropped),
         "takes_seed": "seed" not in dropped,
         "takes_n": "n" not in dropped,
         "takes_temperature": "temperature" not in dropped,
     }
-    return Observation("limited", f"refused, and left out: {', '.join(sorted(dropped))}", learned)
+    came = f"refused and no longer sent: {', '.join(sorted(dropped))}"
+    return Observation("limited", came, learned)
 
 
 async def stops(probe: Probe) -> Observation:
@@ -85,14 +88,14 @@ async def stops(probe: Probe) -> Observation:
         if await _refusal(probe, request) is not None:
             continue
         if most == len(STOPS):
-            return Observation("ok", "taken")
-        came = f"at most {most} are taken (vLLM: VLLM_MAX_STOP_STRINGS raises it)"
+            return Observation("ok", "accepted")
+        came = f"at most {most} accepted (for vLLM, raise VLLM_MAX_STOP_STRINGS)"
         return Observation("limited", came, {"max_stops": most})
     return Observation("limited", "refused, with stop strings and without")
 
 
 async def _refusal(probe: Probe, request: Request) -> Rejected | None:
-    """Draw, and return how it was refused; how a reply reads is for other probes."""
+    """Draw, and return the server's refusal; an unreadable reply is left to other probes."""
     try:
         await probe.draw(request)
     except Rejected as refusal:
@@ -103,17 +106,15 @@ async def _refusal(probe: Probe, request: Request) -> Rejected | None:
 
 
 async def ids(probe: Probe) -> Observation:
-    """Look for the token ids that were written."""
+    """Check whether the reply holds the token ids of the text."""
     request = probe.request(tokens=1)
     if isinstance(probe.dialect, ChatDialect) and not probe.dialect.open_fields:
-        return Observation("untried", "this API has none", {"returns_ids": False})
-    told = (await probe.draw(request)).choices[0].token_ids is not None
-    if told:
-        return Observation("ok", "they come", {"returns_ids": True})
+        return Observation("untried", "this API has no token ids", {"returns_ids": False})
+    returned = (await probe.draw(request)).choices[0].token_ids is not None
+    if returned:
+        return Observation("ok", "returned", {"returns_ids": True})
     if isinstance(request.prompt, tuple):
-        return Observation(
-            "broken", "none come, and ids are sent: set dialect: text", {"returns_ids": False}
-        )
-    return Observation(
-        "limited", "none come: texts go back as the server encodes them", {"returns_ids": False}
-    )
+        came = "not returned, but the dialect sends ids: set dialect: text"
+        return Observation("broken", came, {"returns_ids": False})
+    came = "not returned: the server encodes the text again"
+    return Observation("limited", came, {"returns_ids": False})

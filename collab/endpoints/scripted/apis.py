@@ -1,7 +1,7 @@
-"""Other servers' APIs: what a request begins there, and where the reply's parts go.
+"""The APIs of other servers: how they read an open turn, and the fields of their replies.
 
-vLLM's API is the wire's own and passes as it is. Every other one is a small class that hears a
-request as one raw prompt and tells the draws in its own fields.
+Requests and replies of vLLM's API pass unchanged. Each other API is a small class that turns a
+request into one raw prompt, and the draws into its own fields.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PLAIN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ScriptedRequest:
-    """What a request asks for."""
+    """A request as the scripted server reads it."""
 
     settings: ScriptedBody
     """How to draw, in the fields of /v1/completions."""
@@ -37,13 +37,13 @@ class ScriptedRequest:
     """A raw prompt; else there are turns."""
     turns: Sequence[ScriptedBody] = ()
     thought: str = ""
-    """What a begun turn has in its open think block."""
+    """The text of the open think block."""
     said: str | None = None
-    """What it has behind the block; None where the block is open."""
+    """The text after the block; None while it is open."""
 
     @property
     def begins(self) -> bool:
-        """Whether a turn of the model's is begun."""
+        """Whether the request has an open turn of the model."""
         return bool(self.thought) or self.said is not None
 
     def laid(
@@ -71,7 +71,7 @@ class ScriptedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """What was drawn."""
+    """The draws of a request."""
 
     model: str
     choices: Sequence[ScriptedBody]
@@ -181,7 +181,7 @@ class ScriptedOllama:
         return ScriptedRequest(settings, body["prompt"])
 
     def tell(self, heard: ScriptedRequest, draws: Draws) -> object:
-        """Write the one draw; which string stopped it, nobody learns."""
+        """Render the one draw, without the stop string that ended it."""
         counts = {
             "prompt_eval_count": draws.usage["prompt_tokens"],
             "eval_count": draws.usage["completion_tokens"],
@@ -200,14 +200,14 @@ class ChatApi:
 
     routes: ClassVar[frozenset[str]] = frozenset({"/v1/chat/completions"})
     fields: ClassVar[frozenset[str]] = PLAIN
-    """What a request may hold; anything else is refused by name."""
+    """The allowed request fields; any other is refused by name."""
     echoes: ClassVar[bool] = False
-    """Whether the reply repeats what was begun."""
+    """Whether the reply repeats the text of the open turn."""
     hides: ClassVar[bool] = False
     """Whether thinking stays with the server."""
 
     def hear(self, body: ScriptedBody) -> ScriptedRequest:
-        """Read the turns, and what of the last one is begun."""
+        """Read the turns, and the open part of the last one."""
         for name in body.keys() - self.fields:
             raise WireError(f"Unrecognized request argument supplied: {name}", param=name)
         for name, nothing in PENALTIES.items():
@@ -224,7 +224,7 @@ class ChatApi:
         return ScriptedRequest(settings, turns=before, thought=begun[0], said=begun[1])
 
     def begun(self, last: ScriptedBody, body: ScriptedBody) -> tuple[str, str | None] | None:
-        """Return thought and answer of a begun turn, None where it is over like any other."""
+        """Return thought and answer of an open turn; None if the last turn is closed."""
         return None
 
     def tell(self, heard: ScriptedRequest, draws: Draws) -> object:
@@ -291,7 +291,7 @@ class DeepSeek(ChatApi):
 
 
 class DeepSeekPlain(DeepSeek):
-    """Beside it, a prefix is an error."""
+    """Together with it, a prefix is an error."""
 
     routes: ClassVar[frozenset[str]] = frozenset({"/v1/chat/completions"})
 
@@ -322,7 +322,7 @@ class Mistral(ChatApi):
     echoes: ClassVar[bool] = True
 
     def begun(self, last: ScriptedBody, body: ScriptedBody) -> tuple[str, str | None] | None:
-        """Read the prefix: text, or parts of it."""
+        """Read the prefix: a text, or a list of parts."""
         if not last.get("prefix"):
             return None
         if isinstance(last["content"], str):
@@ -362,20 +362,20 @@ class EngineChat(ChatApi):
 
 
 class LlamaChat(EngineChat):
-    """llama.cpp: a field of its own for a begun thought, and the reply repeats it."""
+    """llama.cpp: an open thought has a field of its own, and the reply repeats it."""
 
     echoes: ClassVar[bool] = True
 
     def begun(self, last: ScriptedBody, body: ScriptedBody) -> tuple[str, str | None] | None:
-        """Read the field; a content alone stands behind an empty block."""
+        """Read the field; content without a thought follows an empty block."""
         return last.get("reasoning_content") or "", last["content"] or None
 
 
 class SglangChat(EngineChat):
-    """SGLang: a begun content goes behind the generation prompt; else the turn is a user's."""
+    """SGLang: open content follows the generation prompt; otherwise the turn is a user's."""
 
     def hear(self, body: ScriptedBody) -> ScriptedRequest:
-        """Read the begun content as it stands, and keep the stop string where asked."""
+        """Read the open content unchanged, and keep the stop string if requested."""
         last = body["messages"][-1]
         if last["role"] == "assistant" and not body.get("continue_final_message"):
             body = {**body, "messages": [*body["messages"][:-1], {**last, "role": "user"}]}

@@ -1,4 +1,4 @@
-"""Failures: what may become of one request."""
+"""The failures that a request can be scripted to have."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Failure = Literal[
     "unauthorized",
     "wrong_model",
 ]
-"""What becomes of one request.
+"""The failure of one request.
 
 Refused: `unauthorized`, a 401 that repeats the key it was sent; `rate_limit`, a 429 with
-Retry-After in seconds, `rate_limit_date` with a date; `server_error`, a 500; `loading`, a 503. No
-reply of the API: `html`, `not_json`, `bad_utf8`, and `error_body`, an error with status 200.
+Retry-After in seconds, `rate_limit_date` with a date; `server_error`, a 500; `loading`, a 503.
+Not a reply of the API: `html`, `not_json`, `bad_utf8`, and `error_body`, an error with status 200.
 Broken: `drop`, the connection is reset; `truncate`, half-way through the reply; `half_stream`, half
 a reply and then silence; `hang`, silence at once. Answered, but: `slow`, late; `wrong_model`, by a
-model of another name.
+model with another name.
 """
 BROKEN: frozenset[Failure] = frozenset({"drop", "truncate", "half_stream", "hang"})
 ANSWERED: frozenset[Failure] = frozenset({"slow", "wrong_model"})
@@ -46,7 +46,7 @@ NOT_UTF8 = (
 
 
 async def break_off(failure: Failure, receive: Receive, send: Send, *, stream: bool) -> None:
-    """Send half of a reply or nothing, and hang up or wait until the client does."""
+    """Send half of a reply or nothing, then close the connection or wait until the client does."""
     if failure in ("truncate", "half_stream"):
         kind = b"text/event-stream" if stream else b"application/json"
         start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]}
@@ -60,7 +60,7 @@ async def break_off(failure: Failure, receive: Receive, send: Send, *, stream: b
 
 
 def no_answer(failure: Failure, scope: Scope, retry_after: float) -> Response:
-    """Make the reply that is none."""
+    """Make a reply that is not one of the API."""
     match failure:
         case "unauthorized":
             key = dict(scope["headers"]).get(b"authorization", b"").decode()
@@ -85,7 +85,7 @@ def no_answer(failure: Failure, scope: Scope, retry_after: float) -> Response:
 
 
 def error(message: str) -> dict[str, object]:
-    """Say what went wrong in OpenAI's shape."""
+    """Make an error in OpenAI's format."""
     return {"error": {"message": message}}
 
 

@@ -1,4 +1,4 @@
-"""What answers behind the scripted server: a script for a mind, and a tokenizer of words."""
+"""The model of the scripted server: a script, and a tokenizer of words."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import TypeAlias
 from collab.serving import Card, ChatTemplate, ChatTurns, Job, Piece, TokenLogprob, Transcript
 
 ScriptedAnswer: TypeAlias = str | Sequence[str]
-"""What comes after a prompt; of several, the seed picks one, and greedy sampling the first."""
+"""The continuation of a prompt; the seed picks one of several, greedy sampling the first."""
 Script: TypeAlias = ScriptedAnswer | Mapping[str, ScriptedAnswer] | Callable[[str], ScriptedAnswer]
-"""An answer; answers by what the prompt holds; or a function from the prompt to its answer."""
+"""An answer; answers by a part of the prompt; or a function from the prompt to an answer."""
 
 BOS, EOS = "<s>", "</s>"
 TEMPLATE = """\
@@ -59,9 +59,9 @@ class WordTokenizer:
 
 
 def recite(*texts: str) -> Callable[[str], list[str]]:
-    """Script a model that has texts in mind and goes on from wherever the prompt has come in one.
+    """Script a model that continues given texts from the point that the prompt has reached.
 
-    Of several that the prompt has come equally far in, the seed picks one.
+    If the prompt has got equally far in several texts, the seed picks one.
     """
 
     def go_on(prompt: str) -> list[str]:
@@ -72,7 +72,7 @@ def recite(*texts: str) -> Callable[[str], list[str]]:
 
 
 def attentive(prompt: str) -> Sequence[str]:
-    """Go on as an attentive model would with what `collab doctor` asks: it thinks, then answers."""
+    """Continue as an attentive model would in the probes of `collab doctor`: think, then answer."""
     if found := re.search(r"secret word is (\w+)\.[^.]*secret word is$", prompt):
         return (f" {found[1]}. I have said it again, and that is all there is to say.",)
     answers = (
@@ -148,7 +148,7 @@ class ScriptedModel:
                 return
 
     def _scored(self, job: Job, seed: int) -> tuple[TokenLogprob, ...]:
-        """Score a prompt: a token that the script would go on with at 0.9, any other at 0.01."""
+        """Score a prompt: a token that the script would continue with has 0.9, any other 0.01."""
         scored = []
         for at, token in enumerate(job.prompt[1:], 1):
             before = self.decode(job.model, job.prompt[:at])

@@ -42,7 +42,7 @@ PATIENCE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request as it came in."""
+    """One received request."""
 
     path: str
     headers: Mapping[str, str]
@@ -73,27 +73,27 @@ class ScriptedServer:
         names: frozenset[str] = frozenset(),
         keep: int | None = None,
     ) -> None:
-        """Set the scene.
+        """Describe the server.
 
         Args:
-            script: What the model answers: a text ends the sequence, unless it is cut before. Or a
-                backend, such as the pocket reasoners, that answers by itself.
-            api: Whose API is spoken.
-            traits: What the server always does otherwise.
-            failures: What becomes of the generating requests, one each (None: an answer); then all
-                is well. It is read as requests come, so it may have no end.
-            latency: Seconds before an answer begins, and before a slow one besides.
+            script: The answers of the model: a text ends the sequence, unless it is cut before. Or
+                a backend that computes answers, such as the pocket reasoners.
+            api: The API that the server speaks.
+            traits: How the server always differs from vLLM.
+            failures: The failures of the generating requests, one each (None: an answer); later
+                requests succeed. It is read as requests arrive, so it may be endless.
+            latency: Seconds before an answer begins; a slow one takes further time.
             retry_after: Seconds that a 429 asks to wait.
-            context: The most tokens of a prompt and its completion together.
-            models: The names served.
+            context: The limit on prompt and completion together (tokens).
+            models: The names of the served models.
             template: The chat template.
-            tokenizer: Given to several servers, it makes them agree on ids.
+            tokenizer: Several servers with the same one agree on ids.
             key: The bearer key that clients must send.
-            names: Names of the server, besides `localhost` and IP addresses.
-            keep: How many requests are remembered; None is all.
+            names: Names of the server, in addition to `localhost` and IP addresses.
+            keep: The number of requests to remember; None: all.
 
         Raises:
-            ConfigError: There is no such API, trait or failure.
+            ConfigError: An API, trait or failure is unknown.
         """
         self.requests: list[Received] = []
         """Every request, in order of arrival."""
@@ -276,7 +276,7 @@ class _Reply:
         self._messages.append(message)
 
     async def send(self, send: Send, edit: Callable[[ScriptedBody], object]) -> None:
-        """Pass it on; only what succeeded is edited."""
+        """Pass an event on; only successful replies are edited."""
         if not self._messages:  # the client went away
             return
         start = self._messages[0]

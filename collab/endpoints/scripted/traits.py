@@ -1,7 +1,7 @@
-"""Traits: what a server does otherwise than it should, all the time.
+"""Traits: permanent deviations of a server from its API.
 
-Each is done in the one place where a real server does it: to the fields of a request, to the prompt
-that it reads, to the draw, or to the reply.
+Each is applied where a real server would do it: to the fields of a request, to the prompt that it
+reads, to the draw, or to the reply.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collab.endpoints.scripted.mind import BOS
 from collab.serving import Backend, Card, ChatTurns, Job, Piece, WireError
 
 ScriptedBody: TypeAlias = dict[str, Any]
-"""A JSON object (`Any`: a client may send what it likes)."""
+"""A JSON object (`Any`: a client may send any values)."""
 Trait = Literal[
     "bos",
     "context_hidden",
@@ -50,25 +50,25 @@ Trait = Literal[
     "usage_of_one",
     "wrong_field",
 ]
-"""What a server does otherwise than vLLM, or than its own API says.
+"""A deviation of a server from vLLM, or from its own API.
 
-Prompts. `bos`: a text gets a BOS unless the request says `add_special_tokens: false`; `double_bos`:
-always, though the template has one. `continue_ignored`: a begun turn is closed and a new one
-opened. `prefix_dropped`: a begun turn is left out. `thinking_dropped`: the template leaves an
-assistant's thinking out. `empty_think`: a begun turn stands behind an empty think block;
-`double_think`: behind a second open tag. `ids_refused`: a prompt is text or nothing.
+Prompts. `bos`: a text gets a BOS unless the request has `add_special_tokens: false`; `double_bos`:
+always, although the template has one. `continue_ignored`: an open turn is closed and a new one
+opened. `prefix_dropped`: an open turn is left out. `thinking_dropped`: the template leaves out an
+assistant's thinking. `empty_think`: an open turn follows an empty think block; `double_think`: it
+follows a second open tag. `ids_refused`: a prompt must be text.
 
 Draws. `sampling_fixed`: neither temperature nor seed has an effect. `seed_ignored`, `stop_ignored`,
 `n_ignored`: as if it were not sent; `n_refused`: more than one choice is an error. `few_stops`:
-more than four stop strings are an error. `logprobs_refused`: asking for them is an error.
-`context_hidden`: nobody is told the context, and what does not fit into it is shortened.
+more than four stop strings are an error. `logprobs_refused`: requesting them is an error.
+`context_hidden`: the context is not reported, and a longer prompt is shortened.
 
-Replies. `stop_trimmed`: the stop string is cut off the text. `prefix_echoed`: what was begun is
-repeated. `wrong_field`: thinking stands where the answer should, and the other way round. `parser`:
-thinking comes apart from the answer; `parser_mislabels`: and the answer behind a begun thought
-that is closed counts as thinking. `summary`, `thinking_hidden`: thinking is billed and comes as a
-summary, or not at all. `no_usage`; `usage_of_one`: tokens are counted of one choice only.
-`drifting`: each is of another version of the model than the one before.
+Replies. `stop_trimmed`: the stop string is cut off the text. `prefix_echoed`: the text of the open
+turn is repeated. `wrong_field`: thinking and answer are in each other's field. `parser`: thinking
+is separate from the answer; `parser_mislabels`: and the answer after a closed thought of an open
+turn counts as thinking. `summary`, `thinking_hidden`: thinking is billed and returned as a summary,
+or not at all. `no_usage`; `usage_of_one`: the tokens of one choice are counted. `drifting`: each
+reply has another version of the model than the one before.
 """
 LEFT_OUT: Mapping[Trait, frozenset[str]] = {
     "continue_ignored": frozenset({"continue_final_message", "add_generation_prompt"}),
@@ -117,7 +117,7 @@ class TraitBackend:
         return self.inner.decode(model, ids)
 
     def render(self, model: str, chat: ChatTurns, *, generate: bool, go_on: bool) -> str:
-        """Apply the chat template, with what this server does to an assistant's turn."""
+        """Apply the chat template, with this server's treatment of an assistant's turn."""
         turns = [{**turn, "content": self._content(turn)} for turn in chat]
         if go_on and "prefix_dropped" in self._traits:
             turns, generate, go_on = turns[:-1], True, False
@@ -151,7 +151,7 @@ class TraitBackend:
 
     @property
     def before(self) -> str:
-        """What stands in front of a turn that was begun."""
+        """The text before an open turn."""
         empty = EMPTY if "empty_think" in self._traits else ""
         return empty + ("<think>\n" if "double_think" in self._traits else "")
 
@@ -171,7 +171,7 @@ def refusal(body: ScriptedBody, traits: Collection[Trait]) -> str | None:
 
 
 def as_read(body: ScriptedBody, traits: Collection[Trait]) -> ScriptedBody:
-    """Leave out what such a server does not look at."""
+    """Remove the fields that such a server ignores."""
     unread = {name for trait in traits for name in LEFT_OUT.get(trait, ())}
     return {name: value for name, value in body.items() if name not in unread}
 
