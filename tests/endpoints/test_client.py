@@ -273,7 +273,7 @@ async def test_a_reply_without_ids_to_a_prompt_of_ids_is_refused(
 ) -> None:
     fake.answers["/v1/completions"] = lambda body: reply(body, ["x"], tokenizer, token_ids=None)
     async with Endpoint(url, "m", tokenizer) as endpoint:
-        with pytest.raises(BadReply, match="returned no token ids .* which dialect 'ids' needs"):
+        with pytest.raises(BadReply, match=r"returned no token ids .* which dialect 'ids' needs"):
             await endpoint.complete(asking(), range(1), seed=0)
 
 
