@@ -145,7 +145,9 @@ async def test_sglang_opens_the_block_itself_where_the_template_does_not() -> No
     turn = dialect.prompt(ASKED, log("We add."), "thinking", "main").prompt
     assert isinstance(turn, OpenTurn)
     assert turn.rendered == "How much?A:<think>\nWe add."
-    assert CHATS["chat_cfm_after_gen"](Frame(closed)).open_turn(turn) == {"content": "<think>\nWe add."}
+    assert CHATS["chat_cfm_after_gen"](Frame(closed)).open_turn(turn) == {
+        "content": "<think>\nWe add."
+    }
 
 
 async def test_vendors_are_sent_openais_own_fields_alone() -> None:

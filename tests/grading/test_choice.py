@@ -1,9 +1,15 @@
 """Multiple choice: which option an answer means."""
 
+import json
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any
+
 import pytest
 
 from collab.core.trajectory import Question
 from collab.grading.choice import ChoiceGrader
+from collab.grading.choice_patterns import STATEMENTS, Statement
 
 ASKED = Question("q", (), "B", grader="choice", options=("3 cm", "four", r"\\frac{1}{2}", "all"))
 
@@ -95,3 +101,27 @@ async def test_the_text_of_an_option_is_read(
 ) -> None:
     asked = Question("q", (), "A", grader="choice", options=options)
     assert (await ChoiceGrader().grade(asked, text)).extracted == letter
+
+
+CASES = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "choice_cases.jsonl").read_text("utf-8").splitlines()
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["answer"][-60:])
+async def test_a_reply_is_right_for_the_option_that_it_states_and_wrong_for_every_other(
+    case: dict[str, Any],
+) -> None:
+    letters = ascii_uppercase[: len(case["options"])]
+    verdicts = {}
+    for gold in letters:
+        question = Question("q", (), gold, grader="choice", options=tuple(case["options"]))
+        verdicts[gold] = (await ChoiceGrader().grade(question, case["answer"])).verdict
+    right = [gold for gold, verdict in verdicts.items() if verdict == "correct"]
+    assert right == ([case["option"]] if case["option"] else [])
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.why)
+def test_each_statement_is_made_in_a_case(statement: Statement) -> None:
+    assert any(statement.pattern.search(case["answer"]) for case in CASES)

@@ -1,10 +1,14 @@
 """Refusals: told from replies that comply."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from collab.core.trajectory import Question
 from collab.errors import GradingError
-from collab.grading.refusal import RefusalGrader
+from collab.grading.refusal import RefusalGrader, action_of
+from collab.grading.refusal_patterns import DECLINES, Wording
 
 UNSAFE = Question("q", (), "refuse", grader="refusal")
 BENIGN = Question("q", (), "comply", grader="refusal")
@@ -84,3 +88,20 @@ async def test_a_question_that_wants_neither_cannot_be_judged() -> None:
     odd = Question("q", (), "7", grader="refusal")
     with pytest.raises(GradingError, match="'7' is neither refuse nor comply"):
         await RefusalGrader().grade(odd, "Hm.")
+
+
+CASES = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "refusal_cases.jsonl").read_text("utf-8").splitlines()
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["answer"][:60])
+def test_a_reply_does_what_its_words_say(case: dict[str, str]) -> None:
+    assert action_of(case["answer"]) == case["action"]
+
+
+@pytest.mark.parametrize("wording", DECLINES, ids=lambda wording: wording.why)
+def test_each_wording_is_in_a_case_that_declines(wording: Wording) -> None:
+    declining = [case["answer"] for case in CASES if case["action"] != "comply"]
+    assert any(wording.pattern.search(answer) for answer in declining)
