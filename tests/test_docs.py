@@ -12,7 +12,7 @@ from collab.cli import VERBS
 from tests import optional
 from tests.conftest import Served
 from tests.docs import reader
-from tests.docs.pages import PAGES, ROOT, blocks, commands, scripts, steps
+from tests.docs.pages import BLOCK, PAGES, ROOT, blocks, commands, scripts, steps
 from tests.docs.reader import Reader
 
 LONG = {
@@ -125,6 +125,35 @@ def test_every_group_of_settings_is_in_the_docs() -> None:
     groups = [folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir()]
     missing = [name for name in groups if name != "__pycache__" and f"conf/{name}/" not in text]
     assert missing == []
+
+
+def headings(page: Path) -> set[str]:
+    """Return the anchors of a page: those of its headings and of the objects that it describes."""
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    slugs = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+    return slugs | set(re.findall(r"^::: (\S+)$", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    dead = []
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or (anchor and anchor not in headings(target)):
+            dead.append(link)
+    assert dead == []
+
+
+def test_the_glossary_defines_each_term_once_and_links_it() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?!term )(.*?) \| (.*?) \| (.*?) \|$", text, re.MULTILINE)
+    terms = [term for row, *_ in rows for term in row.split(", ")]
+    assert len(terms) > 80
+    assert sorted(set(terms)) == sorted(terms)
+    assert [row for row, _, link in rows if "](" not in link] == []
 
 
 def test_every_page_is_on_the_map() -> None:
