@@ -92,7 +92,7 @@ def test_what_a_familys_template_does_is_in_the_docs(family: str, tmp_path: Path
     earlier = Message("assistant", "<think>\nHm.\n</think>\n\n7")
     kept = "Hm." in frame.template.render((*ASKED, earlier, *ASKED))
     told = (
-        ("yes" if frame.opens(ASKED) else "no") if tags else "no: there is none",
+        ("yes" if frame.opens(ASKED) else "no") if tags else "no: has no block",
         "all" if kept else "the answers",
         "yes" if "system" in frame.head(ASKED) else "no",
         "yes" if FAMILIES[family].starts else "no",
