@@ -1,7 +1,7 @@
-"""Write docs/code.md: every module with its one idea, in the order of the layers.
+"""Write docs/code.md: every module with its purpose, in the order of the layers.
 
-The layers are those that import-linter checks (pyproject.toml), the ideas the modules' own first
-lines: `python docs/code.py`.
+The layers come from import-linter's contracts (pyproject.toml), the purposes from the first lines
+of the modules' docstrings. Run `python docs/code.py`.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 HEAD = """# The map of the code
 
-The packages from top to bottom, each with its modules. A package imports only packages below it,
-which `make lint` checks, and policies alone import the facade `collab`. Start with
-`collab/episode/engine.py`; it is read in one sitting.
+This page lists the packages from top to bottom, each with its modules. A package imports only
+packages below it; `make lint` checks that. Only policies import the facade `collab`. Start with
+`collab/episode/engine.py`, which you can read in one sitting.
 """
 TAIL = """## Outside the package
 
-| folder | what it holds |
+| folder | content |
 |---|---|
 | `policies/` | the policies; `collab/policies` is a symlink to it |
-| `conf/` | one file a choice; `collab.conf` when installed |
-| `examples/` | a policy and a package of one's own |
-| `benchmarks/` | speed, as ratios within one run; verdicts |
+| `conf/` | the settings, one file per option; `collab.conf` when installed |
+| `examples/` | a policy, and a package with a policy and a scenario |
+| `benchmarks/` | measurements of speed, as ratios within one run, and of verdicts |
 | `tests/` | the tests |
 """
 
 
 def page() -> str:
-    """Return what docs/code.md is to hold."""
+    """Return the content of docs/code.md."""
     sections = (_section(ROOT / "collab" / name) for name in layers())
     return "\n".join([HEAD, *sections, TAIL])
 
@@ -46,10 +46,10 @@ def layers() -> list[str]:
 def _section(path: Path) -> str:
     if not path.is_dir():
         path = path.with_suffix(".py")
-        return f"## `{_name(path)}`\n\n{_idea(path)}.\n"
-    rows = (f"| `{_name(module)}` | {_idea(module)} |" for module in _modules(path))
-    lines = [f"## `{_name(path)}/`", "", f"{_idea(path / '__init__.py')}.", ""]
-    return "\n".join([*lines, "| module | its one idea |", "|---|---|", *rows, ""])
+        return f"## `{_name(path)}`\n\n{_purpose(path)}.\n"
+    rows = (f"| `{_name(module)}` | {_purpose(module)} |" for module in _modules(path))
+    lines = [f"## `{_name(path)}/`", "", f"{_purpose(path / '__init__.py')}.", ""]
+    return "\n".join([*lines, "| module | purpose |", "|---|---|", *rows, ""])
 
 
 def _modules(folder: Path) -> Iterator[Path]:
@@ -65,9 +65,9 @@ def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def _idea(module: Path) -> str:
-    said = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
-    first = " ".join(said.split("\n\n")[0].split())
+def _purpose(module: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+    first = " ".join(docstring.split("\n\n")[0].split())
     return first.rstrip(".").replace("|", "\\|")
 
 
