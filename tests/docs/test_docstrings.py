@@ -47,6 +47,7 @@ async with httpx2.AsyncClient(base_url=server.url) as client:
         await client.post("/v1/completions", json={"prompt": "What is 2+2?", "stop": ["."]})"""
 AROUND = {
     "collab/app/plan.py": "{code}",
+    "collab/app/plan_sweep.py": "{code}",
     "collab/app/play.py": "{code}",
     "collab/app/run.py": "{code}",
     "collab/app/sweep.py": "{code}",
