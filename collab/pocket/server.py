@@ -90,9 +90,9 @@ class PocketBackend:
         """Turn token ids into text."""
         return self._checkpoints[model].codec.decode(ids)
 
-    def render(self, model: str, chat: ChatTurns, *, generate: bool, go_on: bool) -> str:
+    def render(self, model: str, chat: ChatTurns, *, generate: bool, continue_final: bool) -> str:
         """Apply the checkpoint's chat template."""
-        return self._checkpoints[model].template.render(chat, generate=generate, go_on=go_on)
+        return self._checkpoints[model].template.render(chat, generate=generate, continue_final=continue_final)
 
     def complete(self, job: Job) -> AsyncGenerator[Piece, None]:
         """Yield the pieces of all choices."""

@@ -1,7 +1,7 @@
 """One OpenAI-compatible web app around an async `complete()`, with vLLM's extensions.
 
-Whatever can continue a sequence of tokens plugs in as a `Backend`: the pocket models, the scripted
-fake, a served collaboration. A client that goes away stops its work, streaming or not.
+Anything that can continue a sequence of tokens plugs in as a `Backend`: the pocket models, the
+scripted fake, a served collaboration. When a client disconnects, its work stops, streaming or not.
 """
 
 from collab.serving.app import build_app

@@ -1,4 +1,4 @@
-"""The routes: from a request to a job, from pieces to a reply."""
+"""The routes of the API: turn a request into jobs, and their pieces into a reply."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ log = logging.getLogger(__name__)
 def build_app(
     backend: Backend, *, key: str | None = None, names: frozenset[str] = frozenset()
 ) -> Starlette:
-    """Serve a backend.
+    """Build the web app that serves a backend.
 
     Args:
-        backend: Does the work.
-        key: What clients must send (all routes but /health).
-        names: Names of the server, besides `localhost` and IP addresses.
+        backend: The models.
+        key: The API key that clients must send (to all routes but /health).
+        names: Host names of the server, besides `localhost` and IP addresses.
     """
     api = _Api(backend)
     routes = [
@@ -73,7 +73,7 @@ def build_app(
 
 
 def guarded(routes: Sequence[Route], key: str | None, names: frozenset[str]) -> Starlette:
-    """Return an app behind a guard, whose errors have OpenAI's shape."""
+    """Return an app with a guard before its routes, and errors in OpenAI's format."""
     app = Starlette(
         routes=routes,
         middleware=[Middleware(Guard, key=key, names=names)],
@@ -94,7 +94,7 @@ class _Api:
     async def completions(self, request: Request) -> CancellableResponse:
         asked = parse(CompletionRequest, await read_json(request))
         model = self._model(asked)
-        card, nothing = self.backend.cards[model], asked.max_tokens == 0
+        card = self.backend.cards[model]
         jobs = [
             asked.job(
                 model,
@@ -113,7 +113,7 @@ class _Api:
             logprobs=asked.logprobs is not None,
             scored=asked.prompt_logprobs is not None,
             echo=asked.echo,
-            nothing=nothing,
+            only_prompt=asked.max_tokens == 0,
             fingerprint=card.fingerprint,
         )
         return self._answer(jobs, style, asked)
@@ -165,13 +165,13 @@ class _Api:
             ids = self._rendered(model, asked)
         else:
             ids = self._encoded(model, asked.prompt, asked.add_special_tokens)
-        told = asked.return_token_strs
+        strings = asked.return_token_strs
         return JSONResponse(
             {
                 "count": len(ids),
                 "max_model_len": self.backend.cards[model].context,
                 "tokens": ids,
-                "token_strs": [self.backend.decode(model, [i]) for i in ids] if told else None,
+                "token_strs": [self.backend.decode(model, [i]) for i in ids] if strings else None,
             }
         )
 
@@ -182,7 +182,7 @@ class _Api:
         return JSONResponse({"prompt": self.backend.decode(model, asked.tokens)})
 
     def _model(self, asked: ModelRequest) -> str:
-        """The model asked for, or the first one where the request names none."""
+        """Return the requested model, or the first one if the request names no model."""
         cards = self.backend.cards
         name = next(iter(cards)) if asked.model is None else asked.model
         if name not in cards:
@@ -205,33 +205,37 @@ class _Api:
             raise WireError(f"Token id {max(tokens)} is out of vocabulary", param=param)
 
     def _rendered(self, model: str, asked: ChatPrompt) -> TokenIds:
-        flags = {"generate": asked.add_generation_prompt, "go_on": asked.continue_final_message}
-        text = self.backend.render(model, asked.chat, **flags)
+        text = self.backend.render(
+            model,
+            asked.chat,
+            generate=asked.add_generation_prompt,
+            continue_final=asked.continue_final_message,
+        )
         return self._encoded(model, text, asked.add_special_tokens, "messages")
 
 
 @dataclass(frozen=True, slots=True)
 class CancellableResponse:
-    """A response whose work stops when its client goes away."""
+    """A response whose work stops when its client disconnects."""
 
     work: Callable[[Send], Coroutine[None, None, Response | None]]
     """Sends the response, or returns it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Work and watch."""
+        """Work until the response is complete or the client disconnects."""
         work = asyncio.ensure_future(self.work(send))
-        gone = asyncio.ensure_future(_disconnected(receive))
+        disconnected = asyncio.ensure_future(_disconnected(receive))
         try:
-            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((work, disconnected), return_when=asyncio.FIRST_COMPLETED)
             if work.done() and (response := work.result()) is not None:
                 await response(scope, receive, send)
         finally:
-            await _cancel(work, gone)
+            await _cancel(work, disconnected)
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """The response to jobs."""
+    """The reply to the jobs of one request, as a whole or as a stream."""
 
     backend: Backend
     jobs: Sequence[Job]
@@ -256,30 +260,30 @@ class _Answer:
         return [self.backend.decode(self.style.model, [token]) for token in prompt]
 
     async def stream(self, send: Send) -> None:
-        """Send pieces as they come; an error is an event among them."""
+        """Send each piece as an event when it arrives; send an error as an event too."""
         usage, started = self._usage(), set[int]()
         headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 
-        async def say(body: JsonObject) -> None:
+        async def send_event(body: JsonObject) -> None:
             event = b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"
             await send({"type": "http.response.body", "body": event, "more_body": True})
 
-        async def pass_on(choice: int, piece: Piece) -> None:
+        async def send_piece(choice: int, piece: Piece) -> None:
             usage.add(piece)
             prompt = None if choice in started else self.jobs[choice // self.jobs[0].n].prompt
             started.add(choice)
-            await say(self.style.chunk(choice, piece, prompt))
+            await send_event(self.style.chunk(choice, piece, prompt))
 
         try:
-            await self._work(pass_on)
+            await self._work(send_piece)
             if self.include_usage:
-                await say(self.style.last(usage))
+                await send_event(self.style.last(usage))
         except WireError as error:
-            await say(error_body(error.message, error.status, error.param))
+            await send_event(error_body(error.message, error.status, error.param))
         except Exception as error:
-            log.exception("a stream broke off")
-            await say(error_body(f"{type(error).__name__}: {error}", 500))
+            log.exception("a stream failed")
+            await send_event(error_body(f"{type(error).__name__}: {error}", 500))
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
     def _usage(self) -> RequestUsage:
@@ -314,5 +318,5 @@ async def _health(request: Request) -> Response:
 
 
 async def _version(request: Request) -> Response:
-    number = installed() or "0"  # none where it is run from its source tree
+    number = installed() or "0"  # a source tree that is not installed has no version
     return JSONResponse({"version": number, "server": "collab"})

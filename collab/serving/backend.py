@@ -1,4 +1,4 @@
-"""What plugs into the app: a backend that completes jobs piece by piece."""
+"""The interface between the app and a model: a backend that completes jobs piece by piece."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from collab.core.trajectory import Json
 
 TokenIds: TypeAlias = tuple[int, ...]
 ChatTurns: TypeAlias = Sequence[Mapping[str, Json]]
-"""The messages as they were sent, whatever fields a template may read."""
+"""The messages as sent, with any further fields that a template may read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One prompt and how to go on from it."""
+    """A prompt and the settings for its completion."""
 
     model: str
     prompt: TokenIds
     n: int = 1
     seed: int | None = None
-    """Choice i is what choice 0 would be with `seed + i`. None: a new draw each time."""
+    """Choice i equals choice 0 of the same job with `seed + i`. None: a new draw each time."""
     max_tokens: int = 16
     min_tokens: int = 0
-    """Before that many tokens neither a stop nor the end of the sequence counts."""
+    """Stops and the end of the sequence are ignored before this many tokens."""
     temperature: float = 1.0
     """0 is greedy."""
     top_p: float = 1.0
@@ -34,22 +34,22 @@ class Job:
     stop: tuple[str, ...] = ()
     stop_ids: frozenset[int] = frozenset()
     keep_stop: bool = False
-    """Whether the stop string stays at the end of the text."""
+    """Whether the text keeps the stop string at its end."""
     keep_special: bool = False
-    """Whether special tokens leave their names in the text."""
+    """Whether the text keeps the names of special tokens."""
     ignore_end: bool = False
-    """Whether the end of the sequence is a token like any other."""
+    """Whether to treat the end-of-sequence token like any other token."""
     logprobs: int | None = None
     """How many of the likeliest tokens to report at each position."""
     prompt_logprobs: int | None = None
-    """How many of them to report at each position of the prompt, beside its own token."""
+    """How many to report at each position of the prompt, in addition to the prompt's token."""
     stream: bool = False
-    """Whether somebody reads along; if not, one piece a choice is enough."""
+    """Whether the client reads while the text grows. If not, one piece per choice is enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """The log-probability of a token in its place, and of the likeliest ones there."""
+    """The log-probability of a token at its position, and of the likeliest tokens there."""
 
     token: str
     logprob: float
@@ -61,7 +61,7 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The next stretch of one choice."""
+    """The next part of one choice."""
 
     text: str
     ids: TokenIds = ()
@@ -69,19 +69,19 @@ class Piece:
     finish: Literal["stop", "length"] | None = None
     """Set on the last piece of the choice."""
     stop_reason: str | int | None = None
-    """The stop string or stop id that ended it; None where the sequence ended by itself."""
+    """The stop string or stop id that ended the choice; None if the sequence ended by itself."""
     logprobs: tuple[TokenLogprob, ...] = ()
-    """One a token, where the job asked for them."""
+    """One per token, if the job asked for them."""
     prompt_logprobs: tuple[TokenLogprob, ...] = ()
-    """One for each token of the prompt but the first, where the job asked for them; said with a
-    choice's first piece."""
+    """One for each token of the prompt but the first, if the job asked for them. Only the first
+    piece of a choice has them."""
     cached: int = 0
-    """How many tokens of the prompt came from a cache; said once a job."""
+    """How many tokens of the prompt came from a cache. Reported once per job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """A checkpoint's own way to sample, in force where a request is silent."""
+    """A checkpoint's sampling defaults, used for the settings that a request leaves out."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -91,43 +91,43 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What is served under one name."""
+    """The properties of a served model."""
 
     context: int
-    """The most tokens of a prompt and its completion together."""
+    """The largest number of tokens in a prompt and its completion together."""
     vocabulary: int
     """Token ids are below this."""
     defaults: Defaults = Defaults()
     fingerprint: str | None = None
-    """What the bits of a draw depend on beside the weights; each reply says it."""
+    """Names what the exact draws depend on besides the weights. Each reply carries it."""
 
 
 @runtime_checkable
 class Backend(Protocol):
-    """Who does the work. Every method may raise `WireError` to answer the request with it."""
+    """A model behind the app. A method that raises `WireError` answers the request with it."""
 
     @property
     def cards(self) -> Mapping[str, Card]:
         """The models by name, the default one first."""
 
     def encode(self, model: str, text: str, *, special: bool) -> list[int]:
-        """Tokenize; with `special`, add what the tokenizer adds by itself (such as a BOS)."""
+        """Tokenize a text; with `special`, add the tokenizer's own special tokens (a BOS …)."""
 
     def decode(self, model: str, ids: Sequence[int]) -> str:
         """Turn token ids into text."""
 
-    def render(self, model: str, chat: ChatTurns, *, generate: bool, go_on: bool) -> str:
+    def render(self, model: str, chat: ChatTurns, *, generate: bool, continue_final: bool) -> str:
         """Apply the chat template.
 
-        `generate` opens a new turn; `go_on` leaves the last message open instead.
+        `generate` opens a new turn; `continue_final` leaves the last message open instead.
         """
 
     def complete(self, job: Job) -> AsyncGenerator[Piece, None]:
-        """Yield the pieces of all choices; closing the generator stops the work."""
+        """Yield the pieces of all choices. Closing the generator stops the work."""
 
 
 class WireError(Exception):
-    """A request that is answered with an error in OpenAI's shape."""
+    """An error that is sent as the reply to a request, in OpenAI's format."""
 
     def __init__(self, message: str, *, param: str | None = None, status: int = 400) -> None:
         super().__init__(message)

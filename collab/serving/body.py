@@ -1,4 +1,4 @@
-"""Bodies: JSON of bounded size and depth in, errors in OpenAI's shape out."""
+"""Request and error bodies: read JSON of bounded size and depth, write errors as OpenAI does."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from collab.core.bounded_json import parse_json
 from collab.serving.backend import WireError
 
 JsonObject: TypeAlias = dict[str, Any]
-"""A JSON object (`Any`: whatever the API puts there)."""
+"""A JSON object (`Any`: the API's values differ by field)."""
 LONGEST = 8 * 1024 * 1024
 """The largest body of a request (bytes)."""
 PAUSE, DISCARD = 1.0, 10.0
-"""How long a client whose request is refused may pause, or go on, sending (seconds)."""
+"""For a refused request: the longest pause between two parts of its body, and the longest time in
+which the rest of it is read (seconds)."""
 SHOWN = 300
-"""How much of a message an error shows; what a client sent may be in it (characters)."""
+"""How much of a client's text an error message repeats (characters)."""
 KINDS = {
     401: "AuthenticationError",
     403: "PermissionDeniedError",
@@ -34,13 +35,16 @@ KINDS = {
 
 
 def error_body(message: str, status: int, param: str | None = None) -> JsonObject:
-    """Describe an error in OpenAI's shape."""
+    """Return an error in OpenAI's format."""
     kind = KINDS.get(status, "BadRequestError" if status < 500 else "InternalServerError")
     return {"error": {"message": message, "type": kind, "param": param, "code": status}}
 
 
 def error_response(error: WireError, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with an error in OpenAI's shape, in ASCII: it may repeat what no UTF-8 can hold."""
+    """Answer with an error in OpenAI's format.
+
+    The body is ASCII, because the message may repeat lone surrogates, which UTF-8 cannot encode.
+    """
     content = json.dumps(error_body(error.message, error.status, error.param))
     return Response(content, error.status, headers, "application/json")
 
@@ -52,19 +56,19 @@ async def on_wire_error(request: Request, error: Exception) -> Response:
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """Answer a request that no route takes: 404 or 405."""
+    """Answer a request that matches no route, with 404 or 405."""
     assert isinstance(error, HTTPException)
-    said = f"{error.detail}: {request.method} {shortened(request.scope['path'])}"
-    return error_response(WireError(said, status=error.status_code), error.headers)
+    message = f"{error.detail}: {request.method} {shortened(request.scope['path'])}"
+    return error_response(WireError(message, status=error.status_code), error.headers)
 
 
 async def on_failure(request: Request, error: Exception) -> Response:
-    """Answer a request that failed here."""
+    """Answer a request that failed in the server, with 500."""
     return error_response(WireError(f"{type(error).__name__}: {error}", status=500))
 
 
 async def read_body(receive: Receive, longest: int = LONGEST) -> bytes | None:
-    """Read a request's body; None where the client went away before its end.
+    """Read a request's body; return None if the client disconnects before its end.
 
     Raises:
         WireError: The body has more than `longest` bytes.
@@ -83,9 +87,9 @@ async def read_body(receive: Receive, longest: int = LONGEST) -> bytes | None:
 
 
 async def discard(receive: Receive) -> None:
-    """Throw away the rest of a body: a client that still sends does not see the answer.
+    """Read and drop the rest of a body, because a client reads no answer while it still sends.
 
-    A client that pauses, or goes on and on, is not waited for.
+    Give up when the client pauses for `PAUSE` seconds, or after `DISCARD` seconds in total.
     """
     with suppress(TimeoutError):
         async with asyncio.timeout(DISCARD):
@@ -96,43 +100,43 @@ async def discard(receive: Receive) -> None:
 
 
 def too_long(longest: int = LONGEST) -> WireError:
-    """Say that a body is too long."""
-    return WireError(f"the body is too long: at most {longest:,} bytes are read", status=413)
+    """Return the error for a body that is too long."""
+    return WireError(f"the body is too long: at most {longest:,} bytes are accepted", status=413)
 
 
 def replay(body: bytes, receive: Receive) -> Receive:
-    """Give an app a body that was read already, then whatever comes after it."""
-    given: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    """Return a `receive` that gives a body that was already read, then the messages after it."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def again() -> Message:
-        return given.pop() if given else await receive()
+    async def replayed() -> Message:
+        return pending.pop() if pending else await receive()
 
-    return again
+    return replayed
 
 
 async def read_json(request: Request) -> JsonObject:
-    """Return a request's body: a JSON object in UTF-8, without NaN and lone surrogates.
+    """Parse a request's body: a JSON object in UTF-8, without NaN and lone surrogates.
 
     Raises:
-        WireError: It is something else, or nested deeper than 200 levels.
+        WireError: The body is something else, or nested deeper than 200 levels.
     """
     raw = await request.body()
     try:
         body: object = parse_json(raw, strict=True)
     except ValueError as error:
-        raise WireError(f"the body is no JSON: {error}", param=_surrogate(raw)) from error
+        raise WireError(f"the body is not JSON: {error}", param=_surrogate(raw)) from error
     if not isinstance(body, dict):
         raise WireError(f"the body must be a JSON object, not {shortened(json.dumps(body))}")
     return body
 
 
 def shortened(text: str) -> str:
-    """Cut a text that an error repeats."""
+    """Shorten a text for an error message that repeats it."""
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _surrogate(raw: bytes) -> str | None:
-    """Name the field with half a surrogate pair, which no UTF-8 can hold."""
+    """Find the field that holds half a surrogate pair, which UTF-8 cannot encode."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""A whole collaboration behind one model's name: a chat goes in, thinking and an answer come out.
+"""Serve a whole collaboration as one model: it takes a chat, and returns thinking and an answer.
 
-How its seats sample is the team's own: a request that asks for something else is refused by name.
+The team decides how its seats sample. A request with other sampling settings is refused by name.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Play = Callable[[Question, int | None], Awaitable["Episode"]]
-"""Plays a question, with at most so many tokens where the client says it."""
+"""Plays a question, with at most the given number of tokens (None: the team's own budget)."""
 
 
 class ContentPart(BaseModel):
-    """A piece of a message; only text can be thought about."""
+    """A part of a message. Only text is supported."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -48,7 +48,7 @@ class ContentPart(BaseModel):
 
 
 class CollaborationTurn(BaseModel):
-    """One turn of the conversation."""
+    """A message of the conversation."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -58,7 +58,7 @@ class CollaborationTurn(BaseModel):
 
     @property
     def message(self) -> Message:
-        """The turn as a policy and its seats read it."""
+        """The message in the form that policies and seats read."""
         parts = self.content
         text = parts if isinstance(parts, str) else "".join(part.text for part in parts)
         return Message("system" if self.role == "developer" else self.role, text)
@@ -70,12 +70,12 @@ class CollaborationRequest(ModelRequest):
     messages: list[CollaborationTurn] = Field(min_length=1, max_length=MESSAGES, fail_fast=True)
     n: Literal[1] | None = 1
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
-    """The same seed brings the same episode; without one each request is a new one."""
+    """Requests with the same seed get the same episode. None: a new episode each time."""
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
-    """The most tokens of thinking and answer together, where the team's budget is larger."""
+    """Limit of thinking and answer together (tokens), if the team's budget is larger."""
     stop: str | list[str] | None = None
-    """The answer ends before the first of them."""
+    """The answer ends before the first of these strings."""
     stream: bool | None = False
     stream_options: StreamOptions | None = None
 
@@ -83,12 +83,12 @@ class CollaborationRequest(ModelRequest):
     @classmethod
     def _asks(cls, messages: list[CollaborationTurn]) -> list[CollaborationTurn]:
         if messages[-1].role == "assistant":
-            raise ValueError("a reply that was begun is not continued here: end with a user's turn")
-        texts = [said.message.content for said in messages]
+            raise ValueError("the last message must be the user's: no reply is continued here")
+        texts = [turn.message.content for turn in messages]
         if sum(map(len, texts)) > CHARACTERS:
-            raise ValueError(f"at most {CHARACTERS:,} characters are read")
+            raise ValueError(f"at most {CHARACTERS:,} characters are accepted")
         if any("\0" in text for text in texts):
-            raise ValueError("a NUL character cannot be stored")
+            raise ValueError("a NUL character cannot be stored: remove it")
         return messages
 
     @field_validator("stop")
@@ -96,26 +96,26 @@ class CollaborationRequest(ModelRequest):
     def _stops(cls, stop: str | list[str] | None) -> list[str]:
         stops = [stop] if isinstance(stop, str) else stop or []
         if "" in stops or len(stops) > STOPS:
-            raise ValueError(f"a stop cannot be an empty string, and there may be {STOPS} of them")
+            raise ValueError(f"at most {STOPS} strings are allowed, and none may be empty")
         return stops
 
     @property
     def question(self) -> Question:
-        """What is asked, under a name that a seed and the messages decide."""
-        messages = tuple(said.message for said in self.messages)
+        """The question, with an id made from the seed and the messages."""
+        messages = tuple(turn.message for turn in self.messages)
         seed = uuid.uuid4().hex if self.seed is None else self.seed
-        told = json.dumps([seed, [[one.role, one.content] for one in messages]])
-        return Question(f"served/{uuid.uuid5(uuid.NAMESPACE_OID, told).hex}", messages)
+        content = json.dumps([seed, [[message.role, message.content] for message in messages]])
+        return Question(f"served/{uuid.uuid5(uuid.NAMESPACE_OID, content).hex}", messages)
 
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """How one request is answered."""
+    """The format of the reply to one request."""
 
     model: str
     stops: tuple[str, ...] = ()
-    usage_apart: bool = False
-    """Whether a stream ends in a chunk with the usage alone."""
+    usage_chunk: bool = False
+    """Whether a stream ends with a chunk that holds only the usage."""
 
     def whole(self, episode: Episode) -> dict[str, Json]:
         """Return the reply to a request without a stream."""
@@ -130,7 +130,7 @@ class _Reply:
         return {**head, "choices": [choice], "usage": _usage(episode)}
 
     def chunks(self, episode: Episode) -> Iterator[dict[str, Json]]:
-        """Yield a chunk a unit, then the answer."""
+        """Yield one chunk per unit, then the answer."""
         head = _head(self.model, "chat.completion.chunk")
         answer, finish = self._answer(episode)
         deltas: list[Json] = [{"role": "assistant", "content": ""}]
@@ -141,8 +141,8 @@ class _Reply:
             yield {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
         last: Json = {"index": 0, "delta": {}, "finish_reason": finish}
         usage = {"usage": _usage(episode)}
-        yield {**head, "choices": [last], **({} if self.usage_apart else usage)}
-        if self.usage_apart:
+        yield {**head, "choices": [last], **({} if self.usage_chunk else usage)}
+        if self.usage_chunk:
             yield {**head, "choices": [], **usage}
 
     def _answer(self, episode: Episode) -> tuple[str, str]:
@@ -157,26 +157,26 @@ class _Reply:
 def build_collaboration(
     name: str, play: Play, *, key: str | None = None, names: frozenset[str] = frozenset()
 ) -> Starlette:
-    """Serve whatever `play` plays as the model `name`.
+    """Build the web app that serves the episodes of `play` as one model.
 
     Args:
-        name: What the model is called.
+        name: The name of the model.
         play: Plays a question.
-        key: What clients must send (all routes but /health).
-        names: Names of the server, besides `localhost` and IP addresses.
+        key: The API key that clients must send (to all routes but /health).
+        names: Host names of the server, besides `localhost` and IP addresses.
     """
 
     async def chat(request: Request) -> Response | CancellableResponse:
         asked = parse(CollaborationRequest, await read_json(request))
         if asked.model not in (None, name):
-            said = (
+            message = (
                 f"The model {shortened(str(asked.model))!r} does not exist (served here: {name!r})."
             )
-            raise WireError(said, param="model", status=404)
-        most = asked.max_completion_tokens or asked.max_tokens
-        playing = partial(play, asked.question, most)
-        apart = asked.stream_options is not None and asked.stream_options.include_usage
-        reply = _Reply(name, tuple(asked.stop or ()), apart)
+            raise WireError(message, param="model", status=404)
+        limit = asked.max_completion_tokens or asked.max_tokens
+        playing = partial(play, asked.question, limit)
+        usage_chunk = asked.stream_options is not None and asked.stream_options.include_usage
+        reply = _Reply(name, tuple(asked.stop or ()), usage_chunk)
         if asked.stream:
             return StreamingResponse(_stream(reply, playing), media_type="text/event-stream")
         return CancellableResponse(lambda send: _whole(reply, playing))
@@ -204,7 +204,7 @@ async def _whole(reply: _Reply, playing: Callable[[], Awaitable[Episode]]) -> Re
 
 
 async def _stream(reply: _Reply, playing: Callable[[], Awaitable[Episode]]) -> AsyncIterator[str]:
-    """Tell an episode unit by unit once it is over: what was struck is never told."""
+    """Send an episode unit by unit once it is over, so that no struck unit is sent."""
     try:
         episode = await playing()
         for body in reply.chunks(episode):
@@ -216,14 +216,14 @@ async def _stream(reply: _Reply, playing: Callable[[], Awaitable[Episode]]) -> A
 
 
 def _refused(error: Exception) -> WireError:
-    """Say in a line why an episode failed, to whoever serves it too.
+    """Return the error of a failed episode for the client, and log it for the server's owner.
 
-    A context or a chat template that has no room for the messages is the client's to mend.
+    Messages that do not fit the context or the chat template are the client's error (400).
     """
-    said = f"{type(error).__name__}: {error}"
-    log.warning("an episode failed: %s", said)
+    reason = f"{type(error).__name__}: {error}"
+    log.warning("an episode failed: %s", reason)
     clients = isinstance(error, ContextFull | ConfigError)
-    return WireError(said, param="messages" if clients else None, status=400 if clients else 500)
+    return WireError(reason, param="messages" if clients else None, status=400 if clients else 500)
 
 
 def _head(name: str, kind: str) -> dict[str, Json]:
@@ -236,7 +236,7 @@ def _finish(episode: Episode) -> str:
 
 
 def _usage(episode: Episode) -> dict[str, Json]:
-    """Count living tokens, by author too: each is counted by its author's tokenizer."""
+    """Count the tokens of living units in total and by author, with each author's tokenizer."""
     trajectory, by = episode.trajectory, Counter[str]()
     for unit in (*trajectory.units, *trajectory.reply):
         by[unit.author] += unit.tokens

@@ -1,7 +1,7 @@
-"""One client's connection: whatever it sends is answered, and it may not take for ever.
+"""A client's connection, with time-outs and an answer to anything that it sends.
 
-Uvicorn leaves a client that sends nothing, or reads nothing, connected for ever. Bytes that are no
-HTTP it answers in plain text, and closes before they are read: the kernel then resets the
+Uvicorn keeps a client that sends nothing, or reads nothing, connected for ever. It answers bytes
+that are not HTTP in plain text, and closes before it has read them: the kernel then resets the
 connection, and the client sees no answer.
 """
 
@@ -22,10 +22,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from collab.serving.body import error_body, shortened
 
 CUT = logging.getLogger(f"{__name__}.cut")
-"""Where the work for a connection that was cut says how it ended: nobody needs to know."""
+"""A silent logger, for the errors of work whose connection was cut."""
 CUT.disabled = True
 MOST = 4096
-"""The most connections at once; fewer where the process may not open that many files."""
+"""The largest number of open connections; fewer if the process may not open that many files."""
 
 
 def _most() -> int:
@@ -34,20 +34,20 @@ def _most() -> int:
 
 
 class TimedConnection(H11Protocol):
-    """Uvicorn's connection with time-outs, and answers in OpenAI's shape."""
+    """A connection of uvicorn with time-outs, and errors in OpenAI's format."""
 
     most: ClassVar[int] = _most()
-    """The most connections at once."""
+    """The largest number of open connections."""
     head: ClassVar[float] = 20.0
-    """How long the head of a request may take (seconds)."""
+    """The time-out for the head of a request (seconds)."""
     body: ClassVar[float] = 60.0
-    """How long its body may take (seconds)."""
+    """The time-out for the body of a request (seconds)."""
     stuck: ClassVar[float] = 60.0
-    """How long a client may read nothing of its answer (seconds)."""
+    """The time-out for a client that reads nothing of its answer (seconds)."""
     linger: ClassVar[float] = 2.0
-    """How long what a refused client still sends is read and thrown away (seconds)."""
+    """How long the rest of a refused request is read and dropped (seconds)."""
     parting: ClassVar[float] = 0.5
-    """How long the answer to a client that sends no more may take: it may have gone (seconds)."""
+    """The time left for an answer once the client has closed its sending side (seconds)."""
 
     transport: asyncio.Transport
     _refused = False
@@ -56,21 +56,21 @@ class TimedConnection(H11Protocol):
     _stuck: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for a request, where there is room for one more client."""
+        """Wait for a request, or refuse the client if too many are connected."""
         super().connection_made(transport)
         if len(self.connections) > self.most:
-            self.refuse(503, "too many connections at once")
+            self.refuse(503, "too many open connections")
         else:
             self._expect("head")
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come in."""
+        """Handle bytes of the client."""
         if not self._refused:
             super().data_received(data)
-            self._look()
+            self._set_timer()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Take the end: of half a request, which is refused, or of all that the client asks."""
+        """Handle the end of what the client sends: refuse half a request, finish a whole one."""
         if self._stage is not None and self._received:
             self.conn.receive_data(b"")
             self.handle_events()
@@ -80,7 +80,7 @@ class TimedConnection(H11Protocol):
         return True  # it stays open for the answer
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of it."""
+        """Cancel the timers of a closed connection."""
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         for timer in (self._slow, self._stuck):
@@ -88,37 +88,37 @@ class TimedConnection(H11Protocol):
                 timer.cancel()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request."""
+        """Start the timer of the next request."""
         super().on_response_complete()
-        self._look()
+        self._set_timer()
 
     def pause_writing(self) -> None:
-        """Note that the client reads too slowly."""
+        """Start to check whether a slow client still reads."""
         super().pause_writing()
-        self._read_on(self.transport.get_write_buffer_size() + 1)
+        self._check_reading(self.transport.get_write_buffer_size() + 1)
 
     def resume_writing(self) -> None:
-        """Note that the client has read on."""
+        """Stop that check once the client has caught up."""
         super().resume_writing()
         if self._stuck is not None:
             self._stuck.cancel()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP; uvicorn calls this while it handles h11's error."""
+        """Refuse bytes that are not HTTP; uvicorn calls this while it handles h11's error."""
         error = sys.exception()
         hint = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
-        self.refuse(hint if hint < 500 else 400, f"no HTTP request: {shortened(str(error))}")
+        self.refuse(hint if hint < 500 else 400, f"not an HTTP request: {shortened(str(error))}")
 
     def refuse(self, status: int, message: str) -> None:
-        """Answer with an error unless an answer has begun, and close in a moment."""
+        """Answer with an error unless an answer has started, and close the connection soon."""
         self._refused = True
         if self._answering:
-            begun = self.cycle.response_started
+            started = self.cycle.response_started
             self._leave()
         else:
-            begun = self.conn.our_state is not h11.IDLE
-        if not begun:
-            self.transport.write(_answer(status, message))
+            started = self.conn.our_state is not h11.IDLE
+        if not started:
+            self.transport.write(_error_reply(status, message))
         self._expect(None)
         self.flow.resume_reading()
         if not self.transport.get_write_buffer_size():
@@ -127,21 +127,21 @@ class TimedConnection(H11Protocol):
         self.loop.call_later(self.linger, self.transport.abort)
 
     def cut(self) -> None:
-        """Close it at once."""
+        """Close the connection at once."""
         if self._answering:
             self._leave()
             self.cycle.logger = CUT
         self.transport.abort()
 
     def shutdown(self) -> None:
-        """Close it if no whole request has come in, or after the answer under way."""
+        """Close the connection after the answer in progress, or now if no request is complete."""
         if self._refused or self._stage is not None:
             self.transport.abort()
         else:
             super().shutdown()
 
     def _leave(self) -> None:
-        """Let the app believe that the client has gone: what it sends from now on goes nowhere."""
+        """Tell the app that the client has disconnected; the rest of its answer is dropped."""
         self.cycle.disconnected = True
         self.cycle.message_event.set()
 
@@ -151,11 +151,11 @@ class TimedConnection(H11Protocol):
 
     @property
     def _received(self) -> bool:
-        """Whether a part of the next request has come in."""
+        """Whether part of the next request has arrived."""
         return self._stage == "body" or bool(self.conn.trailing_data[0])
 
-    def _look(self) -> None:
-        """See what the client has to send next."""
+    def _set_timer(self) -> None:
+        """Set the timer for the part of the request that the client must send next."""
         if self.conn.their_state is h11.SEND_BODY:
             self._expect("body")
         elif self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
@@ -173,22 +173,22 @@ class TimedConnection(H11Protocol):
             after = self.head if stage == "head" else self.body
             self._slow = self.loop.call_later(after, self._too_slow, after)
 
-    def _read_on(self, before: int) -> None:
-        """Look again and again whether the client reads what waits for it (bytes)."""
-        waits = self.transport.get_write_buffer_size()
-        if waits >= before:
+    def _check_reading(self, before: int) -> None:
+        """Check every `stuck` seconds that fewer bytes wait than before, or close."""
+        waiting = self.transport.get_write_buffer_size()
+        if waiting >= before:
             self.transport.abort()
         else:
-            self._stuck = self.loop.call_later(self.stuck, self._read_on, waits)
+            self._stuck = self.loop.call_later(self.stuck, self._check_reading, waiting)
 
     def _too_slow(self, after: float) -> None:
         if self._received:
-            self.refuse(408, f"the {self._stage} of the request did not come within {after:g} s")
+            self.refuse(408, f"the {self._stage} of the request did not arrive in {after:g} s")
         else:
             self.transport.close()
 
 
-def _answer(status: int, message: str) -> bytes:
+def _error_reply(status: int, message: str) -> bytes:
     body = json.dumps(error_body(message, status)).encode()
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"

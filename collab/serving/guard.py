@@ -1,8 +1,8 @@
-"""Who may ask a server of ours: not every web page, and beyond this machine only with the key.
+"""The requests that a local server accepts: none from other sites' pages, and a key from afar.
 
-A page of another site reaches a local server through the browser, by its address or by a name that
-its owner lets point here (DNS rebinding). Such a request names another host, has an `Origin` of its
-own or a content type that needs no permission; each of these is refused.
+A page of another site can reach a local server through the user's browser, by its address or by a
+host name that the site's owner points at it (DNS rebinding). Such a request names another host, has
+another `Origin`, or has a content type that browsers send without permission. Each is refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class Guard:
-    """Pass on the requests that are allowed, each with its whole body, and refuse the others."""
+    """Middleware that forwards allowed requests with their whole body, and refuses the others."""
 
     app: ASGIApp
     key: str | None = None
@@ -47,11 +47,11 @@ class Guard:
     names: frozenset[str] = frozenset()
     """Names of this server, besides `localhost` and IP addresses."""
     links: bool = False
-    """Whether links of other sites may lead here, to pages that are open to whoever knows them."""
+    """Whether other sites may link to pages here, which anyone who knows their address may open."""
     refuse: Callable[[WireError], Response] = error_response
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Forward or refuse a request."""
         if scope["type"] != "http":
             return
         headers = Headers(scope=scope)
@@ -72,7 +72,7 @@ class Guard:
         self, error: WireError, headers: Headers, scope: Scope, receive: Receive, send: Send
     ) -> None:
         response = self.refuse(error)
-        if headers.get("expect", "").lower() == "100-continue":  # it sends none
+        if headers.get("expect", "").lower() == "100-continue":  # no body follows
             response.headers["connection"] = "close"
         else:
             await discard(receive)
@@ -89,42 +89,42 @@ class Guard:
         _check_length(headers)
 
     def _check_host(self, scope: Scope, host: str) -> None:
-        """Compare the host with the address that the connection came to; a Unix socket has none."""
+        """Compare the host with the address of the connection; a Unix socket has no address."""
         if (server := scope["server"]) is not None and server[1] is None:
             return
         found = HOST.fullmatch(host)
         if found is None:
-            raise WireError(f"the host {shortened(host)!r} is none")
+            raise WireError(f"{shortened(host)!r} is not a host")
         name = (found["v6"] or found["name"]).lower()
         if name == "localhost" or name in self.names:
             return
         local = server is None or is_loopback(server[0])
         if is_loopback(name) or (not local and _is_address(name)):
             return
-        said = f"host {host!r} is not this machine (use an IP address of it: http://127.0.0.1 …)"
-        raise WireError(said, status=403)
+        message = f"host {host!r} is not this machine (use its IP address: http://127.0.0.1 …)"
+        raise WireError(message, status=403)
 
     def _check_origin(self, scope: Scope, headers: Headers, host: str) -> None:
         for origin in headers.getlist("origin"):
             if origin.lower() != f"http://{host.lower()}":
-                said = f"requests from {shortened(origin)!r} are not answered"
-                raise WireError(said, status=403)
+                message = f"requests from {shortened(origin)!r} are not answered"
+                raise WireError(message, status=403)
         site = headers.get("sec-fetch-site", "none")
         followed = self.links and headers.get("sec-fetch-mode") == "navigate"
         if site not in ("none", "same-origin") and not followed:
-            said = (
+            message = (
                 f"requests from other sites (Sec-Fetch-Site: {shortened(site)!r}) are not answered"
             )
-            raise WireError(said, status=403)
+            raise WireError(message, status=403)
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether an address is one that only this machine reaches."""
+    """Return whether a host is an IP address that only this machine reaches."""
     return _is_address(host) and ip_address(host).is_loopback
 
 
 def own_names(host: str) -> frozenset[str]:
-    """Return the names under which a server is asked that listens at a host."""
+    """Return the names of a server that listens on a host: the host, and this machine's name."""
     return frozenset({host.lower(), socket.gethostname().lower()})
 
 
@@ -146,12 +146,12 @@ def _check_key(headers: Headers, key: str) -> None:
 def _check_type(headers: Headers) -> None:
     encoding = headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
-        said = f"Content-Encoding {shortened(encoding)!r} is not read here: send plain JSON"
-        raise WireError(said, status=415)
+        message = f"Content-Encoding {shortened(encoding)!r} is not supported: send plain JSON"
+        raise WireError(message, status=415)
     given = headers.get("content-type", "")
     if given.partition(";")[0].strip().lower() != JSON:
-        said = f"Content-Type {shortened(given)!r} is not read here: send {JSON}"
-        raise WireError(said, status=415 if given else 400)
+        message = f"Content-Type {shortened(given)!r} is not supported: send {JSON}"
+        raise WireError(message, status=415 if given else 400)
 
 
 def _check_length(headers: Headers) -> None:

@@ -14,7 +14,7 @@ from collab.serving.body import JsonObject
 
 @dataclass(slots=True)
 class RequestUsage:
-    """What a request has cost so far: each prompt once, all choices' completions."""
+    """The tokens of a request so far: each prompt once, and the completions of all choices."""
 
     prompt: int = 0
     completion: int = 0
@@ -26,7 +26,7 @@ class RequestUsage:
         self.cached += piece.cached
 
     def body(self) -> JsonObject:
-        """Say it as the API does."""
+        """Return the usage in the API's format."""
         return {
             "prompt_tokens": self.prompt,
             "completion_tokens": self.completion,
@@ -37,20 +37,20 @@ class RequestUsage:
 
 @dataclass(frozen=True, slots=True)
 class ReplyStyle:
-    """How one request wants to be answered."""
+    """The format of the reply to one request."""
 
     model: str
     chat: bool
     token_ids: bool
     logprobs: bool
     scored: bool = False
-    """Whether the log-probabilities of the prompt are told in a field of their own."""
+    """Whether to report the prompt's log-probabilities in the field `prompt_logprobs`."""
     echo: bool = False
-    """Whether the prompt stands before the text, its log-probabilities before the text's."""
-    nothing: bool = False
-    """Whether no more than the prompt was asked for."""
+    """Whether to put the prompt and its log-probabilities before those of the completion."""
+    only_prompt: bool = False
+    """Whether to return only the prompt (`max_tokens=0`)."""
     fingerprint: str | None = None
-    """What the draws were computed by, as `system_fingerprint`."""
+    """The card's fingerprint, reported as `system_fingerprint`."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -60,10 +60,10 @@ class ReplyStyle:
         prompts: Sequence[TokenIds],
         texts: Sequence[Sequence[str]],
     ) -> JsonObject:
-        """The reply to a request without a stream.
+        """Return the reply to a request without a stream.
 
-        `prompts` holds a prompt a choice, `texts` the text of each of its tokens where it is
-        echoed.
+        `prompts` holds the prompt of each choice; `texts` the text of each token of these prompts,
+        if they are echoed.
         """
         body = self._head("chat.completion" if self.chat else "text_completion")
         pieces = [_merge(choice) for choice in choices]
@@ -76,7 +76,7 @@ class ReplyStyle:
         return body
 
     def chunk(self, index: int, piece: Piece, prompt: TokenIds | None) -> JsonObject:
-        """One event of a stream; `prompt` is given with a choice's first piece."""
+        """Return one event of a stream; `prompt` is given with the first piece of a choice."""
         body = self._head("chat.completion.chunk" if self.chat else "text_completion")
         body["choices"] = [self._choice(index, piece, prompt, "delta")]
         if self.chat and self.token_ids and prompt is not None:
@@ -84,19 +84,19 @@ class ReplyStyle:
         return body
 
     def last(self, usage: RequestUsage) -> JsonObject:
-        """The event of a stream that holds the usage and no choice."""
+        """Return the event of a stream that holds the usage and no choice."""
         body = self._head("chat.completion.chunk" if self.chat else "text_completion")
         return body | {"choices": [], "usage": usage.body()}
 
     def _head(self, kind: str) -> JsonObject:
         prefix = "chatcmpl" if self.chat else "cmpl"
-        made = {"id": f"{prefix}-{self.id}", "object": kind}
-        by = {"system_fingerprint": self.fingerprint} if self.fingerprint else {}
-        return made | {"created": self.created, "model": self.model} | by
+        head = {"id": f"{prefix}-{self.id}", "object": kind}
+        fingerprint = {"system_fingerprint": self.fingerprint} if self.fingerprint else {}
+        return head | {"created": self.created, "model": self.model} | fingerprint
 
     def _echoed(self, piece: Piece, prompt: Sequence[str]) -> Piece:
-        """Put the prompt before the text."""
-        drawn = replace(piece, text="", logprobs=(), ids=()) if self.nothing else piece
+        """Put the prompt before the completion's text."""
+        drawn = replace(piece, text="", logprobs=(), ids=()) if self.only_prompt else piece
         first = TokenLogprob(prompt[0], math.nan)
         logprobs = (first, *piece.prompt_logprobs, *drawn.logprobs)
         return replace(drawn, text="".join(prompt) + drawn.text, logprobs=logprobs)
@@ -122,12 +122,12 @@ class ReplyStyle:
 
 
 def text_logprobs(tokens: Iterable[TokenLogprob]) -> JsonObject:
-    """The log-probabilities of a completion."""
+    """Return the log-probabilities of a completion."""
     body: JsonObject = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
     offset = 0
     for token in tokens:
         known = not math.isnan(token.logprob)
-        ranked = {one.token: one.logprob for one in (token, *token.top)}
+        ranked = {entry.token: entry.logprob for entry in (token, *token.top)}
         body["tokens"].append(token.token)
         body["token_logprobs"].append(token.logprob if known else None)
         body["top_logprobs"].append(ranked if known else None)
@@ -137,7 +137,7 @@ def text_logprobs(tokens: Iterable[TokenLogprob]) -> JsonObject:
 
 
 def chat_logprobs(tokens: Iterable[TokenLogprob]) -> JsonObject:
-    """The log-probabilities of a chat's answer."""
+    """Return the log-probabilities of a chat's answer."""
     return {
         "content": [
             _entry(token) | {"top_logprobs": [_entry(top) for top in token.top]} for token in tokens
@@ -146,25 +146,29 @@ def chat_logprobs(tokens: Iterable[TokenLogprob]) -> JsonObject:
 
 
 def prompt_logprobs(tokens: Iterable[TokenLogprob]) -> list[JsonObject | None]:
-    """The log-probabilities of a prompt as vLLM gives them: by id, and none for its first token."""
+    """Return the log-probabilities of a prompt as vLLM does: by id, null for the first token."""
     return [
         None,
         *(
             {
-                str(one.id): {
-                    "logprob": one.logprob,
-                    "rank": one.rank,
-                    "decoded_token": one.token,
+                str(entry.id): {
+                    "logprob": entry.logprob,
+                    "rank": entry.rank,
+                    "decoded_token": entry.token,
                 }
-                for one in (token, *token.top)
+                for entry in (token, *token.top)
             }
             for token in tokens
         ),
     ]
 
 
-def _entry(one: TokenLogprob) -> JsonObject:
-    return {"token": one.token, "logprob": one.logprob, "bytes": list(one.token.encode())}
+def _entry(token: TokenLogprob) -> JsonObject:
+    return {
+        "token": token.token,
+        "logprob": token.logprob,
+        "bytes": list(token.token.encode()),
+    }
 
 
 def _merge(pieces: Sequence[Piece]) -> Piece:

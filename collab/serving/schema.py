@@ -1,6 +1,6 @@
 """The requests of the API, validated once.
 
-A field that would change the answer is honoured or refused by name, never ignored.
+A field that would change the answer is either obeyed or refused by name, never ignored.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "verbosity": (None,),
     "web_search_options": (None,),
 }
-"""Fields that are understood but not served: any other value than these is refused."""
+"""Fields that are known but not supported, with their neutral values. Other values are refused."""
 HARMLESS = frozenset(
     {
         *("metadata", "priority", "prompt_cache_key", "request_id", "safety_identifier"),
         *("service_tier", "store", "user"),
     }
 )
-"""Fields that change nothing in the answer."""
+"""Fields that do not change the answer, and are dropped."""
 
 Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(fail_fast=True)]
 ChatRole = Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -87,8 +87,8 @@ class ModelRequest(BaseModel):
         unserved = NEUTRAL.keys() - cls.model_fields.keys()
         for name in data:
             if name in unserved and data[name] not in NEUTRAL[name]:
-                said = f"{name}={shortened(repr(data[name]))} is not supported here"
-                raise WireError(said, param=name)
+                message = f"{name}={shortened(repr(data[name]))} is not supported here"
+                raise WireError(message, param=name)
         return {k: v for k, v in data.items() if k not in unserved and k not in HARMLESS}
 
 
@@ -97,7 +97,7 @@ RequestT = TypeVar("RequestT", bound=BaseModel)
 
 
 class StreamOptions(BaseModel):
-    """What a stream reports besides its text."""
+    """What a stream reports in addition to its text."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -106,7 +106,7 @@ class StreamOptions(BaseModel):
 
 
 class SamplingRequest(ModelRequest):
-    """What completions and chats have in common."""
+    """The sampling fields that completions and chats share."""
 
     n: int = Field(default=1, ge=1, le=CHOICES)
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
@@ -126,7 +126,7 @@ class SamplingRequest(ModelRequest):
 
     @property
     def include_usage(self) -> bool:
-        """Whether the stream ends in a chunk with the usage."""
+        """Whether the stream ends with a chunk that holds the usage."""
         return self.stream_options is not None and self.stream_options.include_usage
 
     def job(
@@ -138,15 +138,17 @@ class SamplingRequest(ModelRequest):
         top: int | None,
         scored: int | None = None,
     ) -> Job:
-        """Say what is asked of the backend, the checkpoint's defaults filled in.
+        """Build the backend's job, with the checkpoint's defaults filled in.
 
         Raises:
-            WireError: The context has no room for it, or it cannot be done.
+            WireError: The context has no room for the job, or a field has an impossible value.
         """
         own = card.defaults
         room = _room(card.context, len(prompt), longest)
         if self.min_tokens > room:
-            raise WireError(f"min_tokens is more than the {room} of max_tokens", param="min_tokens")
+            raise WireError(
+                f"min_tokens={self.min_tokens} is larger than max_tokens={room}", param="min_tokens"
+            )
         return Job(
             model=model,
             prompt=prompt,
@@ -179,7 +181,7 @@ class CompletionRequest(SamplingRequest):
         | Annotated[list[Ids], Field(max_length=CHOICES, fail_fast=True)]
     )
     max_tokens: int | None = Field(default=16, ge=0)
-    """0: the prompt alone is echoed."""
+    """0: return only the prompt (with `echo`)."""
     logprobs: int | None = Field(default=None, ge=0, le=20)
     prompt_logprobs: int | None = Field(default=None, ge=0, le=20)
     echo: bool = False
@@ -189,9 +191,9 @@ class CompletionRequest(SamplingRequest):
     def _check_prompt_fields(self) -> CompletionRequest:
         if self.max_tokens == 0 and not self.echo:
             raise WireError("max_tokens must be at least 1 without echo", param="max_tokens")
-        told = {"echo": self.echo, "prompt_logprobs": self.prompt_logprobs is not None}
-        for name in told:
-            if self.stream and told[name]:
+        about_prompt = {"echo": self.echo, "prompt_logprobs": self.prompt_logprobs is not None}
+        for name, asked in about_prompt.items():
+            if self.stream and asked:
                 raise WireError(f"{name} is not available when stream=true", param=name)
         return self
 
@@ -204,27 +206,29 @@ class CompletionRequest(SamplingRequest):
 
     @property
     def prompts(self) -> list[str | Ids]:
-        """The prompts, one or many; a list of numbers is one."""
+        """The prompts as a list. A list of numbers is one prompt."""
         match self.prompt:
             case str():
                 return [self.prompt]
             case [] | [int(), *_]:
-                return [cast(Ids, self.prompt)]  # all of them are ints: validated
+                return [cast(Ids, self.prompt)]  # validated: all are ints
             case _:
-                return cast(list[str | Ids], self.prompt)  # no ints left
+                return cast(list[str | Ids], self.prompt)  # validated: strings or lists of ints
 
 
 class ChatMessage(BaseModel):
-    """One turn; a template may read further fields of it."""
+    """A message of a chat. A template may read further fields."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
     role: ChatRole
-    content: str | list[dict[str, Any]] | None = None  # Any: parts of kinds that are refused
+    content: str | list[dict[str, Any]] | None = (
+        None  # Any: parts of any kind; only text is accepted
+    )
 
 
 class ChatPrompt(ModelRequest):
-    """A prompt that the chat template makes."""
+    """A prompt that the chat template renders."""
 
     messages: list[ChatMessage] = Field(min_length=1, max_length=MESSAGES, fail_fast=True)
     add_generation_prompt: bool = True
@@ -243,7 +247,7 @@ class ChatPrompt(ModelRequest):
 
     @property
     def chat(self) -> ChatTurns:
-        """The messages, each content a string."""
+        """The messages, with each content as one string."""
         return [message.model_dump() | {"content": _text(message)} for message in self.messages]
 
 
@@ -280,13 +284,14 @@ def parse(kind: type[RequestT], body: object) -> RequestT:
     """Validate a request.
 
     Raises:
-        WireError: Something is wrong with it; `param` names the field at fault.
+        WireError: The request is not valid; `param` names the field.
     """
     try:
         return kind.model_validate(body)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False, include_context=False)
-        deepest = max(found, key=lambda one: len(one["loc"]))  # of a union, the nearest kind
+        # in a union, the deepest error is that of the type that matched best
+        deepest = max(found, key=lambda error: len(error["loc"]))
         param = shortened(str(deepest["loc"][0])) if deepest["loc"] else None
         raise WireError(f"{param or 'body'}: {deepest['msg']}", param=param) from error
 
@@ -299,7 +304,7 @@ def _text(message: ChatMessage) -> str:
     if not isinstance(message.content, list):
         return message.content or ""
     if any(part.get("type") != "text" for part in message.content):
-        raise WireError("only text can be read here", param="messages")
+        raise WireError("only content parts of type 'text' are supported", param="messages")
     return "".join(str(part.get("text", "")) for part in message.content)
 
 
@@ -308,8 +313,8 @@ def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
     if "" in stops:
         raise WireError("stop cannot be an empty string", param="stop")
     if len(stops) > STOPS or max(map(len, stops), default=0) > STOP:
-        said = f"stop: at most {STOPS} strings of at most {STOP:,} characters are taken"
-        raise WireError(said, param="stop")
+        message = f"stop: at most {STOPS} strings of at most {STOP:,} characters are allowed"
+        raise WireError(message, param="stop")
     return stops
 
 
@@ -321,7 +326,7 @@ def _stop_ids(ids: Sequence[int], card: Card) -> frozenset[int]:
 
 def _room(context: int, prompt: int, wanted: int | None) -> int:
     if not prompt:
-        raise WireError("the prompt holds no token", param="prompt")
+        raise WireError("the prompt is empty", param="prompt")
     if prompt + (wanted or 1) <= context:
         return wanted or context - prompt
     raise WireError(

@@ -1,7 +1,7 @@
-"""Serving an app for real: HTTP on a port, in this process or in a thread of its own.
+"""Serve an app over HTTP on a port, in this process or in a thread of its own.
 
-Test clients that call the app in their own process gather a whole stream before they hand it on,
-and their disconnects reach nobody.
+Tests use it too: a test client that calls the app in its own process collects a whole stream before
+it returns any of it, and the app does not notice when that client disconnects.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from collab.serving.connection import TimedConnection
 from collab.serving.guard import is_loopback
 
 PATIENCE = 0.5
-"""How long requests under way may go on when a server ends (seconds)."""
+"""How long running requests may continue when a server ends (seconds)."""
 ENDING = 0.5
-"""How long their work may take to stop when their connections are cut (seconds)."""
+"""How long their work may take to stop once their connections are cut (seconds)."""
 
 
 class UvicornServer(uvicorn.Server):
-    """Uvicorn that ends within two seconds, whoever is connected."""
+    """A uvicorn server that ends within two seconds, even with clients connected."""
 
     def __init__(self, app: ASGIApp, connection: type[TimedConnection] = TimedConnection) -> None:
         super().__init__(server_config(app, connection))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the port and idle connections, let requests under way end, then cut the others."""
+        """Close the port and idle connections, let running requests end, then cut the others."""
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
@@ -51,7 +51,7 @@ class UvicornServer(uvicorn.Server):
         await self._work(ENDING)
 
     async def _work(self, seconds: float) -> None:
-        """Wait for the requests under way."""
+        """Wait for the running requests."""
         if tasks := list(self.server_state.tasks):
             await asyncio.wait(tasks, timeout=seconds)
 
@@ -77,16 +77,16 @@ def serve(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Open a port (0: any free one) whose connections send at once.
+    """Open a port (0: any free one) with TCP_NODELAY.
 
-    Without the option a reply's head goes out and its body waits for the client's delayed
-    acknowledgement, 40 ms; asyncio sets it for the ports alone that it opens itself.
+    Without this option the body of a reply waits 40 ms for the client's delayed acknowledgement of
+    its head. asyncio sets it only for the ports that it opens itself.
 
     Raises:
-        ConfigError: There is no such host or port here, or it is taken.
+        ConfigError: The host or port does not exist here, or the port is in use.
     """
     if not 0 <= port < 2**16:
-        raise ConfigError(f"there is no port {port} (0 to 65535; 0: any free one)")
+        raise ConfigError(f"port {port} is out of range (0 to 65535; 0: any free one)")
     try:
         (family, *_), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         listening = socket.create_server((host, port), family=family, backlog=1024)
@@ -98,7 +98,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address(listening: socket.socket) -> str:
-    """Return the URL of a port; where it is open on all addresses, that on this machine."""
+    """Return the URL of a port, with the loopback address if it is open on all addresses."""
     host, port = listening.getsockname()[:2]
     if ip_address(host).is_unspecified:
         host = "::1" if listening.family == socket.AF_INET6 else "127.0.0.1"
@@ -106,10 +106,10 @@ def address(listening: socket.socket) -> str:
 
 
 def key_in(variable: str | None) -> str | None:
-    """Return the key that an environment variable holds.
+    """Return the API key in an environment variable; None if `variable` is None.
 
     Raises:
-        ConfigError: It holds none.
+        ConfigError: The variable is not set, or empty.
     """
     if variable is None:
         return None
@@ -120,26 +120,26 @@ def key_in(variable: str | None) -> str | None:
 
 
 def key_for(listening: socket.socket) -> str | None:
-    """Make a key where other machines can connect to a port; None where only this one can."""
+    """Make a random key if other machines can connect to a port; else return None."""
     local = listening.family == socket.AF_UNIX or is_loopback(listening.getsockname()[0])
     return None if local else secrets.token_urlsafe(24)
 
 
 class _InThread(UvicornServer):
-    """A server that ends when another thread says so, and at once."""
+    """A server that another thread ends at once."""
 
     def __init__(self, app: ASGIApp, connection: type[TimedConnection]) -> None:
         super().__init__(app, connection)
-        self._told: Future[None] = Future()
+        self._ended: Future[None] = Future()
 
     def end(self) -> None:
-        """End from another thread; connections are cut."""
+        """End the server from another thread; connections are cut."""
         self.should_exit = self.force_exit = True
-        self._told.set_result(None)
+        self._ended.set_result(None)
 
     async def main_loop(self) -> None:
-        """Wait for the end."""
-        await asyncio.wrap_future(self._told)
+        """Wait for `end`."""
+        await asyncio.wrap_future(self._ended)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the port and cut every connection."""
@@ -149,7 +149,7 @@ class _InThread(UvicornServer):
 
 
 def server_config(app: ASGIApp, connection: type[TimedConnection]) -> uvicorn.Config:
-    """Set up uvicorn for an API: no lifespan, no WebSockets, no access log, no proxy's word."""
+    """Configure uvicorn for an API: no lifespan, WebSockets, access log or proxy headers."""
     return uvicorn.Config(
         app,
         http=connection,

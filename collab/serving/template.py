@@ -1,4 +1,4 @@
-"""Chat templates as the wire speaks of them: opening a turn, or going on with the last one."""
+"""Apply a chat template as the API asks for it: open a new turn, or continue the last one."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collab.templates.template import Template
 
 
 class ChatTemplate:
-    """A Hugging Face chat template."""
+    """A chat template in Hugging Face's format."""
 
     def __init__(self, source: str) -> None:
         self._template = Template(source)
 
-    def render(self, chat: ChatTurns, *, generate: bool, go_on: bool) -> str:
-        """Turn a chat into the text of a prompt.
+    def render(self, chat: ChatTurns, *, generate: bool, continue_final: bool) -> str:
+        """Render a chat as the text of a prompt.
 
-        `generate` opens a new turn of the assistant. `go_on` cuts the text at the end of the last
-        message's content instead, so that the model continues it.
+        `generate` opens a new turn of the assistant. `continue_final` cuts the text at the end of
+        the last message's content instead, so that the model continues it.
 
         Raises:
             WireError: The template refuses the chat, or the last message does not appear in it.
@@ -26,11 +26,11 @@ class ChatTemplate:
             text = self._template.write(chat, generate)
         except ConfigError as error:
             raise WireError(f"the chat template failed: {error}", param="messages") from error
-        return _cut(text, str(chat[-1].get("content") or "")) if go_on else text
+        return _cut(text, str(chat[-1].get("content") or "")) if continue_final else text
 
 
 def _cut(text: str, content: str) -> str:
-    """End the text where its last message's content ends, with what the template left of it."""
+    """Cut the text at the end of the last message's content, which a template may trim."""
     start = text.rfind(content.strip())
     if start < 0:
         raise WireError(

@@ -1,4 +1,4 @@
-"""The text of one choice as its tokens come in: where it stops, and what may be told already."""
+"""The text of one choice as its tokens arrive: where it stops, and how much can be sent now."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collab.serving.backend import Job, Piece, TokenLogprob
 
 
 class Transcript:
-    """What one choice has written.
+    """The tokens and text of one choice so far.
 
-    Stop strings are looked for in UTF-8 bytes, so that a character may be spread over tokens. The
-    token that completes a stop string is part of the ids as a whole, as in vLLM.
+    Stop strings are searched in UTF-8 bytes, because a character may be spread over several tokens.
+    As in vLLM, the ids include the whole token that completes a stop string.
     """
 
     def __init__(self, job: Job, choice: int, ends: frozenset[int]) -> None:
@@ -26,11 +26,11 @@ class Transcript:
         self._text = bytearray()
         self._searched = 0
         self._stop_reason: str | int | None = None
-        self._told_ids = self._told_text = self._told_logprobs = 0
+        self._taken_ids = self._taken_text = self._taken_logprobs = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def add(self, token: int, text: bytes) -> bool:
-        """Append a token with its text; return whether the choice is finished."""
+        """Append a token and its text; return whether the choice is finished."""
         self.ids.append(token)
         if token in self._ends or token in self._job.stop_ids:
             self.finish = "stop"
@@ -45,7 +45,7 @@ class Transcript:
         return self.finish is not None
 
     def _search(self) -> None:
-        """Cut the text at the first stop string, in their order, that the new text completes."""
+        """Cut the text at the first stop string of the job that the new text completes."""
         if len(self.ids) > self._job.min_tokens:
             for stop, encoded in self._stops:
                 at = self._text.find(encoded, max(0, self._searched - self._longest + 1))
@@ -56,16 +56,16 @@ class Transcript:
         self._searched = len(self._text)
 
     def take(self, cached: int = 0) -> Piece:
-        """Return what was not told yet.
+        """Return the part of the choice that was not returned yet.
 
-        The beginning of what may become a stop string, and of a character, waits for its end.
+        A possible beginning of a stop string or of a character is held back until it is complete.
         """
         held = self._longest - 1 if self._stops and not self._job.keep_stop else 0
-        end = len(self._text) if self.finish else max(self._told_text, len(self._text) - held)
-        fresh = bytes(self._text[self._told_text : end])
-        ids, logprobs = self.ids[self._told_ids :], self.logprobs[self._told_logprobs :]
-        self._told_text, self._told_ids = end, len(self.ids)
-        self._told_logprobs = len(self.logprobs)
+        end = len(self._text) if self.finish else max(self._taken_text, len(self._text) - held)
+        fresh = bytes(self._text[self._taken_text : end])
+        ids, logprobs = self.ids[self._taken_ids :], self.logprobs[self._taken_logprobs :]
+        self._taken_text, self._taken_ids = end, len(self.ids)
+        self._taken_logprobs = len(self.logprobs)
         return Piece(
             text=self._decoder.decode(fresh, final=self.finish is not None),
             ids=tuple(ids),

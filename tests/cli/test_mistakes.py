@@ -112,8 +112,8 @@ MISTAKES: Sequence[tuple[Sequence[str], str]] = (
     (("doctor", "model=nonsense"), "there is no model 'nonsense'"),
     (("doctor", "model=vllm"), "Missing mandatory value: id"),
     (("launch", "model=nonsense"), "there is no model 'nonsense'"),
-    (("serve", "team=solo", "policy=solo", "--port", "99999"), "there is no port 99999"),
-    (("pocket", "--port", "99999"), "there is no port 99999"),
+    (("serve", "team=solo", "policy=solo", "--port", "99999"), "port 99999 is out of range"),
+    (("pocket", "--port", "99999"), "port 99999 is out of range"),
     (("pocket", "nonsense"), "nonsense"),
 )
 

@@ -365,28 +365,28 @@ def test_a_body_goes_out_before_its_head_is_acknowledged() -> None:
 def test_a_template_that_refuses_a_chat_is_an_error_of_the_request() -> None:
     template = ChatTemplate("{{ raise_exception('no system turn') }}")
     with pytest.raises(WireError, match="no system turn"):
-        template.render([QUESTION], generate=True, go_on=False)
+        template.render([QUESTION], generate=True, continue_final=False)
 
 
 def test_a_template_cannot_reach_out_of_its_sandbox() -> None:
     template = ChatTemplate("{{ messages.__class__.__mro__ }}")
     with pytest.raises(WireError, match="unsafe"):
-        template.render([QUESTION], generate=True, go_on=False)
+        template.render([QUESTION], generate=True, continue_final=False)
 
 
 def test_a_message_that_its_template_drops_cannot_be_continued() -> None:
     template = ChatTemplate("{{ messages[0].content }}")
     partial = {"role": "assistant", "content": "First"}
     with pytest.raises(WireError, match="does not appear"):
-        template.render([QUESTION, partial], generate=False, go_on=True)
+        template.render([QUESTION, partial], generate=False, continue_final=True)
 
 
 def test_a_continued_message_keeps_the_space_that_its_template_keeps() -> None:
     kept = ChatTemplate("{{ messages[0].content }}<end>")
     trimmed = ChatTemplate("{{ messages[0].content | trim }}<end>")
     chat = [{"role": "assistant", "content": "So.\n\n"}]
-    assert kept.render(chat, generate=False, go_on=True) == "So.\n\n"
-    assert trimmed.render(chat, generate=False, go_on=True) == "So."
+    assert kept.render(chat, generate=False, continue_final=True) == "So.\n\n"
+    assert trimmed.render(chat, generate=False, continue_final=True) == "So."
 
 
 class Breaking(ScriptedModel):
@@ -414,4 +414,4 @@ async def test_an_error_within_a_stream_is_an_event_of_it(
         "RuntimeError: the cache is gone"
     )
     assert done == "data: [DONE]"
-    assert caplog.messages == ["a stream broke off"]
+    assert caplog.messages == ["a stream failed"]

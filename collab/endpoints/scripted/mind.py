@@ -118,9 +118,9 @@ class ScriptedModel:
         """Turn token ids into text."""
         return "".join(map(self._words.text, ids))
 
-    def render(self, model: str, chat: ChatTurns, *, generate: bool, go_on: bool) -> str:
+    def render(self, model: str, chat: ChatTurns, *, generate: bool, continue_final: bool) -> str:
         """Apply the chat template."""
-        return self._template.render(chat, generate=generate, go_on=go_on)
+        return self._template.render(chat, generate=generate, continue_final=continue_final)
 
     async def complete(self, job: Job) -> AsyncGenerator[Piece, None]:
         """Recite the script's answers token by token."""

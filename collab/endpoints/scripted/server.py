@@ -245,7 +245,7 @@ class ScriptedServer:
         return str(body.get("model") or next(iter(self._model.cards)))
 
     def _render(self, name: str, turns: Sequence[ScriptedBody]) -> str:
-        return self._model.render(name, turns, generate=True, go_on=False)
+        return self._model.render(name, turns, generate=True, continue_final=False)
 
     def _count(self, text: str) -> int:
         name = next(iter(self._model.cards))

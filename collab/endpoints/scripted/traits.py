@@ -116,12 +116,12 @@ class TraitBackend:
         """Turn token ids into text."""
         return self.inner.decode(model, ids)
 
-    def render(self, model: str, chat: ChatTurns, *, generate: bool, go_on: bool) -> str:
+    def render(self, model: str, chat: ChatTurns, *, generate: bool, continue_final: bool) -> str:
         """Apply the chat template, with this server's treatment of an assistant's turn."""
         turns = [{**turn, "content": self._content(turn)} for turn in chat]
-        if go_on and "prefix_dropped" in self._traits:
-            turns, generate, go_on = turns[:-1], True, False
-        text = self.inner.render(model, turns, generate=generate, go_on=go_on)
+        if continue_final and "prefix_dropped" in self._traits:
+            turns, generate, continue_final = turns[:-1], True, False
+        text = self.inner.render(model, turns, generate=generate, continue_final=continue_final)
         return BOS + text if {"bos", "double_bos"} & self._traits else text
 
     async def complete(self, job: Job) -> AsyncGenerator[Piece, None]:
