@@ -185,7 +185,7 @@ async def seated(
     """
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(
-            Store.open(config.store.url, run=places.run, payer=places.payer, tell=places.tell)
+            Store.open(config.store.url, run=places.run, payer=places.payer, notify=places.tell)
         )
         logs = places.run / "servers" if places.run else None
         launcher = await stack.enter_async_context(Launcher(logs, tell=places.tell))

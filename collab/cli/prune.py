@@ -19,7 +19,7 @@ from collab.report.tables import print_whole
 from collab.report.trajectory import safe
 from collab.store.database import Database
 from collab.store.database.place import name_of, url_of
-from collab.store.database.prune import PrunePlan, doomed, remove
+from collab.store.database.prune import PrunePlan, find_unneeded, remove
 
 DAY = 86400
 
@@ -55,7 +55,7 @@ async def _prune(where: str, asked: argparse.Namespace, console: Console) -> Non
     try:
         await database.prepare(now)
         before = None if asked.older_than is None else now - asked.older_than * DAY
-        what = await doomed(database, before=before, model=asked.model, named=asked.run)
+        what = await find_unneeded(database, before=before, model=asked.model, named=asked.run)
         _show(what, console)
         if asked.yes:
             await _remove(database, what, console)

@@ -107,7 +107,7 @@ class TurnTaker:
         Its draws are numbered by seat, so that seats asked at the same time get the same draws
         whichever of them is first.
         """
-        numbers = self._numbers.aside(f"{seat}/aside {self._asked[seat]}")
+        numbers = self._numbers.for_side_question(f"{seat}/aside {self._asked[seat]}")
         self._asked[seat] += 1
         return self._turn(Write(seat), trajectory, numbers, None)
 

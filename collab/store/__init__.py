@@ -1,1 +1,1 @@
-"""Generations, each sampled once: the database, single flight, and the keys of draws."""
+"""The store of generations: its database, single-flight sampling, and the keys of draws."""

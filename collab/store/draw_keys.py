@@ -1,4 +1,4 @@
-"""What a draw is called: its key, its seed, and the numbers that keep evidence out of the bank."""
+"""The key, seed and number of a draw; evidence is drawn with numbers outside the bank's."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collab.core.sampling import Request
 from collab.core.trajectory import Json
 
 BANK = 2**20
-"""The bank holds draws below this number; everything else draws at or above it."""
+"""The bank uses draw numbers below this one; all other uses take numbers from here on."""
 
 
 def digest_of(request: Request) -> str:
-    """Name a request by all that decides its draws (128 bits in hex).
+    """Return the digest of everything that decides a request's draws (128 bits in hex).
 
-    The order of the stop strings counts: a server looks for them in that order.
+    The order of the stop strings matters, because a server looks for them in that order.
     """
     cut: dict[str, Json] = {
         "max_tokens": request.max_tokens,
@@ -30,29 +30,30 @@ def digest_of(request: Request) -> str:
 
 
 def prompt_of(request: Request) -> tuple[bytes, int, str]:
-    """Name a request by its prompt and how it is drawn from, wherever the text is cut."""
+    """Identify a request's prompt and sampling, without the settings that cut the text."""
     return _hash(request), request.scored, request.run
 
 
 def key_of(digest: str, draw: int) -> str:
-    """Name one draw of the request with this digest."""
+    """Return the key of one draw of the request with this digest."""
     return f"{digest}-{draw}"
 
 
 def seed_of(request: Request, draw: int) -> int:
     """Return the seed to send for a draw.
 
-    It grows by one with the draw: choice i of a request for n choices is draw `draw + i`. Where the
-    text is cut (max_tokens, stop) does not change it: a longer text begins as the shorter one did.
-    Nor does the run that has it.
+    The seed grows by one with the draw: choice i of a request for n choices is draw `draw + i`. It
+    does not depend on the settings that cut the text (max_tokens, stop), so that a longer text
+    starts like the shorter one. Nor does it depend on the run.
     """
     return _number(_hash(request)) % 2**31 + draw
 
 
 def fresh_draw(case_id: str, nth: int) -> int:
-    """Return the draw of a case that asks one prompt for the `nth` time.
+    """Return the draw number for the `nth` request of a prompt in a case.
 
-    It is free of order and never a bank draw: nothing selected by its outcome is evidence again.
+    The number does not depend on the order of the episodes, and is never in the bank's range:
+    draws that were selected by their outcome are not used again as evidence.
     """
     return BANK + _number(_digest(_dumps([case_id, nth]))) % 2**30
 

@@ -1,4 +1,4 @@
-"""The numbers of an episode's draws."""
+"""The draw numbers of an episode."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from collab.store.draw_keys import fresh_draw, prompt_of
 
 
 class DrawCounter:
-    """Names a draw by its case, and by how often this episode asked this prompt.
+    """Numbers an episode's draws by its case, and by how often it has asked the same prompt.
 
-    How the text is to be cut makes no other prompt of it: the seed is the same.
+    Requests that differ only in where the text is cut count as the same prompt: their seeds are
+    equal.
     """
 
     def __init__(self, case: str, first: int | None = None) -> None:
-        """Begin to count; `first` is the draw to take of a prompt's first request, if given."""
+        """Start to count; `first` is the draw number for the first request of each prompt."""
         self._case, self._first = case, first
         self._asked: Counter[tuple[bytes, int, str]] = Counter()
         self._ahead: Counter[tuple[bytes, int, str]] = Counter()
 
     def __call__(self, request: Request) -> int:
-        """Name the draw to take of a request."""
+        """Return the draw number for a request."""
         prompt = prompt_of(request)
         nth = self._asked[prompt]
         self._asked[prompt] += 1
@@ -30,16 +31,16 @@ class DrawCounter:
             return self._first
         return fresh_draw(self._case, nth)
 
-    def aside(self, name: str) -> DrawCounter:
-        """Return numbers for one side question of the episode."""
+    def for_side_question(self, name: str) -> DrawCounter:
+        """Return a counter for one side question of the episode."""
         return DrawCounter(f"{self._case}/{name}")
 
     def ahead(self) -> DrawCounter:
-        """Return numbers that go on from here, for what may never be used."""
+        """Return a counter that continues this one, for prefetched draws that may stay unused."""
         numbers = DrawCounter(self._case, self._first)
         numbers._asked = self._asked.copy()
         return numbers
 
     def catch_up(self, ahead: DrawCounter) -> None:
-        """Count what was drawn ahead: it is used."""
+        """Count the prefetched draws of `ahead`, which are used after all."""
         self._asked += ahead._ahead

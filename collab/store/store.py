@@ -1,7 +1,7 @@
-"""The store of generations: what was sampled once is never sampled again, and never lost.
+"""The store of generations: each draw is sampled once, by one caller, and never lost.
 
-A draw is stored, or claimed by somebody who is sampling it, or free. Whoever claims it samples it;
-all others wait for it. A claim is a lease: its owner renews it, and a dead owner's runs out.
+A draw is stored, claimed or free. The caller that claims it samples it; all others wait. A claim is
+a lease: its owner renews it, and it expires if the owner dies.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from collab.store.write_batch import Batch
 Sample = Callable[[range], Awaitable[list[Generation]]]
 Pause = Callable[[float], Awaitable[None]]
 CROWD, LULL = 16, 0.01
-"""Draws under way from which on a transaction waits so long for others to share it (seconds)."""
+"""With `CROWD` draws in progress, a transaction waits `LULL` seconds for others to share it."""
 log = logging.getLogger(__name__)
 
 
 class Store:
-    """Generations by request and draw, each sampled once, by whoever asks first.
+    """Generations by request and draw, each sampled once, for the first caller that asks.
 
-    Any number of tasks and processes may ask at the same time. Open it with `Store.open`.
+    Any number of tasks and processes may ask at the same time. Open a store with `Store.open`.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Store:
         self.sampled = 0
         """Generations that were sampled for this store's callers."""
         self.served = 0
-        """Generations that its callers got without sampling."""
+        """Generations that this store's callers got without sampling."""
         self.kept = 0
         """Generations that were sampled here and are committed."""
         self._unkept: list[Transaction] = []
-        """What could not be committed."""
-        self._database = Database(where, run, self._hear, payer)
+        """Transactions that could not be committed."""
+        self._database = Database(where, run, self._on_change, payer)
         self._lease = lease
         self._clock = clock
         self._pause = pause
@@ -70,38 +70,38 @@ class Store:
         *,
         run: Path | None = None,
         payer: str = "",
-        tell: Notify = lambda said: None,
+        notify: Notify = lambda message: None,
         lease: float = 60.0,
         clock: Callable[[], float] = time.time,
         pause: Pause = asyncio.sleep,
     ) -> AsyncIterator[Store]:
-        """Open the store at a path (SQLite) or an SQLAlchemy URL; make it where there is none.
+        """Open the store at a path (SQLite) or an SQLAlchemy URL; create it if it does not exist.
 
-        An error of a disk or of the store that ends the block has a note that says how many of the
-        draws that were sampled in it are committed.
+        If an error of the disk or the store ends the block, the error gets a note with the number
+        of draws that were sampled in the block and are committed.
 
         Args:
             where: `runs/store.sqlite`, or a URL such as `postgresql+asyncpg://host/collab`.
-            run: The folder of the run that asks: what it was given is kept for it (`collab prune`).
-            payer: The id of the run whose spending is kept with what it pays for; empty: no run's.
-            tell: Is told that a database that is away is waited for, and "" when that is over.
-            lease: Seconds after which a claim that nobody renewed may be taken over.
-            clock: Seconds since 1970. Machines that share a store go by the database's own.
-            pause: How to wait some seconds.
+            run: The folder of the run that asks. `collab prune` keeps the run's generations.
+            payer: The id of the run that pays for the draws; empty: record no spending.
+            notify: Called with a message while a database server is away, and with "" after that.
+            lease: Seconds after which a claim that was not renewed may be taken over.
+            clock: Returns seconds since 1970. Machines that share a store use the database's clock.
+            pause: Waits some seconds.
 
         Raises:
-            StoreError: It cannot be opened there, is no store, or was made by a newer collab.
+            StoreError: The store cannot be opened, is not a store, or a newer collab made it.
         """
         store = cls(where, run, payer, lease, clock, pause)
         try:
-            await store._database.prepare(clock(), tell)
+            await store._database.prepare(clock(), notify)
             heart = asyncio.create_task(store._beat())
             try:
                 yield store
             except BaseException as error:
                 await store._finish(heart)
                 if isinstance(error, StoreError | RunError | OSError | MemoryError):
-                    error.add_note(store._safe())
+                    error.add_note(store._commit_note())
                 raise
             await store._finish(heart)
         finally:
@@ -116,17 +116,17 @@ class Store:
         jointly: bool = True,
         account: Account | None = None,
     ) -> list[Drawn]:
-        """Return the draws asked for, in that order; sample those that nobody has.
+        """Return draws in the given order, and sample those that are neither stored nor claimed.
 
-        `sample(range)` is called for each contiguous range claimed by this call, or one by one if
-        not `jointly`, side by side. It returns the first draws of its range, at least one; the rest
-        are asked for singly. What it returns is committed at once, whatever becomes of the others.
-        A draw that somebody else is sampling is waited for. What is returned is committed, and so
-        is what `account` pays for the draws that are sampled here.
+        `sample(range)` is called concurrently, once for each contiguous range that this call
+        claims (not `jointly`: once for each draw). It returns at least the first draw of its range;
+        the others are then requested one by one. The generations of each call are committed when it
+        returns, together with what `account` pays for them, even if another call fails. If another
+        caller is sampling a draw, this call waits for it.
 
         Raises:
             StoreError: The store cannot be read or written.
-            Exception: What `sample` raised; the other ranges are sampled and kept first.
+            Exception: An error of `sample`, raised once the other ranges are sampled and committed.
         """
         digest, asked = digest_of(request), tuple(draws)
         keys = {draw: key_of(digest, draw) for draw in asked}
@@ -143,9 +143,9 @@ class Store:
     def keep_partial(
         self, request: Request, draw: int, generation: Generation, account: Account | None = None
     ) -> str:
-        """Keep what had come of a draw when it was stopped, and return its name in the store.
+        """Store the part of a draw that was sampled before it was stopped, and return its key.
 
-        It is evidence of what `account` pays for: no draw is ever served from it.
+        It documents what `account` pays for, and is never returned as a draw.
         """
         key = f"{key_of(digest_of(request), draw)}/{uuid.uuid4().hex[:8]}"
         row = StoredRow(key, request.model, replace(generation, key=key))
@@ -153,20 +153,20 @@ class Store:
         return key
 
     async def spent(self) -> dict[str, Cost]:
-        """Return what all starts of the run that pays have spent, by seat.
+        """Return what all starts of the paying run have spent, by seat.
 
         Raises:
             StoreError: The store cannot be read or written.
         """
-        await self._change(Transaction())  # what is stopped is kept behind the caller's back
+        await self._change(Transaction())  # wait for the partial draws that are still queued
         return await self._database.spent()
 
     async def versions(self) -> dict[str, dict[str, int]]:
-        """Count what the run was given, by model and by what servers called it."""
+        """Count the run's generations by model and by the model name that servers reported."""
         return await self._database.versions()
 
     async def _wait(self, draw: int, key: str) -> dict[int, Drawn]:
-        """Wait for the task of this process that is getting this draw; {} if it gave up."""
+        """Wait for the task of this process that is getting a draw; return {} if it gives up."""
         end = self._flights[key].ends[key]
         await asyncio.wait([end])
         generation = end.result()
@@ -176,7 +176,7 @@ class Store:
         return {draw: Drawn(draw, generation, fresh=False)}
 
     def _lull(self) -> float:
-        """Return how long to wait for others before a transaction: in a crowd they come soon."""
+        """Return how long a transaction waits for others: with many draws they arrive soon."""
         return LULL if len(self._flights) >= CROWD else 0.0
 
     async def _read(self, groups: Sequence[Iterable[str]]) -> StoreState:
@@ -187,14 +187,14 @@ class Store:
         try:
             state = await self._database.commit(changes, now, expires=now + self._lease)
         except StoreError as error:
-            if len(changes) == 1 or not no_room(error):  # else each is tried by itself
+            if len(changes) == 1 or not no_room(error):  # else each is tried on its own
                 self._unkept += [change for change in changes if change.keep]
             raise
         self.kept += sum(len(change.keep) for change in changes)
         return state
 
     async def _finish(self, heart: asyncio.Task[None]) -> None:
-        """Commit what is queued, and try once more what could not be committed."""
+        """Commit what is queued, and retry the transactions that failed once."""
         heart.cancel()
         await self._look_up.close()
         await self._change.close()
@@ -203,22 +203,22 @@ class Store:
             if again:
                 await self._commit(again)
 
-    def _safe(self) -> str:
-        """Say what is safe of what was sampled."""
+    def _commit_note(self) -> str:
+        """Describe how many of the sampled draws are committed."""
         if lost := sum(len(change.keep) for change in self._unkept):
             return f"of {self.kept + lost} draws sampled by this start {lost} are lost"
         if not self.kept:
             return "nothing was sampled by this start"
         return f"all {self.kept} draws sampled by this start are in the store"
 
-    def _hear(self, key: str) -> None:
-        """Wake whoever waits for this draw, which another process has kept or given up."""
+    def _on_change(self, key: str) -> None:
+        """Wake the task that waits for a draw, which another process has stored or released."""
         if flight := self._flights.get(key):
-            flight.news.set()
+            flight.changed.set()
 
-    async def _rest(self, seconds: float, news: asyncio.Event) -> None:
-        """Pause, until there is news at most."""
-        ends = [asyncio.ensure_future(end) for end in (self._pause(seconds), news.wait())]
+    async def _wait_for_change(self, seconds: float, changed: asyncio.Event) -> None:
+        """Wait for a change, at most some seconds."""
+        ends = [asyncio.ensure_future(end) for end in (self._pause(seconds), changed.wait())]
         try:
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for end in done:
@@ -228,7 +228,7 @@ class Store:
                 end.cancel()
 
     async def _beat(self) -> None:
-        """Renew the claims three times a lease."""
+        """Renew the claims, three times per lease."""
         while True:
             await self._pause(self._lease / 3)
             await self._database.listen()
@@ -238,7 +238,7 @@ class Store:
 
 
 class _Flight:
-    """One caller's way to some draws that no other task of this process is getting."""
+    """A caller's attempt to get some draws, which no other task of this process is getting."""
 
     def __init__(
         self,
@@ -257,51 +257,51 @@ class _Flight:
         future = asyncio.get_running_loop().create_future
         self.ends: dict[str, asyncio.Future[Generation | None]]
         self.ends = {key: future() for key in keys.values()}
-        """What became of each draw, None where it was given up: others of this process wait."""
-        self.news = asyncio.Event()
-        """Another process has kept or given up one of them."""
+        """The generation of each draw, or None if given up. Other tasks of the process wait."""
+        self.changed = asyncio.Event()
+        """Set when another process has stored or released one of the draws."""
         self._got: dict[int, Drawn] = {}
         self._sample = sample
         self._jointly = jointly
         self._account = account
 
     async def fly(self) -> dict[int, Drawn]:
-        """Get all of them: stored, sampled, or waited for where another process samples."""
+        """Get all draws: look them up, sample them, or wait while another process samples."""
         store = self._store
         store._flights |= dict.fromkeys(self.ends, self)
         try:
             pauses = _growing(store._database.patience)
             while True:
-                self.news.clear()
-                busy = await self._look()
+                self.changed.clear()
+                busy = await self._find_stored()
                 if held := await self._claim(busy):
                     await self._sample_all(_ranges(held) if self._jointly else _singles(held))
                 elif self._left:
-                    await store._rest(next(pauses), self.news)
+                    await store._wait_for_change(next(pauses), self.changed)
                 if not self._left:
                     return self._got
         finally:
             await self._give_up()
 
-    async def _look(self) -> frozenset[str]:
-        """Take what is stored; return what somebody else is sampling."""
+    async def _find_stored(self) -> frozenset[str]:
+        """Collect the stored draws; return the keys that other callers are sampling."""
         state = await self._store._look_up(tuple(self._left.values()))
         if mine := state.unnoted.intersection(self._left.values()):
             await self._store._change(Transaction(need=tuple(mine)))
-        self._land(state)
+        self._accept(state)
         return state.busy
 
     async def _claim(self, busy: frozenset[str]) -> list[int]:
-        """Claim what seems free, and return the draws that are ours to sample."""
+        """Claim the draws that seem free, and return those that were claimed."""
         free = tuple(key for key in self._left.values() if key not in busy)
         if not free:
             return []
         state = await self._store._change(Transaction(claim=free))
-        self._land(state)
+        self._accept(state)
         return [draw for draw, key in self._left.items() if key in state.held]
 
-    def _land(self, state: StoreState, fresh: bool = False) -> None:
-        """Take what was found, and hand it to the tasks that wait for it."""
+    def _accept(self, state: StoreState, fresh: bool = False) -> None:
+        """Collect the generations that were found, and pass them to the tasks that wait."""
         for draw, key in tuple(self._left.items()):
             if generation := state.found.get(key):
                 del self._left[draw]
@@ -320,16 +320,16 @@ class _Flight:
                 raise outcome
 
     async def _sample_range(self, draws: range) -> None:
-        """Sample a range and commit what came; what is missing of it is sampled singly."""
+        """Sample a range and commit the result; sample its missing draws one by one."""
         sampled = await self._sample(draws)
         if not 1 <= len(sampled) <= len(draws):
             raise StoreError(
                 f"{len(sampled)} generations were sampled for the {len(draws)} draws from"
-                f" {draws.start} on; the sampler must return the first ones, at least one"
+                f" {draws.start} on; the sampler must return between 1 and {len(draws)}"
             )
         self._store.sampled += len(sampled)
         rows = list(map(self._row, draws, sampled))
-        self._land(await self._store._change(_kept(rows, self._account)), fresh=True)
+        self._accept(await self._store._change(_kept(rows, self._account)), fresh=True)
         if rest := draws[len(sampled) :]:
             await self._sample_all(_singles(rest))
 
@@ -338,12 +338,12 @@ class _Flight:
         return StoredRow(key, self._request.model, generation)
 
     async def _give_up(self) -> None:
-        """Release what was not got, so that others may try."""
+        """Release the claims on missing draws, so that others may try."""
         if not self._left:
             return
         left = tuple(self._left.values())
         try:
-            with _logged("claims could not be released; they lapse with their lease"):
+            with _logged("claims could not be released; they expire with their lease"):
                 await self._store._change(Transaction(drop=left))
         finally:
             for key in left:
@@ -351,7 +351,7 @@ class _Flight:
 
 
 def _kept(rows: Sequence[StoredRow], account: Account | None) -> Transaction:
-    """Return the change that keeps some generations, and what an account pays for them."""
+    """Return the transaction that stores generations, and what an account pays for them."""
     if account is None:
         return Transaction(keep=tuple(rows))
     cost = account.pay(row.generation for row in rows)
@@ -370,7 +370,7 @@ def _ranges(draws: Iterable[int]) -> list[range]:
 
 
 def _growing(most: float) -> Iterator[float]:
-    """Yield the seconds between one look and the next: 10 ms, growing to `most`."""
+    """Yield the pauses between attempts (seconds): 10 ms, growing to `most`."""
     return (min(0.01 * 1.5 ** min(turn, 99), most) for turn in count())
 
 

@@ -1,4 +1,4 @@
-"""Many callers, one transaction: what came in while one is under way shares the next."""
+"""Batch the jobs of many callers: those that arrive during one transaction share the next."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Generic, TypeVar
 from collab.errors import StoreError
 
 GROUP = 64
-"""How many callers share one go at most."""
+"""The largest number of jobs in a batch."""
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
 Queued = tuple[JobT, asyncio.Future[ResultT]]
-"""A job, and what its caller waits for."""
+"""A job, and the future that its caller awaits."""
 log = logging.getLogger(__name__)
 
 
 class Batch(Generic[JobT, ResultT]):
-    """Does in one go all that came in while the last go was under way.
+    """A queue of jobs that does them in batches, one batch at a time.
 
     Args:
-        work: Does some jobs.
-        linger: Says how long a go waits for more of them (seconds).
-        splits: Says whether jobs that failed together may succeed one by one.
+        work: Does the jobs of a batch.
+        linger: Returns how long a batch waits for more jobs before it starts (seconds).
+        splits: Returns whether the jobs of a failed batch may succeed one by one.
     """
 
     def __init__(
@@ -35,16 +35,16 @@ class Batch(Generic[JobT, ResultT]):
     ) -> None:
         self._work, self._linger, self._splits = work, linger, splits
         self._queue: list[Queued[JobT, ResultT]] = []
-        self._going: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[None] | None = None
         self._closed = False
 
     async def __call__(self, job: JobT) -> ResultT:
-        """Return what the go with `job` in it gave: the same for every job of that go."""
+        """Do a job, and return the result of its batch, which all jobs of the batch share."""
         return await self._put(job)
 
     def post(self, job: JobT) -> None:
-        """Have `job` done without waiting for it; what goes wrong is logged."""
-        self._put(job).add_done_callback(_look)
+        """Queue a job without waiting for it; an error is logged."""
+        self._put(job).add_done_callback(_log_error)
 
     def _put(self, job: JobT) -> asyncio.Future[ResultT]:
         if self._closed:
@@ -55,16 +55,16 @@ class Batch(Generic[JobT, ResultT]):
         return done
 
     async def close(self) -> None:
-        """Finish what is queued and take no more."""
+        """Finish the queued jobs and accept no more."""
         self._closed = True
-        while self._going is not None:
-            await asyncio.wait([self._going])
+        while self._running is not None:
+            await asyncio.wait([self._running])
 
     def _start(self) -> None:
-        if self._going is None and self._queue:
-            self._going = asyncio.create_task(self._go())
+        if self._running is None and self._queue:
+            self._running = asyncio.create_task(self._run())
 
-    async def _go(self) -> None:
+    async def _run(self) -> None:
         if (pause := self._linger()) and not self._closed:
             await asyncio.sleep(pause)
         group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
@@ -73,16 +73,16 @@ class Batch(Generic[JobT, ResultT]):
         finally:
             for done in _waiting(group):
                 done.cancel()
-            self._going = None
+            self._running = None
             self._start()
 
     async def _do(self, group: Sequence[Queued[JobT, ResultT]]) -> None:
         try:
             result = await self._work([job for job, _ in group])
-        except Exception as error:  # for each caller to raise: none may wait for ever
+        except Exception as error:  # each caller raises it; otherwise they would wait for ever
             if len(group) > 1 and self._splits(error):
-                for one in group:
-                    await self._do([one])
+                for queued in group:
+                    await self._do([queued])
             for done in _waiting(group):
                 done.set_exception(error)
         else:
@@ -96,6 +96,6 @@ def _waiting(
     return [done for _, done in group if not done.done()]
 
 
-def _look(done: asyncio.Future[ResultT]) -> None:
+def _log_error(done: asyncio.Future[ResultT]) -> None:
     if not done.cancelled() and (error := done.exception()) is not None:
         log.warning("a stopped draw could not be kept: %s", error)

@@ -33,7 +33,7 @@ def test_what_would_go_is_said_and_goes_only_when_told_to(
     assert last == "nothing is removed yet: add --yes"
     count = total.split()[3]
     assert command("prune", f"runs={runs}", "--older-than=1").out.startswith(f"{first}\nno run ne")
-    assert "(models there: 'plain@" in command("prune", f"runs={runs}", "--model=gpt*").error
+    assert "(models: 'plain@" in command("prune", f"runs={runs}", "--model=gpt*").error
     told = command("prune", f"runs={runs}", "--model=plain@*", "--yes").out.splitlines()
     assert told[-1] == f"removed {count} generations"
     assert command("prune", f"runs={runs}", "--yes").out.splitlines()[-1] == "removed 0 generations"

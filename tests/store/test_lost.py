@@ -51,9 +51,9 @@ async def test_a_store_deleted_while_it_is_in_use_is_told_of_and_saved(
 ) -> None:
     where = tmp_path / "store.sqlite"
     said = await lose(where, where.unlink, draws)
-    assert said.startswith(f"the store {where} was deleted while it was in use; all it held is")
+    assert said.startswith(f"the store {where} was deleted while it was in use; its whole")
     saved = tmp_path / "store.sqlite.saved"
-    assert f"saved as {saved}: move that to its place, and start again" in said
+    assert f"content is saved as {saved}: move that to its place, and start again" in said
     assert os.listdir(tmp_path) == [saved.name]
     saved.rename(where)
     async with Store.open(where) as store:
@@ -75,7 +75,7 @@ async def test_a_store_replaced_by_another_file_is_told_of(tmp_path: Path) -> No
 async def test_a_store_whose_folder_is_gone_is_told_of(tmp_path: Path) -> None:
     where = tmp_path / "runs" / "store.sqlite"
     said = await lose(where, lambda: shutil.rmtree(where.parent))
-    assert "was deleted while it was in use; what it held could not be saved" in said
+    assert "was deleted while it was in use; its content could not be saved" in said
     assert "\n" not in said
 
 
@@ -137,7 +137,7 @@ async def test_what_finds_no_room_takes_nothing_else_along(tmp_path: Path) -> No
     where = str(tmp_path / "store.sqlite")
     with working(crowded, where) as (_, pipe):
         said, note = await asyncio.to_thread(pipe.recv)
-    assert "what was committed stays" in said
+    assert "committed draws are kept" in said
     assert note == "of 9 draws sampled by this start 1 are lost"
     async with Store.open(where, payer="one") as store:
         for replicate in (0, 1, 2, 3, 5, 6, 7, 8):
@@ -158,7 +158,7 @@ async def test_a_database_that_is_away_at_the_start_is_waited_for(
     postgres.stop()
     with monkeypatch.context() as patch:
         patch.setattr("collab.store.database.asyncio.sleep", resume)
-        async with Store.open(where, tell=told.append) as store:
+        async with Store.open(where, notify=told.append) as store:
             patch.undo()
             await store.draws(REQUEST, range(3), sample)
     assert pauses == [0.1, 0.4, 1.0]

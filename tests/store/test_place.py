@@ -74,7 +74,7 @@ async def test_a_server_that_is_not_there_is_refused_at_once() -> None:
 
 async def test_a_database_that_is_not_there_is_refused(postgres: Any) -> None:
     url = postgres.place().replace("/postgres?", "/missing?")
-    with pytest.raises(StoreError, match='"missing" does not exist; make it first: createdb'):
+    with pytest.raises(StoreError, match='"missing" does not exist; create it first: createdb'):
         await _open(url)
 
 

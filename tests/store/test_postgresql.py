@@ -47,13 +47,13 @@ async def test_a_server_that_restarts_costs_no_draw(
         assert len(await store.draws(REQUEST, range(3), sample)) == 3
     assert (store.sampled, store.served) == (3, 3)
     assert pauses
-    assert "once more in 0.1 s" in caplog.text
+    assert "retrying in 0.1 s" in caplog.text
 
 
 async def test_a_listener_that_was_cut_off_listens_again(postgres: Any, sql: Any) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
     where = postgres.place()
-    one, other = Database(where, heard=heard.put_nowait), Database(where)
+    one, other = Database(where, on_change=heard.put_nowait), Database(where)
     try:
         await one.prepare(time.time())
         await other.prepare(time.time())

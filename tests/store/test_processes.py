@@ -193,7 +193,7 @@ async def test_a_disk_that_refuses_a_write_stops_the_caller_and_keeps_the_rest(
 ) -> None:
     where = f"{os.fspath(tmp_path)}/store.sqlite"
     with working(fill, where) as (_, pipe):
-        assert "what was committed stays" in pipe.recv()
+        assert "committed draws are kept" in pipe.recv()
     async with Store.open(where) as store:
         await store.draws(REQUEST, range(4), sample)
     assert store.served == 4

@@ -13,7 +13,7 @@ import pytest
 from collab.core.sampling import Generation, Request, Sampling
 from collab.errors import StoreError
 from collab.store.database import Database
-from collab.store.database.prune import PrunePlan, doomed, remove
+from collab.store.database.prune import PrunePlan, find_unneeded, remove
 from collab.store.draw_keys import digest_of, key_of
 from collab.store.store import Store
 
@@ -33,11 +33,13 @@ async def give(where: str, run: Path | None, request: Request, draws: Iterable[i
         await store.draws(request, draws, sample)
 
 
-async def prune(where: str, really: bool = True, **limits: Any) -> PrunePlan:  # Any: of doomed()
+async def prune(
+    where: str, really: bool = True, **limits: Any
+) -> PrunePlan:  # Any: of find_unneeded()
     database = Database(where)
     try:
         await database.prepare(time.time())
-        what = await doomed(database, **limits)
+        what = await find_unneeded(database, **limits)
         if really:
             assert sum([count async for count in remove(database, what)]) == what.count
         return what
@@ -119,8 +121,8 @@ async def test_more_than_one_statement_may_name_is_removed(
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ({"model": "gpt*"}, r"no model 'gpt\*' is in the store \(models there: 'plain@1'\)"),
-        ({"named": [Path("elsewhere")]}, r"no run '.*elsewhere' is in the store \(runs there: '"),
+        ({"model": "gpt*"}, r"model 'gpt\*' is not in the store \(models: 'plain@1'\)"),
+        ({"named": [Path("elsewhere")]}, r"run '.*elsewhere' is not in the store \(runs: '"),
     ],
 )
 async def test_what_is_named_must_be_there(

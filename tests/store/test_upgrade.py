@@ -109,7 +109,7 @@ async def test_an_upgrade_that_fails_leaves_the_store_as_it_was(where: str, sql:
     values = {"key": key_of(digest_of(REQUEST), 0), "request": "r", "draw": 0, "ids": None}
     await sql(where, INSERT, **values, text=b"torn")
     for _ in range(2):
-        with pytest.raises(StoreError, match=r"damaged .* and stays as it is"):
+        with pytest.raises(StoreError, match=r"damaged .* and was not changed"):
             async with Store.open(where):
                 pass
     assert await sql(where, "SELECT version FROM schema_version") == [(1,)]
@@ -118,7 +118,7 @@ async def test_an_upgrade_that_fails_leaves_the_store_as_it_was(where: str, sql:
 
 async def test_a_store_of_a_newer_collab_is_refused_and_left_alone(where: str, sql: Sql) -> None:
     await sql(where, VERSION_1[0], "INSERT INTO schema_version VALUES (99)")
-    with pytest.raises(StoreError, match="schema 99, this collab knows up to 4; upgrade collab"):
+    with pytest.raises(StoreError, match="schema 99, but this collab knows schemas up to 4; upgrade"):
         async with Store.open(where):
             pass
     with pytest.raises(Exception, match="generations"):

@@ -1,6 +1,6 @@
-"""Who is sampling which draw: leases on keys.
+"""Claims on draws: leases that say which owner is sampling a key.
 
-Claims are taken in the order of their keys, and another owner's rows are touched only where its
+Claims are taken in the order of their keys, and rows of other owners are changed only if their
 claim is void, so that no two transactions wait for each other.
 """
 
@@ -16,14 +16,14 @@ from collab.store.database.tables import chunks, claims, insert_new
 
 
 class DrawLease(NamedTuple):
-    """Somebody's right to sample a draw, until it expires (seconds since 1970)."""
+    """An owner's right to sample a draw until it expires (seconds since 1970)."""
 
     owner: str
     expires: float
 
 
 def claims_on(connection: sa.Connection, keys: Sequence[bytes]) -> dict[bytes, DrawLease]:
-    """Return the claims that there are on some keys."""
+    """Return the claims on some keys."""
     found: dict[bytes, DrawLease] = {}
     for some in chunks(keys):
         rows = connection.execute(sa.select(claims).where(claims.c.key.in_(some)))
@@ -32,9 +32,9 @@ def claims_on(connection: sa.Connection, keys: Sequence[bytes]) -> dict[bytes, D
 
 
 def void(found: Mapping[bytes, DrawLease], owner: Owner, now: float) -> set[bytes]:
-    """Return the keys whose claim has lapsed, or whose owner `owner` knows to be dead."""
+    """Return the keys with a void claim: it has expired, or `owner` sees that its owner ended."""
     others = {claim.owner for claim in found.values()} - {str(owner)}
-    dead = {other for other in others if Owner.parse(other).outlived_by(owner)}
+    dead = {other for other in others if Owner.parse(other).has_ended(seen_from=owner)}
     return {
         key
         for key, claim in found.items()
@@ -45,7 +45,7 @@ def void(found: Mapping[bytes, DrawLease], owner: Owner, now: float) -> set[byte
 def take(
     connection: sa.Connection, keys: Sequence[bytes], owner: Owner, now: float, expires: float
 ) -> frozenset[bytes]:
-    """Claim some keys; return those that are now the owner's: free before, or their claim void."""
+    """Claim the keys that are free or have a void claim; return all keys the owner now holds."""
     if not keys:
         return frozenset()
     lease = {"owner": str(owner), "expires": expires}
@@ -62,13 +62,13 @@ def take(
 
 
 def release(connection: sa.Connection, keys: Collection[bytes], owner: Owner) -> None:
-    """Give up the owner's claims on some keys."""
+    """Release the owner's claims on some keys."""
     for some in chunks(sorted(keys)):
         mine = sa.and_(claims.c.owner == str(owner), claims.c.key.in_(some))
         connection.execute(sa.delete(claims).where(mine))
 
 
 def renew(connection: sa.Connection, owner: Owner, expires: float) -> None:
-    """Prolong all claims of the owner."""
+    """Extend all claims of the owner."""
     mine = sa.update(claims).where(claims.c.owner == str(owner))
     connection.execute(mine.values(expires=expires))

@@ -1,4 +1,4 @@
-"""Who holds a claim: one store of one process, and whether that process is still there."""
+"""The owner of a claim: an open store in a process, and whether that process still runs."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A store that is open, in words that another process can check."""
+    """An open store, identified so that another process can check whether it is still open."""
 
     machine: str
-    """The host, its boot and, in a container, which processes are seen."""
+    """The host name, the boot id and the process namespace (that of a container, for example)."""
     pid: int
     started: str
-    """When the process started: another one may get its number later. Empty where unknown."""
+    """The start time of the process, because ids are used again. Empty if unknown."""
     nonce: str = ""
 
     @classmethod
     def here(cls) -> Self:
-        """Name a new owner in this process."""
+        """Create an owner in this process."""
         _, started = _process(os.getpid())
         return cls(_machine(), os.getpid(), started, uuid.uuid4().hex[:8])
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what `str(owner)` wrote."""
+        """Parse the text that `str(owner)` returned."""
         machine, pid, started, nonce = text.rsplit("|", 3)
         return cls(machine, int(pid), started, nonce)
 
     def __str__(self) -> str:
         return f"{self.machine}|{self.pid}|{self.started}|{self.nonce}"
 
-    def outlived_by(self, other: Owner) -> bool:
-        """Say whether it was a process of the other one's machine that is no more.
+    def has_ended(self, seen_from: Owner) -> bool:
+        """Return whether the owner's process has ended, as far as another owner can see.
 
-        Of other machines nobody can tell: their claims lapse with their lease.
+        Processes of other machines cannot be seen: their claims expire with their lease.
         """
-        if self.machine != other.machine:
+        if self.machine != seen_from.machine:
             return False
         alive, started = _process(self.pid)
         known = bool(started and self.started)
@@ -59,15 +59,15 @@ def _machine() -> str:
 
 
 def _process(pid: int) -> tuple[bool, str]:
-    """Say whether a process of this machine runs, and when it started (clock ticks, if known)."""
+    """Return whether a process of this machine runs, and its start time (clock ticks, or empty)."""
     try:
         state, *fields = (PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()
         return state not in "ZX", fields[18]
     except FileNotFoundError:
-        return _signalled(pid), ""
+        return _accepts_signals(pid), ""
 
 
-def _signalled(pid: int) -> bool:
+def _accepts_signals(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

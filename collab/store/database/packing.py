@@ -1,6 +1,6 @@
-"""A generation as the bytes that a row holds: JSON, compressed, with zlib's checksum behind it.
+"""Pack a generation into the bytes of a row: JSON, compressed by zlib, which adds a checksum.
 
-A field that a generation has later needs no new column: older bytes read as its default.
+A new field of `Generation` needs no new column: older rows get its default.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from collab.errors import StoreError
 
 
 def pack(generation: Generation) -> bytes:
-    """Return everything of a generation but its key."""
+    """Pack all fields of a generation except its key."""
     fields = asdict(generation)
     del fields["key"]
     return zlib.compress(json.dumps(fields, separators=(",", ":")).encode())
 
 
 def unpack(body: bytes, key: str) -> Generation:
-    """Return the generation with this key.
+    """Unpack the generation with this key.
 
     Raises:
-        StoreError: The bytes are not what was written.
+        StoreError: The bytes are damaged.
     """
     try:
         fields: dict[str, Any] = json.loads(zlib.decompress(body))  # Any: what `pack` wrote
-        if said := fields.pop("logprobs", None):
-            fields["logprobs"] = Logprobs(**_fields(said))
+        if logprobs := fields.pop("logprobs", None):
+            fields["logprobs"] = Logprobs(**_fields(logprobs))
         return Generation(**_fields(fields), key=key)
     except (zlib.error, ValueError, TypeError) as error:
         raise StoreError(f"generation {key} is damaged in the store ({error})") from error
 
 
 def pack_key(key: str) -> bytes:
-    """Return a key in 20 bytes that sort by request and draw: `<32 hex digits>-<draw>`.
+    """Pack a key, `<32 hex digits>-<draw>`, into 20 bytes that sort by request and draw.
 
-    A partial's key, `<key>/<8 hex digits>`, takes four more, so that it is never a draw's.
+    The key of a partial draw, `<key>/<8 hex digits>`, has 24 bytes, so it never equals a draw's.
     """
     whole, _, partial = key.partition("/")
     digest, _, draw = whole.rpartition("-")
@@ -49,7 +49,7 @@ def pack_key(key: str) -> bytes:
 
 
 def unpack_key(packed: bytes) -> str:
-    """Return the key that was packed."""
+    """Unpack a key."""
     (draw,) = struct.unpack(">I", packed[16:20])
     partial = f"/{packed[20:].hex()}" if packed[20:] else ""
     return f"{packed[:16].hex()}-{draw}{partial}"

@@ -1,4 +1,4 @@
-"""Where a store is: a file on a local disk, or a PostgreSQL database."""
+"""The location of a store: a file on a local disk, or a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -27,78 +27,78 @@ NETWORK = re.compile(
     r"|blobfuse\d?|mfs|lizardfs|moosefs|weka\S*|davfs\d?|vmhgfs-fuse)"
 )
 """File systems on which SQLite's locks and shared memory do not hold between machines."""
-PASSING = {"40001", "40P01", "53300", "57P01", "57P02", "57P03", "08000", "08003", "08006"}
-"""What PostgreSQL says where transactions collide, while it stops and starts, or is crowded."""
+TRANSIENT = {"40001", "40P01", "53300", "57P01", "57P02", "57P03", "08000", "08003", "08006"}
+"""PostgreSQL's codes for colliding transactions, a server that restarts, or too many clients."""
 NO_ROOM = ("is full", "No space left", "I/O", "quota", "too big")
-"""What is said where a write finds no room, and a smaller one may."""
+"""Words of errors for writes that found no room, where a smaller write may still fit."""
 MAGIC = b"SQLite format 3\0"
-"""How a file of SQLite begins."""
+"""The first bytes of an SQLite file."""
 BUSY = 60
 """Seconds to wait for another process's transaction on SQLite."""
 FIXES = {
     "readonly": "make the file and its folder writable",
-    "read-only": "give a server that takes writes",
+    "read-only": "set store.url to a server that accepts writes",
     "unable to open": "make its folder writable, or set store.url to another path",
-    "is full": "free some space on its disk; what was committed stays",
-    "No space left": "free some space on its disk; what was committed stays",
+    "is full": "free some space on its disk; committed draws are kept",
+    "No space left": "free some space on its disk; committed draws are kept",
     "Not a directory": "set store.url to another path",
     "Read-only file": "set store.url to a path on a disk that can be written",
     "Permission denied": "make its folder writable, or set store.url to another path",
-    "I/O": "check its disk and its space; what was committed stays",
-    "quota": "free some space of your quota; what was committed stays",
-    "locked": f"another process has kept it for {BUSY} s: see which one, and start again",
-    "malformed": "the file is damaged: put a copy back, or move it away with its -wal and -shm",
+    "I/O": "check its disk and the free space; committed draws are kept",
+    "quota": "free some space of your quota; committed draws are kept",
+    "locked": f"another process has locked it for {BUSY} s: find that process, and start again",
+    "malformed": "the file is damaged: restore a copy, or move it away with its -wal and -shm",
     "not a database": "set store.url to another path",
     "asyncpg": extra("postgres"),
     "password": "set PGPASSWORD or ~/.pgpass for this user",
-    "does not exist": "make it first: createdb NAME, createuser NAME",
-    "permission denied": "let this user make and write tables there",
-    "pg_hba.conf": "let this user in from this host",
+    "does not exist": "create it first: createdb NAME, createuser NAME",
+    "permission denied": "allow this user to create and write tables there",
+    "pg_hba.conf": "allow this user to connect from this host",
     "too many": "close other clients, or raise max_connections",
     "Connect call failed": "start the server, or correct the host and port in store.url",
     "Connection refused": "start the server, or correct the host and port in store.url",
     "No such file": "start the server, or correct its folder (host=) in store.url",
-    "TimeoutError": "see whether the server can be reached, or correct the host in store.url",
+    "TimeoutError": "check that the server can be reached, or correct the host in store.url",
     "Name or service not known": "correct the host in store.url",
 }
 
 
 def url_of(where: str | Path) -> URL:
-    """Return the URL of a store, given that or a path.
+    """Return the URL of a store, given a URL or a path.
 
     Raises:
-        StoreError: It is no URL, or of a database that is not supported.
+        StoreError: The URL is not valid, or its database is not supported.
     """
     if isinstance(where, Path) or "://" not in where:
         return URL.create(DRIVERS["sqlite"], database=str(where))
-    with clearly(_hidden(where)):
+    with store_errors(_hidden(where)):
         url = make_url(where)
     driver = DRIVERS.get(url.get_backend_name())
     if driver is None or url.drivername not in (driver, url.get_backend_name()):
-        known = ", ".join(f"{one}://" for one in DRIVERS.values())
+        known = ", ".join(f"{name}://" for name in DRIVERS.values())
         raise StoreError(f"store.url={_hidden(where)!r} is neither a path nor one of {known}")
     return url.set(drivername=driver)
 
 
 def name_of(url: URL) -> str:
-    """Return what messages call a store: its path, or its URL without the password."""
+    """Return the name of a store for messages: its path, or its URL without the password."""
     on_disk = url.get_backend_name() == "sqlite"
     return str(url.database) if on_disk else url.render_as_string(hide_password=True)
 
 
 def place_of(run: Path, url: URL) -> str:
-    """Name a run's folder so that the store knows it again.
+    """Return the name under which the store records a run's folder.
 
-    From the store's own folder where that is a file, so that both may move together.
+    For SQLite it is relative to the store's own folder, so that both may move together.
     """
     if url.get_backend_name() == "sqlite":
         return os.path.relpath(run.resolve(), Path(url.database or "").resolve().parent)
     return f"{socket.gethostname()}:{run.resolve()}"
 
 
-def gone(place: str, url: URL) -> bool:
-    """Say whether the folder of a run is known to be no longer there."""
-    if place.startswith("("):  # no folder, but what an older store held
+def is_gone(place: str, url: URL) -> bool:
+    """Return whether the folder of a run is known to be gone."""
+    if place.startswith("("):  # not a folder: the generations of an older store
         return False
     if url.get_backend_name() == "sqlite":
         return not (Path(url.database or "").resolve().parent / place).exists()
@@ -107,8 +107,8 @@ def gone(place: str, url: URL) -> bool:
 
 
 @contextmanager
-def clearly(name: str) -> Iterator[None]:
-    """Turn what a driver raises into one StoreError that says what to do."""
+def store_errors(name: str) -> Iterator[None]:
+    """Turn a driver's error into a StoreError that names the store, the reason and the fix."""
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
@@ -118,22 +118,22 @@ def clearly(name: str) -> Iterator[None]:
         raise StoreError(f"cannot use the store {name}: {reason}; {fix}") from error
 
 
-def passing(error: BaseException | None) -> bool:
-    """Say whether the same may well go through a moment later."""
+def is_transient(error: BaseException | None) -> bool:
+    """Return whether an operation that raised this error may succeed a moment later."""
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in PASSING
+        return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in TRANSIENT
     if isinstance(error, socket.gaierror):
         return error.errno == socket.EAI_AGAIN
     return isinstance(error, OSError)
 
 
 def no_room(error: Exception) -> bool:
-    """Say whether a store refused a write for its size, so that a smaller one may go through."""
+    """Return whether the store had no room for a write, so that a smaller one may succeed."""
     return isinstance(error, StoreError) and any(word in str(error) for word in NO_ROOM)
 
 
 def pool_of(url: URL) -> SqlitePool | PostgresPool:
-    """Return the connections for a URL; make the folder of a file."""
+    """Return the connections for a URL; create the folder of a file."""
     if url.get_backend_name() != "sqlite":
         from sqlalchemy.ext.asyncio import create_async_engine  # slow to import
 
@@ -150,7 +150,7 @@ def pool_of(url: URL) -> SqlitePool | PostgresPool:
 
 
 def network_mount(path: Path, mounts: str) -> str | None:
-    """Name the network file system that a path lies on, given the text of /proc/mounts."""
+    """Return the network file system of a path, if any, given the text of /proc/mounts."""
     best, kind = Path("/"), ""
     for line in mounts.splitlines():
         point, filesystem = line.split()[1:3]
@@ -166,11 +166,11 @@ def _check_folder(path: Path) -> None:
     found = network_mount(path.resolve(), mounts.read_text()) if mounts.exists() else None
     if found:
         raise StoreError(
-            f"the store {str(path)!r} lies on a network file system ({found}), where SQLite's locks"
+            f"the store {str(path)!r} is on a network file system ({found}), where SQLite's locks"
             " are not safe; set store.url to a path on a local disk or to a PostgreSQL database"
         )
     with suppress(OSError), path.open("rb") as file:
-        if not MAGIC.startswith(file.read(len(MAGIC))):  # SQLite overwrites a file that is short
+        if not MAGIC.startswith(file.read(len(MAGIC))):  # SQLite would overwrite a short file
             raise StoreError(
                 f"cannot use the store {path}: it is not a database; set store.url to another path"
             )
@@ -185,7 +185,7 @@ def _set_up(connection: Any, _record: object) -> None:  # Any: SQLAlchemy's DBAP
 
 
 def _keep_a_log(cursor: Any, until: float) -> None:  # Any: SQLAlchemy's DBAPI adapter
-    """Turn the write-ahead log on; SQLite does not wait for another process that is doing so."""
+    """Turn the write-ahead log on, and retry while another process does so: SQLite does not."""
     while True:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
@@ -198,7 +198,7 @@ def _keep_a_log(cursor: Any, until: float) -> None:  # Any: SQLAlchemy's DBAPI a
 
 
 def _begin(connection: sa.Connection) -> None:
-    if connection.get_execution_options().get("writes"):  # a lone read needs no transaction
+    if connection.get_execution_options().get("writes"):  # a read needs no transaction
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

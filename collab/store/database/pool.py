@@ -1,4 +1,4 @@
-"""A database's connections: a piece of work is a function of one, done where it blocks nobody."""
+"""Connections to a database: run a function of a connection without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -22,22 +22,25 @@ Work = Callable[[sa.Connection], ResultT]
 
 
 class SqlitePool:
-    """SQLite: the whole of a work goes to a thread once; a hop a statement costs twice the CPU."""
+    """Connections to SQLite, which run each function in a thread.
+
+    Switching threads for each statement instead would cost twice the CPU time.
+    """
 
     def __init__(self, engine: sa.Engine, file: Path | None) -> None:
         self._engine, self._file = engine, file
         self._opened: tuple[int, int] | None = None
-        """What names the file that is open: SQLite goes on writing to one that was deleted."""
+        """Identifies the open file, because SQLite continues to write to a deleted file."""
 
     async def do(self, work: Work[ResultT], *, writes: bool) -> ResultT:
-        """Do some work, in one transaction if it writes."""
+        """Run a function of a connection, in one transaction if it writes."""
         return await asyncio.to_thread(self._do, work, writes)
 
     async def close(self) -> None:
         """Close the connections.
 
         Raises:
-            StoreError: The file was deleted or replaced; what was in it is saved beside.
+            StoreError: The file was deleted or replaced; a copy of its content is saved next to it.
         """
         await asyncio.to_thread(self._close)
 
@@ -54,7 +57,7 @@ class SqlitePool:
 
     @property
     def _there(self) -> tuple[int, int] | None:
-        """What names the file that is now at the path, None where there is none."""
+        """Identifies the file that is now at the path; None if no file is there."""
         try:
             found = os.stat(self._file or "")
         except FileNotFoundError:
@@ -79,29 +82,29 @@ class SqlitePool:
             self._engine.dispose()
 
     def _save(self) -> str:
-        """Copy what is still open into a file of its own; say where it is, or why there is none."""
-        aside = f"{self._file}.saved"
+        """Copy the open database to a new file; return a message with its path, or the error."""
+        saved = f"{self._file}.saved"
         try:
-            with self._engine.connect() as here, closing(sqlite3.connect(aside)) as there:
-                source = here.connection.driver_connection
+            with self._engine.connect() as opened, closing(sqlite3.connect(saved)) as target:
+                source = opened.connection.driver_connection
                 assert isinstance(source, sqlite3.Connection)
-                source.backup(there)
+                source.backup(target)
         except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
-            return f"what it held could not be saved ({error}): draws must be sampled again"
-        if self._there is None:  # what is left of its log would be taken for the saved file's own
-            for rest in ("-wal", "-shm"):
-                Path(f"{self._file}{rest}").unlink(missing_ok=True)
-        return f"all it held is saved as {aside}: move that to its place, and start again"
+            return f"its content could not be saved ({error}): the draws must be sampled again"
+        if self._there is None:  # SQLite would take the old log for that of the saved file
+            for suffix in ("-wal", "-shm"):
+                Path(f"{self._file}{suffix}").unlink(missing_ok=True)
+        return f"its whole content is saved as {saved}: move that to its place, and start again"
 
 
 class PostgresPool:
-    """PostgreSQL: the driver waits for the server without blocking."""
+    """Connections to PostgreSQL, whose driver waits for the server without blocking."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
 
     async def do(self, work: Work[ResultT], *, writes: bool) -> ResultT:
-        """Do some work, in one transaction if it writes."""
+        """Run a function of a connection, in one transaction if it writes."""
         async with self.engine.begin() if writes else self.engine.connect() as connection:
             return await connection.run_sync(work)
 

@@ -1,4 +1,4 @@
-"""What no run needs: finding it, and taking it out."""
+"""Find the generations that no run needs, and remove them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import sqlalchemy as sa
 
 from collab.errors import StoreError
 from collab.store.database import Database
-from collab.store.database.place import gone, place_of
+from collab.store.database.place import is_gone, place_of
 from collab.store.database.tables import CHUNK, generations, needs, runs
 
 
 @dataclass(frozen=True, slots=True)
 class ModelGenerations:
-    """Generations of one model."""
+    """The unneeded generations of one model."""
 
     model: str
     count: int
@@ -32,46 +32,46 @@ class ModelGenerations:
 
 @dataclass(frozen=True, slots=True)
 class PrunePlan:
-    """What would go."""
+    """The generations that would be removed."""
 
     lots: Sequence[ModelGenerations]
     kept: int
-    """Generations that stay."""
+    """The number of generations that stay."""
     runs: Sequence[str]
-    """Those that need nothing any more: their folder is gone, or they were named."""
+    """Runs that no longer need anything: their folder is gone, or the user named them."""
     which: sa.ColumnElement[bool]
     released: Sequence[int]
 
     @property
     def count(self) -> int:
-        """How many generations would go."""
+        """The number of generations that would be removed."""
         return sum(lot.count for lot in self.lots)
 
 
-async def doomed(
+async def find_unneeded(
     database: Database,
     *,
     before: float | None = None,
     model: str | None = None,
     named: Sequence[Path] = (),
 ) -> PrunePlan:
-    """Find what no run needs; a run whose folder is gone needs nothing.
+    """Find the generations that no run needs. A run whose folder is gone needs none.
 
     Args:
-        database: A prepared one.
-        before: Only what was stored before (seconds since 1970).
-        model: Only models whose identity matches, such as `plain@*`.
-        named: Only what these runs were given, who need nothing from now on.
+        database: A database after `prepare`.
+        before: Find only generations that were stored earlier (seconds since 1970).
+        model: Find only generations of models whose identity matches, such as `plain@*`.
+        named: Find only generations of these runs, which need none from now on.
 
     Raises:
-        StoreError: No such run or model is in the store.
+        StoreError: A named run or model is not in the store.
     """
 
     def work(connection: sa.Connection) -> PrunePlan:
-        known = {place: one for one, place in connection.execute(sa.select(runs))}
+        known = {place: number for number, place in connection.execute(sa.select(runs))}
         ours = {place_of(folder, database.url) for folder in named}
         _check("run", ours, known)
-        over = {place: one for place, one in known.items() if gone(place, database.url)}
+        over = {place: known[place] for place in known if is_gone(place, database.url)}
         over |= {place: known[place] for place in ours}
         limits = [~_given_to(needs.c.run.not_in(over.values()))]
         if before is not None:
@@ -94,30 +94,30 @@ async def doomed(
     return await database.read(work)
 
 
-async def remove(database: Database, what: PrunePlan) -> AsyncIterator[int]:
-    """Take it out, some at a time; yield how many generations that were.
+async def remove(database: Database, plan: PrunePlan) -> AsyncIterator[int]:
+    """Remove the planned generations in chunks; yield the size of each chunk.
 
     Raises:
-        StoreError: The store cannot be written; what is out stays out.
+        StoreError: The store cannot be written; the chunks that were removed stay removed.
     """
     last = b""
-    while keys := await database.write(partial(_remove_some, what, last)):
+    while keys := await database.write(partial(_remove_some, plan, last)):
         yield len(keys)
         last = keys[-1]
-    await database.write(partial(_release, what))
+    await database.write(partial(_release, plan))
     await database.shrink()
 
 
-def _remove_some(what: PrunePlan, last: bytes, connection: sa.Connection) -> Sequence[bytes]:
-    some = sa.select(generations.c.key).where(what.which, generations.c.key > last)
+def _remove_some(plan: PrunePlan, last: bytes, connection: sa.Connection) -> Sequence[bytes]:
+    some = sa.select(generations.c.key).where(plan.which, generations.c.key > last)
     keys = connection.scalars(some.order_by(generations.c.key).limit(CHUNK)).all()
     connection.execute(sa.delete(generations).where(generations.c.key.in_(keys)))
     return keys
 
 
-def _release(what: PrunePlan, connection: sa.Connection) -> None:
-    connection.execute(sa.delete(needs).where(needs.c.run.in_(what.released)))
-    connection.execute(sa.delete(runs).where(runs.c.id.in_(what.released)))
+def _release(plan: PrunePlan, connection: sa.Connection) -> None:
+    connection.execute(sa.delete(needs).where(needs.c.run.in_(plan.released)))
+    connection.execute(sa.delete(runs).where(runs.c.id.in_(plan.released)))
 
 
 def _given_to(run: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
@@ -125,19 +125,19 @@ def _given_to(run: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
 
 
 def _totals(which: sa.ColumnElement[bool]) -> sa.Select[tuple[str, int, int, int, float, float]]:
-    one = generations.c
+    columns = generations.c
     return (
         sa.select(
-            one.model,
+            columns.model,
             sa.func.count().label("number"),
-            sa.func.sum(one.tokens).label("tokens"),
-            sa.func.sum(sa.func.length(one.body)).label("size"),
-            sa.func.min(one.created).label("oldest"),
-            sa.func.max(one.created).label("newest"),
+            sa.func.sum(columns.tokens).label("tokens"),
+            sa.func.sum(sa.func.length(columns.body)).label("size"),
+            sa.func.min(columns.created).label("oldest"),
+            sa.func.max(columns.created).label("newest"),
         )
         .where(which)
-        .group_by(one.model)
-        .order_by(one.model)
+        .group_by(columns.model)
+        .order_by(columns.model)
     )
 
 
@@ -150,7 +150,7 @@ def _models(connection: sa.Connection, pattern: str) -> list[str]:
 
 
 def _check(what: str, named: Iterable[str], known: Iterable[str]) -> None:
-    """Raise a StoreError if something that was named is not known."""
+    """Raise a StoreError if a name is not known."""
     if missing := sorted(set(named) - set(known)):
-        there = ", ".join(map(repr, sorted(known))) or "none"
-        raise StoreError(f"no {what} {missing[0]!r} is in the store ({what}s there: {there})")
+        known_names = ", ".join(map(repr, sorted(known))) or "none"
+        raise StoreError(f"{what} {missing[0]!r} is not in the store ({what}s: {known_names})")

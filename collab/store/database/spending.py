@@ -1,7 +1,7 @@
-"""What a run spends, kept in the transaction that keeps what it paid for.
+"""A run's spending, written in the same transaction as the generations that it pays for.
 
-Each start of a run has a row a seat, which holds all that the start has spent so far: so a
-transaction that is done twice, because its answer got lost, counts once.
+Each start of a run has one row per seat, with the total that the start has spent so far. So a
+transaction that is repeated, because its confirmation was lost, counts once.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects.sqlite import Insert  # PostgreSQL's has the same methods
 
 Payment = tuple[str, Cost]
-"""A seat, and what it has paid."""
+"""A seat, and the cost that it has paid."""
 COUNTED = tuple(field.name for field in fields(Cost))
 
 
 class Spending:
-    """What one start of a run spends, by seat.
+    """The spending of one start of a run, by seat.
 
     Args:
-        run: The id of the run; empty for a start that no run pays for.
-        dialect: SQLAlchemy's name of the database.
+        run: The id of the run that pays; empty: record no spending.
+        dialect: SQLAlchemy's name for the kind of database.
     """
 
     def __init__(self, run: str, dialect: str) -> None:
@@ -40,21 +40,21 @@ class Spending:
         self._statement = _upsert(dialect) if run else None
 
     def due(self, payments: Iterable[Payment]) -> dict[str, Cost]:
-        """Return what each seat that pays now has spent, these payments included."""
+        """Return the totals of the seats that pay now, including these payments."""
         total: dict[str, Cost] = {}
         for seat, cost in payments:
             total[seat] = total.get(seat, self._kept.get(seat, Cost())) + cost
         return total
 
     def write(self, connection: sa.Connection, due: Mapping[str, Cost]) -> None:
-        """Write what `due` returned, in the transaction under way."""
+        """Write the totals of `due` in the current transaction."""
         if due and self._statement is not None:
-            whose = {"run": self.run, "start": self._start}
-            rows = [{**whose, "seat": seat, **asdict(cost)} for seat, cost in sorted(due.items())]
+            start = {"run": self.run, "start": self._start}
+            rows = [{**start, "seat": seat, **asdict(cost)} for seat, cost in sorted(due.items())]
             connection.execute(self._statement, rows)
 
     def note(self, due: Mapping[str, Cost]) -> None:
-        """Go on from what a transaction has written."""
+        """Remember the totals that a committed transaction has written."""
         self._kept |= due
 
     def read(self, connection: sa.Connection) -> dict[str, Cost]:
@@ -74,7 +74,7 @@ def _cost(
     money: float,
     flops: float,
 ) -> Cost:
-    """Make a cost of sums, which PostgreSQL returns as decimals."""
+    """Build a cost from sums, which PostgreSQL returns as decimals."""
     whole = int(draws), int(prompt), int(cached), int(completion)
     return Cost(*whole, float(seconds), float(money), float(flops))
 

@@ -1,4 +1,4 @@
-"""The tables of a store, and the way to them from those that an older collab made."""
+"""The tables of a store, and the upgrades from older schemas."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 4
 CHUNK = 500
-"""Rows, or keys, a statement."""
+"""The largest number of rows or keys in one statement."""
 log = logging.getLogger(__name__)
 
 _metadata = sa.MetaData()
@@ -76,30 +76,30 @@ spent = sa.Table(
 
 
 def insert_new(connection: sa.Connection, table: sa.Table) -> Insert:
-    """Return the statement that inserts rows and passes over those whose key is there."""
+    """Return the statement that inserts rows and skips those with an existing key."""
     dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
     statement: Insert = dialect.insert(table).on_conflict_do_nothing()
     return statement
 
 
 def chunks(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Cut keys into as many as one statement may name."""
+    """Split keys into chunks that fit in one statement."""
     return (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
 
 
 def upgrade(connection: sa.Connection, name: str) -> None:
-    """Make the tables, or bring older ones up to date, in the transaction under way.
+    """Create the tables, or upgrade older ones, in the current transaction.
 
     Raises:
-        StoreError: A newer collab made them.
+        StoreError: A newer collab made the tables, or an older store is damaged.
     """
-    if connection.dialect.name == "postgresql":  # one at a time
+    if connection.dialect.name == "postgresql":  # one process at a time
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(0xC011AB)))
     version_of_schema.create(connection, checkfirst=True)
     version = connection.execute(sa.select(version_of_schema.c.version)).scalar()
     if version is not None and version > SCHEMA:
         raise StoreError(
-            f"the store {name} has schema {version}, this collab knows up to {SCHEMA};"
+            f"the store {name} has schema {version}, but this collab knows schemas up to {SCHEMA};"
             " upgrade collab, or set store.url to another path"
         )
     if version is None:
@@ -107,18 +107,18 @@ def upgrade(connection: sa.Connection, name: str) -> None:
         connection.execute(sa.insert(version_of_schema).values(version=SCHEMA))
         return
     for older in range(version, SCHEMA):
-        log.info("bringing the store %s from schema %d to %d", name, older, older + 1)
+        log.info("upgrading the store %s from schema %d to %d", name, older, older + 1)
         try:
             STEPS[older](connection)
         except (zlib.error, struct.error, ValueError) as error:
             raise StoreError(
-                f"the store {name} is damaged ({error}) and stays as it is; move it away"
+                f"the store {name} is damaged ({error}) and was not changed; move it away"
             ) from error
         connection.execute(sa.update(version_of_schema).values(version=older + 1))
 
 
 def _to_2(connection: sa.Connection) -> None:
-    """Pack each generation into one body, under a key of bytes."""
+    """Pack each generation into one body, with its key as bytes."""
     connection.execute(sa.text("DROP TABLE claims"))
     connection.execute(sa.text("ALTER TABLE generations RENAME TO older"))
     _metadata.create_all(connection)
@@ -131,13 +131,13 @@ def _to_2(connection: sa.Connection) -> None:
 
 
 def _to_3(connection: sa.Connection) -> None:
-    """Note what runs need, and what servers called the model."""
+    """Record which runs need each generation, and the model name that servers reported."""
     _metadata.create_all(connection)
     columns = sa.inspect(connection).get_columns("generations")
     if "served" not in {column["name"] for column in columns}:
         added = "ALTER TABLE generations ADD COLUMN served VARCHAR DEFAULT '' NOT NULL"
         connection.execute(sa.text(added))
-    older = sa.insert(runs).values(id=0, place="(before schema 3)")  # whose they are is unknown
+    older = sa.insert(runs).values(id=0, place="(before schema 3)")  # their runs are unknown
     connection.execute(older)
     every = sa.select(generations.c.key, sa.literal(0))
     connection.execute(sa.insert(needs).from_select(["key", "run"], every))
@@ -165,14 +165,14 @@ def _from_1(row: sa.Row[Any]) -> dict[str, Any]:  # Any: one of each column
 
 
 def _from_mean(row: sa.Row[Any]) -> Logprobs:  # Any: one of each column
-    """Spread the mean, which is all that was kept, over the tokens."""
+    """Give each token the mean entropy, because schema 1 stored only the mean."""
     return Logprobs(entropies=(row.top20_entropy,) * row.completion_tokens)
 
 
 def _to_4(connection: sa.Connection) -> None:
-    """Note what runs spend."""
+    """Record what runs spend."""
     _metadata.create_all(connection)
 
 
 STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4}
-"""How to leave each older schema behind."""
+"""The upgrade from each older schema to the next one."""

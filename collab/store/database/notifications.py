@@ -1,7 +1,7 @@
-"""The bell of a PostgreSQL store: who waits for a draw hears at once that it is kept or given up.
+"""Notifications of a PostgreSQL store: a draw was stored or released by another process.
 
-It is rung in the transaction that changes the draw, and so heard when that is committed. SQLite has
-none: there, one looks again and again.
+They are sent in the transaction that changes the draw, and arrive when it is committed. SQLite has
+no notifications, so its callers poll.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 CHANNEL = "collab_draws"
 KEYS = 150
-"""Names that surely fit into one notification (8,000 bytes)."""
+"""A number of keys that always fits in one notification (8,000 bytes)."""
 log = logging.getLogger(__name__)
 
 
 class DrawListener:
-    """Calls `heard` with the key of each draw that another process kept or gave up."""
+    """Calls `on_change` with the key of each draw that another process stored or released."""
 
-    def __init__(self, engine: AsyncEngine, heard: Callable[[str], None]) -> None:
+    def __init__(self, engine: AsyncEngine, on_change: Callable[[str], None]) -> None:
         self._engine = engine
-        self._heard = heard
+        self._on_change = on_change
         self._connection: AsyncConnection | None = None
 
     async def listen(self) -> None:
         """Start to listen, or start again if the connection was lost.
 
-        Without one the draws still come, only later: a failure is logged.
+        A failure is only logged, because callers also poll, at longer intervals.
         """
         if self._connection is not None:
             with suppress(SQLAlchemyError, OSError):
@@ -46,9 +46,9 @@ class DrawListener:
             self._connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None
-            await driver.add_listener(CHANNEL, self._hear)
+            await driver.add_listener(CHANNEL, self._receive)
         except (SQLAlchemyError, OSError) as error:
-            log.warning("cannot listen for other processes' draws: %s", error)
+            log.warning("cannot listen for draws of other processes: %s", error)
 
     async def close(self) -> None:
         """Stop listening."""
@@ -57,14 +57,14 @@ class DrawListener:
             await connection.invalidate()
             await connection.close()
 
-    def _hear(self, _connection: object, _pid: int, _channel: str, keys: str) -> None:
+    def _receive(self, _connection: object, _pid: int, _channel: str, keys: str) -> None:
         for key in keys.split():
-            self._heard(key)
+            self._on_change(key)
 
 
-def ring(connection: sa.Connection, keys: Iterable[str]) -> None:
-    """Tell everybody who listens, as soon as this transaction is committed."""
+def notify_listeners(connection: sa.Connection, keys: Iterable[str]) -> None:
+    """Notify all listeners of some keys as soon as this transaction is committed."""
     names = sorted(keys)
     for start in range(0, len(names), KEYS):
-        said = " ".join(names[start : start + KEYS])
-        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, said)))
+        payload = " ".join(names[start : start + KEYS])
+        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, payload)))
