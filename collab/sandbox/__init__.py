@@ -1,7 +1,7 @@
-"""Untrusted programs, run where they can do no harm.
+"""Run untrusted programs in a sandbox.
 
-`await sandbox.run(program)` runs a Python program and tells what came of it. `Bubblewrap` is the
-sandbox; `UnsafeSubprocess`, which is none, has its name for a reason.
+`await sandbox.run(program)` runs a Python program and returns its result. `Bubblewrap` is the
+sandbox. `UnsafeSubprocess` gives no protection, as its name says.
 """
 
 from __future__ import annotations
@@ -15,56 +15,57 @@ from pydantic import Field
 from collab.core.settings import Settings
 
 SHARE = 2**26
-"""The least memory that a process can start with (bytes)."""
+"""The smallest memory limit with which a process can start (bytes)."""
 
 
 class ProgramLimits(Settings):
-    """What one program may use."""
+    """The limits of one program."""
 
     seconds: int = Field(default=30, ge=1)
-    """CPU time of each of its processes."""
+    """CPU time of each process (seconds)."""
     wall: float = Field(default=240.0, gt=0)
-    """Wall-clock seconds from its start until it is stopped, even if it only waits for a processor;
-    one that sleeps, or starts others, is stopped sooner (`held`)."""
+    """Wall-clock time until the program is stopped, even if it only waits for a processor
+    (seconds). A program that sleeps or starts other processes is stopped sooner (`held`)."""
     processes: int = Field(default=4, ge=1)
-    """How many processes and threads it may have at once."""
+    """The largest number of processes and threads at a time."""
     memory: int = Field(default=2**32, ge=SHARE)
-    """Bytes for all of them together; each process may take an equal share."""
+    """Memory of all processes together, in equal shares (bytes)."""
     disk: int = Field(default=2**26, ge=2**16)
-    """Bytes in its scratch folder, which is memory too."""
+    """Size of the scratch folder, which is in memory too (bytes)."""
     output: int = Field(default=2**20, ge=0)
-    """Bytes on stdout, and as many on stderr, until it is stopped."""
+    """Largest output on stdout, and on stderr (bytes)."""
 
     @property
     def held(self) -> float:
-        """How long all its processes together may compute, and it may sleep (seconds; Linux only).
+        """The CPU time of all processes together, or the time asleep, if longer (seconds).
 
-        That is a quarter more than one of them may compute, for reading files, and 2 s.
+        It is a quarter more than the CPU time of one process, for reading files, plus 2 s. Only
+        Linux enforces it.
         """
         return 1.25 * self.seconds + 2
 
     @property
     def share(self) -> int:
-        """What each process may take (bytes of address space)."""
+        """The memory limit of each process (bytes of address space)."""
         return max(self.memory // self.processes, SHARE)
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramResult:
-    """What came of a program."""
+    """The result of a program."""
 
     code: int | None
-    """Its exit code; 128 + n where signal n ended it, None where it was `stopped`."""
+    """Its exit code: 128 + n if signal n ended it, None if it was `stopped`."""
     stdout: str
     stderr: str
     stopped: Literal["time", "output"] | None = None
-    """The limit that ended it; limits of memory and processes are for the program to notice."""
+    """The limit that ended the program. At the other limits the program gets an error instead."""
     seconds: float = 0.0
     """Wall-clock time from start to end."""
 
 
 class Sandbox(Protocol):
-    """Whoever runs programs."""
+    """The protocol of sandboxes."""
 
     async def run(
         self,
@@ -73,23 +74,23 @@ class Sandbox(Protocol):
         packages: Sequence[str] = (),
         limits: ProgramLimits = ...,
     ) -> ProgramResult:
-        """Run a Python program to its end or its limits; programs may run side by side.
+        """Run a Python program until it ends or reaches a limit; several may run concurrently.
 
         Args:
             program: Its source, run as `__main__`.
-            stdin: What it reads.
-            packages: Installed distributions that it may import, beside the standard library.
-            limits: What it may use.
+            stdin: Its standard input.
+            packages: Installed distributions that it may import besides the standard library.
+            limits: Its limits.
 
         Raises:
-            SandboxError: It could not be started, or not safely; what the program does is no error.
+            SandboxError: The program could not be started safely. Its own errors do not raise.
         """
         ...
 
     async def prove(self) -> None:
-        """Make sure that programs can be run here.
+        """Check that programs can be run safely on this machine.
 
         Raises:
-            SandboxError: They cannot, or not safely.
+            SandboxError: They cannot.
         """
         ...

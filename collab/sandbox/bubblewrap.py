@@ -1,11 +1,11 @@
-"""The sandbox: each program in namespaces of its own, made by bubblewrap.
+"""The sandbox: bubblewrap runs each program in namespaces of its own.
 
-A program finds an empty network, an empty environment, its own process ids, and a file system of
-the interpreter, the packages that were named, and a small scratch folder. It is nobody there:
-started by root, it becomes a user that nothing else is. The caps on processes and memory are the
-kernel's per-process ones, and a filter refuses the system calls that lead around them; so they need
-no cgroup, and hold in total because processes are counted for each sandbox alone. That they do is
-tried once before the first program; where they do not, none is run.
+A program gets no network, a fixed environment, its own process ids, and a file system with only the
+interpreter, the named packages and a small scratch folder. It has no rights: if root starts it, it
+runs as a user id that nothing else uses. The limits of processes and memory are the kernel's limits
+per process, which need no cgroup. They also bound the total, because the kernel counts processes
+per sandbox. A filter refuses the system calls that evade them. All this is checked once, before the
+first program; if the check fails, no program is run.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from collab.sandbox import ProgramLimits, ProgramResult, child, seccomp
 from collab.sandbox.interpreter import interpreter, package
 
 TRIES = 3
-"""How often a sandbox is made before it counts as one that cannot be."""
+"""The number of attempts to start a sandbox."""
 PAUSE = 0.2
-"""Seconds before it is tried again, and twice as many before the next time."""
+"""Seconds before the second attempt; the pause doubles each time."""
 PACKAGES = "/packages"
 SCRATCH = "/tmp"
 PROBE = '''
@@ -71,10 +71,10 @@ log = logging.getLogger(__name__)
 
 
 class Bubblewrap:
-    """Runs programs in sandboxes, so many at once."""
+    """Runs programs in sandboxes, at most `workers` at a time."""
 
     def __init__(self, workers: int | None = None) -> None:
-        """Set how many sandboxes there may be at once; by default one a core."""
+        """Set the number of sandboxes that may run at once; by default one per core."""
         self._free = asyncio.Semaphore(workers or os.cpu_count() or 1)
         self._proof: asyncio.Task[None] | None = None
 
@@ -88,17 +88,17 @@ class Bubblewrap:
         """Run a program in a sandbox of its own.
 
         Raises:
-            SandboxError: There is no bubblewrap, or its sandbox does not hold on this machine.
+            SandboxError: Bubblewrap is not installed, or its sandbox does not hold on this machine.
         """
         await self.prove()
         async with self._free:
             return await _tried(program, stdin, packages, limits)
 
     async def prove(self) -> None:
-        """Try once whether the limits hold here.
+        """Check once that the limits hold on this machine.
 
         Raises:
-            SandboxError: They do not, or no sandbox can be made.
+            SandboxError: They do not hold, or no sandbox can be started.
         """
         if self._proof is None or (self._proof.done() and self._proof.exception()):
             self._proof = asyncio.create_task(_prove())
@@ -109,9 +109,9 @@ async def _prove() -> None:
     limits = ProgramLimits(seconds=10, wall=60, processes=3, memory=3 * 2**27)
     outcome = await _tried(PROBE.replace("SHARE", str(limits.share)), "", (), limits)
     try:
-        told = json.loads(outcome.stdout)
+        found = json.loads(outcome.stdout)
     except json.JSONDecodeError:
-        raise SandboxError(f"the sandbox cannot be tried out: {outcome}") from None
+        raise SandboxError(f"the sandbox's limits cannot be checked: {outcome}") from None
     expected = {
         "processes": limits.processes,
         "memory": False,
@@ -119,10 +119,10 @@ async def _prove() -> None:
         "network": ["lo"],
         "environment": sorted([*child.ENVIRONMENT, "PWD"]),
     }
-    broken = {key: told[key] for key, value in expected.items() if told[key] != value}
+    broken = {key: found[key] for key, value in expected.items() if found[key] != value}
     if broken:
         raise SandboxError(
-            f"the sandbox does not hold here: a program found {broken}, allowed are "
+            f"the sandbox does not hold here: a program found {broken} instead of "
             f"{ {key: expected[key] for key in broken} }; it needs Linux 5.14 or newer"
         )
 
@@ -130,12 +130,12 @@ async def _prove() -> None:
 async def _tried(
     program: str, stdin: str, packages: Sequence[str], limits: ProgramLimits
 ) -> ProgramResult:
-    """Run a program; where its sandbox ended before it began, make another one."""
+    """Run a program, in a new sandbox if the first one ended before the program started."""
     for nth in range(TRIES - 1):
         try:
             return await _run(program, stdin, packages, limits)
         except child.Unstarted as error:
-            log.info("trying again: %s", error)
+            log.info("retrying: %s", error)
             await asyncio.sleep(PAUSE * 2**nth)
     return await _run(program, stdin, packages, limits)
 
@@ -150,21 +150,21 @@ async def _run(
         python,
         source,
         limits,
-        uid=_nobody() if root else 0,
-        processes=limits.processes + (not root),  # a user's count has bubblewrap's own process
+        uid=_unused_uid() if root else 0,
+        processes=limits.processes + (not root),  # a user's count includes bubblewrap itself
         paths=[PACKAGES] if packages else [],
     )
     with _filter() as fd:
-        walls = _walls(bwrap, root, limits, fd)
+        isolation = _isolation(bwrap, root, limits, fd)
         payload = source + stdin.encode(errors="replace")
-        return await child.run([*walls, *mounts, *start], payload, limits, pass_fds=[fd])
+        return await child.run([*isolation, *mounts, *start], payload, limits, pass_fds=[fd])
 
 
 def _program() -> str:
-    """Return where bubblewrap is.
+    """Return the path of bubblewrap.
 
     Raises:
-        SandboxError: It is not installed.
+        SandboxError: Bubblewrap is not installed.
     """
     bwrap = shutil.which("bwrap")
     if bwrap is None:
@@ -172,12 +172,12 @@ def _program() -> str:
     return bwrap
 
 
-def _walls(bwrap: str, root: bool, limits: ProgramLimits, fd: int) -> Iterator[str]:
-    """Yield bubblewrap and its options, but for the files and the program."""
+def _isolation(bwrap: str, root: bool, limits: ProgramLimits, fd: int) -> Iterator[str]:
+    """Yield bubblewrap's command with all options except the files and the program."""
     yield from (bwrap, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-net")
     yield from ("--unshare-ipc", "--unshare-uts", "--hostname", "sandbox", "--seccomp", str(fd))
     yield from ("--cap-drop", "ALL")
-    if root:  # `inside.py` becomes nobody with these two, and loses them by it
+    if root:  # `inside.py` uses these two to change its user, and thereby loses them
         yield from ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
     else:
         yield "--unshare-user"
@@ -187,13 +187,13 @@ def _walls(bwrap: str, root: bool, limits: ProgramLimits, fd: int) -> Iterator[s
 
 @cache
 def _files(packages: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """Return where the interpreter is, and the options that show it and the packages, read-only."""
+    """Return the interpreter's path, and the options that mount it and the packages read-only."""
     ours = interpreter()
     shown = {str(path): str(path) for path in ours.files}
     shown |= {f"{PACKAGES}/{top.name}": str(top) for name in packages for top in package(name)}
     above = {str(parent) for inside in shown for parent in Path(inside).parents} - {"/"}
     options: list[str] = []
-    for folder in sorted(above):  # where bubblewrap makes them itself, root alone may enter
+    for folder in sorted(above):  # if bubblewrap made them itself, only root could enter
         options += ["--dir", folder]
     for inside, path in shown.items():
         options += ["--ro-bind", path, inside]
@@ -202,21 +202,22 @@ def _files(packages: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     return str(ours.python), (*options, "--remount-ro", "/", "--")
 
 
-def _nobody() -> int:
-    """Return a user id that nothing else has: the kernel counts processes by it."""
+def _unused_uid() -> int:
+    """Return a user id that nothing else uses, because the kernel counts processes by user."""
     lines = Path("/proc/self/uid_map").read_text().splitlines()
     rows = [list(map(int, line.split())) for line in lines]
     first, _, count = max(rows, key=lambda row: row[2])
     if count < 2**16:
         raise SandboxError(
-            f"root has only {count} user ids in this container; a program needs one of its own"
+            f"root has only {count} user ids in this container, but each program needs its own: "
+            "give the container 65536 or more"
         )
     return first + count // 2 + secrets.randbelow(count // 2 - 1)
 
 
 @contextmanager
 def _filter() -> Iterator[int]:
-    """Lend a file that holds the filter of system calls."""
+    """Open a file in memory that holds the filter of system calls, and yield its descriptor."""
     fd = os.memfd_create("seccomp")
     try:
         os.write(fd, seccomp.program())

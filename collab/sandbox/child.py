@@ -1,4 +1,4 @@
-"""One program as a child process: fed, listened to, and ended at its limits."""
+"""A program as a child process: write its input, read its output, and end it at its limits."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from collab.sandbox.inside import READY
 STARTUP = 60.0
 """How long a sandbox may take to start its program (seconds)."""
 LEAVE = 2.0
-"""How long the output of a program that has ended is waited for (seconds)."""
+"""How long to wait for the rest of the output once a program has ended (seconds)."""
 TICK = 0.2
-"""How often it is looked whether a program has ended or used its time (seconds)."""
+"""The interval of the checks whether a program has ended or used its time (seconds)."""
 ENVIRONMENT = {
     "HOME": "/tmp",
     "LANG": "C.UTF-8",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
-    "PYTHONHASHSEED": "0",  # an answer that prints a set is right or wrong for good
+    "PYTHONHASHSEED": "0",  # a program that prints a set gets the same verdict each time
     "PYTHONUTF8": "1",
 }
-"""All that a program finds in its environment."""
+"""The whole environment of a program."""
 
 
 class Unstarted(SandboxError):
-    """A sandbox ended by itself before its program began: it may be made again."""
+    """A sandbox ended before its program started; another attempt may succeed."""
 
 
 def start(
@@ -47,7 +47,7 @@ def start(
     processes: int = 0,
     paths: Sequence[str] = (),
 ) -> list[str]:
-    """Return the command that starts a program which comes on stdin."""
+    """Return the command that reads a program from stdin and starts it."""
     inside = files("collab.sandbox").joinpath("inside.py").read_text("utf-8")
     caps = (uid, limits.seconds, limits.share, processes, limits.disk, len(source))
     return [python, "-sSP", "-c", inside, *map(str, caps), *paths]
@@ -62,25 +62,25 @@ async def run(
     pass_fds: Sequence[int] = (),
     mark: str | None = None,
 ) -> ProgramResult:
-    """Run a command that begins with `inside.py` to its end, or to its limits.
+    """Run a command that starts with `inside.py`, until it ends or reaches a limit.
 
     Args:
-        command: What to start.
+        command: The command.
         payload: Its stdin.
-        limits: What it may use.
+        limits: Its limits.
         cwd: Its working folder.
-        pass_fds: Files that stay open for it.
-        mark: Put into its environment; by it, what it started and left behind is ended with it.
+        pass_fds: File descriptors that stay open for it.
+        mark: A mark for its environment, by which the processes that it leaves behind are found.
 
     Raises:
-        Unstarted: It ended before its program began.
-        SandboxError: It took too long to begin.
+        Unstarted: The command ended before the program started.
+        SandboxError: The program did not start in time.
     """
     child = _Child(limits, mark)
-    work = asyncio.create_task(child.live(command, payload, cwd, pass_fds))
+    work = asyncio.create_task(child.run(command, payload, cwd, pass_fds))
     try:
         return await asyncio.shield(work)
-    except asyncio.CancelledError:  # a process that is being started cannot be let go of
+    except asyncio.CancelledError:  # wait, because a process that is starting cannot be abandoned
         child.stop("time")
         await asyncio.wait([work])
         raise
@@ -92,13 +92,13 @@ class _Child:
         self._mark = mark
         self._process: Process | None = None
         self._stopped: Literal["time", "output"] | None = None
-        self._began: float | None = None
+        self._started: float | None = None
         self._timer = self._alarm(STARTUP)
 
-    async def live(
+    async def run(
         self, command: Sequence[str], payload: bytes, cwd: str | None, pass_fds: Sequence[int]
     ) -> ProgramResult:
-        """Start, feed and hear the process until it has ended and all its output is read."""
+        """Run the process until it has ended and all its output is read."""
         watch = None
         try:
             self._process = process = await asyncio.create_subprocess_exec(
@@ -130,14 +130,14 @@ class _Child:
             if watch is not None:
                 watch.cancel()
                 self._clear(process)
-        return self._told(stdout, stderr, code if code >= 0 else 128 - code)
+        return self._result(stdout, stderr, code if code >= 0 else 128 - code)
 
     async def _watch(self, process: Process) -> None:
-        """Stop the program when it has used its time; when it has ended, what holds its output."""
+        """Stop a program that has used its time; once it has ended, close its output."""
         due = self._limits.held
         while process.returncode is None:
             await asyncio.sleep(TICK)
-            elapsed = time.monotonic() - self._began if self._began is not None else 0.0
+            elapsed = time.monotonic() - self._started if self._started is not None else 0.0
             if elapsed > due:
                 left = self._limits.held - processes.used(process.pid, elapsed)
                 due = elapsed + max(left, TICK)
@@ -146,28 +146,28 @@ class _Child:
         if self._mark is not None:
             self._clear(process)
             await asyncio.sleep(LEAVE)
-            process._transport.close()  # type: ignore[attr-defined]  # something else has it open
+            process._transport.close()  # type: ignore[attr-defined]  # another process has it open
 
-    def _told(self, stdout: str, stderr: str, code: int) -> ProgramResult:
-        if self._began is None:
-            said = stderr.strip() or "(it said nothing)"
+    def _result(self, stdout: str, stderr: str, code: int) -> ProgramResult:
+        if self._started is None:
+            reason = stderr.strip() or "(no error message)"
             if self._stopped:
-                raise SandboxError(f"the sandbox started no program within {STARTUP:g} s: {said}")
-            raise Unstarted(f"the sandbox started no program: {said}")
+                raise SandboxError(f"the sandbox started no program within {STARTUP:g} s: {reason}")
+            raise Unstarted(f"the sandbox started no program: {reason}")
         stopped = "time" if code == 128 + signal.SIGXCPU else self._stopped
-        seconds = time.monotonic() - self._began
+        seconds = time.monotonic() - self._started
         return ProgramResult(None if stopped else code, stdout, stderr, stopped, seconds)
 
     async def _read_output(self, stream: StreamReader) -> str:
-        """Return what comes after the first byte, which says that the program starts."""
+        """Read the output after its first byte, which signals that the program starts."""
         if await stream.read(len(READY)) == READY:
-            self._began = time.monotonic()
+            self._started = time.monotonic()
             self._timer.cancel()
             self._timer = self._alarm(self._limits.wall)
         return await self._read(stream)
 
     async def _read(self, stream: StreamReader) -> str:
-        """Return what comes, up to the limit; more than that ends the program."""
+        """Read output up to the limit, and stop the program if there is more."""
         limit, kept = self._limits.output, bytearray()
         while piece := await stream.read(2**16):
             kept += piece[: limit + 1 - len(kept)]
@@ -190,16 +190,16 @@ class _Child:
         self._clear(process)
 
     def _clear(self, process: Process) -> None:
-        """End what it left behind, where its sandbox does not."""
+        """End the processes that it left behind, if it runs without a sandbox."""
         if self._mark is None:
             return
         processes.end(self._mark)
-        with suppress(ProcessLookupError, PermissionError):  # where no marks are seen
+        with suppress(ProcessLookupError, PermissionError):  # for systems that show no marks
             os.killpg(process.pid, signal.SIGKILL)
 
 
 async def _write(stream: StreamWriter, payload: bytes) -> None:
-    with suppress(BrokenPipeError, ConnectionResetError):  # it need not read
+    with suppress(BrokenPipeError, ConnectionResetError):  # a program need not read
         stream.write(payload)
         await stream.drain()
     stream.close()

@@ -1,8 +1,8 @@
-"""What runs first in a sandbox: it gives up its rights, takes on the limits, starts the program.
+"""The first code in a sandbox: it gives up its rights, sets the limits and starts the program.
 
-`collab.sandbox` hands this file to an interpreter as text. stdin begins with the program; what
-follows is the program's own stdin. The first byte on stdout says that the program is about to
-start: where it is missing, what failed is the sandbox.
+`collab.sandbox` passes this file to an interpreter as text. stdin starts with the program, followed
+by the program's own stdin. The first byte on stdout signals that the program is about to start. If
+it is missing, the sandbox has failed, not the program.
 """
 
 import os
@@ -15,23 +15,23 @@ READY = b"\x06"
 def main(
     uid: int, seconds: int, memory: int, processes: int, disk: int, size: int, *paths: str
 ) -> None:
-    """Become the program.
+    """Set the limits, and run the program in this process.
 
     Args:
-        uid: Whom to become; 0 to stay.
+        uid: The user id to change to; 0 for no change.
         seconds: CPU time of each process.
         memory: Address space of each process (bytes).
-        processes: How many there may be, threads counted; 0 for any number.
-        disk: The longest file (bytes).
+        processes: The largest number of processes and threads; 0 for no limit.
+        disk: The largest file (bytes).
         size: Length of the program (bytes).
-        paths: Where packages are.
+        paths: Folders to import packages from.
     """
     if uid:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
     caps = {
-        resource.RLIMIT_CPU: (seconds, seconds + 1),  # asked to end, then ended
+        resource.RLIMIT_CPU: (seconds, seconds + 1),  # SIGXCPU, then SIGKILL
         resource.RLIMIT_AS: (memory, memory),
         resource.RLIMIT_FSIZE: (disk, disk),
         resource.RLIMIT_NOFILE: (64, 64),
@@ -59,8 +59,8 @@ def main(
     exec(compile(source, "program.py", "exec"), vars(module))
 
 
-def _without_us(kind, error, trace):  # type: ignore[no-untyped-def]  # `types` would take its time
-    """Print an error as if the program had been started directly, without the two frames here."""
+def _without_us(kind, error, trace):  # type: ignore[no-untyped-def]  # importing `types` takes time
+    """Print an error without the two frames of this file, as if the program ran directly."""
     sys.__excepthook__(kind, error.with_traceback(trace.tb_next.tb_next), None)
 
 

@@ -1,4 +1,4 @@
-"""Which files a Python program needs: the interpreter, its libraries, and named packages."""
+"""Find the files that a Python program needs: the interpreter, its libraries and packages."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from pathlib import Path
 from collab.errors import SandboxError
 
 LIBRARY = re.compile(r"(?:=> |^\s*)(/\S+) \(0x", re.MULTILINE)
-"""A line of `ldd`."""
+"""Matches a line of `ldd`."""
 SYSTEM = re.compile(r"/(usr/)?lib(32|64)?(/[\w-]+-linux-\w+)?")
-"""A folder that holds the system's shared libraries."""
+"""Matches a folder of the system's shared libraries."""
 NAME = re.compile(r"[\w.-]+")
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """The interpreter that collab itself runs on, without what is installed for it."""
+    """The interpreter that runs collab, without its installed packages."""
 
     python: Path
     files: tuple[Path, ...]
-    """Files and folders that it needs, itself among them."""
+    """The files and folders that it needs, including `python`."""
     hidden: tuple[Path, ...]
-    """Folders in those that are none of a program's business: installed packages."""
+    """Folders of installed packages inside `files`, which are hidden from programs."""
 
 
 @cache
@@ -57,9 +57,9 @@ def interpreter() -> Interpreter:
 
 
 def _libraries(binary: Path) -> set[Path]:
-    """Return the shared libraries that a binary needs; of system folders, the whole folder.
+    """Return the shared libraries of a binary, with the whole folder for those of the system.
 
-    What the standard library's extension modules need lies there too.
+    The system's folders also hold the libraries of the standard library's extension modules.
     """
     try:
         done = subprocess.run(["ldd", str(binary)], capture_output=True, text=True, check=True)
@@ -73,25 +73,25 @@ def _libraries(binary: Path) -> set[Path]:
 
 @cache
 def package(name: str) -> tuple[Path, ...]:
-    """Return the top files and folders of an installed distribution and of those that it requires.
+    """Return the top-level files and folders of a distribution and of its requirements.
 
     Raises:
-        SandboxError: It is not installed.
+        SandboxError: The distribution is not installed.
     """
-    todo, seen, found = [name], set[str](), set[Path]()
+    todo, done, found = [name], set[str](), set[Path]()
     while todo:
-        one = todo.pop()
+        current = todo.pop()
         try:
-            distribution = metadata.distribution(one)
+            distribution = metadata.distribution(current)
         except metadata.PackageNotFoundError:
-            if one == name:
+            if current == name:
                 raise SandboxError(
                     f"package {name!r} is not installed; pip install {name}"
                 ) from None
-            continue  # required elsewhere: another system, another Python
+            continue  # a requirement for another system or another Python
         found.update(_tops(distribution))
-        seen.add(one)
-        todo += [need for need in _needs(distribution) if need not in seen]
+        done.add(current)
+        todo += [need for need in _needs(distribution) if need not in done]
     return tuple(sorted(found))
 
 

@@ -1,4 +1,4 @@
-"""The sandboxes by the names that settings give them."""
+"""The sandboxes by their names in settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collab.sandbox.bubblewrap import Bubblewrap
 from collab.sandbox.unsafe import UnsafeSubprocess
 
 SandboxName = Literal["bubblewrap", "unsafe_subprocess"]
-"""In a plain subprocess programs have all your rights."""
+"""With `unsafe_subprocess`, programs have all rights of your user."""
 SANDBOXES: Mapping[SandboxName, Callable[[int | None], Sandbox]] = {
     "bubblewrap": Bubblewrap,
     "unsafe_subprocess": UnsafeSubprocess,

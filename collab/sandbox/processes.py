@@ -1,4 +1,4 @@
-"""The processes of a program, as Linux shows them: what time they used, which outlive it."""
+"""The processes of a program, read from Linux's /proc: the time they used, and those left over."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 
 PROC = Path("/proc")
 MARK = "COLLAB_PROGRAM"
-"""An environment variable, by which a process is known that left its parents."""
+"""An environment variable that marks the processes of a program, even without their parents."""
 PASSES = 10
-"""How often those are looked for: each may have started another one meanwhile."""
+"""How often marked processes are searched: each may have started another one meanwhile."""
 
 
 def used(root: int, elapsed: float) -> float:
-    """Return the time that a process and its descendants used, in seconds.
+    """Return the time that a process and its descendants have used (seconds).
 
-    That is the CPU time of all of them; or, where it is more, the time since their start without
-    that in which they were ready to run and waited for a processor. So sleep counts, and a busy
-    machine does not. Where the kernel tells nothing, nothing was used.
+    This is the larger of their total CPU time and the elapsed time without the time in which they
+    waited for a processor. So sleep counts, and waiting on a busy machine does not. The result is 0
+    if the kernel gives no waiting times.
 
     Args:
         root: The first process.
@@ -35,10 +35,10 @@ def used(root: int, elapsed: float) -> float:
 
 
 def _tree(root: int) -> Iterator[tuple[int, int]]:
-    """Yield a process and its descendants, each with its CPU time and that of its dead children."""
+    """Yield a process and its descendants, with their CPU times (ticks; ended children count)."""
     children, ticks = defaultdict[int, list[int]](list), dict[int, int]()
     for stat in PROC.glob("[0-9]*/stat"):
-        with suppress(OSError, ValueError, IndexError):  # it has ended
+        with suppress(OSError, ValueError, IndexError):  # the process has ended
             fields = stat.read_text(errors="replace").rpartition(") ")[2].split()
             pid = int(stat.parent.name)
             children[int(fields[1])].append(pid)
@@ -52,7 +52,7 @@ def _tree(root: int) -> Iterator[tuple[int, int]]:
 
 
 def _waited(pid: int) -> float:
-    """Return how long the threads of a process waited for a processor, in seconds."""
+    """Return how long the threads of a process have waited for a processor (seconds)."""
     waited = 0
     for stat in PROC.glob(f"{pid}/task/*/schedstat"):
         with suppress(OSError, ValueError, IndexError):
@@ -61,7 +61,7 @@ def _waited(pid: int) -> float:
 
 
 def end(mark: str) -> None:
-    """End every process that was started with a mark in its environment, wherever it is now."""
+    """Kill all processes with a mark in their environment."""
     entry = f"{MARK}={mark}".encode()
     for _ in range(PASSES):
         found = [pid for pid in _all() if entry in _environment(pid)]

@@ -1,8 +1,8 @@
-"""The system calls that no sandboxed program needs, as a seccomp filter for bubblewrap.
+"""A seccomp filter for bubblewrap, which refuses system calls that no sandboxed program needs.
 
-What is refused either leads out of the limits (memory that belongs to no address space, a file
-system of one's own) or into another process. All else is allowed: the sandbox does not rest on it.
-The numbers are those of Linux's system call tables, the encoding that of `linux/filter.h`.
+The refused calls either evade the limits (memory outside any address space, new file systems) or
+reach other processes. All other calls are allowed: the sandbox does not depend on this filter. The
+numbers are from Linux's system call tables, and the encoding is that of `linux/filter.h`.
 """
 
 from __future__ import annotations
@@ -67,30 +67,30 @@ REFUSED = {
         "userfaultfd": 282,
     },
 }
-"""Number by name, for each machine that we know."""
+"""The numbers of the refused system calls by name, for each known machine."""
 MACHINE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 CLONE = {"x86_64": 56, "aarch64": 220}
 CLONE3 = 435
-"""Its flags cannot be read by a filter: it is called missing, and the C library takes `clone`."""
+"""A filter cannot read its flags, so it is reported as missing; the C library then uses `clone`."""
 CLONE_NEWUSER = 0x10000000
 FOREIGN = 0x40000000
-"""From here on, numbers belong to x86's other calling convention (x32)."""
+"""Numbers from here on belong to x86's other calling convention (x32)."""
 
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 KILL, ALLOW = 0x80000000, 0x7FFF0000
 NO_PERMISSION, NO_SUCH_CALL = 0x00050000 | 1, 0x00050000 | 38
 NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16
-"""Where they stand in what a filter sees."""
+"""Their offsets in `seccomp_data`, the input of a filter (bytes)."""
 
 
 def program(machine: str = "") -> bytes:
-    """Return the filter in the form that the kernel takes.
+    """Return the filter in the kernel's format.
 
     Args:
-        machine: Its name as `uname -m` says it; by default this one.
+        machine: The machine's name as printed by `uname -m`; by default this machine.
 
     Raises:
-        SandboxError: The machine's system call numbers are not known here.
+        SandboxError: The system call numbers of the machine are not known.
     """
     machine = machine or platform.machine()
     if machine not in REFUSED:
@@ -100,7 +100,7 @@ def program(machine: str = "") -> bytes:
 
 
 def _steps(machine: str) -> Iterator[tuple[int, int, int, int]]:
-    """Yield instructions: operation, steps to skip if it holds, and if not, operand."""
+    """Yield the instructions: operation, steps to skip if true, steps to skip if false, operand."""
     yield LOAD, 0, 0, ARCHITECTURE
     yield EQUAL, 1, 0, MACHINE[machine]
     yield RETURN, 0, 0, KILL

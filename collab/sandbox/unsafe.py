@@ -1,8 +1,8 @@
-"""No sandbox: programs run as plain processes with all the rights of whoever starts them.
+"""Run programs without a sandbox: as plain processes with all rights of the user.
 
-For a machine where bubblewrap cannot run and the programs are trusted, such as one's own. Time,
-memory for each process, and output are limited; nothing else is. What a program starts ends with
-it, unless it gives that another environment and another session.
+Use it only for programs that you trust, on a machine where bubblewrap cannot run. Only the time,
+the memory of each process and the output are limited. Processes that a program has started end with
+it, unless it starts them with another environment and in another session.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class UnsafeSubprocess:
-    """Runs programs unprotected, so many at once."""
+    """Runs programs without protection, at most `workers` at a time."""
 
     def __init__(self, workers: int | None = None) -> None:
-        """Set how many there may be at once; by default one a core."""
+        """Set the number of programs that may run at once; by default one per core."""
         self._free = asyncio.Semaphore(workers or os.cpu_count() or 1)
 
     async def run(
@@ -35,10 +35,10 @@ class UnsafeSubprocess:
         packages: Sequence[str] = (),
         limits: ProgramLimits = ProgramLimits(),  # noqa: B008 - a frozen value
     ) -> ProgramResult:
-        """Run a program with all our rights.
+        """Run a program with all rights of this user.
 
         Raises:
-            SandboxError: It could not be started.
+            SandboxError: The program could not be started.
         """
         source = program.encode(errors="replace")
         paths = sorted({str(top.parent) for name in packages for top in package(name)})
@@ -49,5 +49,5 @@ class UnsafeSubprocess:
                 return await child.run(start, payload, limits, cwd=scratch, mark=token_hex())
 
     async def prove(self) -> None:
-        """Say what is risked."""
+        """Log a warning about the risk."""
         log.warning("programs run without a sandbox, with all rights of this user")
