@@ -92,7 +92,9 @@ class PocketBackend:
 
     def render(self, model: str, chat: ChatTurns, *, generate: bool, continue_final: bool) -> str:
         """Apply the checkpoint's chat template."""
-        return self._checkpoints[model].template.render(chat, generate=generate, continue_final=continue_final)
+        return self._checkpoints[model].template.render(
+            chat, generate=generate, continue_final=continue_final
+        )
 
     def complete(self, job: Job) -> AsyncGenerator[Piece, None]:
         """Yield the pieces of all choices."""

@@ -23,7 +23,7 @@ class ChatTemplate:
             WireError: The template refuses the chat, or the last message does not appear in it.
         """
         try:
-            text = self._template.write(chat, generate)
+            text = self._template.render_turns(chat, generate)
         except ConfigError as error:
             raise WireError(f"the chat template failed: {error}", param="messages") from error
         return _cut(text, str(chat[-1].get("content") or "")) if continue_final else text

@@ -1,1 +1,1 @@
-"""Chat templates: read, rendered, and capped where they come from strangers."""
+"""Chat templates: load and render them, with limits on time and memory."""

@@ -1,7 +1,7 @@
-"""Render Hugging Face chat templates: what transformers gives them, in Jinja's sandbox.
+"""Render Hugging Face chat templates in Jinja's sandbox, set up as in transformers.
 
-`render` does it here. Run as a program, this file renders for another process until its stdin ends
-(see `collab.templates.renderer`); so it imports Jinja and the standard library alone.
+`render` renders in this process. Run as a program, this file renders for another process until its
+stdin ends (see `collab.templates.renderer`). So it imports only Jinja and the standard library.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if not TYPE_CHECKING and __name__ == "__main__":
-    sys.path += sys.argv[3:]  # where Jinja is
+    sys.path += sys.argv[3:]  # the folder of Jinja
 
 import jinja2
 from jinja2 import nodes
@@ -30,63 +30,63 @@ if TYPE_CHECKING:
     from jinja2.parser import Parser
 
 MAX_RENDERED = 4 * 1024 * 1024
-"""Longest prompt that a template may render (characters)."""
+"""The longest prompt that a template may render (characters)."""
 MAX_REASON = 500
-"""Longest reason for a refusal (characters)."""
+"""The longest reason for a refusal (characters)."""
 COMPILED = 64
-"""How many compiled templates are kept."""
+"""The number of compiled templates in the cache."""
 PINNED_DAY = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-"""The date that templates are given for today's: a prompt must not change overnight."""
+"""The date that templates get as today's, because a prompt must not change overnight."""
 READY, TEXT, REFUSED, FULL = b"o", b"t", b"r", b"m"
-"""The first byte of what is sent: requests may come; the text follows, or the reason for a refusal;
-the memory is used up."""
+"""The first byte of a message: ready for requests; a text follows; the reason for a refusal
+follows; out of memory."""
 
 
 class Refused(Exception):
-    """A template did not render; the message is one line that follows "the chat template"."""
+    """A template did not render. The message is one line that continues "the chat template …"."""
 
 
 def render(source: str, context: Mapping[str, Any]) -> str:  # any: JSON
-    """Render a template; it is compiled once.
+    """Render a template, which is compiled once.
 
     Raises:
-        Refused: It is not valid, refuses its messages, or writes too much.
-        MemoryError: It needs more memory than this process has.
+        Refused: The template is not valid, refuses its messages, or writes too much.
+        MemoryError: The template needs more memory than this process has.
     """
     try:
         template = _compiled(source)
     except MemoryError:
         raise
-    except Exception as error:  # Python compiles what Jinja makes of it: that may fail in many ways
+    except Exception as error:  # Python compiles Jinja's output, which may fail in many ways
         raise Refused(f"is not valid Jinja: {_line(error)}") from error
     try:
         return _join(template.generate(context))
     except MemoryError:
         raise
-    except Exception as error:  # it calls methods of strings and lists, which raise what they like
+    except Exception as error:  # templates call methods of strings and lists: any error may occur
         raise Refused(f"refused the messages: {_line(error)}") from error
 
 
 def _line(error: Exception) -> str:
     """Return an error's message as one line of bounded length."""
-    told = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
-    return " ".join(told[: 4 * MAX_REASON].split())[:MAX_REASON] or type(error).__name__
+    reason = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
+    return " ".join(reason[: 4 * MAX_REASON].split())[:MAX_REASON] or type(error).__name__
 
 
 class _GenerationBlock(Extension):
-    """The `{% generation %}` tag marks what a trainer learns from; here it writes its body."""
+    """The `{% generation %}` tag, which marks text for training; rendering keeps its body."""
 
     tags = {"generation"}  # noqa: RUF012 - the base class declares it so
 
     def parse(self, parser: Parser) -> nodes.Node:
-        """Return the body, in a scope of its own."""
+        """Return the body of the block in a scope of its own."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.Scope(body, lineno=line)
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """A sandbox that refuses long repetitions and powers at once, whatever the memory allows."""
+    """A sandbox that refuses long repetitions and powers before they are computed."""
 
     intercepted_binops = frozenset({"*", "**"})
 
@@ -98,7 +98,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 def _repeated(left: Any, right: Any) -> int:
-    """Return the length of a product; 0 where it is a number (`Any`: what a template holds)."""
+    """Return the length of a product, or 0 if it is a number (`Any`: a template's values)."""
     if isinstance(left, int):
         left, right = right, left
     return len(left) * right if isinstance(right, int) and hasattr(left, "__len__") else 0
@@ -125,13 +125,13 @@ def _refuse(message: str) -> None:
 
 
 def _to_json(
-    value: Any,  # any: whatever a template holds
+    value: Any,  # any: a template's values
     ensure_ascii: bool = False,
     indent: int | None = None,
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Write JSON as transformers does: without escaping for HTML."""
+    """Dump a value to JSON as transformers does, without escaping for HTML."""
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,
@@ -153,20 +153,20 @@ def _join(pieces: Iterator[str]) -> str:
 
 
 def serve(seconds: float, memory: int) -> NoReturn:
-    """Render for the process at the other end of stdin, a socket, until it is closed.
+    """Render for the process at the other end of stdin, a socket, until that closes it.
 
-    A request is two messages, the template and its context in JSON; a reply is one. A message has
-    its length in front, as in `multiprocessing.connection`.
+    A request is two messages, the template and its context in JSON; a reply is one message. The
+    length precedes each message, as in `multiprocessing.connection`.
 
     Args:
-        seconds: CPU time of a request; at its end the kernel ends this process.
-        memory: Address space of this process, besides what it starts with (bytes; Linux only).
+        seconds: CPU time of a request, after which the kernel ends this process.
+        memory: Address space of this process, in addition to its start (bytes; Linux only).
     """
     _cap(memory)
-    _write(READY)
+    _send(READY)
     while True:
         signal.setitimer(signal.ITIMER_PROF, seconds)
-        _write(_reply(_read(), _read()))
+        _send(_reply(_receive(), _receive()))
 
 
 def _cap(memory: int) -> None:
@@ -182,7 +182,7 @@ def _cap(memory: int) -> None:
 
 
 def _mapped() -> int:
-    """Return the address space of this process (bytes); 0 where nobody tells."""
+    """Return the address space of this process (bytes), or 0 if the system does not report it."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[0]) * resource.getpagesize()
@@ -200,18 +200,18 @@ def _reply(source: bytes, context: bytes) -> bytes:
         return FULL
 
 
-def _read() -> bytes:
-    return _bytes(int.from_bytes(_bytes(4)))
+def _receive() -> bytes:
+    return _read(int.from_bytes(_read(4)))
 
 
-def _bytes(size: int) -> bytes:
+def _read(size: int) -> bytes:
     data = bytearray()
     while len(data) < size:
         data += os.read(0, size - len(data)) or sys.exit()
     return bytes(data)
 
 
-def _write(data: bytes) -> None:
+def _send(data: bytes) -> None:
     left = memoryview(len(data).to_bytes(4) + data)
     while left:
         left = left[os.write(0, left) :]

@@ -1,6 +1,6 @@
-"""A chat template: how messages are written for a model, rendered on this side of the wire.
+"""A model's chat template, rendered by the client.
 
-Templates come from strangers: `collab.templates.renderer` caps their time, memory and size.
+Templates are untrusted: `collab.templates.renderer` limits their time, memory and size.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from collab.templates.jinja import Refused
 from collab.templates.renderer import render
 
 MAX_TEMPLATE = 256 * 1024
-"""Longest chat template that is read (characters)."""
+"""The longest accepted chat template (characters)."""
 MAX_CONFIG = 64 * 1024 * 1024
-"""Longest `tokenizer_config.json` that is read (bytes)."""
+"""The longest accepted `tokenizer_config.json` (bytes)."""
 TOKENS = (
     *("bos_token", "eos_token", "unk_token", "pad_token"),
     *("sep_token", "cls_token", "mask_token"),
@@ -32,23 +32,23 @@ TOKENS = (
 
 @dataclass(frozen=True)
 class Template:
-    """A chat template: how messages are written for a model."""
+    """A chat template, which renders messages as the text of a prompt."""
 
     source: str
-    """Jinja, as Hugging Face templates are written."""
+    """Jinja source in the format of Hugging Face."""
     specials: Mapping[str, str] = field(default_factory=dict)
-    """What the template calls `bos_token`, `eos_token` and so on."""
+    """The special tokens by the names that the template uses (`bos_token`, `eos_token` …)."""
     variables: Mapping[str, Json] = field(default_factory=dict)
-    """What else the template is told, such as `enable_thinking`."""
+    """Further variables for the template, such as `enable_thinking`."""
     origin: str = field(default="", compare=False)
-    """Where it was read, for error messages."""
+    """The file of the template, for error messages."""
 
     @classmethod
     def load(cls, folder: Path, variables: Mapping[str, Json] | None = None) -> Self:
-        """Read `chat_template.jinja`, or the template in `tokenizer_config.json`, from a folder.
+        """Load `chat_template.jinja`, or the template in `tokenizer_config.json`, from a folder.
 
         Raises:
-            ConfigError: The folder holds no template, or one that is too long.
+            ConfigError: The folder has no template, or its template is too long.
         """
         where, config = folder / "chat_template.jinja", _read_json(folder / "tokenizer_config.json")
         if where.is_file():
@@ -57,37 +57,39 @@ class Template:
             where, text = folder / "tokenizer_config.json", _template_of(config)
         if not text:
             raise ConfigError(
-                f"{str(folder)!r} has no chat template: put a chat_template.jinja beside it"
+                f"{str(folder)!r} has no chat template: put a chat_template.jinja there"
             )
         return cls(text, _special_tokens(config), variables or {}, str(where))
 
     @cached_property
     def hash(self) -> str:
-        """Names what decides the rendered text."""
+        """Digest of everything that decides the rendered text, except the messages."""
         parts = [self.source, dict(self.specials), dict(self.variables), PINNED_DAY.isoformat()]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
-        """Write the messages, and the opening of the assistant's turn where asked.
+        """Render messages as text, and open the assistant's turn if asked.
 
         Raises:
             ConfigError: The template refuses these messages, or writes too much.
         """
-        spoken = [{"role": message.role, "content": message.content} for message in messages]
-        return self.write(spoken, add_generation_prompt)
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        return self.render_turns(turns, add_generation_prompt)
 
-    def write(self, spoken: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True) -> str:
-        """Write messages as they came over the wire, with whatever fields they have (`Any`: JSON).
+    def render_turns(
+        self, turns: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True
+    ) -> str:
+        """Render messages in the API's format, with any further fields (`Any`: JSON).
 
         Raises:
-            ConfigError: As for `render`.
+            ConfigError: The template refuses these messages, or writes too much.
         """
         if len(self.source) > MAX_TEMPLATE:
             raise ConfigError(
-                f"{self._name} has {len(self.source):,} characters, more than "
-                f"the {MAX_TEMPLATE:,} that are read"
+                f"{self._name} has {len(self.source):,} characters; "
+                f"at most {MAX_TEMPLATE:,} are accepted"
             )
-        flags = {"messages": spoken, "add_generation_prompt": add_generation_prompt}
+        flags = {"messages": turns, "add_generation_prompt": add_generation_prompt}
         context = {"tools": None, "documents": None, **self.specials, **self.variables, **flags}
         try:
             return render(self.source, context)
@@ -104,19 +106,19 @@ class Template:
 
 
 def _read(path: Path, most: int) -> str:
-    """Read a file of at most so many bytes."""
+    """Read a text file of at most `most` bytes."""
     try:
         with path.open("rb") as file:
             data = file.read(most + 1)
         if len(data) > most:
-            raise ConfigError(f"{str(path)!r} has more than the {most:,} bytes that are read")
+            raise ConfigError(f"{str(path)!r} is too long: at most {most:,} bytes are accepted")
         return data.decode().replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{str(path)!r} cannot be read: {error}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Read a file's JSON object, {} where there is none (`Any`: JSON)."""
+    """Read the JSON object in a file; return {} if the file does not exist (`Any`: JSON)."""
     try:
         content = json.loads(_read(path, MAX_CONFIG)) if path.is_file() else {}
     except (ValueError, RecursionError) as error:

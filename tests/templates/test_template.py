@@ -142,8 +142,8 @@ def test_messages_that_nest_too_deeply_are_refused() -> None:
     nested: Any = []  # any: JSON
     for _ in range(50_000):
         nested = [nested]
-    with pytest.raises(ConfigError, match="the messages: they nest too deeply"):
-        Template("{{ messages }}").write([{"content": nested}])
+    with pytest.raises(ConfigError, match="the messages: they are nested too deeply"):
+        Template("{{ messages }}").render_turns([{"content": nested}])
 
 
 def test_a_template_that_reached_a_cap_is_refused_from_then_on(ours: Renderer) -> None:
@@ -160,7 +160,7 @@ def test_long_messages_may_be_to_blame_for_a_cap(ours: Renderer) -> None:
     with pytest.raises(Refused, match="needs more than"):
         ours.render(source, {"messages": ["a" * 100_000]})
     assert ours.render(source, {"messages": ["a"]}) == "3"
-    with pytest.raises(Refused, match="9,000,018 characters of messages, more than 8,388,608"):
+    with pytest.raises(Refused, match="9,000,018 characters of messages; at most 8,388,608"):
         ours.render(source, {"messages": ["a" * 9_000_000]})
 
 
@@ -299,7 +299,7 @@ def test_what_templates_use_is_as_transformers_has_it(source: str) -> None:
         {"role": "user", "content": " <é> 'a' 🙂 "},
         {"content": 1.5, "b": [None, True]},
     ]
-    assert Template(source).write(spoken) == transformers(source, messages=spoken)
+    assert Template(source).render_turns(spoken) == transformers(source, messages=spoken)
 
 
 def test_a_trainers_block_has_a_scope_of_its_own() -> None:
@@ -333,7 +333,7 @@ Lay = Callable[[Path], object]
         (lambda file: file.write_text("{{ 1 / 0 }}"), "refused the .*: division by zero"),
         (lambda file: file.write_text("{% if %}"), "of '.*jinja' is not valid"),
         (lambda file: file.write_text("a" * (MAX_TEMPLATE + 1)), "has 262,145 characters"),
-        (lambda file: file.write_text("a" * 2_000_000), "more than the 1,048,576 bytes"),
+        (lambda file: file.write_text("a" * 2_000_000), "at most 1,048,576 bytes are accepted"),
         (lambda file: file.write_bytes(b"\xff"), "cannot be read: 'utf-8' codec"),
         (lambda file: os.mkfifo(file), "has no chat template"),
         (lambda file: file.mkdir(), "has no chat template"),
