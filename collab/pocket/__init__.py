@@ -1,6 +1,6 @@
-"""Pocket reasoners: real language models small enough to ship, served as any other endpoint is."""
+"""Pocket reasoners: real language models, small enough to ship, served like any other endpoint."""
 
 import os
 
-# numpy reads it as it is imported; of so small products, threads wait longer than they compute
+# numpy reads it on import; for products this small, threads would wait longer than they compute
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

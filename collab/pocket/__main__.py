@@ -32,14 +32,14 @@ from collab.serving import (
 )
 
 BETA = "/beta"
-"""Where DeepSeek's API takes a begun turn."""
+"""The path at which DeepSeek's API continues a given beginning of a turn."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Serve until stopped, and return the exit status.
 
-    As soon as requests are answered, one line of JSON on stdout says where: `url`, `uds`, `pid`;
-    and `api_key`, where other machines can ask and no key was named.
+    Once the server answers requests, it prints one line of JSON to stdout with `url`, `uds`, `pid`
+    and `api_key`. It makes a key if other machines can connect and no key was given.
     """
     asked = _parser().parse_args(argv)
     try:
@@ -61,23 +61,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="collab.pocket", description=__doc__)
     parser.add_argument("models", nargs="*", help="shipped names or folders; default: all shipped")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0: any free one (the ready line says)")
+    parser.add_argument("--port", type=int, default=0, help="0: any free port (printed on start)")
     parser.add_argument("--uds", type=Path, help="serve on this Unix socket instead")
-    parser.add_argument("--api", default="vllm", choices=get_args(Api), help="whose API to speak")
+    parser.add_argument("--api", default="vllm", choices=get_args(Api), help="the API to serve")
     parser.add_argument(
         "--scripted",
         choices=(*CODERS, *callers.CALLERS),
-        help="serve a script in their place, by the name 'scripted'",
+        help="serve a script instead of models, under the name 'scripted'",
     )
-    parser.add_argument("--api-key-env", help="the environment variable that holds the key to ask")
-    parser.add_argument(
-        "--stop-with-parent", action="store_true", help="stop when stdin reaches its end"
-    )
+    parser.add_argument("--api-key-env", help="environment variable with the key to require")
+    parser.add_argument("--stop-with-parent", action="store_true", help="stop when stdin ends")
     return parser
 
 
 def _app(asked: argparse.Namespace, key: str | None) -> ASGIApp:
-    """Make the app: the wire's own or, in another API's form, the scripted server's."""
+    """Build the app: `collab.serving` for vLLM's API, else the scripted server."""
     from collab.pocket.server import PocketBackend
 
     names = own_names(asked.host)
@@ -93,7 +91,7 @@ def _app(asked: argparse.Namespace, key: str | None) -> ASGIApp:
 
 @contextmanager
 def _listening(asked: argparse.Namespace) -> Iterator[socket.socket]:
-    """Open the port, or the Unix socket: for this user alone, and gone at the end."""
+    """Open the port, or a Unix socket for this user only, which is removed at the end."""
     if asked.uds is None:
         with listen(asked.host, asked.port) as listening:
             yield listening
@@ -120,7 +118,7 @@ def _place(asked: argparse.Namespace, listening: socket.socket) -> dict[str, str
 
 
 class _Server(UvicornServer):
-    """A server that says where it is, and may stop with its parent."""
+    """A server that prints its address, and may stop with its parent."""
 
     def __init__(self, app: ASGIApp, ready: Mapping[str, str | int | None]) -> None:
         super().__init__(app)
@@ -136,7 +134,7 @@ class _Server(UvicornServer):
         print(json.dumps(self._ready), flush=True)
 
     def _watch_parent(self) -> None:
-        """Read stdin to its end: the parent holds the other end of the pipe as long as it lives."""
+        """Read stdin to its end: the parent keeps the other end of the pipe open while it lives."""
         while os.read(0, 4096):
             pass
         self.should_exit = True

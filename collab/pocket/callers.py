@@ -1,10 +1,10 @@
-"""Scripted solvers that call for help by a tag: no shipped reasoner was trained to write one.
+"""Scripted solvers that call for help with a tag, which no shipped reasoner was trained to write.
 
-A third one plans: it says a problem's changes again and works none of them out.
+A third solver plans: it restates a problem's changes and computes none of them.
 
-They think about the shipped reasoners' own problems, a sum a line. A sum with a large number they
-get wrong at times, and often feel it coming: then their tag stands before it. They go on from
-whatever sums stand on the trajectory, so a real model may help them.
+The solvers think about the problems of the shipped reasoners, one sum per line. They sometimes get
+a sum with a large number wrong, and often write their tag before such a sum. They continue from the
+sums on the trajectory, so a real model may help them.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ CALLERS: Mapping[str, str] = {
     "relaying": "<call>40</call>",
     "planning": "",
 }
-"""The tag by which each calls: as SplitReason's model does, as RelayLLM's, and never."""
+"""The tag of each solver: that of SplitReason's model, that of RelayLLM's, and none."""
 WRONG, WRONG_AT_LARGE, LARGE = 0.02, 0.15, 100
-"""The chance to get a sum wrong, and one whose result is large."""
+"""The chance of a wrong sum, the same if the result is large, and the limit for large results."""
 FELT, FALSE_ALARM = 0.8, 0.03
-"""The chance to call before a sum that goes wrong, and before one that does not."""
+"""The chance to call before a wrong sum, and before a correct one."""
 DRAFTS = 64
-"""How many ways there are to go on from a prompt; the seed picks one."""
-BEGUN = re.compile(r"\b(\w+ has (\d+) \w+\.)((?: (?:She|He) \w+(?: \d+)?\.)+) How many")
+"""The number of continuations of a prompt; the seed picks one."""
+QUESTION = re.compile(r"\b(\w+ has (\d+) \w+\.)((?: (?:She|He) \w+(?: \d+)?\.)+) How many")
 CHANGE = re.compile(r"(She|He) (\w+)(?: (\d+))?\.")
 SUM = re.compile(r"\d+ (plus|minus|times) (\d+) is (\d+)\.")
-SAID = {verb: kind for kind, verbs in VERBS.items() for verb in verbs}
+OPERATIONS = {verb: kind for kind, verbs in VERBS.items() for verb in verbs}
 
 
 def caller(name: str) -> Callable[[str], list[str]]:
     """Return the script of a solver."""
     tag = CALLERS[name]
 
-    def go_on(prompt: str) -> list[str]:
-        """Think a problem through; whatever else is asked, answer as `collab doctor` wants."""
-        said, _, thinking = prompt.rpartition("<think>")
-        asked = BEGUN.findall(said)
-        if not asked:
+    def continuations(prompt: str) -> list[str]:
+        """Think about a problem; answer any other prompt as `collab doctor` expects."""
+        before, _, thinking = prompt.rpartition("<think>")
+        questions = QUESTION.findall(before)
+        if not questions:
             return list(attentive(prompt))
-        problem = _Problem.read(*asked[-1])
+        problem = _ParsedProblem.parse(*questions[-1])
         if "</think>" in thinking and name == "planning":
             return [problem.outline]
         if "</think>" in thinking:
@@ -58,27 +58,27 @@ def caller(name: str) -> Callable[[str], list[str]]:
         draws = (random.Random(_hash(name, prompt, nth)) for nth in range(DRAFTS))
         return [problem.finish(thinking, tag, draw) for draw in draws]
 
-    return go_on
+    return continuations
 
 
 @dataclass(frozen=True, slots=True)
-class _Problem:
-    """A start, and changes as sign and number."""
+class _ParsedProblem:
+    """A problem parsed from its text: the start, and the changes as sign and number."""
 
     outline: str
     start: int
     changes: tuple[tuple[str, int], ...]
 
     @classmethod
-    def read(cls, begun: str, start: str, told: str) -> _Problem:
-        found = CHANGE.findall(told)
-        kinds = [(SAID[verb], number) for _, verb, number in found]
+    def parse(cls, opening: str, start: str, changes: str) -> _ParsedProblem:
+        found = CHANGE.findall(changes)
+        kinds = [(OPERATIONS[verb], number) for _, verb, number in found]
         signs = ((SIGNS[kind], FACTORS.get(kind) or int(number)) for kind, number in kinds)
-        changes = ", ".join(f"{verb} {number}".strip() for _, verb, number in found)
-        return cls(f"{begun}\n{found[0][0]} {changes}.", int(start), tuple(signs))
+        listed = ", ".join(f"{verb} {number}".strip() for _, verb, number in found)
+        return cls(f"{opening}\n{found[0][0]} {listed}.", int(start), tuple(signs))
 
     def reached(self, thinking: str) -> tuple[int, int]:
-        """Return how many changes are done, and what there is now."""
+        """Return how many changes the thinking has done, and its current value."""
         done, value = 0, self.start
         for sign, number, result in SUM.findall(thinking):
             if (sign, int(number)) in self.changes:
@@ -86,7 +86,7 @@ class _Problem:
         return done, value
 
     def finish(self, thinking: str, tag: str, draw: random.Random) -> str:
-        """Go on to the end; a call that nobody answers changes nothing."""
+        """Continue to the end; an unanswered call changes nothing."""
         done, value = self.reached(thinking)
         lines = []
         for sign, number in self.changes[done:]:
@@ -98,19 +98,19 @@ class _Problem:
             value = result
         if not thinking.rstrip().endswith(f"{CONCLUSION} {value}."):
             lines.append(f"{CONCLUSION} {value}.\n")
-        begun = "" if not thinking.strip() or thinking.endswith("\n") else "\n"
-        return f"{begun}{''.join(lines)}</think>\n\nThe answer is \\boxed{{{value}}}."
+        newline = "" if not thinking.strip() or thinking.endswith("\n") else "\n"
+        return f"{newline}{''.join(lines)}</think>\n\nThe answer is \\boxed{{{value}}}."
 
 
 class PocketScript(WordTokenizer):
-    """The tokens of a shipped reasoner, for a script to write."""
+    """The tokenizer of a shipped reasoner, for a scripted server."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self._tokenizer = Tokenizer.load(folder)
 
     def encode(self, text: str) -> list[int]:
-        """Tokenize; what ends a script's text is what ends the reasoner's."""
+        """Tokenize a text; a script's end token becomes that of the reasoner."""
         return list(self._tokenizer.encode(END if text == EOS else text))
 
     def text(self, token: int) -> str:
@@ -119,7 +119,7 @@ class PocketScript(WordTokenizer):
 
 
 def server(name: str, *, api: Api, names: frozenset[str]) -> ScriptedServer:
-    """Serve a solver that writes the tokens of the shipped reasoners, by the name 'scripted'."""
+    """Return a server for a solver with the shipped reasoners' tokens, as the model 'scripted'."""
     folder = find("plain")
     template = (folder / "chat_template.jinja").read_text()
     words = PocketScript(folder)

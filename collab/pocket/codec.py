@@ -1,4 +1,4 @@
-"""A checkpoint's tokenizer, with the bytes of each token at hand."""
+"""A checkpoint's tokenizer, which also gives the bytes of each token."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from collab.errors import ConfigError
 
 
 class Codec:
-    """A byte-level BPE tokenizer: the bytes of a text are those of its tokens in a row.
+    """A byte-level BPE tokenizer: the bytes of a text are those of its tokens, joined.
 
-    A network may know more ids (`size`) than the tokenizer has tokens; those have no text.
+    A network may have more ids (`size`) than the tokenizer has tokens. The others have no text.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
         path = folder / "tokenizer.json"
         if not path.is_file():
-            raise ConfigError(f"{str(path)!r} is missing: that folder is no checkpoint")
+            raise ConfigError(f"{str(path)!r} is missing: its folder is not a checkpoint")
         self._tokenizer = Tokenizer.from_file(str(path))
         added = self._tokenizer.get_added_tokens_decoder()
         names = [self._tokenizer.id_to_token(i) or "" for i in range(size)]
@@ -30,7 +30,7 @@ class Codec:
         """The bytes of each token."""
         special = {i for i, token in added.items() if token.special}
         self.texts = [b"" if i in special else text for i, text in enumerate(self.bytes)]
-        """The same, where special tokens are to leave no trace."""
+        """The bytes of each token, empty for special tokens."""
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Tokenize a text."""
@@ -38,12 +38,12 @@ class Codec:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Turn tokens into text, the special ones too."""
+        """Decode tokens, including special ones."""
         return b"".join(self.bytes[i] for i in ids).decode(errors="replace")
 
 
 def _byte_names() -> dict[str, int]:
-    """The characters that stand for bytes in a byte-level vocabulary (GPT-2's table)."""
+    """Return the byte of each character in a byte-level vocabulary (GPT-2's table)."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [byte for byte in range(256) if byte not in printable]
     table = {chr(byte): byte for byte in printable}

@@ -1,6 +1,6 @@
-"""The training loop: compiled loss, Muon for matrices and Adam for the rest, state on disk.
+"""The training loop: a compiled loss, Muon for matrices and Adam for the rest, and saved states.
 
-Muon (Jordan et al. 2024) moves a matrix by its momentum made orthogonal. Needs torch.
+Muon (Jordan et al. 2024) updates a matrix by its orthogonalised momentum. Needs torch.
 """
 
 import math
@@ -38,17 +38,17 @@ def loss(
 
 
 class Muon:
-    """Step matrices along their orthogonalised momentum."""
+    """The Muon optimizer, which updates matrices by their orthogonalised momentum."""
 
     def __init__(self, matrices: list[Tensor]) -> None:
-        """Group matrices of one shape, so that each group is one batched product."""
+        """Group matrices by shape, so that each group is one batched product."""
         self.momenta = [torch.zeros_like(m) for m in matrices]
         self.matrices = matrices
         shapes = {m.shape for m in matrices}
         self.groups = [[i for i, m in enumerate(matrices) if m.shape == s] for s in shapes]
 
     def step(self, rate: float) -> None:
-        """Move every matrix by `rate`, in units of Adam's usual step length."""
+        """Update every matrix at a learning rate, scaled to Adam's usual step length."""
         with torch.no_grad():
             for group in self.groups:
                 moves = orthogonal(torch.stack([self._momentum(i) for i in group]))
@@ -58,7 +58,7 @@ class Muon:
                     matrix.sub_(move, alpha=0.2 * rate * math.sqrt(max(matrix.shape)))
 
     def _momentum(self, i: int) -> Tensor:
-        """Take up a new gradient; return the momentum as Nesterov looks ahead."""
+        """Add a new gradient, and return Nesterov's momentum."""
         gradient, momentum = self.matrices[i].grad, self.momenta[i]
         assert gradient is not None
         momentum.lerp_(gradient, 0.05)
@@ -66,7 +66,7 @@ class Muon:
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Push the singular values of a batch of matrices towards one (Newton and Schulz, 5 steps)."""
+    """Move the singular values of matrices towards one (batched; 5 Newton-Schulz steps)."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
@@ -78,7 +78,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 @dataclass(slots=True)
 class OptimizerState:
-    """Weights on their way down, with all that is needed to go on after a stop."""
+    """Weights in training, with the optimizers' states that are needed to resume."""
 
     weights: Weights
     shape: NetworkShape
@@ -87,7 +87,7 @@ class OptimizerState:
     muon: Muon = field(init=False)
 
     def __post_init__(self) -> None:
-        """Give the layers' matrices to Muon and all else to Adam."""
+        """Give the layers' matrices to Muon and all other weights to Adam."""
         self.weights = {n: w.detach().clone().requires_grad_() for n, w in self.weights.items()}
         self.muon = Muon([w for name, w in self.weights.items() if "_proj" in name])
         others = [w for name, w in self.weights.items() if "_proj" not in name]
@@ -110,7 +110,7 @@ class OptimizerState:
         return float(value.detach())
 
     def save(self, path: Path) -> None:
-        """Write the state beside `path` and move it there, so that no stop leaves half of it."""
+        """Save the state in one step, so that an interruption leaves no partial file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         state = {
             "step": self.step,
@@ -122,7 +122,7 @@ class OptimizerState:
         path.with_suffix(".new").replace(path)
 
     def resume(self, path: Path) -> None:
-        """Take up the state that `save` wrote."""
+        """Load the state that `save` wrote."""
         state: dict[str, Any] = torch.load(path, weights_only=True)  # Any: as torch stores it
         self.step = state["step"]
         with torch.no_grad():
@@ -139,9 +139,9 @@ def descend(
     rate: Callable[[int], float],
     state: Path,
 ) -> Iterator[tuple[int, float, int]]:
-    """Train up to `steps` steps; yield after each its number, loss and tokens.
+    """Train up to `steps` steps; after each, yield its number, loss and number of tokens.
 
-    The state is kept on disk every so often and whenever training is broken off.
+    The state is saved every `SAVE_EVERY` steps, and when training ends or is interrupted.
     """
     if state.exists():
         start.resume(state)

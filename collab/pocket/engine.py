@@ -1,8 +1,8 @@
 """Continuous batching: each step computes one more token of every running sequence.
 
-Running sequences stand in the cache's slots from 0 on, without gaps; a prompt is computed aside
-and joins when it is whole. Everything runs in one event loop and a step never awaits, so nothing
-is seen half done.
+Running sequences occupy the cache's slots from 0 on, without gaps. A prompt is computed in a cache
+of its own, and its sequences join the others once it is complete. Everything runs in one event
+loop, and a step never awaits, so no other task sees an unfinished step.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from collab.serving import Job, Piece, TokenLogprob, Transcript
 logger = logging.getLogger(__name__)
 
 SLOTS = 64
-"""Sequences computed at once; more wait their turn."""
+"""Sequences that are computed at once; others wait."""
 CHUNK = 64
-"""Tokens of a prompt computed at once."""
+"""Tokens of a prompt that are computed at once."""
 PREFIX_BYTES = 128 * 2**20
 LEAST = -9999.0
-"""The log-probability of a token that was not allowed; JSON has no infinity."""
+"""The log-probability of a token that is not allowed, because JSON has no infinity."""
 TURN = 0.002
-"""Seconds of computing after which the event loop has its turn."""
+"""Seconds of computing before other tasks of the event loop may run."""
 
 
 class Engine:
-    """One model at work on any number of jobs."""
+    """A model that works on any number of jobs at once."""
 
     def __init__(
         self, model: PocketNetwork, codec: Codec, ends: frozenset[int], *, slots: int = SLOTS
     ) -> None:
         self._model, self._codec, self._ends, self._slots = model, codec, ends, slots
-        self._cache, self._aside = KeyValueCache(model.shape), KeyValueCache(model.shape)
+        self._cache, self._prefill = KeyValueCache(model.shape), KeyValueCache(model.shape)
         self._prefixes = PrefixCache(PREFIX_BYTES)
         self._sampler = Sampler(slots, model.shape.context)
         self._tokens: Ints = np.zeros(slots, np.int64)
@@ -53,12 +53,12 @@ class Engine:
         self._running: list[_Sequence] = []
         self._waiting: deque[_Sequence] = deque()
         self._filled: int | None = None
-        """How much of the first waiting prompt is computed; None before it is begun."""
+        """How many tokens of the first waiting prompt are computed; None before its first chunk."""
         self._runner: asyncio.Task[None] | None = None
 
     @property
     def load(self) -> int:
-        """How many sequences are running or waiting."""
+        """The number of sequences that are running or waiting."""
         return len(self._running) + len(self._waiting)
 
     async def complete(self, job: Job) -> AsyncGenerator[Piece, None]:
@@ -85,7 +85,7 @@ class Engine:
                     self._step()
                 await asyncio.sleep(0)
         except Exception as error:
-            logger.exception("a step failed; every job is given up")
+            logger.exception("a step failed; all jobs fail with it")
             for sequence in (*self._running, *self._waiting):
                 sequence.request.fail(error)
             self._running, self._waiting, self._filled = [], deque(), None
@@ -98,16 +98,16 @@ class Engine:
                 self._advance()
 
     def _fill(self, sequence: _Sequence) -> None:
-        """Compute the next chunk of a prompt; after the last one, its sequences join."""
+        """Compute the next chunk of a prompt; after the last chunk, its sequences join."""
         ids = sequence.request.job.prompt
         scoring = sequence.request.job.prompt_logprobs
-        if self._filled is None:  # a prompt that is scored is computed whole
-            self._filled = 0 if scoring is not None else self._prefixes.load(self._aside, 0, ids)
+        if self._filled is None:  # a prompt with log-probabilities is computed as a whole
+            self._filled = 0 if scoring is not None else self._prefixes.load(self._prefill, 0, ids)
             sequence.request.cached = max(sequence.request.cached, self._filled)
         chunk = ids[self._filled : self._filled + CHUNK]
         positions = np.arange(self._filled, self._filled + len(chunk))
         rows = TokenRows(np.array(chunk), positions, slice(0, 1))
-        logits = self._model.forward(rows, self._aside, last=scoring is None)
+        logits = self._model.forward(rows, self._prefill, last=scoring is None)
         if scoring is not None:
             nexts = zip(logits, ids[self._filled + 1 :], strict=False)
             sequence.request.scored += [self._logprob(*place, scoring) for place in nexts]
@@ -115,11 +115,11 @@ class Engine:
         self._filled += len(chunk)
         if self._filled == len(ids):
             self._filled = None
-            self._prefixes.save(self._aside, 0, ids)
+            self._prefixes.save(self._prefill, 0, ids)
             self._join(sequence.request, logits)
 
     def _join(self, request: _Request, logits: Floats) -> None:
-        """Let the waiting choices of one prompt run, as many as there is room for."""
+        """Start the waiting choices of a prompt, as many as there are free slots."""
         first, length = len(self._running), len(request.job.prompt)
         while self._waiting and self._waiting[0].request is request:
             slot = len(self._running)
@@ -127,7 +127,7 @@ class Engine:
                 break
             sequence = self._waiting.popleft()
             self._running.append(sequence)
-            self._cache.copy(slot, self._aside, 0, length)
+            self._cache.copy(slot, self._prefill, 0, length)
             self._sampler.set(slot, request.job, sequence.luck())
             self._positions[slot], self._steps[slot] = length, 0
         joined = slice(first, len(self._running))
@@ -142,7 +142,7 @@ class Engine:
         self._accept(running, logits)
 
     def _accept(self, slots: slice, logits: Floats) -> None:
-        """Draw a token for each of some slots and hand it to its sequence."""
+        """Draw a token for each of some slots and append it to its sequence."""
         sequences = self._running[slots]
         for row, sequence in enumerate(sequences):
             if len(sequence.transcript.ids) < sequence.request.job.min_tokens:
@@ -158,14 +158,14 @@ class Engine:
             if sequence.transcript.add(token, sequence.texts[token]):
                 finished.append(slots.start + row)
             elif sequence.request.job.stream:
-                sequence.tell()
+                sequence.send_new()
         for slot in reversed(finished):
-            self._running[slot].tell()
+            self._running[slot].send_new()
             self._remember(slot)
             self._remove(slot)
 
     def _logprob(self, logits: Floats, token: int, top: int) -> TokenLogprob:
-        """Report on one draw, before temperature and filters as in vLLM."""
+        """Return the log-probability of a draw, before temperature and filters as in vLLM."""
         shifted = logits - logits.max()
         logprobs = np.maximum(shifted - np.log(np.exp(shifted).sum()), LEAST)
         best = np.argsort(-logprobs, kind="stable")[:top].tolist()
@@ -180,13 +180,13 @@ class Engine:
         return self._codec.decode([token])
 
     def _remember(self, slot: int) -> None:
-        """Keep what a finished sequence computed, for whoever goes on from it."""
+        """Save the keys and values of a finished sequence for prompts that continue it."""
         sequence = self._running[slot]
         ids = (*sequence.request.job.prompt, *sequence.transcript.ids[:-1])
         self._prefixes.save(self._cache, slot, ids)
 
     def _remove(self, slot: int) -> None:
-        """Free a slot; the last sequence takes its place."""
+        """Free a slot by moving the last sequence into it."""
         last = self._running.pop()
         source = len(self._running)
         if slot < source:
@@ -197,7 +197,7 @@ class Engine:
                 values[slot] = values[source]
 
     def _drop(self, request: _Request) -> None:
-        """Stop working for a request."""
+        """Stop all sequences of a request."""
         if self._waiting and self._waiting[0].request is request:
             self._filled = None
         self._waiting = deque(s for s in self._waiting if s.request is not request)
@@ -207,7 +207,7 @@ class Engine:
 
 
 class _Request:
-    """A job, and the pieces that wait to be handed out."""
+    """A job, and the pieces that its caller has not yet taken."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -215,23 +215,23 @@ class _Request:
         self.unfinished = job.n
         self.cached = 0
         self.scored: list[TokenLogprob] = []
-        """What is known of the prompt's tokens, where it is asked for."""
+        """The log-probabilities of the prompt's tokens, if the job asks for them."""
         self.pieces: list[Piece] = []
-        self._news = asyncio.Event()
+        self._ready = asyncio.Event()
         self._error: Exception | None = None
 
     def put(self, piece: Piece) -> None:
         self.unfinished -= piece.finish is not None
         self.pieces.append(piece)
-        self._news.set()
+        self._ready.set()
 
     def fail(self, error: Exception) -> None:
         self._error = error
-        self._news.set()
+        self._ready.set()
 
     async def next(self) -> list[Piece]:
-        await self._news.wait()
-        self._news.clear()
+        await self._ready.wait()
+        self._ready.clear()
         if self._error is not None:
             raise self._error
         pieces, self.pieces = self.pieces, []
@@ -250,8 +250,8 @@ class _Sequence:
     def luck(self) -> Floats:
         return luck(self.request.seed + self._choice, self.request.job.max_tokens)
 
-    def tell(self) -> None:
-        """Hand out what was written since the last time."""
+    def send_new(self) -> None:
+        """Send the text since the last call to the request."""
         piece = self.transcript.take(self.request.cached)
         if self.request.scored:
             piece = replace(piece, prompt_logprobs=tuple(self.request.scored))

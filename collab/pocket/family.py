@@ -1,8 +1,8 @@
-"""One family of word problems: a start, a chain of changes, and how many there are now.
+"""A family of word problems: a number of things, a chain of changes, and the number at the end.
 
-A problem is made from a seed and lies, by the hash of its numbers, either in the part that models
-are trained on or in the held-out part that they are asked. `replay` reads a thinking text back
-against the problem that it is about.
+A problem is made from a seed. The hash of its numbers puts it either in the training split or in
+the held-out split, from which models are asked. `replay` checks a thinking text against its
+problem.
 """
 
 import hashlib
@@ -34,21 +34,21 @@ SIGNS: dict[Operation, str] = {"add": "plus", "take": "minus", "double": "times"
 FACTORS: dict[Operation, int] = {"double": 2, "triple": 3}
 HELD_OUT_SHARE = 1 / 8
 MADE_UP_SHARE = 1 / 10
-"""Share of training problems with made-up names, so that every letter is a token that was seen."""
+"""Share of training problems with made-up names, so that models see every letter as a token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How hard a problem is: the size of its numbers and the length of its chain."""
+    """The difficulty of a problem: the size of its numbers and the length of its chain."""
 
     start: tuple[int, int]
-    """Smallest and largest number of things at the start."""
+    """Smallest and largest number at the start."""
     amount: tuple[int, int]
     """Smallest and largest number that is added or taken away."""
     most: int
-    """No value on the way exceeds this."""
+    """The largest value in the chain."""
     length: tuple[int, int]
-    """Fewest and most changes."""
+    """Smallest and largest number of changes."""
 
 
 LEVELS: dict[str, Level] = {
@@ -58,14 +58,14 @@ LEVELS: dict[str, Level] = {
     "short": Level(start=(2, 60), amount=(2, 60), most=400, length=(3, 5)),
     "long": Level(start=(2, 60), amount=(2, 90), most=600, length=(8, 12)),
 }
-"""The levels; `short` and `long` are for training alone: no asked chain is the longest one seen."""
+"""The levels. `short` and `long` are only for training, so that models see longer chains there."""
 TAUGHT = ("easy", "short", "hard", "long")
-"""The levels that models are trained on; their numbers and lengths span those of the asked ones."""
+"""The levels for training; their numbers and lengths span those of the other levels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One change, as the question says it and as a sum."""
+    """A change of the number, with its phrase in the question and its sum."""
 
     kind: Operation
     verb: str
@@ -74,19 +74,19 @@ class Step:
     after: int
 
     @property
-    def said(self) -> str:
-        """Return the change in the question's words, such as 'buys 17'."""
+    def phrase(self) -> str:
+        """The change in the words of the question, such as 'buys 17'."""
         return self.verb if self.kind in FACTORS else f"{self.verb} {self.amount}"
 
     @property
     def sum(self) -> str:
-        """Return the change as a sum, such as '34 plus 17 is 51'."""
+        """The change as a sum, such as '34 plus 17 is 51'."""
         return f"{self.before} {SIGNS[self.kind]} {self.amount} is {self.after}"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A word problem with its chain of values; two equal problems have equal ids."""
+    """A word problem with its chain of values. Equal problems have equal ids."""
 
     level: str
     name: str
@@ -97,31 +97,31 @@ class Problem:
 
     @cached_property
     def text(self) -> str:
-        """Return the question."""
-        changes = "".join(f" {self.pronoun} {step.said}." for step in self.steps)
+        """The question."""
+        changes = "".join(f" {self.pronoun} {step.phrase}." for step in self.steps)
         asked = f"How many {self.item} does {self.pronoun.lower()} have now?"
         return f"{self.name} has {self.start} {self.item}.{changes} {asked}"
 
     @property
     def answer(self) -> int:
-        """Return the number of things at the end."""
+        """The number of things at the end."""
         return self.steps[-1].after
 
     @property
     def id(self) -> str:
-        """Return the level and a hash of the text."""
+        """The level and a hash of the text."""
         return f"{self.level}-{hashlib.sha256(self.text.encode()).hexdigest()[:12]}"
 
     @property
     def held_out(self) -> bool:
-        """Say whether the numbers and changes (not the names) fall into the held-out part."""
+        """Whether the problem is held out, by a hash of its numbers and changes (not its names)."""
         content = f"{self.start}" + "".join(f" {s.kind} {s.amount}" for s in self.steps)
         bucket = hashlib.sha256(content.encode()).digest()[0]
         return bucket < HELD_OUT_SHARE * 256
 
 
 def make(level: str, seed: int | str, split: Split = "test") -> Problem:
-    """Make the one problem that belongs to a level, a seed and a split."""
+    """Make the problem of a level, a seed and a split."""
     rng = random.Random(f"{level}/{split}/{seed}")
     return draw(level, rng, split)
 
@@ -133,7 +133,7 @@ def problems(level: str, count: int, seed: int = 0, split: Split = "test") -> li
 
 
 def draw(level: str, rng: random.Random, split: Split) -> Problem:
-    """Draw a problem from a random source, again and again until it lies in the split."""
+    """Draw problems from a random source until one is in the split, and return it."""
     while True:
         name, pronoun = rng.choice(PEOPLE)
         item = rng.choice(ITEMS)
@@ -179,7 +179,7 @@ def _change(level: Level, value: int, rng: random.Random) -> Step:
 
 
 def _fits(step: Step, steps: Sequence[Step], level: Level) -> bool:
-    """Keep values in range, and each change unlike the others, so that a sum names its place."""
+    """Return whether the value is in range and the change is new, so that a sum is unambiguous."""
     taken = {(earlier.kind in FACTORS, earlier.amount) for earlier in steps}
     return 0 < step.after <= level.most and (step.kind in FACTORS, step.amount) not in taken
 
@@ -193,24 +193,24 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What reading a thinking text against its problem found."""
+    """The result of checking a thinking text against its problem."""
 
     wrong: tuple[int, ...]
-    """Places of the sentences that do not follow from the problem."""
+    """The numbers of the lines that do not follow from the problem."""
     unmarked: tuple[int, ...]
-    """Those of them that no later sentence takes back."""
+    """The lines in `wrong` that no later sentence takes back."""
 
     @property
     def holds(self) -> bool:
-        """Say whether all that stands in the end belongs to the problem and follows."""
+        """Whether every line follows from the problem or is taken back."""
         return not self.unmarked
 
 
 def replay(problem: Problem, thinking: str) -> Replay:
-    """Read each line of a thinking text against the problem that it is about.
+    """Check each line of a thinking text against its problem.
 
     A sum must be the problem's next one, the last one again, or the first. Any other sentence may
-    hold only words and numbers of the question, or the answer once the chain is done.
+    contain only names and numbers of the question, or the answer once the chain is done.
     """
     place = -1
     wrong: list[int] = []
@@ -229,12 +229,13 @@ def replay(problem: Problem, thinking: str) -> Replay:
 
 
 def _follows(problem: Problem, line: str, place: int) -> int | None:
-    """Return the place in the chain after a sentence, or None where it does not follow."""
+    """Return the place in the chain after a sentence, or None if it does not follow."""
     if found := _SUM.search(line):
         sums = [step.sum for step in problem.steps]
         at = sums.index(found[0]) if found[0] in sums else None
-        said = at is not None and _belongs(problem, line[: found.start()] + line[found.end() :])
-        return at if said and at in (place, place + 1, 0) else None
+        rest = line[: found.start()] + line[found.end() :]
+        belongs = at is not None and _belongs(problem, rest)
+        return at if belongs and at in (place, place + 1, 0) else None
     if line.startswith(CONCLUSION):
         done = place == len(problem.steps) - 1
         return place if done and line == f"{CONCLUSION} {problem.answer}." else None
@@ -242,8 +243,8 @@ def _follows(problem: Problem, line: str, place: int) -> int | None:
 
 
 def _belongs(problem: Problem, line: str) -> bool:
-    numbers = {problem.start, *(step.amount for step in problem.steps if step.said != step.verb)}
-    said = {int(number) for number in _NUMBER.findall(line)}
-    others = {name for name, _ in PEOPLE} | set(ITEMS)
-    words = set(re.findall(r"\w+", line)) & others
-    return said <= numbers and words <= {problem.name, problem.item}
+    known = {problem.start, *(step.amount for step in problem.steps if step.phrase != step.verb)}
+    numbers = {int(number) for number in _NUMBER.findall(line)}
+    names = {name for name, _ in PEOPLE} | set(ITEMS)
+    words = set(re.findall(r"\w+", line)) & names
+    return numbers <= known and words <= {problem.name, problem.item}

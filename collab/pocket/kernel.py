@@ -1,15 +1,15 @@
-"""The kernel that computes: its name, and the products that it treats evenly.
+"""The BLAS kernel in use: its name, and the products whose bits do not depend on the batch.
 
-A BLAS picks its kernel by the processor, and so does numpy for its exponential. Each kernel sums
-and rounds in an order of its own, and the order may depend on the shape of a product. So the
-products are compared when a model is loaded, on the model's own shapes.
+A BLAS chooses its kernel by the processor, and so does numpy for its exponential. Each kernel sums
+and rounds in its own order, which may depend on the shape of a product. So products are compared
+when a model is loaded, with the model's own shapes.
 
-With the OpenBLAS 0.3.31 of numpy's wheels: Prescott, Nehalem, Sandybridge and Haswell sum the keys
-of attention in the same order however many there are; SkylakeX (AVX-512) sums 32 of them in another
-order than 64 or more. On arm64, by its source, Neoverse V1's SVE kernel walks through three equal
-runs of the keys at once, so that its order always depends on their number; SME kernels take another
-path where a matrix has no gaps between its rows, as one block alone has none. The five x86 kernels
-do not depend on where an array begins in memory, nor on the number of threads; numpy's float32
+With the OpenBLAS 0.3.31 of numpy's wheels, Prescott, Nehalem, Sandybridge and Haswell sum the keys
+of attention in the same order however many there are. SkylakeX (AVX-512) sums 32 keys in another
+order than 64 or more. On arm64, according to the source, the SVE kernel of Neoverse V1 processes
+three equal runs of the keys at once, so that its order always depends on their number. SME kernels
+take another path if a matrix has no gaps between its rows, as in a single block. The five x86
+kernels depend neither on the address of an array nor on the number of threads. numpy's float32
 functions do not depend on a value's place in a vector, at any level of SIMD.
 """
 
@@ -26,32 +26,32 @@ from numpy.lib.introspect import opt_func_info
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 WIDTHS = (16, 8, 4, 2)
-"""Rows a block, best first; a model takes the first one that its BLAS treats evenly, else one."""
+"""Rows per block, best first: the first one with equal bits in every place is used, else 1."""
 BLOCKS = (1, 2, 3)
-"""How many blocks a probe computes: a kernel may treat one alone differently."""
+"""The numbers of blocks that a probe computes: a kernel may treat a single block differently."""
 STRIDE = 32
-"""Keys are padded to a multiple of this where a product takes all of them."""
+"""Keys are padded to a multiple of this if a product takes all of them."""
 PIECE = 64
-"""Keys a product takes where the order of a sum depends on how many there are."""
+"""Keys per product, if the order of a sum depends on their number."""
 CORE_NAMES = (
     "scipy_openblas_get_corename64_",
     "scipy_openblas_get_corename",
     "openblas_get_corename64_",
     "openblas_get_corename",
 )
-"""What OpenBLAS calls the function that names its core, by how it was built."""
+"""Names of OpenBLAS's function that reports its core; they differ between builds."""
 
 
 def name() -> str:
-    """Name the BLAS's core and the SIMD level of numpy's exponential, such as `Haswell/X86_V3`."""
+    """Return the BLAS's core and the SIMD level of numpy's exponential: `Haswell/X86_V3`."""
     targets = opt_func_info(func_name="^exp$", signature="float32").get("exp", {})
     exponential = next((found["current"] for found in targets.values()), "baseline")
     return f"{_core()}/{exponential.partition('(')[0]}"
 
 
 def block_width(matrices: list[Floats]) -> int:
-    """Choose the rows a block: the most for which no product depends on a row's place."""
-    return next((width for width in WIDTHS if all(_even(one, width) for one in matrices)), 1)
+    """Return the largest number of rows per block for which no product depends on a row's place."""
+    return next((width for width in WIDTHS if all(_even(m, width) for m in matrices)), 1)
 
 
 def blocks(array: Floats, width: int) -> Floats:
@@ -60,13 +60,13 @@ def blocks(array: Floats, width: int) -> Floats:
 
 
 def sums_in_order(head: int, context: int) -> bool:
-    """Return whether products over keys have the same bits however much the keys are padded.
+    """Return whether products over keys have the same bits for any padding of the keys.
 
-    Where they have not, products over a fixed number of keys have: all are of one shape.
+    If not, products over a fixed number of keys have: they all have the same shape.
 
     Args:
         head: Features of a key.
-        context: The most keys.
+        context: The largest number of keys.
     """
     most = -(-context // STRIDE) * STRIDE
     rng = np.random.default_rng(0)
@@ -82,7 +82,7 @@ def sums_in_order(head: int, context: int) -> bool:
 
 
 def _even(matrix: Floats, width: int) -> bool:
-    """Multiply equal rows, as forward passes over few and many do, in either order in memory."""
+    """Return whether equal rows have equal products in any block, and in both memory orders."""
     features: Floats = np.random.default_rng(0).standard_normal((matrix.shape[1], 1), np.float32)
     rows = [np.repeat(features, count * width, axis=1) for count in BLOCKS]
     turned = [np.ascontiguousarray(array.T).T for array in rows]
@@ -101,7 +101,7 @@ def _product(matrix: Floats, rows: Floats, width: int) -> Floats:
 
 
 def _core() -> str:
-    """Return the core's name as numpy's own BLAS reports it, else the BLAS's."""
+    """Return the core that numpy's BLAS reports, else the name of the BLAS."""
     library = ctypes.CDLL(import_module("numpy._core._multiarray_umath").__file__)
     for symbol in CORE_NAMES:
         if (report := getattr(library, symbol, None)) is not None:

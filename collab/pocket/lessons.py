@@ -1,7 +1,7 @@
-"""What a training step reads: fresh examples of the family, packed into rows of equal length.
+"""The examples of a training step: new problems of the family, packed into rows of equal length.
 
-A batch depends on nothing but the recipe, the seed and the number of the step, so training can
-stop and go on anywhere. Examples in one row never see each other.
+A batch depends only on the recipe, the seed and the number of the step, so training can stop and
+resume anywhere. Examples in one row cannot attend to each other.
 """
 
 import random
@@ -18,29 +18,29 @@ from collab.pocket.tokenizer import REQUESTS, SYSTEM, closing, prompt
 _PIECES = re.compile(
     r"</?\|?\w+\|?>|\n|\.|\d|[^\r\n\da-zA-Z.<]?[a-zA-Z]+| ?[^\s\da-zA-Z.<]+|[^\S\n]+"
 )
-"""The tokenizer's pieces, in plain ASCII, and its tags."""
+"""Matches the tokenizer's pieces, in plain ASCII, and its tags."""
 
 Slips = Sequence[tuple[Problem, Sequence[str]]]
 
 SHORT, MIDDLING, LONG = 128, 256, 1024
-"""Tokens of a row."""
+"""Row widths (tokens)."""
 WIDTHS = (SHORT, MIDDLING, SHORT, MIDDLING, SHORT, MIDDLING, SHORT, LONG)
-"""Tokens of a row at each step, over and over: attention costs less in short ones."""
+"""The row width of each step, repeated: attention costs less in short rows."""
 FLOORS = {SHORT: 0, MIDDLING: SHORT, LONG: MIDDLING}
-"""Examples with more tokens than this go into rows of this width."""
+"""By row width: the number of tokens that an example must exceed to be put in such a row."""
 TRAINED_TOKENS = LONG
-"""The longest sequences that models are trained on, in tokens."""
+"""The longest sequences that models are trained on (tokens)."""
 BATCH = 4096
 """Tokens of a batch."""
 FILL = 1.05
-"""Tokens of the examples that are drawn for a batch, as a share of it; a few find no room."""
+"""Tokens of the examples drawn for a batch, as a share of the batch: a few do not fit."""
 OWN_SLIPS = 0.25
-"""Share of examples made from the model's own slips, where there are any."""
+"""Share of examples made from the model's own slips, if it has any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Token ids, and for each whether the model learns to write it."""
+    """Token ids, and whether the model learns to write each."""
 
     ids: list[int]
     taught: list[bool]
@@ -48,7 +48,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class PackedExamples:
-    """Examples one after the other: `owner` counts them from 1, `places` starts anew in each."""
+    """A row of examples: `owner` numbers them from 1, and `places` starts at 0 in each."""
 
     ids: list[int]
     taught: list[bool]
@@ -58,7 +58,7 @@ class PackedExamples:
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """What a model is trained on: styles, and levels with their weights."""
+    """The training data of a model: styles, and levels with their weights."""
 
     tokenizer: Tokenizer
     styles: Sequence[str]
@@ -69,7 +69,7 @@ class Lessons:
     known: dict[str, list[int]] = field(default_factory=dict)
 
     def batch(self, seed: str, step: int) -> list[PackedExamples]:
-        """Make the rows of one step."""
+        """Draw the rows of one step."""
         rng = random.Random(f"{seed}/{step}")
         width = WIDTHS[step % len(WIDTHS)]
         examples: list[Example] = []
@@ -96,7 +96,7 @@ class Lessons:
         return self._example(*self.text(rng, rng.randint(1, 14)), rng)
 
     def _example(
-        self, problem: Problem, said: Sequence[ThinkingLine], rng: random.Random
+        self, problem: Problem, thinking: Sequence[ThinkingLine], rng: random.Random
     ) -> Example:
         request = REQUESTS[rng.randrange(len(REQUESTS))] if rng.random() < 0.4 else ""
         system = SYSTEM if rng.random() < 0.03 else ""
@@ -104,13 +104,13 @@ class Lessons:
         answered = ThinkingLine(closing(problem.answer))
         ids: list[int] = []
         taught: list[bool] = []
-        for part in (ThinkingLine(asked, taught=False), *said, answered):
+        for part in (ThinkingLine(asked, taught=False), *thinking, answered):
             ids += self.encode(part.text)
             taught += [part.taught] * (len(ids) - len(taught))
         return Example(ids, taught)
 
     def encode(self, text: str) -> list[int]:
-        """Encode text of the family as the tokenizer does, each piece looked up only once."""
+        """Encode a text of the family like the tokenizer, but look up each piece only once."""
         ids: list[int] = []
         for piece in _PIECES.findall(text):
             if piece not in self.known:
@@ -120,7 +120,7 @@ class Lessons:
 
 
 def pack(examples: Sequence[Example], width: int, rows: int) -> list[PackedExamples]:
-    """Put examples into rows, longest first, each where it leaves the least space."""
+    """Put examples into rows, longest first, each into the row where it leaves the least space."""
     packed = [PackedExamples([], [], [], []) for _ in range(rows)]
     for example in sorted(examples, key=lambda e: -len(e.ids)):
         room: Callable[[PackedExamples], int] = lambda row: width - len(row.ids)  # noqa: E731

@@ -1,10 +1,11 @@
-"""Measure the shipped pocket reasoners and write what was found into their cards.
+"""Measure the shipped pocket reasoners, and write the results to their cards.
 
-`python -m collab.pocket.measure` asks held-out questions only. Besides solving, it measures
-thinking that goes on from a lengthened opening (a part of the model's own correct thinking,
-followed by the first part of another correct one about the same question) and from a steered one
-(the second part is about another question, after the paper's phrase). Models are chosen by the
-former; the latter is told, never trained towards. Needs torch (extra `lab`).
+`python -m collab.pocket.measure` asks only held-out questions. In addition to solo accuracy, it
+measures thinking that continues a lengthened opening (part of the model's own correct thinking,
+then the first part of another correct thinking about the same question), and thinking that
+continues a steered opening (the second part is about another question, after the paper's phrase).
+Models are selected by the former. The latter is only reported, never optimised. Needs torch (extra
+`lab`).
 """
 
 import argparse
@@ -25,13 +26,13 @@ from collab.pocket.train import COURSES, MODELS, SHIPPED
 
 ASKED = ("easy", "middle", "hard")
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)
-"""Where own thinking is broken off, as a share of its sentences."""
+"""Where the model's own thinking is cut, as a share of its sentences."""
 STEERS = (0.2, 0.4)
-"""How much of the other thinking follows, as a share of its sentences."""
+"""The part of the other thinking that follows, as a share of its sentences."""
 PHRASE = "Wait. Let me think"
 SAMPLES = 8
 FRESH = 1 << 20
-"""How far the seeds of fresh draws are from those of the first."""
+"""The offset of the seeds of fresh draws from those of the first draws."""
 _BOXED = re.compile(r"\\boxed\{(\d+)\}")
 
 
@@ -69,7 +70,7 @@ class SolveRate:
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """One drawn thinking with its answer, and how many tokens prompt and all took."""
+    """A sampled thinking with its answer; `tokens` counts the prompt too."""
 
     problem: Problem
     text: str
@@ -77,14 +78,14 @@ class Thought:
 
     @property
     def correct(self) -> bool:
-        """Say whether the thinking was closed and the boxed number is right."""
-        _, closed, said = self.text.partition("</think>")
-        boxed = _BOXED.findall(said)
+        """Whether the thinking is closed and the boxed number is right."""
+        _, closed, reply = self.text.partition("</think>")
+        boxed = _BOXED.findall(reply)
         return bool(closed and boxed) and int(boxed[-1]) == self.problem.answer
 
     @property
     def sentences(self) -> list[str]:
-        """Return the lines of thinking before its close."""
+        """The lines of the thinking."""
         return self.text.partition("</think>")[0].splitlines(keepends=True)
 
 
@@ -92,10 +93,10 @@ Opening = tuple[Problem, str]
 
 
 class PocketReader:
-    """A checkpoint that can be asked."""
+    """A checkpoint that continues openings, computed with torch."""
 
     def __init__(self, folder: Path) -> None:
-        """Load weights as they are on disk, rounded."""
+        """Load the weights, which are rounded on disk."""
         from tokenizers import Tokenizer
 
         from collab.pocket import network
@@ -104,7 +105,7 @@ class PocketReader:
         self.tokens = Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     def think(self, openings: Sequence[Opening], seed: int, at_once: int = 128) -> list[Thought]:
-        """Continue each opening once, to the end of the turn."""
+        """Sample one continuation of each opening, to the end of the turn."""
         from collab.pocket import network, tokenizer
 
         end = tokenizer.token_id(self.tokens, tokenizer.END)
@@ -122,14 +123,14 @@ class PocketReader:
 
 
 def solo(reader: PocketReader, level: str, questions: int, seed: int) -> list[list[Thought]]:
-    """Draw `SAMPLES` thoughts on each of some held-out questions."""
+    """Sample `SAMPLES` thoughts on each of some held-out questions."""
     asked = problems(level, questions, seed)
     drawn = reader.think([(problem, "") for problem in asked for _ in range(SAMPLES)], seed)
     return [drawn[i : i + SAMPLES] for i in range(0, len(drawn), SAMPLES)]
 
 
 def lengthened(groups: Sequence[Sequence[Thought]], rng: random.Random) -> list[Opening]:
-    """Follow a part of correct thinking by the first part of another, on the same question."""
+    """Join part of a correct thinking and the first part of another, on the same question."""
     openings = []
     for group in groups:
         correct = [thought for thought in group if thought.correct]
@@ -143,7 +144,7 @@ def lengthened(groups: Sequence[Sequence[Thought]], rng: random.Random) -> list[
 def steered(
     groups: Sequence[Sequence[Thought]], share: float, steer: float, rng: random.Random
 ) -> list[Opening]:
-    """Follow a part of correct thinking by the phrase and the first part of a foreign one."""
+    """Join part of a correct thinking, the phrase, and the start of one on another question."""
     correct = [thought for group in groups for thought in group[:1] if thought.correct]
     others = rng.sample(correct, len(correct))
     phrase = f"\n{PHRASE}.\n"
@@ -159,12 +160,12 @@ def _joined(own: Thought, share: float, between: str, other: Thought, steer: flo
 
 
 def _first(thought: Thought, share: float, at_least: int = 0) -> str:
-    said = thought.sentences
-    return "".join(said[: max(at_least, round(share * len(said)))])
+    sentences = thought.sentences
+    return "".join(sentences[: max(at_least, round(share * len(sentences)))])
 
 
 def card(name: str, folder: Path, questions: int, seed: int) -> dict[str, Any]:
-    """Measure a model (`Any`: JSON)."""
+    """Measure a model, and return its card (`Any`: JSON)."""
     reader = PocketReader(folder)
     rng = random.Random(seed)
     groups = {level: solo(reader, level, questions, seed) for level in ASKED}
@@ -195,7 +196,7 @@ def card(name: str, folder: Path, questions: int, seed: int) -> dict[str, Any]:
 
 
 def training(name: str) -> list[dict[str, Any]]:
-    """List the courses that lead to a model, first to last (`Any`: JSON)."""
+    """Return the courses that lead to a model, from first to last (`Any`: JSON)."""
     courses: list[dict[str, Any]] = []
     step: str | None = name
     while step:
@@ -212,10 +213,10 @@ def _rate(groups: Sequence[Sequence[Thought]]) -> SolveRate:
 def _ratio(
     reader: PocketReader, groups: Sequence[Sequence[Thought]], rng: random.Random, seed: int
 ) -> dict[str, Any]:
-    """Compare going on from lengthened openings with solo, on the very same questions.
+    """Compare lengthened openings with solo thinking, on the same questions.
 
-    Questions are chosen by two correct thoughts, so solo is drawn afresh: the draws that chose them
-    are correct too often.
+    A question is used if two of its thoughts are correct. Solo thinking is therefore sampled again:
+    the draws that selected the questions are correct too often.
     """
     usable = [group for group in groups if sum(thought.correct for thought in group) > 1]
     again = [(group[0].problem, "") for group in usable for _ in range(SAMPLES)]
@@ -226,11 +227,11 @@ def _ratio(
         for i in range(0, len(thoughts), len(SHARES))
     ]
     after = SolveRate.of(by_question)
-    alone = _rate([fresh[i : i + SAMPLES] for i in range(0, len(fresh), SAMPLES)])
+    without = _rate([fresh[i : i + SAMPLES] for i in range(0, len(fresh), SAMPLES)])
     by_share = [sum(hits) / len(hits) for hits in zip(*by_question, strict=True)]
     return {
-        "ratio": round(after.mean / alone.mean, 4),
-        "solo": alone.card(),
+        "ratio": round(after.mean / without.mean, 4),
+        "solo": without.card(),
         "lengthened": after.card(),
         "by_share": dict(zip(map(str, SHARES), (round(s, 4) for s in by_share), strict=True)),
     }
@@ -256,7 +257,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m collab.pocket.measure", description=__doc__)
     parser.add_argument("names", nargs="*", help="models to measure (default: all)")
     parser.add_argument("--models", type=Path, default=MODELS, help="folder of the checkpoints")
-    parser.add_argument("--questions", type=int, default=150, help="held-out questions a level")
+    parser.add_argument("--questions", type=int, default=150, help="held-out questions per level")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     for name in options.names or SHIPPED:

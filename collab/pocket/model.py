@@ -1,11 +1,12 @@
-"""Qwen3's forward pass in numpy: a result never depends on what is computed beside it.
+"""Qwen3's forward pass in numpy, with results that do not depend on the rest of the batch.
 
-Activations stand feature by row, and products of matrices take the rows in blocks of one width, so
-that every product has the same shape whatever the batch is. Attention is one pair of vector-matrix
-products for each row and head: over all keys, padded to a multiple of `STRIDE`, where the kernel
-sums them in one order however many there are; else over pieces of `PIECE` keys, added in order, so
-that these products too have one shape. So a row has the same bits alone, in any batch, within a
-prompt or one token at a time. Between kernels bits differ (`kernel.name`).
+Activations are stored as features × rows, and matrix products take the rows in blocks of one width,
+so that every product has the same shape for any batch. Attention is one pair of vector-matrix
+products for each row and head. If the kernel sums keys in the same order however many there are,
+the products are over all keys, padded to a multiple of `STRIDE`. Otherwise they are over pieces of
+`PIECE` keys, added in order, so that these products too have one shape. So a row has the same bits
+on its own, in any batch, within a prompt or one token at a time. The bits differ between kernels
+(`kernel.name`).
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from collab.pocket.kernel import PIECE, STRIDE, Floats, block_width, blocks, sum
 Ints: TypeAlias = npt.NDArray[np.int64]
 
 SAFE = 60.0
-"""Scores up to this are exponentiated as they are: e⁶⁰ times a whole context is a float32."""
+"""Scores up to this are exponentiated unchanged: e⁶⁰ times a whole context fits in a float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """The sizes that a checkpoint's config.json gives."""
+    """The sizes of a model, from the config.json of its checkpoint."""
 
     vocabulary: int
     width: int
@@ -44,15 +45,15 @@ class ModelShape:
     epsilon: float
 
     @classmethod
-    def read(cls, folder: Path) -> ModelShape:
-        """Read config.json.
+    def load(cls, folder: Path) -> ModelShape:
+        """Load the sizes from config.json.
 
         Raises:
-            ConfigError: The folder holds no Qwen3 checkpoint.
+            ConfigError: The folder is not a Qwen3 checkpoint.
         """
         config = _json(folder / "config.json")
         if config.get("model_type") != "qwen3" or not config.get("tie_word_embeddings"):
-            raise ConfigError(f"{str(folder)!r} holds no Qwen3 checkpoint with tied embeddings")
+            raise ConfigError(f"{str(folder)!r} is not a Qwen3 checkpoint with tied embeddings")
         rope = config.get("rope_parameters") or config
         return cls(
             vocabulary=config["vocab_size"],
@@ -70,30 +71,30 @@ class ModelShape:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One decoder layer; the weights of its norms over the width are folded into its matrices."""
+    """A decoder layer; the weights of its norms over the width are folded into its matrices."""
 
     qkv: Floats
-    turn: Floats
-    """The weights of the query and key norms (heads × head × 1); the queries' also hold 1/√head."""
+    norm: Floats
+    """The weights of the query norms, times 1/√head, and of the key norms (heads × head × 1)."""
     bounded: bool
-    """Whether the norms alone keep every attention score below `SAFE`."""
+    """Whether the norms keep every attention score below `SAFE`."""
     out: Floats
     gate_up: Floats
     down: Floats
 
     @property
     def matrices(self) -> tuple[Floats, ...]:
-        """What activations are multiplied with."""
+        """The matrices that multiply activations."""
         return self.qkv, self.out, self.gate_up, self.down
 
 
 class KeyValueCache:
-    """Keys and values of sequences, one a slot; it grows with what is asked of it."""
+    """The keys and values of sequences, one sequence per slot; it grows as needed."""
 
     data: Floats
     """Layers × keys and values × slots × heads × tokens × head."""
     lines: list[Floats]
-    """The same of each layer, a token's key or value of one head a line."""
+    """A view of each layer, with one line per key or value of a token and a head."""
 
     def __init__(self, shape: ModelShape) -> None:
         self._shape = shape
@@ -101,7 +102,7 @@ class KeyValueCache:
         self.reserve(1, STRIDE)
 
     def reserve(self, slots: int, tokens: int) -> None:
-        """Make room for sequences in that many slots, of that many tokens."""
+        """Make room for a number of slots, and of tokens in each."""
         if slots <= self._slots and tokens <= self._tokens:
             return
         layers, heads, head = self._shape.layers, self._shape.kv_heads, self._shape.head
@@ -116,21 +117,21 @@ class KeyValueCache:
         self._heads: Ints = (halves * self._slots * heads + numbers) * self._tokens
 
     def index(self, slots: Ints, positions: Ints) -> Ints:
-        """Say where the keys and values of some tokens stand in `lines` (tokens × heads)."""
+        """Return the line numbers of the keys and values of some tokens (tokens × heads)."""
         return (slots * self._shape.kv_heads * self._tokens + positions)[:, None] + self._heads
 
     def copy(self, slot: int, source: KeyValueCache, source_slot: int, tokens: int) -> None:
-        """Fill a slot with the first tokens of another one, of this cache or of another."""
+        """Copy the first tokens of a slot, of this or another cache, into a slot."""
         self.reserve(slot + 1, tokens)
         self.data[:, :, slot, :, :tokens] = source.data[:, :, source_slot, :, :tokens]
 
 
 class _Space:
-    """The buffers of a forward pass over `rows` tokens; `…_blocks` are views, cut for a product."""
+    """The buffers of a forward pass over `rows` tokens; `…_blocks` are views in blocks."""
 
     def __init__(self, shape: ModelShape, rows: int, width: int) -> None:
-        lanes = max(2, -(-rows // width) * width)  # one lane alone would be summed in another order
-        turned, heads = shape.heads + shape.kv_heads, shape.heads + 2 * shape.kv_heads
+        lanes = max(2, -(-rows // width) * width)  # a single lane would be summed in another order
+        rotated, heads = shape.heads + shape.kv_heads, shape.heads + 2 * shape.kv_heads
 
         def wide(features: int) -> tuple[Floats, Floats]:
             array: Floats = np.zeros((features, lanes), np.float32)
@@ -146,13 +147,13 @@ class _Space:
         self.logits, self.logits_blocks = wide(shape.vocabulary)
         qkv, self.qkv_blocks = wide(heads * shape.head)
         self.qkv = qkv[:, :rows].T
-        self.turned = qkv[: turned * shape.head].reshape(turned, shape.head, lanes)
-        self.swapped = self.turned.reshape(turned, 2, -1, lanes)[:, ::-1]
-        self.product: Floats = np.zeros(self.turned.shape, np.float32)
+        self.rotated = qkv[: rotated * shape.head].reshape(rotated, shape.head, lanes)
+        self.swapped = self.rotated.reshape(rotated, 2, -1, lanes)[:, ::-1]
+        self.product: Floats = np.zeros(self.rotated.shape, np.float32)
         self.product_halves = self.product.reshape(self.swapped.shape)
-        self.norms: Floats = np.zeros((turned, 1, lanes), np.float32)
-        self.turn: Floats = np.zeros((2, shape.head, lanes), np.float32)
-        self.sines = self.turn[1].reshape(2, -1, lanes)
+        self.norms: Floats = np.zeros((rotated, 1, lanes), np.float32)
+        self.rotary: Floats = np.zeros((2, shape.head, lanes), np.float32)
+        self.sines = self.rotary[1].reshape(2, -1, lanes)
         self.rows: Floats = np.zeros((rows, heads * shape.head), np.float32)
         own = shape.heads * shape.head
         self.query = self.rows[:, :own].reshape(rows, shape.kv_heads, -1, 1, 1, shape.head)
@@ -169,7 +170,7 @@ class TokenRows:
     ids: Ints
     positions: Ints
     slots: slice
-    """The cache's slots they belong to: as many as tokens, in their order, or one for all."""
+    """The slots of the cache: one for each token, in order, or one for all tokens."""
 
 
 class PocketNetwork:
@@ -180,26 +181,26 @@ class PocketNetwork:
         self.embedding = weights["model.embed_tokens.weight"]
         self.layers = [_layer(shape, weights, i) for i in range(shape.layers)]
         self.head: Floats = self.embedding * weights["model.norm.weight"]
-        self.turns = _turns(shape)
+        self.rotary = _rotary(shape)
         matrices = [self.head, *(matrix for layer in self.layers for matrix in layer.matrices)]
         self.width = block_width(matrices)
         self.piece = None if sums_in_order(shape.head, shape.context) else PIECE
-        """How many keys a product takes; None: all of them."""
+        """The number of keys in a product; None: all of them."""
         self._spaces: dict[int, _Space] = {}
 
     @classmethod
     def load(cls, folder: Path) -> PocketNetwork:
-        """Read a Hugging Face Qwen3 checkpoint (safetensors alone).
+        """Load a Qwen3 checkpoint in Hugging Face's layout (safetensors only).
 
         Raises:
-            ConfigError: The folder holds no such checkpoint.
+            ConfigError: The folder is not such a checkpoint.
         """
-        return cls(ModelShape.read(folder), _weights(folder / "model.safetensors"))
+        return cls(ModelShape.load(folder), _weights(folder / "model.safetensors"))
 
     def forward(self, rows: TokenRows, cache: KeyValueCache, *, last: bool = False) -> Floats:
-        """Store the tokens in the cache and return the logits after them (rows × vocabulary).
+        """Add the tokens to the cache and return the logits after them (rows × vocabulary).
 
-        With `last`, only those after the last token.
+        With `last`, return only the logits after the last token.
         """
         count, multiple = len(rows.ids), self.piece or STRIDE
         keys = -(-(int(rows.positions.max()) + 1) // multiple) * multiple
@@ -207,16 +208,16 @@ class PocketNetwork:
         places = cache.index(np.arange(rows.slots.start, rows.slots.stop), rows.positions)
         space = self._space(count)
         space.hidden[:, :count] = self.embedding[rows.ids].T
-        space.turn[:, :, :count] = self.turns[:, :, rows.positions]
+        space.rotary[:, :, :count] = self.rotary[:, :, rows.positions]
         piece = self.piece or keys
-        unseen = np.arange(keys).reshape(-1, 1, piece) > rows.positions.reshape(-1, 1, 1, 1, 1, 1)
-        mask = np.where(unseen, np.float32(-np.inf), np.float32(0))
+        future = np.arange(keys).reshape(-1, 1, piece) > rows.positions.reshape(-1, 1, 1, 1, 1, 1)
+        mask = np.where(future, np.float32(-np.inf), np.float32(0))
         scores: Floats = np.empty((*space.query.shape[:3], *mask.shape[3:]), np.float32)
         for layer, data, lines in zip(self.layers, cache.data, cache.lines, strict=True):
             self._project(space, layer)
             lines[places] = space.stored
-            seen = _pieces(data[:, rows.slots, :, None, :keys], piece)
-            _attend(space, seen, mask, scores, layer.bounded)
+            known = _pieces(data[:, rows.slots, :, None, :keys], piece)
+            _attend(space, known, mask, scores, layer.bounded)
             np.matmul(layer.out, space.attended_blocks, out=space.delta_blocks)
             np.add(space.hidden, space.delta, out=space.hidden)
             self._feed_forward(space, layer)
@@ -242,18 +243,18 @@ class PocketNetwork:
         np.divide(space.hidden, space.scale, out=space.normed)
 
     def _project(self, space: _Space, layer: Layer) -> None:
-        """Fill `rows` with queries and keys, normed and turned by their position, and values."""
+        """Fill `rows` with normed and rotated queries and keys, and with values."""
         self._norm(space)
         np.matmul(layer.qkv, space.normed_blocks, out=space.qkv_blocks)
-        turned, product = space.turned, space.product
-        np.multiply(turned, turned, out=product)
+        rotated, product = space.rotated, space.product
+        np.multiply(rotated, rotated, out=product)
         np.add.reduce(product, axis=1, keepdims=True, out=space.norms)
         _root_mean(space.norms, self.shape.head, self.shape.epsilon)
-        np.divide(turned, space.norms, out=turned)
-        np.multiply(turned, layer.turn, out=turned)
+        np.divide(rotated, space.norms, out=rotated)
+        np.multiply(rotated, layer.norm, out=rotated)
         np.multiply(space.swapped, space.sines, out=space.product_halves)
-        np.multiply(turned, space.turn[0], out=turned)
-        np.add(turned, product, out=turned)
+        np.multiply(rotated, space.rotary[0], out=rotated)
+        np.add(rotated, product, out=rotated)
         np.copyto(space.rows, space.qkv)
 
     def _feed_forward(self, space: _Space, layer: Layer) -> None:
@@ -269,25 +270,25 @@ class PocketNetwork:
         np.add(space.hidden, space.delta, out=space.hidden)
 
 
-def _attend(space: _Space, seen: Floats, mask: Floats, scores: Floats, bounded: bool) -> None:
-    """Fill `attended` from the keys and values seen (2 × … × pieces × keys × head).
+def _attend(space: _Space, known: Floats, mask: Floats, scores: Floats, bounded: bool) -> None:
+    """Fill `attended` from keys and values (2 × … × pieces × keys × head).
 
     The weights are summed stride by stride, and the values piece by piece, in order, so that
-    padding adds zeros and no more.
+    padding only adds zeros.
     """
-    np.matmul(space.query, seen[0].swapaxes(-1, -2), out=scores)
+    np.matmul(space.query, known[0].swapaxes(-1, -2), out=scores)
     np.add(scores, mask, out=scores)
     if not bounded:
         np.subtract(scores, np.maximum.reduce(scores, axis=(-3, -1), keepdims=True), out=scores)
     np.exp(scores, out=scores)
     strides = np.einsum("ij->i", scores.reshape(-1, STRIDE)).reshape(*scores.shape[:3], 1, 1, -1)
-    np.add.reduce(np.matmul(scores, seen[1]), axis=-3, keepdims=True, out=space.attended)
+    np.add.reduce(np.matmul(scores, known[1]), axis=-3, keepdims=True, out=space.attended)
     np.divide(space.attended, np.add.accumulate(strides, axis=-1)[..., -1:], out=space.attended)
 
 
-def _pieces(seen: Floats, piece: int) -> Floats:
-    """View … × keys × head as … × pieces × keys a piece × head."""
-    return seen.reshape(*seen.shape[:-2], -1, piece, seen.shape[-1], copy=False)
+def _pieces(known: Floats, piece: int) -> Floats:
+    """View … × keys × head as … × pieces × keys per piece × head."""
+    return known.reshape(*known.shape[:-2], -1, piece, known.shape[-1], copy=False)
 
 
 def _layer(shape: ModelShape, weights: dict[str, Floats], number: int) -> Layer:
@@ -303,7 +304,7 @@ def _layer(shape: ModelShape, weights: dict[str, Floats], number: int) -> Layer:
     bound = shape.head * float(np.abs(query).max()) * float(np.abs(key).max())
     return Layer(
         qkv=qkv * own["input_layernorm"],
-        turn=np.stack([query] * shape.heads + [key] * shape.kv_heads)[..., None],
+        norm=np.stack([query] * shape.heads + [key] * shape.kv_heads)[..., None],
         bounded=bound < SAFE,
         out=own["self_attn.o_proj"],
         gate_up=gate_up * own["post_attention_layernorm"],
@@ -311,8 +312,8 @@ def _layer(shape: ModelShape, weights: dict[str, Floats], number: int) -> Layer:
     )
 
 
-def _turns(shape: ModelShape) -> Floats:
-    """The rotary tables: cosines and signed sines (2 × head × positions)."""
+def _rotary(shape: ModelShape) -> Floats:
+    """Return the tables of the rotary embedding: cosines, signed sines (2 × head × positions)."""
     steps = np.arange(0, shape.head, 2, dtype=np.float32) / np.float32(shape.head)
     frequencies = (1.0 / np.float32(shape.theta) ** steps).astype(np.float32)
     angles = frequencies[:, None] * np.arange(shape.context, dtype=np.float32)
@@ -328,23 +329,23 @@ def _root_mean(sums: Floats, count: int, epsilon: float) -> None:
 
 def _weights(path: Path) -> dict[str, Floats]:
     if not path.is_file():
-        raise ConfigError(f"{str(path)!r} is missing: it holds a checkpoint's weights")
+        raise ConfigError(f"{str(path)!r} is missing: a checkpoint needs its weights")
     tensors = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]  # safetensors' own
     return {name: _floats(tensor) for name, tensor in tensors}
 
 
 def _floats(tensor: dict[str, Any]) -> Floats:
-    """Read a bfloat16 or float32 tensor (`Any`: the file's own description of it)."""
+    """Convert a bfloat16 or float32 tensor (`Any`: the file's description of the tensor)."""
     if tensor["dtype"] == "BF16":
         halves = np.frombuffer(tensor["data"], "<u2").astype(np.uint32) << 16
         return halves.view(np.float32).reshape(tensor["shape"])
     if tensor["dtype"] != "F32":
-        raise ConfigError(f"weights are {tensor['dtype']!r}; known are 'BF16' and 'F32'")
+        raise ConfigError(f"weights of type {tensor['dtype']!r} (supported: 'BF16', 'F32')")
     return np.frombuffer(tensor["data"], "<f4").reshape(tensor["shape"])
 
 
 def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ConfigError(f"{str(path)!r} is missing: that folder is no checkpoint")
+        raise ConfigError(f"{str(path)!r} is missing: its folder is not a checkpoint")
     loaded: dict[str, Any] = json.loads(path.read_text())
     return loaded

@@ -1,7 +1,7 @@
-"""The decoder that is trained: Qwen3's arithmetic in plain torch functions over named weights.
+"""The decoder for training: Qwen3's arithmetic in plain torch functions over named weights.
 
 Weights are a dictionary with the names of a Hugging Face checkpoint, so saving needs no mapping.
-Needs torch (extra `lab`); import this module only where training or measuring happens.
+Needs torch (extra `lab`), so only code that trains or measures may import this module.
 """
 
 import json
@@ -26,7 +26,7 @@ THETA = 10_000.0
 
 @dataclass(slots=True)
 class TrainingCache:
-    """Keys and values of earlier tokens, in room set aside for all that may come."""
+    """Keys and values of earlier tokens, with room for all later ones."""
 
     room: Tensor
     """Layers × 2 × rows × heads × tokens × head."""
@@ -34,11 +34,11 @@ class TrainingCache:
 
     @classmethod
     def empty(cls, shape: "NetworkShape", rows: int, tokens: int) -> "TrainingCache":
-        """Set aside room."""
+        """Allocate an empty cache."""
         return cls(torch.zeros(shape.layers, 2, rows, shape.heads, tokens, shape.head))
 
     def extended(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Write new keys and values of a layer and return all of them."""
+        """Append keys and values of a layer, and return all of that layer."""
         until = self.used + key.shape[2]
         self.room[layer, 0, :, :, self.used : until] = key
         self.room[layer, 1, :, :, self.used : until] = value
@@ -58,7 +58,7 @@ class NetworkShape:
 
 
 def fresh(shape: NetworkShape, seed: int) -> Weights:
-    """Draw new weights."""
+    """Draw random initial weights."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(rows: int, columns: int, scale: float = 1.0) -> Tensor:
@@ -95,15 +95,15 @@ def logits(
 ) -> Tensor:
     """Compute next-token logits (rows × tokens × vocabulary).
 
-    `mask` (rows × 1 × tokens × keys) is true where a token may look. A cache is extended in place.
+    `mask` (rows × 1 × tokens × keys) is true where a token attends. A cache is extended in place.
     """
     hidden = F.embedding(ids, weights["model.embed_tokens.weight"])
-    turn = _rotation(positions, shape.head)
+    rotation = _rotation(positions, shape.head)
     for i in range(shape.layers):
         at = f"model.layers.{i}."
         normed = _norm(hidden, weights[f"{at}input_layernorm.weight"])
         hidden = hidden + _attention(
-            weights, f"{at}self_attn.", shape, normed, turn, mask, cache, i
+            weights, f"{at}self_attn.", shape, normed, rotation, mask, cache, i
         )
         normed = _norm(hidden, weights[f"{at}post_attention_layernorm.weight"])
         hidden = hidden + _feed_forward(weights, f"{at}mlp.", normed)
@@ -117,7 +117,7 @@ def _attention(
     at: str,
     shape: NetworkShape,
     hidden: Tensor,
-    turn: tuple[Tensor, Tensor],
+    rotation: tuple[Tensor, Tensor],
     mask: Tensor,
     cache: TrainingCache | None,
     layer: int,
@@ -126,12 +126,12 @@ def _attention(
     joined = torch.cat([weights[f"{at}{name}_proj.weight"] for name in "qkv"])
     split = F.linear(hidden, joined).view(rows, tokens, 3, shape.heads, shape.head)
     query, key, value = split.transpose(1, 3).unbind(2)
-    query = _turned(_norm(query, weights[f"{at}q_norm.weight"]), turn)
-    key = _turned(_norm(key, weights[f"{at}k_norm.weight"]), turn)
+    query = _rotated(_norm(query, weights[f"{at}q_norm.weight"]), rotation)
+    key = _rotated(_norm(key, weights[f"{at}k_norm.weight"]), rotation)
     if cache is not None:
         key, value = cache.extended(layer, key, value)
-    seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    return F.linear(seen.transpose(1, 2).flatten(2), weights[f"{at}o_proj.weight"])
+    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return F.linear(attended.transpose(1, 2).flatten(2), weights[f"{at}o_proj.weight"])
 
 
 def _feed_forward(weights: Weights, at: str, hidden: Tensor) -> Tensor:
@@ -151,13 +151,13 @@ def _rotation(positions: Tensor, head: int) -> tuple[Tensor, Tensor]:
     return angles.cos(), angles.sin()
 
 
-def _turned(values: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+def _rotated(values: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     first, second = values.chunk(2, -1)
-    return values * turn[0] + torch.cat([-second, first], -1) * turn[1]
+    return values * rotation[0] + torch.cat([-second, first], -1) * rotation[1]
 
 
 def save(weights: Weights, shape: NetworkShape, folder: Path, end: int, pad: int) -> None:
-    """Write a Hugging Face Qwen3 checkpoint in bfloat16."""
+    """Save a Qwen3 checkpoint in Hugging Face's layout and bfloat16."""
     folder.mkdir(parents=True, exist_ok=True)
     rounded = {name: w.detach().to(torch.bfloat16).contiguous() for name, w in weights.items()}
     save_file(rounded, folder / "model.safetensors", metadata={"format": "pt"})
@@ -167,7 +167,7 @@ def save(weights: Weights, shape: NetworkShape, folder: Path, end: int, pad: int
 
 
 def load(folder: Path) -> tuple[Weights, NetworkShape]:
-    """Read a checkpoint, rounded as it is on disk, into float32."""
+    """Load a checkpoint, with its bfloat16 weights as float32."""
     stored = load_file(folder / "model.safetensors")
     config = json.loads((folder / "config.json").read_text())
     shape = NetworkShape(
@@ -192,7 +192,7 @@ def sample(
     top_p: float = 0.95,
     longest: int = 600,
 ) -> list[list[int]]:
-    """Continue each prompt until `end`, at most by `longest` tokens; return the new tokens."""
+    """Continue each prompt until `end`, for at most `longest` tokens; return the new tokens."""
     with torch.inference_mode():
         return _sample(weights, shape, prompts, end, seed, temperature, top_p, longest)
 
@@ -239,8 +239,8 @@ def _sample(
         scores = step[:, -1]
 
 
-def _ended(said: list[int], end: int, longest: int) -> bool:
-    return len(said) >= longest or said[-1:] == [end]
+def _ended(ids: list[int], end: int, longest: int) -> bool:
+    return len(ids) >= longest or ids[-1:] == [end]
 
 
 def _draw(scores: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> Tensor:
@@ -251,7 +251,7 @@ def _draw(scores: Tensor, temperature: float, top_p: float, generator: torch.Gen
 
 
 def _config(shape: NetworkShape, end: int, pad: int) -> dict[str, Any]:
-    """Describe the network as Qwen3 (`Any`: JSON)."""
+    """Return the config.json of the network as a Qwen3 model (`Any`: JSON)."""
     return {
         "architectures": ["Qwen3ForCausalLM"],
         "model_type": "qwen3",

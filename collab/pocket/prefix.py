@@ -1,4 +1,4 @@
-"""Keys and values of earlier sequences, in blocks named by the tokens up to their end."""
+"""A cache of the keys and values of earlier sequences, in blocks keyed by all tokens up to them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from collab.pocket.kernel import Floats
 from collab.pocket.model import KeyValueCache
 
 BLOCK = 32
-"""Tokens a block: a prefix is reused in whole blocks."""
+"""Tokens of a block; only whole blocks are reused."""
 
 
 class PrefixCache:
-    """The blocks used last, up to a number of bytes."""
+    """The most recently used blocks, up to a number of bytes."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes, self._bytes = most_bytes, 0
         self._blocks: OrderedDict[bytes, Floats] = OrderedDict()
 
     def load(self, cache: KeyValueCache, slot: int, ids: Sequence[int]) -> int:
-        """Fill a slot with the longest known prefix of `ids` and return its length.
+        """Fill a slot with the longest cached prefix of `ids`, and return its length.
 
-        The last token is never part of it: the logits after it are still to be computed.
+        The prefix never includes the last token, because the logits after it are still needed.
         """
         known = 0
         for key in _keys(ids[:-1]):
@@ -39,7 +39,7 @@ class PrefixCache:
         return known
 
     def save(self, cache: KeyValueCache, slot: int, ids: Sequence[int]) -> None:
-        """Keep the whole blocks of a slot that holds `ids`."""
+        """Cache the whole blocks of a slot that holds `ids`."""
         for number, key in enumerate(_keys(ids)):
             if key in self._blocks:
                 self._blocks.move_to_end(key)
@@ -53,7 +53,7 @@ class PrefixCache:
 
 
 def _keys(ids: Sequence[int]) -> Iterator[bytes]:
-    """Name each whole block by all tokens up to its end."""
+    """Yield a key for each whole block, made from all tokens up to its end."""
     raw, key = np.array(ids, np.int32).tobytes(), b""
     for start in range(0, len(ids) // BLOCK * BLOCK * 4, BLOCK * 4):
         key = blake2b(key + raw[start : start + BLOCK * 4], digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""The pocket reasoners as a backend: many checkpoints in one process, each loaded on first use."""
+"""A backend that serves pocket reasoners: many checkpoints in one process, loaded on first use."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ MODELS = Path(__file__).parent / "models"
 
 
 def shipped() -> list[str]:
-    """Name the checkpoints that come with the package."""
+    """Return the names of the shipped checkpoints."""
     return sorted(path.parent.name for path in MODELS.glob("*/config.json"))
 
 
 def find(model: str | Path) -> Path:
-    """Return the folder of a shipped model, or of a checkpoint of one's own.
+    """Return the folder of a shipped model, or of the user's own checkpoint.
 
     Raises:
-        ConfigError: There is neither.
+        ConfigError: The model is neither.
     """
     for folder in (MODELS / model, Path(model)):
         if (folder / "config.json").is_file():
@@ -39,12 +39,12 @@ def find(model: str | Path) -> Path:
 
 
 class Checkpoint:
-    """One folder in Hugging Face's layout; what is heavy is read when it is first needed."""
+    """A checkpoint in Hugging Face's layout; its heavy parts are loaded on first use."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         own = _optional(folder / "generation_config.json")
-        shape = ModelShape.read(folder)
+        shape = ModelShape.load(folder)
         self.card = Card(shape.context, shape.vocabulary, _defaults(own), kernel.name())
         end = own.get("eos_token_id", _optional(folder / "config.json").get("eos_token_id"))
         self._ends = frozenset(end if isinstance(end, list) else [end]) - {None}
@@ -61,21 +61,21 @@ class Checkpoint:
 
     @cached_property
     def engine(self) -> Engine:
-        """The weights at work."""
+        """The engine, with the weights."""
         return Engine(PocketNetwork.load(self._folder), self.codec, self._ends)
 
 
 class PocketBackend:
-    """The backend over some checkpoints."""
+    """A backend that serves some checkpoints (default: all shipped ones)."""
 
     def __init__(self, models: Sequence[str | Path] = ()) -> None:
         folders = [find(model) for model in models or shipped()]
         self._checkpoints = {folder.name: Checkpoint(folder) for folder in folders}
         if len(self._checkpoints) < len(folders):
             names = ", ".join(repr(folder.name) for folder in folders)
-            raise ConfigError(f"two models have one name ({names}); rename one of the folders")
+            raise ConfigError(f"two models have the same name ({names}); rename a folder")
         if not self._checkpoints:
-            raise ConfigError("there is no pocket model to serve: name one, or a folder with one")
+            raise ConfigError("no pocket model is shipped: name the folder of a checkpoint")
 
     @property
     def cards(self) -> Mapping[str, Card]:
@@ -83,7 +83,7 @@ class PocketBackend:
         return {name: checkpoint.card for name, checkpoint in self._checkpoints.items()}
 
     def encode(self, model: str, text: str, *, special: bool) -> list[int]:
-        """Tokenize."""
+        """Tokenize a text."""
         return self._checkpoints[model].codec.encode(text, special=special)
 
     def decode(self, model: str, ids: Sequence[int]) -> str:
@@ -111,6 +111,6 @@ def _defaults(config: Mapping[str, Any]) -> Defaults:
 
 
 def _optional(path: Path) -> dict[str, Any]:
-    """Read a JSON file, empty where there is none (`Any`: JSON)."""
+    """Read a JSON file; return {} if it does not exist (`Any`: JSON)."""
     loaded: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     return loaded

@@ -1,9 +1,9 @@
-"""Four ways of thinking aloud about a problem, and the sequences that teach them.
+"""Four styles of thinking about a problem, and the training sequences for them.
 
 A thinking text is a list of sentences, each on its own line. A `ThinkingLine` that is not `taught`
-is context: the model reads it and learns what comes after it, but not to write it. So are the slips
-of the checking style, and the places where a derivation is started over in the middle of another
-one of the same problem. No sequence holds anything of another problem.
+is context: the model learns what follows it, but not to write it. The slips of the checking style
+are context, and so are the places where a derivation starts over in the middle of another one of
+the same problem. No sequence contains text of another problem.
 """
 
 import random
@@ -17,7 +17,7 @@ THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 
 @dataclass(frozen=True, slots=True)
 class ThinkingLine:
-    """One line of thinking, with its newline."""
+    """A line of thinking, with its newline."""
 
     text: str
     taught: bool = True
@@ -27,33 +27,33 @@ Style = Callable[[Problem, random.Random], list[ThinkingLine]]
 
 
 def plain(problem: Problem, rng: random.Random) -> list[ThinkingLine]:
-    """Think in sums alone."""
+    """Write only sums."""
     return [*_sums(problem.steps), _conclusion(problem)]
 
 
 def restating(problem: Problem, rng: random.Random) -> list[ThinkingLine]:
-    """Say the problem again, then think in sums."""
-    changes = ", ".join(step.said for step in problem.steps)
+    """Restate the problem, then write sums."""
+    changes = ", ".join(step.phrase for step in problem.steps)
     opening = f"{problem.name} has {problem.start} {problem.item}.", f"{problem.pronoun} {changes}."
     return [*_taught(*opening), *_sums(problem.steps), _conclusion(problem)]
 
 
 def strong(problem: Problem, rng: random.Random) -> list[ThinkingLine]:
     """Name each change before its sum."""
-    said = [f"{problem.pronoun} {step.said}, so {step.sum}." for step in problem.steps]
-    return [*_taught(*said), _conclusion(problem)]
+    lines = [f"{problem.pronoun} {step.phrase}, so {step.sum}." for step in problem.steps]
+    return [*_taught(*lines), _conclusion(problem)]
 
 
 def checking(problem: Problem, rng: random.Random) -> list[ThinkingLine]:
-    """Think in sums, doubt some of them, take slips back and start over now and then."""
-    begin = _taught(f"Start with {problem.start}.")
+    """Write sums, check some of them, take slips back, and sometimes start over."""
+    start = _taught(f"Start with {problem.start}.")
     if rng.random() < 0.3:
-        return [*begin, *_slipping(problem, rng), _conclusion(problem)]
+        return [*start, *_slipping(problem, rng), _conclusion(problem)]
     sums = _doubting(problem.steps, rng)
     if rng.random() < 0.35:
-        seen = rng.randint(1, len(sums))
-        begin = [*begin, *sums[:seen], *_taught(AGAIN), *begin]
-    return [*begin, *_doubting(problem.steps, rng), _conclusion(problem)]
+        count = rng.randint(1, len(sums))
+        start = [*start, *sums[:count], *_taught(AGAIN), *start]
+    return [*start, *_doubting(problem.steps, rng), _conclusion(problem)]
 
 
 STYLES: dict[str, Style] = {
@@ -67,9 +67,9 @@ STYLES: dict[str, Style] = {
 def started_over(
     problem: Problem, style: Style, rng: random.Random, times: int = 1
 ) -> list[ThinkingLine]:
-    """Break a derivation off and start it over, `times` times, then think to the end.
+    """Break off a derivation and start over, `times` times, then think to the end.
 
-    The first sentence of each new start is context, so no model learns to start over from this.
+    The first sentence of each new start is context, so that no model learns to start over.
     """
     if not times:
         return style(problem, rng)
@@ -82,52 +82,52 @@ def started_over(
 
 
 def corrected(problem: Problem, slipped: Sequence[str], rng: random.Random) -> list[ThinkingLine]:
-    """Mark the first slip in a thinking text that a model wrote itself, and return from it."""
+    """Keep a model's own thinking text up to its first slip, take the slip back, and finish."""
     wrong = replay(problem, "".join(slipped)).unmarked[0]
-    seen = rng.randint(wrong + 1, min(wrong + 2, len(slipped)))
-    kept = [ThinkingLine(text, taught=i < wrong) for i, text in enumerate(slipped[:seen])]
+    count = rng.randint(wrong + 1, min(wrong + 2, len(slipped)))
+    kept = [ThinkingLine(text, taught=i < wrong) for i, text in enumerate(slipped[:count])]
     return [*kept, *_taken_back(problem), _conclusion(problem)]
 
 
 def _first_part(sentences: list[ThinkingLine], rng: random.Random) -> list[ThinkingLine]:
     cut = rng.randint(1, max(1, len(sentences) - 1))
     while cut > 1 and not sentences[cut - 1].taught:
-        cut -= 1  # a slip is never left unmarked
+        cut -= 1  # never leave a slip unmarked
     first, *rest = sentences[:cut]
     return [ThinkingLine(first.text, taught=False), *rest]
 
 
 def _slipping(problem: Problem, rng: random.Random) -> list[ThinkingLine]:
-    """Go wrong at one step, perhaps go on from there, then mark it and do it again."""
+    """Make a slip at one step, perhaps continue from it, then mark it and repeat the step."""
     at = rng.randrange(len(problem.steps))
-    slip, *later = _wrong_way(problem.steps[at:], rng)
-    said = _doubting(problem.steps[:at], rng)
+    slip, *later = _wrong_sums(problem.steps[at:], rng)
+    before = _doubting(problem.steps[:at], rng)
     if rng.random() < 0.6:
-        mended = [*_taught(SLIP_MARK), *_doubting(problem.steps[at:], rng)]
-        return [*said, ThinkingLine(f"{slip}.\n", taught=False), *mended]
-    seen = [slip, *later[: rng.randint(0, 2)]]
-    lost = [ThinkingLine(f"{text}.\n", taught=False) for text in seen]
-    return [*said, *lost, *_taken_back(problem)]
+        corrected = [*_taught(SLIP_MARK), *_doubting(problem.steps[at:], rng)]
+        return [*before, ThinkingLine(f"{slip}.\n", taught=False), *corrected]
+    wrong = [slip, *later[: rng.randint(0, 2)]]
+    lost = [ThinkingLine(f"{text}.\n", taught=False) for text in wrong]
+    return [*before, *lost, *_taken_back(problem)]
 
 
 def _taken_back(problem: Problem) -> list[ThinkingLine]:
-    begin = SLIP_MARK, AGAIN, f"Start with {problem.start}."
-    return [*_taught(*begin), *_sums(problem.steps)]
+    restart = SLIP_MARK, AGAIN, f"Start with {problem.start}."
+    return [*_taught(*restart), *_sums(problem.steps)]
 
 
-def _wrong_way(steps: Sequence[Step], rng: random.Random) -> list[str]:
-    """Say sums that go on from a wrong first one."""
+def _wrong_sums(steps: Sequence[Step], rng: random.Random) -> list[str]:
+    """Return sums that continue from a wrong first one."""
     step, *later = steps
     value = _wrong_value(step.after, rng)
-    said = [f"{step.sum.rsplit(' ', 1)[0]} {value}"]
+    sums = [f"{step.sum.rsplit(' ', 1)[0]} {value}"]
     for step in later:
         effect = step.after - step.before
         after = value * step.amount if step.kind in ("double", "triple") else value + effect
         if after <= 0:
             break
-        said.append(Step(step.kind, step.verb, step.amount, value, after).sum)
+        sums.append(Step(step.kind, step.verb, step.amount, value, after).sum)
         value = after
-    return said
+    return sums
 
 
 def _wrong_value(right: int, rng: random.Random) -> int:
@@ -136,12 +136,12 @@ def _wrong_value(right: int, rng: random.Random) -> int:
 
 
 def _doubting(steps: Sequence[Step], rng: random.Random) -> list[ThinkingLine]:
-    said = []
+    lines = []
     for step in steps:
-        said += _taught(f"{step.sum}.")
+        lines += _taught(f"{step.sum}.")
         if rng.random() < 0.12:
-            said += _taught(f"Check, {step.sum}.")
-    return said
+            lines += _taught(f"Check, {step.sum}.")
+    return lines
 
 
 def _sums(steps: Sequence[Step]) -> list[ThinkingLine]:

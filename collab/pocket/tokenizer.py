@@ -1,8 +1,8 @@
-r"""The one small tokenizer that all pocket reasoners share, and their chat template.
+r"""The small tokenizer that all pocket reasoners share, and their chat template.
 
-A byte-level BPE: any text comes back unchanged. A digit, a full stop and a newline are always
-tokens of their own, so a sentence of a thinking text ends (``.`` and ``\n``) where tokens end.
-The think tags are added tokens that are not special, as Qwen3's are: they stay in the text.
+It is a byte-level BPE, so decoding returns any text unchanged. Each digit, full stop and newline is
+a token of its own, so the end of a sentence (``.`` and ``\n``) is always the end of a token. The
+think tags are added tokens that are not special, like those of Qwen3: decoding keeps them.
 """
 
 import json
@@ -33,7 +33,7 @@ REQUESTS = (
     "\n\nPlease reason step by step, and put your final answer within \\boxed{}.",
     " Put the answer in \\boxed{}.",
 )
-"""What may follow the problem in the user turns that models are trained on."""
+"""Texts that follow the problem in the user turns of the training data."""
 SYSTEM = "You are a helpful assistant."
 CHAT_TEMPLATE = """\
 {%- for message in messages %}
@@ -72,7 +72,7 @@ def build(seed: int = 0) -> Tokenizer:
 
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write the tokenizer as the three files that Hugging Face and vLLM read."""
+    """Save the tokenizer as the three files that Hugging Face and vLLM read."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     config = json.dumps(_config(tokenizer), indent=2, ensure_ascii=False)
@@ -81,7 +81,11 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def token_id(tokenizer: Tokenizer, token: str) -> int:
-    """Return the id of a token, or fail naming it."""
+    """Return the id of a token.
+
+    Raises:
+        ValueError: The tokenizer has no such token.
+    """
     found = tokenizer.token_to_id(token)
     if found is None:
         raise ValueError(f"the tokenizer has no token {token!r}")
@@ -89,13 +93,13 @@ def token_id(tokenizer: Tokenizer, token: str) -> int:
 
 
 def prompt(question: str, system: str = "") -> str:
-    """Render a question as the chat template does, up to the open think block."""
+    """Render a question like the chat template, up to the open think block."""
     before = f"<|system|>\n{system}{END}\n" if system else ""
     return f"{before}<|user|>\n{question}{END}\n<|assistant|>\n{THINK_OPEN}\n"
 
 
 def closing(answer: int) -> str:
-    """Say what follows the thinking: its close, the boxed answer and the end of the turn."""
+    """Return the text after the thinking: the close tag, the boxed answer, the end of the turn."""
     return f"{THINK_CLOSE}\n\nThe answer is \\boxed{{{answer}}}.{END}"
 
 

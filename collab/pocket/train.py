@@ -1,7 +1,7 @@
-"""Train the pocket reasoners: one base on all styles, then a short course for each of them.
+"""Train the pocket reasoners: a base on all styles, then a short course for each reasoner.
 
-`python -m collab.pocket.train all` makes the shipped models on two cores. A course keeps its state
-in a cache folder: stop it with Ctrl-C, and the same command goes on from there.
+`python -m collab.pocket.train all` trains the shipped models on two cores. Each course saves its
+state in a cache folder. After Ctrl-C, the same command resumes from that state.
 """
 
 import argparse
@@ -27,16 +27,16 @@ MODELS = Path(__file__).parent / "models"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "collab" / "pocket"
 SHIPPED = ("plain", "restating", "checking", "strong")
 WARM_UP = 50
-"""Steps in which the learning rate rises to its peak."""
+"""The number of steps in which the learning rate rises to its peak."""
 MIXED = {"easy": 0.2, "short": 0.5, "hard": 0.15, "long": 0.15}
 HARDER = {"easy": 0.05, "short": 0.1, "middle": 0.4, "hard": 0.35, "long": 0.1}
 SLIPS_READ = 1200
-"""How many thinking texts of its own a model is shown the slips of."""
+"""The number of a model's own thinking texts that are searched for slips."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingStage:
-    """One stretch of training: where it starts, what it teaches and for how many steps."""
+    """A course of training: its start, its content and its number of steps."""
 
     steps: int
     rate: float
@@ -44,13 +44,13 @@ class TrainingStage:
     styles: tuple[str, ...]
     levels: Mapping[str, float]
     after: str | None = None
-    """The course that comes before."""
+    """The course before this one."""
     cools: bool = True
-    """Whether the learning rate falls to nothing; the base stays warm, to branch from."""
+    """Whether the learning rate falls to zero. It does not for courses that others continue."""
     own_slips: bool = False
-    """Whether to teach the return from slips that the model makes itself."""
+    """Whether to teach the correction of slips that the model makes itself."""
     started_over: float = 0.5
-    """Share of short examples in which the derivation is broken off and started over once."""
+    """Share of short examples in which the derivation starts over once."""
 
     def rate_at(self, step: int, steps: int) -> float:
         """Return the learning rate of a step out of `steps`."""
@@ -71,27 +71,27 @@ COURSES = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train what the command line names and write it where it says."""
+    """Train the models that the command line names, and save them."""
     options = _options(arguments)
     try:
-        import torch  # noqa: F401  # asked for here, to fail with advice
+        import torch  # noqa: F401  # imported here, to fail with advice
     except ImportError as error:
         raise SystemExit(f"training needs torch: {extra('lab')}") from error
-    for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the former
+    for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT
         signal.signal(stop, signal.default_int_handler)
-    workshop = Trainer(options.seed, options.steps, options.cache)
+    trainer = Trainer(options.seed, options.steps, options.cache)
     try:
         for name in SHIPPED if options.name == "all" else [options.name]:
-            workshop.write(name, options.out / name)
+            trainer.write(name, options.out / name)
     except KeyboardInterrupt:
-        raise SystemExit("stopped; the same command goes on from here") from None
+        raise SystemExit("stopped; run the same command to resume") from None
 
 
 class Trainer:
-    """Where courses are taken: one seed, one tokenizer, one folder for unfinished work."""
+    """Trains models with one seed, one tokenizer, and one cache folder for unfinished courses."""
 
     def __init__(self, seed: int, steps: int | None, cache: Path) -> None:
-        """Learn the tokenizer anew (the same each time); `steps` cuts every course short."""
+        """Build the tokenizer (the same each time); `steps` limits the steps of each course."""
         from collab.pocket import tokenizer
         from collab.pocket.network import NetworkShape
 
@@ -102,7 +102,7 @@ class Trainer:
         self.shape = NetworkShape(self.tokens.get_vocab_size())
 
     def write(self, name: str, folder: Path) -> None:
-        """Train a model and write its checkpoint and tokenizer."""
+        """Train a model, and save its checkpoint and tokenizer."""
         from collab.pocket import network, tokenizer
 
         weights = self.train(name)
@@ -112,7 +112,7 @@ class Trainer:
         print(f"wrote {folder}", flush=True)
 
     def train(self, name: str) -> "Weights":
-        """Take a course, after the one it builds on, and return its weights."""
+        """Train a course, after the one that it continues, and return the weights."""
         from collab.pocket.descent import OptimizerState, descend
         from collab.pocket.network import fresh
 
@@ -123,9 +123,9 @@ class Trainer:
         descent = OptimizerState(before, self.shape)
         rate = partial(course.rate_at, steps=steps)
         batches = partial(lessons.batch, f"{self.seed}/{name}")
-        tell = _teller(name, steps)
+        print_progress = _progress_printer(name, steps)
         for progress in descend(descent, batches, steps, rate, self.cache / f"{name}.pt"):
-            tell(*progress)
+            print_progress(*progress)
         return {n: weight.detach() for n, weight in descent.weights.items()}
 
     def _lessons(self, course: TrainingStage, weights: "Weights") -> "Lessons":
@@ -135,7 +135,7 @@ class Trainer:
         return Lessons(self.tokens, course.styles, course.levels, course.started_over, slips)
 
     def _slips(self, course: TrainingStage, weights: "Weights") -> list[tuple[Problem, list[str]]]:
-        """Let a model think about training problems and keep the texts with a slip in them."""
+        """Sample a model's thinking about training problems, and keep the texts with a slip."""
         from collab.pocket import network, tokenizer
 
         rng = random.Random(f"{self.seed}/slips")
@@ -156,25 +156,25 @@ class Trainer:
                 longest=300,
             )
             for problem, ids in zip(asked[part], drawn, strict=True):
-                said = self.tokens.decode(ids).splitlines(keepends=True)
-                wrong = replay(problem, "".join(said)).unmarked
-                if wrong and said[wrong[0]].endswith(".\n"):
-                    slips.append((problem, said))
-        print(f"{len(slips)} of {len(asked)} texts hold a slip", flush=True)
+                lines = self.tokens.decode(ids).splitlines(keepends=True)
+                wrong = replay(problem, "".join(lines)).unmarked
+                if wrong and lines[wrong[0]].endswith(".\n"):
+                    slips.append((problem, lines))
+        print(f"{len(slips)} of {len(asked)} texts contain a slip", flush=True)
         return slips
 
 
-def _teller(name: str, steps: int) -> Callable[[int, float, int], None]:
-    """Make a printer of progress: a line every 20 steps."""
-    began, first, seen, smooth = time.monotonic(), 0, 0, 0.0
+def _progress_printer(name: str, steps: int) -> Callable[[int, float, int], None]:
+    """Return a function that prints the progress every 20 steps."""
+    started, first, seen, smooth = time.monotonic(), 0, 0, 0.0
 
-    def tell(step: int, loss: float, tokens: int) -> None:
+    def print_progress(step: int, loss: float, tokens: int) -> None:
         nonlocal first, seen, smooth
         first = first or step - 1
         seen += tokens
         smooth = loss if step == first + 1 else 0.95 * smooth + 0.05 * loss
         if step % 20 == 0 or step == steps:
-            spent = time.monotonic() - began
+            spent = time.monotonic() - started
             left = spent / (step - first) * (steps - step) / 60
             print(
                 f"{name} {step}/{steps}  loss {smooth:.4f}  {seen / spent:,.0f} tokens/s"
@@ -182,16 +182,16 @@ def _teller(name: str, steps: int) -> Callable[[int, float, int], None]:
                 flush=True,
             )
 
-    return tell
+    return print_progress
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m collab.pocket.train", description=__doc__)
-    parser.add_argument("name", choices=["all", *SHIPPED], help="the model to make")
+    parser.add_argument("name", choices=["all", *SHIPPED], help="the model to train")
     parser.add_argument("--out", type=Path, default=MODELS, help="folder for the checkpoints")
-    parser.add_argument("--cache", type=Path, default=CACHE, help="folder for unfinished work")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights and lessons")
-    parser.add_argument("--steps", type=int, help="at most so many steps a course (for trials)")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="folder for unfinished courses")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the weights and examples")
+    parser.add_argument("--steps", type=int, help="limit of steps per course (for trials)")
     return parser.parse_args(arguments)
 
 

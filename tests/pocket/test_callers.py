@@ -48,7 +48,7 @@ def test_a_planner_says_what_changes_and_no_result() -> None:
     assert plan.startswith(
         f"{problem.name} has {problem.start} {problem.item}.\n{problem.pronoun} "
     )
-    assert all(step.said in plan for step in problem.steps)
+    assert all(step.phrase in plan for step in problem.steps)
     assert "is" not in plan.split()
 
 

@@ -110,7 +110,7 @@ def test_a_folder_without_a_checkpoint_is_refused_by_name(tmp_path: Path) -> Non
 
 
 def test_another_architecture_is_refused(write_checkpoint: Callable[..., Path]) -> None:
-    with pytest.raises(ConfigError, match="no Qwen3 checkpoint"):
+    with pytest.raises(ConfigError, match="not a Qwen3 checkpoint"):
         PocketNetwork.load(write_checkpoint(model_type="llama"))
 
 

@@ -118,7 +118,9 @@ async def test_an_upgrade_that_fails_leaves_the_store_as_it_was(where: str, sql:
 
 async def test_a_store_of_a_newer_collab_is_refused_and_left_alone(where: str, sql: Sql) -> None:
     await sql(where, VERSION_1[0], "INSERT INTO schema_version VALUES (99)")
-    with pytest.raises(StoreError, match="schema 99, but this collab knows schemas up to 4; upgrade"):
+    with pytest.raises(
+        StoreError, match="schema 99, but this collab knows schemas up to 4; upgrade"
+    ):
         async with Store.open(where):
             pass
     with pytest.raises(Exception, match="generations"):
