@@ -1,12 +1,13 @@
-"""What a unit costs the driver, beside a bare client that sends and reads the same.
+"""Measure the driver's CPU time per unit, compared with bare clients on the same requests.
 
     python benchmarks/driver.py
 
-CPU time a unit: by collab (prompt laid out, sent, read, checked, stored, accounted), by the bare
-`openai` client over httpx and over aiohttp, and by bare aiohttp; at prompts of 300 and of 16,000
-tokens, 60 tokens a reply, the same server in a process of its own. The last line is one JSON object
-of ratios: `driver_vs_openai` against the client's faster transport, `driver_vs_aiohttp` against
-bare aiohttp, and `flat_10_to_2000`, the cost with 2,000 episodes under way against 10.
+CPU time per unit for collab (which renders the prompt, sends it, and reads, checks, stores and
+accounts the reply), for the bare `openai` client over httpx and over aiohttp, and for bare aiohttp.
+Prompts have 300 and 16,000 tokens and replies 60; the server runs in a process of its own. The last
+line is one JSON object of ratios: `driver_vs_openai` to the client's faster transport,
+`driver_vs_aiohttp` to bare aiohttp, and `flat_10_to_2000`, the cost with 2,000 running episodes to
+that with 10.
 """
 
 from __future__ import annotations
@@ -49,44 +50,45 @@ from collab.templates.template import Template
 WRITTEN = 60
 """Tokens of a reply."""
 UNITS = 16
-"""Units an episode writes, in the comparison."""
+"""Units per episode in the comparison."""
 CONCURRENCY = 64
 ROUNDS = 5
 PROMPTS = {300: 1_024, 16_000: 256}
-"""Tokens of a prompt, and how many units a round measures."""
+"""Tokens of a prompt, and the number of units in a round."""
 CROWDS = (10, 2_000)
+"""The numbers of running episodes for `flat_10_to_2000`."""
 LATENCY = 0.05
-"""Seconds before the server answers; with a crowd as many as keep it busy."""
+"""Seconds before the server answers in the comparison."""
 Json = dict[str, object]
 
 
 class Server(asyncio.Protocol):
-    """Answers every completion with the same tokens and echoes its prompt, as cheaply as can be."""
+    """Answers every completion with the same tokens and the ids of its prompt, at a low cost."""
 
     reply: ClassVar[bytes]
     latency: ClassVar[float]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
+        """Store the transport."""
         assert isinstance(transport, asyncio.Transport)
-        self._transport, self._came = transport, b""
+        self._transport, self._received = transport, b""
 
     def data_received(self, data: bytes) -> None:
-        """Answer once the request is whole."""
-        self._came += data
-        head, found, body = self._came.partition(b"\r\n\r\n")
+        """Answer once the request is complete."""
+        self._received += data
+        head, found, body = self._received.partition(b"\r\n\r\n")
         if not found or len(body) < _length(head):
             return
-        self._came = b""
+        self._received = b""
         asyncio.get_running_loop().call_later(self.latency, self._answer, body)
 
     def _answer(self, body: bytes) -> None:
         start = body.index(b'"prompt":') + len(b'"prompt":')
         prompt = body[start : body.index(b"]", start) + 1]
         count = prompt.count(b",") + 1
-        said = self.reply.replace(b"PROMPT", prompt).replace(b"COUNT", b"%d" % count)
+        reply = self.reply.replace(b"PROMPT", prompt).replace(b"COUNT", b"%d" % count)
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-        self._transport.write(head % len(said) + said)
+        self._transport.write(head % len(reply) + reply)
 
 
 def _length(head: bytes) -> int:
@@ -137,7 +139,7 @@ def tokenizer() -> Tokenizer:
 
 @cache
 def words(count: int) -> tuple[int, ...]:
-    """Return ids that decode and encode again to themselves."""
+    """Return token ids that stay the same when decoded and encoded again."""
     text = " So we add 3 and 4." * count
     return tokenizer().encode(text)[:count]
 
@@ -148,7 +150,7 @@ class Units(Settings):
     count: int
 
     async def decide(self, view: View) -> Decision:
-        """Count up."""
+        """Play the opening, write `count` units, then stop."""
         if view.step == 0:
             return Write("main", until=Share(of=1.0))
         if view.step > self.count:
@@ -157,7 +159,7 @@ class Units(Settings):
 
 
 async def drive(url: str, prompt: int, episodes: int, units: int, crowd: int) -> float:
-    """Return the CPU seconds a unit that collab takes, its connections made before."""
+    """Return the CPU seconds per unit that collab takes, without those for new connections."""
     known, folder = tokenizer(), find("plain")
     with TemporaryDirectory() as where:
         async with (
@@ -182,13 +184,13 @@ async def drive(url: str, prompt: int, episodes: int, units: int, crowd: int) ->
                 assert episode.sampled == case.policy.count
 
             await each(warm, one, crowd)
-            began = time.process_time()
+            start = time.process_time()
             await each(cases, one, crowd)
-            return (time.process_time() - began) / (episodes * units)
+            return (time.process_time() - start) / (episodes * units)
 
 
 def opened(number: int, question: Question, prompt: int, units: int) -> Case:
-    """Make a case whose prompts are about `prompt` tokens long, and nobody else's."""
+    """Make a case with its own prompts, of about `prompt` tokens."""
     ids = known_ids(number, prompt)
     known = tokenizer()
     recording = Recording(
@@ -207,7 +209,7 @@ def known_ids(number: int, prompt: int) -> tuple[int, ...]:
     return (*tokenizer().encode(str(number)), *ids)[:prompt]
 
 
-def asked(prompt: int) -> Json:
+def request_body(prompt: int) -> Json:
     """Return what collab sends for such a unit."""
     return {
         **Sampling().model_dump(),
@@ -224,20 +226,20 @@ def asked(prompt: int) -> Json:
 
 
 async def burst(count: int, send: Callable[[], Awaitable[None]]) -> float:
-    """Return the CPU seconds a request takes."""
+    """Return the CPU seconds per request."""
 
     async def one(_: int) -> None:
         await send()
 
     await each(range(CONCURRENCY), one, CONCURRENCY)
-    began = time.process_time()
+    start = time.process_time()
     await each(range(count), one, CONCURRENCY)
-    return (time.process_time() - began) / count
+    return (time.process_time() - start) / count
 
 
 async def sdk(url: str, prompt: int, count: int, client: openai.AsyncOpenAI) -> float:
-    """Measure the bare client; the prompt goes past its look at every token, as collab's does."""
-    body = asked(prompt)
+    """Measure the bare client; as in collab, `extra_body` avoids its check of every token."""
+    body = request_body(prompt)
 
     async def send() -> None:
         reply = await client.completions.create(model="", prompt="", extra_body=body)
@@ -258,7 +260,7 @@ async def over_aiohttp(url: str, prompt: int, count: int) -> float:
 
 
 async def bare(url: str, prompt: int, count: int) -> float:
-    body = asked(prompt)
+    body = request_body(prompt)
     async with aiohttp.ClientSession() as session:
 
         async def send() -> None:
@@ -282,7 +284,7 @@ WAYS = {
 
 
 def compare() -> dict[int, dict[str, float]]:
-    """Return the CPU seconds of each way a unit, by the tokens of a prompt: medians of rounds."""
+    """Return the median CPU seconds per unit of each client, by the tokens of a prompt."""
     found: dict[int, dict[str, float]] = {}
     with server(LATENCY) as url:
         for prompt, count in PROMPTS.items():
@@ -292,17 +294,17 @@ def compare() -> dict[int, dict[str, float]]:
             ]
             found[prompt] = {name: median(one[name] for one in rounds) for name in WAYS}
             for name, seconds in found[prompt].items():
-                print(f"{prompt:6} tokens  {name:16} {1e3 * seconds:6.2f} ms a unit")
+                print(f"{prompt:6} tokens  {name:16} {1e3 * seconds:6.2f} ms per unit")
     return found
 
 
 def flatness() -> float:
-    """Return the cost with many episodes under way against few."""
+    """Return the ratio of the cost with many running episodes to that with few."""
     cost = {}
     for crowd in CROWDS:
         with server(crowd / 2_000) as url:
             cost[crowd] = measured(drive(url, 300, max(CROWDS), 2, crowd))
-        print(f"{crowd:6} episodes at once     {1e3 * cost[crowd]:6.2f} ms a unit")
+        print(f"{crowd:6} episodes at once     {1e3 * cost[crowd]:6.2f} ms per unit")
     few, many = CROWDS
     return cost[many] / cost[few]
 

@@ -1,12 +1,13 @@
-"""How fast answers are judged, beside the same loop in plain processes.
+"""Measure the speed of grading, compared with the same judgements in plain processes.
 
     python benchmarks/grading.py
 
-Each way has two processes and the same pairs of known answer and text; none meets a pair twice. The
-last line is one JSON object: `verdicts_ratio`, ours over the plain loop's verdicts a second;
-`cached_ratio`, the same of pairs met before over new ones, and `kept_ratio` of those that only the
-file knows; `sandbox_per_s`, programs run (null without bubblewrap); `loop_block_ms`, the longest
-that the event loop was held while all this was graded.
+Both use two processes and the same pairs of gold answer and text, each pair once. The last line is
+one JSON object: `verdicts_ratio`, our verdicts per second over those of the plain processes;
+`cached_ratio`, the rate for pairs judged before over that for new ones; `kept_ratio`, the rate for
+pairs that are only in the verdict file over that for new ones; `sandbox_per_s`, programs run per
+second (null without bubblewrap); `loop_block_ms`, the longest time for which grading blocked the
+event loop.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def main() -> None:
     gc.freeze()  # as a run does
     ratios: list[dict[str, float]] = []
     blocks: list[float] = []
-    for turn in range(ROUNDS):
-        pairs = made(turn)
+    for seed in range(ROUNDS):
+        pairs = make_pairs(seed)
         plain = in_plain_processes(pairs)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "verdicts.sqlite"
@@ -50,10 +51,10 @@ def main() -> None:
             kept, _, _ = asyncio.run(graded(pairs, file))
         blocks.append(block)
         print(f"plain {plain:8.0f}  ours {fresh:8.0f}  from the file {kept:8.0f}  ", end="")
-        print(f"from memory {cached:9.0f} verdicts/s, loop held for {block:.1f} ms")
+        print(f"from memory {cached:9.0f} verdicts/s, loop blocked for {block:.1f} ms")
         found = {"verdicts": fresh / plain, "cached": cached / fresh, "kept": kept / fresh}
         ratios.append(found)
-    middle = {key: round(median(one[key] for one in ratios), 2) for key in ratios[0]}
+    middle = {key: round(median(ratio[key] for ratio in ratios), 2) for key in ratios[0]}
     print(
         json.dumps(
             {f"{key}_ratio": value for key, value in middle.items()}
@@ -62,8 +63,8 @@ def main() -> None:
     )
 
 
-def made(seed: int) -> Pairs:
-    """Make answers of the usual kinds, right and wrong, in other forms than the known ones."""
+def make_pairs(seed: int) -> Pairs:
+    """Make right and wrong answers of the usual kinds, in other forms than the gold answers."""
     rng = Random(seed)
     kinds = (
         lambda a, b: (rf"\frac{{{a}}}{{{b}}}", rf"So it is $\frac{{{2 * a}}}{{{2 * b}}}$, that is"),
@@ -77,26 +78,26 @@ def made(seed: int) -> Pairs:
     for n in range(PAIRS):
         a, b = rng.randint(2, 10**6), rng.randint(2, 10**6)
         gold, form = kinds[n % len(kinds)](a, b)
-        said = gold if n % 2 else gold.replace(str(a), str(a + 1))
-        pairs.append((gold, f"{form} \\boxed{{{said}}}"))
+        answer = gold if n % 2 else gold.replace(str(a), str(a + 1))
+        pairs.append((gold, f"{form} \\boxed{{{answer}}}"))
     return pairs
 
 
 def in_plain_processes(pairs: Pairs) -> float:
-    """Return verdicts a second of processes that each judge their share in a loop."""
+    """Return the verdicts per second of plain processes that share the pairs."""
     context = multiprocessing.get_context("spawn")
     pipes = []
     for nth in range(PROCESSES):
         ours, theirs = context.Pipe()
         context.Process(target=loop, args=(theirs, pairs[nth::PROCESSES]), daemon=True).start()
-        ours.recv()  # it is ready
+        ours.recv()  # the process is ready
         pipes.append(ours)
-    begin = time.perf_counter()
+    start = time.perf_counter()
     for pipe in pipes:
         pipe.send(None)
     for pipe in pipes:
         pipe.recv()
-    return len(pairs) / (time.perf_counter() - begin)
+    return len(pairs) / (time.perf_counter() - start)
 
 
 def loop(pipe: Connection, pairs: Pairs) -> None:
@@ -109,46 +110,46 @@ def loop(pipe: Connection, pairs: Pairs) -> None:
 
 
 async def graded(pairs: Pairs, file: Path) -> tuple[float, float, float]:
-    """Return verdicts a second of new pairs and of known ones, and how long the loop was held."""
+    """Return the verdicts per second for new and known pairs, and the longest loop block (ms)."""
     async with MathsGrader(MathsSettings(workers=PROCESSES), file) as grader:
         await asyncio.gather(*(grader.compare("1", rf"\boxed{{{n}}}") for n in range(8)))
-        held: list[float] = [0.0]
-        watch = asyncio.create_task(watched(held))
+        blocks: list[float] = [0.0]
+        watch = asyncio.create_task(watch_loop(blocks))
         fresh = await rate(grader, pairs)
         known = await rate(grader, pairs)
         await asyncio.gather(*(grader.compare("1", f"{n}" + "{" * LONG) for n in range(4)))
         watch.cancel()
-    return fresh, known, max(held)
+    return fresh, known, max(blocks)
 
 
 async def rate(grader: MathsGrader, pairs: Pairs) -> float:
-    """Return verdicts a second, with as many under way as a run has episodes."""
+    """Return the verdicts per second, with as many concurrent judgements as a run has episodes."""
 
     async def one(pair: tuple[str, str]) -> None:
         await grader.compare(*pair)
 
-    begin = time.perf_counter()
+    start = time.perf_counter()
     await each(pairs, one, CONCURRENCY)
-    return len(pairs) / (time.perf_counter() - begin)
+    return len(pairs) / (time.perf_counter() - start)
 
 
-async def watched(held: list[float]) -> None:
-    """Note what the loop's thread computed until it came back (ms of CPU time, its own alone)."""
+async def watch_loop(blocks: list[float]) -> None:
+    """Collect the CPU times for which the event loop's thread was busy (ms)."""
     while True:
-        begin = time.thread_time()
+        start = time.thread_time()
         await asyncio.sleep(0.001)
-        held.append(1e3 * (time.thread_time() - begin))
+        blocks.append(1e3 * (time.thread_time() - start))
 
 
 async def sandboxed() -> float | None:
-    """Return programs a second."""
+    """Return the programs run per second, or None without bubblewrap."""
     if shutil.which("bwrap") is None:
         return None
     sandbox = Bubblewrap(PROCESSES)
     await sandbox.prove()
-    begin = time.perf_counter()
+    start = time.perf_counter()
     await asyncio.gather(*(sandbox.run(f"print({n})") for n in range(PROGRAMS)))
-    return round(PROGRAMS / (time.perf_counter() - begin), 1)
+    return round(PROGRAMS / (time.perf_counter() - start), 1)
 
 
 if __name__ == "__main__":

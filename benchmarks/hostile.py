@@ -1,13 +1,13 @@
-"""What a server that means harm can take from a run: memory, time, and the ear for Ctrl-C.
+"""Measure the memory and time that a hostile server can cost a run.
 
     python benchmarks/hostile.py
 
-A server in a process of its own answers with bodies without end, bombs of a gigabyte, half a
-gigabyte of text, a million choices, headers that trickle and more; a client in another process,
-with all of the command line loaded, asks it for draws small and large, one at a time and then many
-at once. Every attack must end in one error of ours. The last line is one JSON object: `peak_mb`,
-the most memory that the client ever had (megabytes), `seconds`, the time of all attacks, and
-`deaf_seconds`, the longest time in which the client would not have heard Ctrl-C.
+A server in a process of its own answers with endless bodies, bombs of a gigabyte, half a gigabyte
+of text, a million choices, slow headers and more. A client in another process, with the whole
+command line loaded, requests small and large draws, one at a time and then many at once. Every
+attack must end in one `EndpointError`. The last line is one JSON object: `peak_mb`, the client's
+peak memory (megabytes), `seconds`, the time of all attacks, and `deaf_seconds`, the longest time in
+which the client could not react to Ctrl-C.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ CHUNKED = HEAD + b"transfer-encoding: chunked\r\n"
 PIECE = 2**16
 GIGABYTE = 2**30
 PATIENCE = 1.0
-"""Seconds that the client waits for one reply."""
+"""The client's time-out for one reply (seconds)."""
 CROWD = 64
-"""Requests at once, in the end."""
+"""Concurrent requests in the last part."""
 CROWDED = (0, 2, 6)
-"""The attacks that a crowd meets, by number."""
+"""The attacks in the last part, by number."""
 STATUS = Path("/proc/self/status")
 Bytes = Iterator[bytes]
 
@@ -47,21 +47,21 @@ def chunked(pieces: Bytes, head: bytes = CHUNKED) -> Bytes:
 
 
 def text(size: int) -> Bytes:
-    """Write a completion of so many bytes, whole and right."""
+    """Write a valid completion with a text of `size` bytes."""
     yield b'{"choices": [{"finish_reason": "stop", "text": "'
     yield from repeat(b"a" * PIECE, size // PIECE)
     yield b'"}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}'
 
 
 def many(piece: bytes, number: int) -> Bytes:
-    """Write a list of as many equal things."""
+    """Write a list of choices with `number` equal entries."""
     yield b'{"choices": ['
     yield from repeat((piece + b",") * 1_000, number // 1_000)
     yield piece + b"]}"
 
 
 def gzipped(size: int) -> Bytes:
-    """Write as many zero bytes, packed: the same block over and over."""
+    """Write `size` zero bytes, compressed as repetitions of one block."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     yield packer.compress(b"") + packer.flush(zlib.Z_FULL_FLUSH)
     block = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -125,7 +125,7 @@ TASKS: set[asyncio.Task[None]] = set()
 
 
 async def serve() -> None:
-    """Answer each request with the attack that its address names by number."""
+    """Answer each request with the attack whose number is in the path."""
     names = list(ATTACKS)
 
     async def handle(reader: StreamReader, writer: StreamWriter) -> None:
@@ -149,8 +149,8 @@ async def serve() -> None:
 
 
 async def suffer(port: int) -> dict[str, float]:
-    """Ask for everything, and return what it took."""
-    import collab.cli.run  # noqa: F401 - a run has all of it in memory
+    """Send all requests, and return the memory and time that they took."""
+    import collab.cli.run  # noqa: F401 - a run has the whole command line in memory
     from collab.core.sampling import Request, Sampling
     from collab.endpoints.client import Endpoint
     from collab.endpoints.limits import Limits
@@ -162,14 +162,14 @@ async def suffer(port: int) -> dict[str, float]:
     def at(number: int) -> Endpoint:
         return Endpoint(f"http://127.0.0.1:{port}/{number}", "m", limits=limits)
 
-    began = time.perf_counter()
-    async with listening() as deaf:
+    begin = time.perf_counter()
+    async with loop_gaps() as gaps:
         for number, name in enumerate([*ATTACKS, TRICKLED]):
             start = time.perf_counter()
             async with at(number) as endpoint:
                 for request in (small, large):
                     await refused(endpoint.complete(request, range(1), seed=0))
-                    await refused(endpoint.complete(request, range(1), seed=0, on_text=read))
+                    await refused(endpoint.complete(request, range(1), seed=0, on_text=ignore))
                 await refused(endpoint.complete(large, range(8), seed=0))
                 await refused(endpoint.models())
             took = time.perf_counter() - start
@@ -181,38 +181,38 @@ async def suffer(port: int) -> dict[str, float]:
         print(f"{f'{CROWD} at once':33}  {peak():4.0f} MB", flush=True)
     return {
         "peak_mb": round(peak(), 1),
-        "seconds": round(time.perf_counter() - began, 1),
-        "deaf_seconds": round(max(deaf), 2),
+        "seconds": round(time.perf_counter() - begin, 1),
+        "deaf_seconds": round(max(gaps), 2),
     }
 
 
-def read(text: str) -> None:
-    """Read along."""
+def ignore(text: str) -> None:
+    """Ignore streamed text."""
 
 
 async def refused(answer: Awaitable[object]) -> None:
-    """Wait for an error of ours; no other will do, nor a success."""
+    """Check that a request ends in an `EndpointError`."""
     from collab.errors import EndpointError
 
     try:
         await answer
     except EndpointError:
         return
-    raise AssertionError("an attack was taken for a reply")
+    raise AssertionError("an attack was accepted as a reply")
 
 
 @asynccontextmanager
-async def listening() -> AsyncIterator[list[float]]:
-    """Note how long the loop was busy at a time."""
+async def loop_gaps() -> AsyncIterator[list[float]]:
+    """Collect the times for which the event loop was blocked (seconds)."""
     gaps = [0.0]
 
-    async def listen() -> None:
+    async def watch() -> None:
         while True:
             before = time.perf_counter()
             await asyncio.sleep(0.01)
             gaps.append(time.perf_counter() - before - 0.01)
 
-    task = asyncio.create_task(listen())
+    task = asyncio.create_task(watch())
     try:
         yield gaps
     finally:
@@ -220,7 +220,7 @@ async def listening() -> AsyncIterator[list[float]]:
 
 
 def peak() -> float:
-    """Return the most memory that this process has had (megabytes)."""
+    """Return the peak memory of this process (megabytes)."""
     if STATUS.exists():
         rows = dict(line.partition(":")[::2] for line in STATUS.read_text().splitlines())
         return int(rows["VmHWM"].split()[0]) * 1024 / 1e6

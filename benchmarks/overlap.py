@@ -1,13 +1,13 @@
-"""What working ahead saves: an overseer that costs no time, a drafter that does not wait.
+"""Measure the time that prefetching saves, with an overseer and with a drafter.
 
     python benchmarks/overlap.py [SECONDS]
 
-A server takes a set time for everything: so many seconds (1 by default) for a unit, 0.8 of them for
-a verdict, twice as many for a unit that the big model writes anew. The last line is one JSON
-object, of medians over rounds. `watched_ratio`: the wall-clock time of an episode whose every unit
-an overseer looks at and accepts while the next one is written, against the same episode without an
-overseer. `speculate_speedup`: how many times faster `speculate` is with the next step drafted while
-this one is scored, where one step in five is rejected.
+The server takes a fixed time for each request: SECONDS (default 1) for a unit, 0.8 × SECONDS for a
+verdict, and 2 × SECONDS for a unit that the big model rewrites. The last line is one JSON object of
+medians over rounds. `watched_ratio` is the wall-clock time of an episode in which an overseer
+reviews and accepts every unit while the next one is written, relative to the same episode without
+an overseer. `speculate_speedup` is the speed-up of `speculate` if the next step is drafted while
+this one is scored; one step in five is rejected.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from collab.templates.template import Template
 STEPS = 10
 """Units of an episode."""
 REJECTED = 5
-"""Every such step is scored 0."""
+"""Every fifth step is scored 0."""
 ROUNDS = 3
-VERDICT, ANEW = 0.8, 2.0
-"""How long a verdict takes, and a unit that is written anew, beside a unit."""
+VERDICT, REWRITE = 0.8, 2.0
+"""The times of a verdict and of a rewritten unit, relative to that of a unit."""
 BUDGET = 10_000
 QUESTION = Question("q", (Message("user", "3 + 4?"),))
 WAYS: dict[str, Policy] = {
@@ -59,7 +59,7 @@ WAYS: dict[str, Policy] = {
 
 
 def mind(prompt: str) -> str:
-    """Write the next step, or say what is to be said of the last one."""
+    """Write the next step, or the verdict on the last one."""
     steps = [int(n) for n in re.findall(r"Step (\d+):", prompt)]
     if "accept:" in prompt:
         return " accept"
@@ -73,24 +73,24 @@ def mind(prompt: str) -> str:
 
 
 class Slow(ScriptedModel):
-    """A backend that takes its time."""
+    """A backend that takes a fixed time for each request."""
 
     def __init__(self, seconds: float) -> None:
-        """Set how long a unit takes (seconds)."""
+        """Set the time for a unit (seconds)."""
         cards = {name: Card(2 * BUDGET, WordTokenizer.size) for name in ("small", "big")}
         super().__init__(mind, cards, TEMPLATE, WordTokenizer(), 0.0)
         self._seconds = seconds
 
     @override
     async def complete(self, job: Job) -> AsyncGenerator[Piece, None]:
-        verdict = VERDICT if job.max_tokens == 1 else ANEW
+        verdict = VERDICT if job.max_tokens == 1 else REWRITE
         await asyncio.sleep(self._seconds * (verdict if job.model == "big" else 1))
         async for piece in super().complete(job):
             yield piece
 
 
 async def measure(seconds: float) -> dict[str, list[float]]:
-    """Return the wall-clock seconds of an episode, each way, by rounds."""
+    """Return the wall-clock seconds of an episode in each round, by policy."""
     found: dict[str, list[float]] = {way: [] for way in WAYS}
     async with ScriptedServer(Slow(seconds)) as server:
         for _ in range(ROUNDS):
@@ -102,7 +102,7 @@ async def measure(seconds: float) -> dict[str, list[float]]:
 
 
 async def timed(url: str, way: str, policy: Policy) -> float:
-    """Return how long an episode takes from an empty store."""
+    """Return the wall-clock seconds of an episode with an empty store."""
     with TemporaryDirectory() as folder:
         async with (
             Store.open(Path(folder) / "store.sqlite") as store,
@@ -111,9 +111,9 @@ async def timed(url: str, way: str, policy: Policy) -> float:
         ):
             team = Team({"small": seated(small, store), "big": seated(big, store)})
             case = Case(way, QUESTION, policy)
-            began = time.perf_counter()
+            start = time.perf_counter()
             episode = await play_case(case, team, until=Paragraph(), budget=BUDGET)
-            seconds = time.perf_counter() - began
+            seconds = time.perf_counter() - start
     check(way, episode)
     return seconds
 
@@ -124,8 +124,8 @@ def seated(endpoint: Endpoint, store: Store) -> Model:
 
 
 def check(way: str, episode: Episode) -> None:
-    """Make sure that the episode was what is measured."""
-    struck = sum(isinstance(one, Rewound | Edited) for one in episode.trajectory.log)
+    """Check that the episode has the expected units."""
+    struck = sum(isinstance(event, Rewound | Edited) for event in episode.trajectory.log)
     assert (len(episode.trajectory.units), episode.finish) == (STEPS, "answered")
     assert struck == (STEPS // REJECTED if "prefetch" in way else 0)
 

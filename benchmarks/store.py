@@ -1,12 +1,12 @@
-"""What a store of a million generations costs, how processes share one, and how long runs grow.
+"""Measure the costs of a store with a million generations, of sharing it, and of long runs.
 
     python benchmarks/store.py [--url postgresql://…]
 
-A batch of 64 lookups in a store of 1,000,000 generations beside one of 10,000; a generation kept in
-the groups that a run commits; eight processes that ask for the same draws beside one alone; and a
-run of 100,000 episodes beside one of 10,000: its memory, and what opening it again takes. Times are
-of the CPU, by the processes that ask. The last line is one JSON object. The url names a PostgreSQL
-database without tables; else the store is SQLite.
+Compares a batch of 64 lookups, and an insert in a run's usual batches, in stores of 1,000,000 and
+10,000 generations; eight processes that request the same draws with a single process; and the
+memory and reopening time of runs with 100,000 and 10,000 episodes. Times are CPU times of the
+processes that ask. The last line is one JSON object. `--url` names a PostgreSQL database without
+tables; the default store is SQLite.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ BATCH = 64
 """Callers that share a transaction, as in a run."""
 ROUNDS = 40
 SHARED = 1_000
-"""Draws that the processes ask for, each in an order of its own."""
+"""Draws that all processes request, each in another order."""
 PROCESSES = 8
 SHORT, LONG = 10_000, 100_000
-"""Episodes."""
+"""Episodes of a run."""
 REQUEST = Request("bench@1", (1, 2, 3), Sampling(), 64)
 DRAWN = Generation(
     text=" So there are 12 pens, and 4 of them are red. " * 5,
@@ -70,18 +70,18 @@ async def sample(draws: range) -> list[Generation]:
     return [DRAWN] * len(draws)
 
 
-Told = tuple[float, int]
-"""Seconds of the CPU, and what else is told: draws sampled, or memory (bytes)."""
+Measured = tuple[float, int]
+"""CPU time (seconds), and the result of the work: draws sampled, or peak memory (bytes)."""
 
 
-def side_by_side(work: Callable[..., int], *each: tuple[object, ...]) -> list[Told]:
-    """Do some work in a process for each of its arguments, all begun at once."""
+def in_processes(work: Callable[..., int], *each: tuple[object, ...]) -> list[Measured]:
+    """Run `work` in one process for each tuple of arguments, all at the same time."""
     context = get_context("spawn")
     pipes = []
-    for words in each:
-        here, there = context.Pipe()
-        context.Process(target=_work, args=(there, work, words)).start()
-        pipes.append(here)
+    for arguments in each:
+        ours, theirs = context.Pipe()
+        context.Process(target=_work, args=(theirs, work, arguments)).start()
+        pipes.append(ours)
     for pipe in pipes:
         pipe.recv()
     for pipe in pipes:
@@ -89,20 +89,20 @@ def side_by_side(work: Callable[..., int], *each: tuple[object, ...]) -> list[To
     return [pipe.recv() for pipe in pipes]
 
 
-def _work(pipe: Connection, work: Callable[..., int], words: tuple[object, ...]) -> None:
+def _work(pipe: Connection, work: Callable[..., int], arguments: tuple[object, ...]) -> None:
     pipe.send("ready")
     pipe.recv()
-    began = time.process_time()
-    told = work(*words)
-    pipe.send((time.process_time() - began, told))
+    start = time.process_time()
+    result = work(*arguments)
+    pipe.send((time.process_time() - start, result))
 
 
 async def fill(database: Database, count: int) -> None:
-    """Put in so many generations that nobody asks for, under keys like any others."""
+    """Insert `count` generations under random keys, which are not requested."""
     body = pack(DRAWN)
-    one = {"model": "bench@0", "tokens": 60, "created": 0.0, "served": "", "body": body}
+    row = {"model": "bench@0", "tokens": 60, "created": 0.0, "served": "", "body": body}
     for start in range(0, count, 20_000):
-        rows = [{"key": os.urandom(20), **one} for _ in range(start, min(start + 20_000, count))]
+        rows = [{"key": os.urandom(20), **row} for _ in range(start, min(start + 20_000, count))]
         await database.write(partial(_insert, rows))
 
 
@@ -111,20 +111,20 @@ def _insert(rows: list[dict[str, object]], connection: sa.Connection) -> None:
 
 
 async def lookups(database: Database, keys: list[str]) -> float:
-    """Return the seconds that one batch takes, half of it stored."""
+    """Return the median CPU seconds of a batch of lookups, half of them stored."""
     times = []
     for turn in range(ROUNDS):
         batch = keys[turn * BATCH // 2 : (turn + 1) * BATCH // 2]
         absent = [key_of(os.urandom(16).hex(), 0) for _ in batch]
-        began = time.process_time()
+        start = time.process_time()
         state = await database.look_up([[key] for key in (*batch, *absent)], 0.0)
-        times.append(time.process_time() - began)
+        times.append(time.process_time() - start)
         assert len(state.found) == len(batch)
     return median(times)
 
 
 async def inserts(database: Database, keys: list[str]) -> float:
-    """Return the seconds that keeping one generation, and what it cost, takes."""
+    """Return the median CPU seconds to store one generation and its cost."""
     times = []
     for start in range(0, len(keys), BATCH):
         changes = [
@@ -133,9 +133,9 @@ async def inserts(database: Database, keys: list[str]) -> float:
             )
             for key in keys[start : start + BATCH]
         ]
-        began = time.process_time()
+        begin = time.process_time()
         await database.commit(changes, time.time(), time.time() + 60)
-        times.append((time.process_time() - began) / len(changes))
+        times.append((time.process_time() - begin) / len(changes))
     return median(times)
 
 
@@ -158,10 +158,10 @@ async def sizes(where: str) -> dict[str, float]:
 
 
 def ask(where: str, number: int, count: int) -> int:
-    """Ask for every shared draw; return how many were sampled here."""
+    """Request every shared draw; return how many were sampled by this process."""
 
     async def every() -> int:
-        requests = [replace(REQUEST, prompt=(number, one)) for one in range(SHARED)]
+        requests = [replace(REQUEST, prompt=(number, nth)) for nth in range(SHARED)]
         shift = SHARED * count // PROCESSES
         async with Store.open(where) as store:
             waiting = asyncio.Semaphore(BATCH)
@@ -177,19 +177,19 @@ def ask(where: str, number: int, count: int) -> int:
 
 
 def contention(where: str) -> dict[int, float]:
-    """Return the seconds of one process alone, and of one of eight that want the same."""
+    """Return the CPU seconds per process: of one process, and of eight with the same draws."""
     seconds = {}
     for number, processes in enumerate((1, PROCESSES)):
-        told = side_by_side(ask, *((where, number, one) for one in range(processes)))
-        sampled = sum(draws for _, draws in told)
+        measured = in_processes(ask, *((where, number, nth) for nth in range(processes)))
+        sampled = sum(draws for _, draws in measured)
         assert sampled == SHARED, f"{sampled} draws were sampled of {SHARED}"
-        seconds[processes] = sum(cpu for cpu, _ in told) / processes
+        seconds[processes] = sum(cpu for cpu, _ in measured) / processes
         print(f"{processes} processes, {SHARED:,} draws: {seconds[processes]:.2f} s each")
     return seconds
 
 
 class Quick(Recorded):
-    """Writes at once."""
+    """A reasoner that writes without a model."""
 
     async def write(self, turn: Turn) -> WrittenTurn:
         """Write a thought, then an answer."""
@@ -199,7 +199,7 @@ class Quick(Recorded):
 
 
 def play(path: Path, episodes: int) -> int:
-    """Play a run; return the most memory it took (bytes)."""
+    """Play a run; return the peak memory (bytes)."""
     questions = [
         Question(f"q{number}", (Message("user", f"What is {number} + 1?"),))
         for number in range(episodes // 10)
@@ -220,7 +220,7 @@ def play(path: Path, episodes: int) -> int:
 
 
 def reopen(path: Path, episodes: int) -> int:
-    """Open a run again and find that nothing is owed; return the most memory it took (bytes)."""
+    """Reopen a finished run; return the peak memory (bytes)."""
     with RunFolder.enter(path, {}, {}) as folder:
         assert len(folder.finished()) == episodes
         assert len(folder.scores()) == episodes
@@ -231,15 +231,15 @@ def _memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def runs(folder: Path) -> dict[str, Told]:
+def runs(folder: Path) -> dict[str, Measured]:
     """Measure a short run and a long one, each in a process of its own."""
     found = {}
     for episodes in (SHORT, LONG):
         for work in (play, reopen):
-            (told,) = side_by_side(work, (folder / str(episodes), episodes))
-            found[f"{work.__name__} {episodes}"] = told
-            cpu, most = told
-            print(f"{work.__name__:6} {episodes:7,} episodes {cpu:7.1f} s {most / 1e6:6.0f} MB")
+            (measured,) = in_processes(work, (folder / str(episodes), episodes))
+            found[f"{work.__name__} {episodes}"] = measured
+            cpu, peak = measured
+            print(f"{work.__name__:6} {episodes:7,} episodes {cpu:7.1f} s {peak / 1e6:6.0f} MB")
     return found
 
 
@@ -251,15 +251,15 @@ def main() -> None:
         where = url or str(Path(folder) / "store.sqlite")
         size = asyncio.run(sizes(where))
         shared = contention(where)
-        told = runs(Path(folder))
+        measured = runs(Path(folder))
     found = {
         "lookup_ms_1m": round(1e3 * size[f"lookup {MANY}"], 2),
         "lookup_1m_vs_10k": round(size[f"lookup {MANY}"] / size[f"lookup {FEW}"], 2),
         "insert_us": round(1e6 * size[f"insert {MANY}"]),
         "insert_1m_vs_10k": round(size[f"insert {MANY}"] / size[f"insert {FEW}"], 2),
         "claims_8_processes": round(shared[PROCESSES] / shared[1], 2),
-        "memory_100k_vs_10k": round(told[f"play {LONG}"][1] / told[f"play {SHORT}"][1], 2),
-        "open_100k_s": round(told[f"reopen {LONG}"][0], 1),
+        "memory_100k_vs_10k": round(measured[f"play {LONG}"][1] / measured[f"play {SHORT}"][1], 2),
+        "open_100k_s": round(measured[f"reopen {LONG}"][0], 1),
     }
     print(json.dumps(found))
 

@@ -1,13 +1,14 @@
-"""What the jobs of a sweep sample side by side, beside what they need together and each alone.
+"""Measure how much the concurrent jobs of a sweep save by sharing a store.
 
     python benchmarks/sweep.py [--url postgresql://…]
 
-Recoverability on a shipped reasoner at five insertion points, by two lengths of the steer, with and
-without the original's first paragraph: 20 jobs by joblib, 8 at once, of which 2 are refused. What
-they sampled is what the runs have paid for; what they need together is what the store holds, and
-what each needs alone is what the store gave it. `sweep_tokens_ratio` is 1 where nothing is sampled
-twice; `alone_tokens_ratio` is what sharing saves. The last line is one JSON object. The url names a
-PostgreSQL database without tables; else the store is SQLite.
+The sweep is recoverability on a shipped reasoner at five insertion points, for two lengths of the
+steer, with and without the original's first paragraph: 20 jobs by joblib, 8 at once, of which 2 are
+refused. The tokens sampled are those that the runs paid for. The tokens needed together are those
+in the store, and the tokens that a job would need on its own are those that the store gave it. The
+last line is one JSON object. `sweep_tokens_ratio` is 1 if no draw was sampled twice;
+`alone_tokens_ratio` is the saving by sharing. `--url` names a PostgreSQL database without tables;
+the default store is SQLite.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ WORDS = (
 
 
 def sweep(folder: Path, where: str) -> None:
-    """Play all jobs; the refused ones make the status 1."""
+    """Play all jobs; the exit status is 1 because of the refused ones."""
     with serve(build_app(PocketBackend())) as url:
         words = [*WORDS, f"+team.main.base_url={url}", f"store.url={where}"]
         done = subprocess.run([sys.executable, "-m", "collab", *words], cwd=folder, check=False)
@@ -48,15 +49,15 @@ def sweep(folder: Path, where: str) -> None:
 
 
 async def tokens(where: str) -> tuple[int, int]:
-    """Return the tokens that a store holds, and those that it gave to runs, each counted alone."""
+    """Return the tokens in a store, and the sum of the tokens that it gave to each run."""
     database = Database(where)
     total = sa.func.sum(generations.c.tokens)
     given = sa.join(needs, generations, needs.c.key == generations.c.key)
 
     def work(connection: sa.Connection) -> tuple[int, int]:
         statements = sa.select(total), sa.select(total).select_from(given)
-        held, alone = (int(connection.execute(one).scalar_one()) for one in statements)
-        return held, alone
+        held, separate = (int(connection.execute(query).scalar_one()) for query in statements)
+        return held, separate
 
     try:
         await database.prepare(time.time())

@@ -1,14 +1,14 @@
-"""How quick `collab view` is with a run of 20,000 episodes, in a real browser.
+"""Measure the speed of `collab view` with a run of 20,000 episodes, in a real browser.
 
     python benchmarks/view.py [--episodes 20000]
 
-Writes such a run, serves it by `collab view` as a user would, and opens it in headless Chromium:
-from asking for the page to the first episodes in its list (the server has read nothing before,
-and the run has never been looked at), the same once more, and from a choice to the list that it
-leaves. Each figure stands beside what the machine takes to read the run's scores as plain JSON.
+Writes such a run, serves it with `collab view`, and opens it in headless Chromium. Measures the
+time from the request of the page to the first episodes in its list (for a new server, and once
+more), and the time from the choice of a filter to the filtered list. `plain_read_s` is the time in
+which the machine reads the run's scores as plain JSON, for comparison.
 
-Then the live view of a driver at full load: the share of its CPU time that goes into watching it,
-drawn on a terminal, with one episode shown to another process besides. The last line is one JSON
+Also measures the live view of a driver at full load: the share of its CPU time that the live view
+takes, drawn on a terminal, while another process watches one episode. The last line is one JSON
 object.
 """
 
@@ -58,7 +58,7 @@ POINTS = (0.0, 0.2, 0.4, 0.6, 0.8)
 ARMS = ("steer", "none")
 ROUNDS = 5
 WATCHED = 400
-"""Episodes of the driver that is watched."""
+"""Episodes of the driver with a live view."""
 DECIDES = {
     "scenario": {"_target_": "collab.scenarios.recoverability.Recoverability"},
     "policy": {"_target_": "collab.policies.distractor.Distractor"},
@@ -68,7 +68,7 @@ DECIDES = {
 
 
 def write_run(path: Path, episodes: int) -> None:
-    """Write a twin test's run: at each point of each question, a steered case and its control."""
+    """Write a run of a twin test: a steered case and its control for each question and point."""
     asked = episodes // (len(POINTS) * len(ARMS))
     questions = [
         Question(f"q{n}", (Message("user", f"What is {n} + 7 pens?"),), str(n + 7), labels={})
@@ -92,7 +92,7 @@ def hash_of(text: str) -> int:
 
 def log(arm: str) -> list[Event]:
     thought = "So there are 12 pens, and 4 of them are red. " * 4
-    units = [Wrote(Unit("main", thought, "generated", "it has the pen", tokens=40))] * 5
+    units = [Wrote(Unit("main", thought, "generated", "it has the turn", tokens=40))] * 5
     steer = [Wrote(Unit("distractor", thought, "inserted", "the steer", tokens=40))]
     answer = Wrote(Unit("main", "7.", "generated", phase="answer", tokens=2))
     return [*(steer if arm == "steer" else []), *units, Ended("main"), Closed("main"), answer]
@@ -113,15 +113,15 @@ def viewed(path: Path) -> Iterator[str]:
 
 
 def paint(page: Page, url: str) -> float:
-    """Return the seconds from asking for the page to the first episodes in its list."""
-    began = time.perf_counter()
+    """Return the seconds from the request of the page to the first episodes in its list."""
+    start = time.perf_counter()
     page.goto(url)
     page.wait_for_selector("#list li", timeout=120_000)
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def chosen(page: Page, value: str, episodes: int) -> float:
-    """Return the milliseconds from a choice to what it leaves, measured inside the page."""
+    """Return the milliseconds from a choice to the filtered list, measured inside the page."""
     taken: float = page.evaluate(
         """async ([value, wanted]) => {
           const pick = document.getElementById("pick-arm");
@@ -139,37 +139,37 @@ def chosen(page: Page, value: str, episodes: int) -> float:
 
 
 def searched(page: Page, text: str) -> float:
-    """Return the seconds from a search of every thought to what it leaves."""
-    began = time.perf_counter()
+    """Return the seconds that a full-text search takes."""
+    start = time.perf_counter()
     page.fill("#text", text)
     expect(page.locator("#count")).to_contain_text(re.compile("^0 of"), timeout=120_000)
-    taken = time.perf_counter() - began
+    taken = time.perf_counter() - start
     page.click("#clear")
     return taken
 
 
 def plain_read(path: Path) -> float:
     """Return the seconds that the machine takes to read the scores as JSON."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     with (path / "scores.jsonl").open("rb") as file:
         for line in file:
             json.loads(line)
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 class Timed(RunProgress):
-    """A live view that counts what it costs (seconds of the CPU)."""
+    """A live view that measures its own CPU time (seconds)."""
 
     cost = 0.0
 
     def grew(self, case: Case, trajectory: Trajectory) -> None:
-        """Look at an episode under way."""
+        """Show a running episode."""
         began = time.thread_time()
         super().grew(case, trajectory)
         self.cost += time.thread_time() - began
 
     def ended(self, case: Case, played: Played | None) -> None:
-        """Look at an episode that is over."""
+        """Show a finished episode."""
         began = time.thread_time()
         super().ended(case, played)
         self.cost += time.thread_time() - began
@@ -186,7 +186,7 @@ class Timed(RunProgress):
 
 
 async def live_share(path: Path) -> float:
-    """Return the share of the driver's CPU time that its live view takes, at full load."""
+    """Return the live view's share of the driver's CPU time, at full load."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from benchmarks import driver
 
@@ -251,7 +251,7 @@ def main() -> None:
         with viewed(path) as url:
             later = paint(page, url)
         browser.close()
-    told = {
+    found = {
         "episodes": episodes,
         "first_paint_s": round(first, 2),
         "second_paint_s": round(again, 2),
@@ -261,7 +261,7 @@ def main() -> None:
         "plain_read_s": round(plain, 2),
         "live_share": round(share, 4),
     }
-    print(json.dumps(told))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ class HandOver(Settings):
     main: Writer = "main"
 
     async def decide(self, view: View) -> Decision:
-        """Count the living units: the first two are the starter's."""
+        """Let the starter write the first two living units."""
         if view.closed_by:
             return Close(self.main, why="the thinking is closed")
         seat = self.starter if len(view.units) < 2 else self.main

@@ -1,12 +1,12 @@
-"""The conformance kit: does a plugin keep its contract? For the tests of anybody's plugin.
+"""The conformance kit: check in the tests of a plugin that it keeps its contract.
 
     from collab.testing import check_policy
 
     def test_my_policy_keeps_its_contract() -> None:
         check_policy(MyPolicy(patience=3))
 
-Policies and scenarios are tried with `Speaker`s, which need no server: a few milliseconds an
-episode. What breaks the contract is an `AssertionError` that says where.
+Policies and scenarios are played with `Speaker`s, which need no server and take a few milliseconds
+per episode. A broken contract raises an `AssertionError` that names the broken rule.
 """
 
 from collab.testing.endpoint import check_endpoint

@@ -1,4 +1,4 @@
-"""Does a server do what its dialect says?"""
+"""Check that a server does what its dialect promises."""
 
 from __future__ import annotations
 
@@ -27,32 +27,33 @@ def check_endpoint(
     api_key: str | None = None,
     must: Collection[str] = (),
 ) -> Profile:
-    """Have a doctor examine a server: what it does with thoughts that are not its own, and draws.
+    """Examine with the doctor how a server continues thoughts of another model, and how it samples.
 
-    An endpoint keeps its contract if a begun thought goes on there as it stands: no probe finds
-    anything broken. What a run can live with, such as seeds that decide nothing, is in the profile.
+    An endpoint keeps its contract if it continues a given thought unchanged: no probe finds
+    anything broken. Limitations that a run can accept, such as ignored seeds, are in the profile.
 
     Args:
-        url: Where its API begins, such as `http://localhost:8000/v1`.
-        model: What the server calls the model.
-        dialect: How a thought is continued there.
+        url: The address of the API, such as `http://localhost:8000/v1`.
+        model: The name of the model on the server.
+        dialect: How the server continues a thought.
         checkpoint: A folder or Hugging Face id with tokenizer and chat template, for dialects that
-            write the prompt themselves.
-        tags: What opens and closes a think block.
-        api_key: Its key; None: it wants none.
-        must: Probes that must find all well, such as `seed` and `logprobs`.
+            render the prompt themselves.
+        tags: The tags that open and close a think block.
+        api_key: The API key; None: the server needs no key.
+        must: Probes whose verdict must be `ok`, such as `seed` and `logprobs`.
 
     Returns:
-        What was found.
+        The profile with the findings.
 
     Raises:
-        AssertionError: It broke the contract; the message says what was tried and what came back.
+        AssertionError: The endpoint broke the contract; the message says what was tried and what
+            the server returned.
     """
     folder = model_folder(str(checkpoint)) if checkpoint is not None else None
     tokenizer = Tokenizer.load(folder) if folder else None
     frame = Frame(Template.load(folder), *tags) if folder else None
 
-    def made(profile: Profile) -> Dialect:
+    def dialect_of(profile: Profile) -> Dialect:
         return choose(profile, frame, tokenizer, *tags)
 
     async def examine() -> Profile:
@@ -61,13 +62,13 @@ def check_endpoint(
             url,
             model,
             tokenizer,
-            form=made(known).form,
+            form=dialect_of(known).form,
             profile=known,
             api_key=api_key,
             limits=Limits(retries=1),
         )
         async with endpoint:
-            return await Doctor(endpoint, tokenizer, made, tags).examine()
+            return await Doctor(endpoint, tokenizer, dialect_of, tags).examine()
 
     try:
         profile = run_apart(examine())
@@ -78,18 +79,18 @@ def check_endpoint(
 
 
 def check_profile(profile: Profile, must: Collection[str]) -> None:
-    """Look through what a doctor has found.
+    """Check the findings of a doctor.
 
     Raises:
-        AssertionError: Something is broken, or one of `must` is not well.
+        AssertionError: A finding is broken, or the verdict of a probe in `must` is not `ok`.
     """
-    tried = {finding.probe for finding in profile.findings}
-    if missing := set(must) - tried:
-        raise AssertionError(f"no such probe: {sorted(missing)} (tried were {sorted(tried)})")
-    odd = [
-        f"{one.probe} is {one.verdict}: tried {one.tried}, came back: {one.came}"
-        for one in profile.findings
-        if one.verdict == "broken" or (one.probe in must and one.verdict != "ok")
+    probes = {finding.probe for finding in profile.findings}
+    if missing := set(must) - probes:
+        raise AssertionError(f"unknown probes: {sorted(missing)} (probes: {sorted(probes)})")
+    bad = [
+        f"{finding.probe} is {finding.verdict}: tried {finding.tried}, got back: {finding.came}"
+        for finding in profile.findings
+        if finding.verdict == "broken" or (finding.probe in must and finding.verdict != "ok")
     ]
-    if odd:
-        raise AssertionError("; ".join(odd))
+    if bad:
+        raise AssertionError("; ".join(bad))

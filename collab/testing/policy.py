@@ -1,4 +1,4 @@
-"""Does a policy keep its contract?"""
+"""Check that a policy keeps its contract."""
 
 from __future__ import annotations
 
@@ -22,38 +22,41 @@ from collab.errors import PolicyError
 from collab.testing.speaker import LINES, Speaker
 
 CLOSING = (0.0, 0.2, 1.0)
-"""The chance that a speaker closes its thinking behind a line, on each table that is played."""
+"""The chances, one per episode, that a speaker closes its thinking after a line."""
 BUDGET = 100
 """Tokens of an episode."""
 STEPS = 250
-"""Decisions that it may take."""
+"""The largest number of decisions in an episode."""
 _LOG = TypeAdapter(tuple[Event, ...])
 
 
 def check_policy(
     policy: Policy, *, seats: Iterable[str] = (), recordings: Sequence[bool] = (False, True)
 ) -> tuple[Episode, ...]:
-    """Play a policy on scripted tables, and look at every decision.
+    """Play episodes of a policy with scripted reasoners, and check every decision.
 
-    A policy keeps its contract if it decides the same from the same view (its random numbers come
-    from `view.rng`, its memory is the trajectory and the memo), if it decides alike from a log that
-    went through a file (so that an interrupted episode goes on as it would have), if it also
-    decides where units were struck, if it is frozen, if it declares the seats that it uses, and if
-    its episodes end.
+    A policy keeps its contract under these conditions:
+
+    - It is frozen, and it declares the seats that it uses.
+    - It decides the same from the same view: its random numbers come from `view.rng`, and its
+      memory is only the trajectory and the memo.
+    - It decides the same from a log that was stored and loaded, so that an interrupted episode
+      continues as it would have.
+    - It also decides after a rewind.
+    - Its episodes end.
 
     Args:
-        policy: What is tried.
-        seats: Seats that it may use though no field of it is annotated `Writer` or `Adviser`.
-        recordings: Whether its seats are handed recordings: on some tables, or on all.
+        policy: The policy to check.
+        seats: Seats that it may use without a field annotated `Writer` or `Adviser`.
+        recordings: Whether its seats start with recordings; one episode is played for each value.
 
     Returns:
-        The episodes, with and without recordings, by writers that close their thinking never, now
-        and then, and at once.
+        The episodes, for each value of `recordings` and each chance in `CLOSING`.
 
     Raises:
-        AssertionError: It broke the contract; the message says where.
+        AssertionError: The policy broke the contract; the message names the broken rule.
     """
-    _is_frozen(policy)
+    _check_frozen(policy)
     declared = {*seats_of(policy), *seats}
     before = repr(policy)
     tables = itertools.product(CLOSING, recordings)
@@ -63,9 +66,9 @@ def check_policy(
     return episodes
 
 
-def _is_frozen(policy: object) -> None:
+def _check_frozen(policy: object) -> None:
     if not isinstance(policy, Policy):
-        raise AssertionError(f"{policy!r} is no policy: it needs `decide` and `needs`")
+        raise AssertionError(f"{policy!r} is not a policy: it needs `decide` and `needs`")
     if isinstance(policy, BaseModel) and not policy.model_config.get("frozen"):
         raise AssertionError(f"{type(policy).__name__} is not frozen: derive it from Settings")
 
@@ -74,7 +77,9 @@ async def _play(policy: Policy, declared: set[str], closes: float, recorded: boo
     question = Question("q", (Message("user", "What is 3 + 4?"),), "7")
     text = " ".join(LINES)
     opening = {seat: Recording("q", text, len(text.split())) for seat in declared}
-    case = Case(f"{closes:g}", question, _Witness(policy, declared), opening if recorded else {})
+    case = Case(
+        f"{closes:g}", question, _DecidesTwice(policy, declared), opening if recorded else {}
+    )
     team = Team({seat: Speaker(closes=closes) for seat in sorted(declared)})
     try:
         return await play_case(case, team, until=Sentence(), budget=BUDGET)
@@ -83,8 +88,8 @@ async def _play(policy: Policy, declared: set[str], closes: float, recorded: boo
 
 
 @dataclass(frozen=True)
-class _Witness:
-    """Has a policy decide twice, and compares."""
+class _DecidesTwice:
+    """A policy that lets another one decide twice, and compares the decisions."""
 
     policy: Policy
     declared: set[str]
@@ -92,92 +97,94 @@ class _Witness:
 
     async def decide(self, view: View) -> Decision:
         if view.step == STEPS:
-            raise AssertionError(f"it took {STEPS} decisions without an end")
-        heard = _Heard(view.side_channel)
-        first = await self.policy.decide(replace(view, side_channel=heard, rng=deepcopy(view.rng)))
-        again = await self.policy.decide(self._again(view, heard))
+            raise AssertionError(f"the episode has not ended after {STEPS} decisions")
+        recorder = _Recorder(view.side_channel)
+        first = await self.policy.decide(
+            replace(view, side_channel=recorder, rng=deepcopy(view.rng))
+        )
+        again = await self.policy.decide(self._again(view, recorder))
         if first != again:
             raise AssertionError(
-                f"it decided {first!r}, and {again!r} from the same view: it must keep nothing "
-                "between decisions, and draw from view.rng alone"
+                f"it decided {first!r}, then {again!r} from the same view: it must keep no state "
+                "between decisions, and take random numbers only from view.rng"
             )
         self._check_seat(first)
         await self._check_struck(view)
         return first
 
-    def _again(self, view: View, heard: _Heard) -> View:
-        """Return the view as it is after the log went through a file."""
-        log = _LOG.validate_json(_LOG.dump_json(view.log))
+    def _again(self, view: View, recorder: _Recorder) -> View:
+        """Return the view with a log that was stored and loaded."""
+        trajectory = Trajectory.replay(_LOG.validate_json(_LOG.dump_json(view.log)))
         rng = deepcopy(view.rng)
-        return replace(view, trajectory=Trajectory.replay(log), side_channel=heard.again(), rng=rng)
+        return replace(view, trajectory=trajectory, side_channel=recorder.replay(), rng=rng)
 
     def _check_seat(self, decision: Decision) -> None:
         named = isinstance(decision, Write | Insert | Close) and decision.seat
         if named and named not in self.declared:
             raise AssertionError(
-                f"it decided {decision!r}, but declares the seats {sorted(self.declared)} alone: "
-                "annotate the field that names the seat `Writer` or `Adviser`"
+                f"it decided {decision!r}, but declares only the seats {sorted(self.declared)}: "
+                "annotate the field that names the seat with `Writer` or `Adviser`"
             )
 
     async def _check_struck(self, view: View) -> None:
         struck = view.trajectory.add(Rewound(len(view.units) // 2))
         rng = deepcopy(view.rng)
         decision = await self.policy.decide(
-            replace(view, trajectory=struck, side_channel=_Chance(struck), rng=rng)
+            replace(view, trajectory=struck, side_channel=_RandomAnswers(struck), rng=rng)
         )
         if not isinstance(decision, Decision):
-            raise AssertionError(f"it decided {decision!r} where units were struck: no decision")
+            raise AssertionError(f"after a rewind it returned {decision!r}, which is no decision")
 
 
 @dataclass
-class _Heard:
-    """Asks on, and keeps the replies."""
+class _Recorder:
+    """A side channel that forwards questions to another one, and records the replies."""
 
-    aside: SideChannel
+    channel: SideChannel
     replies: list[SideAnswer | Likelihood] = field(default_factory=list)
 
     async def ask(self, seat: str, inquiry: Inquiry) -> SideAnswer:
-        said = await self.aside.ask(seat, inquiry)
-        self.replies.append(said)
-        return said
+        answer = await self.channel.ask(seat, inquiry)
+        self.replies.append(answer)
+        return answer
 
     async def score(self, seat: str, text: str) -> Likelihood:
-        likely = await self.aside.score(seat, text)
-        self.replies.append(likely)
-        return likely
+        likelihood = await self.channel.score(seat, text)
+        self.replies.append(likelihood)
+        return likelihood
 
     def prefetch(self, path: tuple[Decision, ...]) -> None:
-        self.aside.prefetch(path)
+        self.channel.prefetch(path)
 
-    def again(self) -> _Told:
-        return _Told(iter(self.replies))
+    def replay(self) -> _Replay:
+        return _Replay(iter(self.replies))
 
 
 @dataclass
-class _Told:
-    """Gives replies once more, in their order."""
+class _Replay:
+    """A side channel that returns recorded replies in their order."""
 
     replies: Iterable[SideAnswer | Likelihood]
 
     async def ask(self, seat: str, inquiry: Inquiry) -> SideAnswer:
-        said = next(iter(self.replies), None)
-        if not isinstance(said, SideAnswer):
-            raise AssertionError(f"from the same view it asks {seat!r} what it did not ask before")
-        return said
+        answer = next(iter(self.replies), None)
+        if not isinstance(answer, SideAnswer):
+            raise AssertionError(f"from the same view it asks {seat!r} another side question")
+        return answer
 
     async def score(self, seat: str, text: str) -> Likelihood:
-        likely = next(iter(self.replies), None)
-        if not isinstance(likely, Likelihood):
-            raise AssertionError(f"from the same view it has {seat!r} score what it did not before")
-        return likely
+        likelihood = next(iter(self.replies), None)
+        if not isinstance(likelihood, Likelihood):
+            raise AssertionError(f"from the same view it lets {seat!r} score another text")
+        return likelihood
 
     def prefetch(self, path: tuple[Decision, ...]) -> None:
-        """Begin nothing a second time."""
+        """Ignore the prefetch, which was made by the first decision."""
 
 
 @dataclass(frozen=True)
-class _Chance:
-    """Answers by chance, and leaves no trace."""
+class _RandomAnswers:
+    """A side channel with random answers, which are not recorded."""
 
     trajectory: Trajectory
 
@@ -188,7 +195,7 @@ class _Chance:
         return (await Speaker().score(self._turn(seat), text)).likelihood
 
     def prefetch(self, path: tuple[Decision, ...]) -> None:
-        """Begin nothing."""
+        """Ignore the prefetch."""
 
     def _turn(self, seat: str) -> Turn:
         question = Question("q", ())

@@ -1,4 +1,4 @@
-"""Does a scenario keep its contract?"""
+"""Check that a scenario keeps its contract."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from collab.scenarios.base import Bank, Scenario, ranked
 from collab.testing.speaker import ABILITIES, LINES, Speaker
 
 COUNT = 12
-"""Questions that are made for it."""
+"""The number of made-up questions."""
 PLAYED = 6
-"""Cases that are played, and as many of different policies."""
+"""The number of cases that are played, in addition to as many with different policies."""
 BUDGET = 1_000
 """Tokens of an episode: more than the recordings have."""
 
@@ -30,36 +30,39 @@ BUDGET = 1_000
 def check_scenario(
     scenario: Scenario, policy: Policy, *, questions: Sequence[Question] = ()
 ) -> tuple[Case, ...]:
-    """Have a scenario make cases of a bank that is made up, and look at them.
+    """Check the cases that a scenario makes from a made-up bank, and play some of them.
 
-    A scenario keeps its contract if it is frozen; if it makes the same cases again, also where the
-    questions come in another order and their draws are there one by one; if a case's id is its own;
-    if there are no more of them than it says; if each case bears the label of the table's rows, has
-    a question and recordings from the bank, and a policy that plays it to an end.
+    A scenario keeps its contract under these conditions:
+
+    - It is frozen.
+    - It makes the same cases again, also if the questions have another order and their draws
+      arrive one by one.
+    - Each case has an id of its own, and there are at most as many cases as `most` says.
+    - Each case has the label of the table's rows, and its question and recordings are in the bank.
+    - Each case can be played to its end with its policy.
 
     Args:
-        scenario: What is tried.
-        policy: The policy that its cases are played with.
-        questions: Questions to make cases of, where those that are made up do not fit.
+        scenario: The scenario to check.
+        policy: The policy with which its cases are played.
+        questions: Questions for its cases, if the made-up ones do not fit.
 
     Returns:
         The cases.
 
     Raises:
-        AssertionError: It broke the contract; the message says where.
+        AssertionError: The scenario broke the contract; the message names the broken rule.
     """
     if not isinstance(scenario, Scenario):
-        raise AssertionError(f"{scenario!r} is no scenario: it lacks one of its methods, or `by`")
+        raise AssertionError(f"{scenario!r} is not a scenario: it lacks a method, or `by`")
     if isinstance(scenario, BaseModel) and not scenario.model_config.get("frozen"):
         raise AssertionError(f"{type(scenario).__name__} is not frozen: derive it from Settings")
     asked = list(questions) or _questions()
     before = repr(scenario)
     cases = run_apart(_cases(scenario, policy, asked, late=False))
-    _check_same(cases, run_apart(_cases(scenario, policy, asked, late=False)), "asked again")
-    other_way = asked[::-1]
-    _check_same(
-        cases, run_apart(_cases(scenario, policy, other_way, late=True)), "in another order"
-    )
+    again = run_apart(_cases(scenario, policy, asked, late=False))
+    _check_same(cases, again, "the second time")
+    reordered = run_apart(_cases(scenario, policy, asked[::-1], late=True))
+    _check_same(cases, reordered, "with the questions in another order")
     _check_each(scenario, policy, cases, asked)
     run_apart(_play(cases))
     if repr(scenario) != before:
@@ -70,7 +73,7 @@ def check_scenario(
 async def _cases(
     scenario: Scenario, policy: Policy, questions: Sequence[Question], *, late: bool
 ) -> tuple[Case, ...]:
-    """Return a scenario's cases, where their draws are there at once, or one by one from behind."""
+    """Return a scenario's cases; `late`: the draws arrive one by one, in the opposite order."""
     solos = {seat: _solos(seat, count, questions) for seat, count in scenario.solos().items()}
     waits = {question.id: Event() for question in questions} if late else {}
     writers = dict.fromkeys([*seats_of(policy), *solos], ABILITIES)
@@ -85,13 +88,15 @@ async def _cases(
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(fill())
-            made = [one async for one in scenario.cases(bank, policy)]
-    except ExceptionGroup as errors:  # Python 3.11.2 wraps what is raised in an `except*` again
+            made = [case async for case in scenario.cases(bank, policy)]
+    except (
+        ExceptionGroup
+    ) as errors:  # Python 3.11.2 wraps errors that are raised in an `except*` again
         refused, others = errors.split(CollabError)
         if refused is None or others is not None:
             raise
-        raise AssertionError(f"it makes no cases: {refused.exceptions[0]}") from errors
-    return tuple(one for one in made if isinstance(one, Case))
+        raise AssertionError(f"it cannot make cases: {refused.exceptions[0]}") from errors
+    return tuple(case for case in made if isinstance(case, Case))
 
 
 def _check_same(cases: Sequence[Case], again: Sequence[Case], when: str) -> None:
@@ -99,7 +104,7 @@ def _check_same(cases: Sequence[Case], again: Sequence[Case], when: str) -> None
         raise AssertionError(f"{when} it makes other cases, or in another order")
     for case, other in zip(cases, again, strict=True):
         if case != other:
-            raise AssertionError(f"{when} it makes another case of id {case.id!r}: {other!r}")
+            raise AssertionError(f"{when} it makes another case with id {case.id!r}: {other!r}")
 
 
 def _check_each(
@@ -107,13 +112,14 @@ def _check_each(
 ) -> None:
     if not cases:
         raise AssertionError(
-            f"it makes no case of {len(questions)} questions; give check_scenario others"
+            f"it makes no case from {len(questions)} questions; give check_scenario others"
         )
-    most, known = scenario.most(len(questions), policy), {one.id: one for one in questions}
+    most = scenario.most(len(questions), policy)
+    known = {question.id: question for question in questions}
     if len(cases) > most:
-        raise AssertionError(f"it makes {len(cases)} cases, but says {most} at most")
+        raise AssertionError(f"it makes {len(cases)} cases, but `most` says at most {most}")
     if len({case.id for case in cases}) < len(cases):
-        raise AssertionError("two of its cases have one id")
+        raise AssertionError("two of its cases have the same id")
     for case in cases:
         if case.question != known.get(case.question.id):
             raise AssertionError(f"case {case.id!r} has a question that is not in the bank")
@@ -122,8 +128,10 @@ def _check_each(
                 f"case {case.id!r} lacks the label {scenario.by!r} of the table's rows "
                 f"(it has: {', '.join(case.factors)})"
             )
-        if lost := {one.question for one in case.opening.values()} - known.keys():
-            raise AssertionError(f"case {case.id!r} plays recordings on {lost}, not in the bank")
+        if lost := {recording.question for recording in case.opening.values()} - known.keys():
+            raise AssertionError(
+                f"case {case.id!r} plays recordings on {lost}, which are not in the bank"
+            )
 
 
 async def _play(cases: Sequence[Case]) -> None:
@@ -153,7 +161,7 @@ def _questions() -> list[Question]:
 def _solos(
     seat: str, count: int, questions: Sequence[Question]
 ) -> dict[str, tuple[Recording, ...]]:
-    """Make up solo draws: some questions are always solved, some never, some now and then."""
+    """Make up solo draws: some questions are always solved, some sometimes, and some never."""
     return {
         question.id: tuple(_solo(seat, question, draw) for draw in range(count))
         for question in questions
@@ -164,7 +172,7 @@ def _solo(seat: str, question: Question, draw: int) -> Recording:
     chance = random.Random(f"{seat}/{question.id}").choice((0.0, 0.5, 1.0))
     rng = random.Random(f"{seat}/{question.id}/{draw}")
     correct = rng.random() < chance
-    said = question.answer if correct and question.answer else f"{rng.randint(1000, 9999)}"
+    answer = question.answer if correct and question.answer else f"{rng.randint(1000, 9999)}"
     lines = [f"{rng.choice(LINES)} Step {n}." for n in range(rng.randint(4, 16))]
     text = "\n\n".join(lines)
     return Recording(
@@ -174,7 +182,7 @@ def _solo(seat: str, question: Question, draw: int) -> Recording:
         model=seat,
         generation=f"{seat}/{question.id}/{draw}",
         draw=draw,
-        answer=f"\\boxed{{{said}}}",
+        answer=f"\\boxed{{{answer}}}",
         correct=correct,
-        extracted=said,
+        extracted=answer,
     )

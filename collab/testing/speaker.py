@@ -1,4 +1,4 @@
-"""A reasoner without a model, for tables that need no server."""
+"""A reasoner without a model, for tests that need no server."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ ABILITIES = frozenset({"write", "answer", "advise", "logprobs", "score"})
 
 @dataclass(frozen=True)
 class Speaker:
-    """A reasoner without a model: it writes lines by chance, the same in every rerun."""
+    """A reasoner without a model: it writes random lines, the same in every rerun."""
 
     lines: Sequence[str] = LINES
     closes: float = 0.1
-    """The chance that it closes its thinking behind a line."""
+    """The chance that it closes its thinking after a line."""
     can: frozenset[str] = ABILITIES
     think_close: str = ""
     rates: Rates = Rates()  # noqa: RUF009 - a frozen value
@@ -40,7 +40,7 @@ class Speaker:
         return len(text.split())
 
     async def write(self, turn: Turn) -> WrittenTurn:
-        """Write lines up to the boundary, the close or the end of the budget."""
+        """Write lines up to the boundary, the close tag or the end of the budget."""
         rng = _rng(turn.seat, turn.trajectory)
         if turn.phase == "answer":
             answer = Unit(turn.seat, "The answer is 7.", "generated", turn.why, "answer", tokens=4)
@@ -48,7 +48,7 @@ class Speaker:
         text, room = "", turn.budget - turn.trajectory.tokens
         while True:
             text += " " * bool(text or turn.trajectory.units) + rng.choice(self.lines)
-            text += _called(turn.until) if rng.random() < 0.3 else ""
+            text += _tag(turn.until) if rng.random() < 0.3 else ""
             ends, cut = rng.random() < self.closes, _cut(turn.until, f"{text} ")
             if self.count(text) >= room:
                 return WrittenTurn((self._unit(turn, text, rng),), "length")
@@ -58,7 +58,7 @@ class Speaker:
                 return WrittenTurn((self._unit(turn, text, rng),), "end")
 
     async def advise(self, turn: Turn, inquiry: Inquiry) -> Reply:
-        """Choose an option by chance, or say a line."""
+        """Return a random option, or a random line if there are no options."""
         rng = _rng(inquiry.text, turn.trajectory)
         if not inquiry.options:
             return Reply(SideAnswer(rng.choice(self.lines)), ())
@@ -66,7 +66,7 @@ class Speaker:
         return Reply(SideAnswer(chosen, {chosen: 1.0}), ())
 
     async def score(self, turn: Turn, text: str) -> Likelihoods:
-        """Find a text as likely as chance will have it."""
+        """Return a random likelihood of a text."""
         chance = -3 * _rng(text, turn.trajectory).random()
         return Likelihoods(Likelihood(chance, self.count(text)), ())
 
@@ -91,14 +91,14 @@ def _rng(seat: str, trajectory: Trajectory) -> random.Random:
     return random.Random(blake2b(seed, digest_size=8).digest())
 
 
-def _called(until: Boundary) -> str:
+def _tag(until: Boundary) -> str:
     if not isinstance(until, Tag):
         return ""
     return f"{until.opens}8{until.tag}" if until.opens else until.tag
 
 
 def _cut(until: Boundary, text: str) -> int | None:
-    """Cut at the boundary; its tokens are words."""
+    """Return the end of the first unit of a text, with words as tokens; None before its end."""
     if until.limit is None:
         return until.cut(text)
     words = list(re.finditer(r"\S+", text))

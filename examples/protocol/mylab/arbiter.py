@@ -1,4 +1,4 @@
-"""Two draft, one decides: an arbiter takes one of two next steps, and may pass the choice on."""
+"""An arbiter chooses one of two drafts of each next step, and may leave the choice to a human."""
 
 from collab import (
     Adviser,
@@ -21,7 +21,7 @@ PASS = " If you cannot tell, answer C."
 
 
 class OneStep(Settings):
-    """Let `writer` write one unit: what a branch does."""
+    """Let `writer` write one unit; the policy of a branch."""
 
     writer: Writer
     until: Boundary
@@ -34,7 +34,7 @@ class OneStep(Settings):
 
 
 class Arbiter(Settings):
-    """Have `first` and `second` draft each step; `arbiter` takes one, or asks `human`."""
+    """Let `first` and `second` draft each step; `arbiter` chooses one, or `human` if it cannot."""
 
     first: Writer = "main"
     second: Writer = "partner"
@@ -54,10 +54,10 @@ class Arbiter(Settings):
         return Fork(tuple(map(Branch, drafts)), why="two drafts", memo="drafted")
 
     async def _choose(self, view: View) -> Decision:
-        asked = QUESTION.format(*(branch.thinking.strip() for branch in view.branches))
+        question = QUESTION.format(*(branch.thinking.strip() for branch in view.branches))
         letters = "ABC" if self.human else "AB"
-        said = await view.ask(self.arbiter, asked + PASS * bool(self.human), choices=letters)
-        by = self.arbiter
-        if self.human and said not in ("A", "B"):
-            said, by = await view.ask(self.human, asked, choices="AB"), self.human
-        return Choose(int(said == "B"), why=f"{by} says {said}")
+        choice = await view.ask(self.arbiter, question + PASS * bool(self.human), choices=letters)
+        seat = self.arbiter
+        if self.human and choice not in ("A", "B"):
+            choice, seat = await view.ask(self.human, question, choices="AB"), self.human
+        return Choose(int(choice == "B"), why=f"{seat} says {choice}")

@@ -1,4 +1,4 @@
-"""A scenario of one's own: any policy on any questions, short and long ones apart."""
+"""A scenario that reports short and long questions separately, for any policy."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -10,7 +10,7 @@ from collab.scenarios.collaboration import Collaboration
 
 
 class ByLength(Collaboration):
-    """Play as `collaboration` does; its table has a row for short and one for long questions."""
+    """Like `collaboration`, with one table row for short and one for long questions."""
 
     by: ClassVar[str] = "length"
 
@@ -18,8 +18,8 @@ class ByLength(Collaboration):
     """A question with more words is a long one."""
 
     async def cases(self, bank: Bank, policy: Policy) -> AsyncIterator[Case | Note]:
-        async for made in super().cases(bank, policy):
-            yield made if isinstance(made, Note) else self._labelled(made)
+        async for case in super().cases(bank, policy):
+            yield case if isinstance(case, Note) else self._labelled(case)
 
     def _labelled(self, case: Case) -> Case:
         words = sum(len(message.content.split()) for message in case.question.messages)

@@ -1,4 +1,4 @@
-"""What a stranger's CI runs."""
+"""The tests of this package: its policy and its scenario keep their contracts."""
 
 from mylab.arbiter import Arbiter
 from mylab.by_length import ByLength

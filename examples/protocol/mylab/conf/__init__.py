@@ -1,1 +1,1 @@
-"""The files that `collab` finds by the entry point."""
+"""The conf files of this package, which `collab` finds by its entry point."""
