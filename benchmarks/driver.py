@@ -210,7 +210,7 @@ def known_ids(number: int, prompt: int) -> tuple[int, ...]:
 
 
 def request_body(prompt: int) -> Json:
-    """Return what collab sends for such a unit."""
+    """Return the body of the request that collab sends for such a unit."""
     return {
         **Sampling().model_dump(),
         "model": "bench",
