@@ -9,8 +9,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from collab.pocket import tokenizer
-from collab.pocket.family import draw, problems
-from collab.pocket.measure import Thought
+from collab.pocket.family import problems
 from collab.pocket.train import COURSES, MODELS, SHIPPED
 
 FILES = (
@@ -126,20 +125,12 @@ def test_pieces_encode_as_the_tokenizer_does(built: Tokenizer) -> None:
         assert taught.encode(text) == built.encode(text).ids
 
 
-def test_a_thought_is_correct_only_if_it_is_closed_and_boxed() -> None:
-    problem = draw("middle", random.Random(0), "test")
-    boxed = f"The answer is \\boxed{{{problem.answer}}}."
-    assert Thought(problem, f"</think>\n\n{boxed}", 9).correct
-    assert not Thought(problem, boxed, 9).correct
-    assert not Thought(problem, f"</think>\n\n{problem.answer}", 9).correct
-
-
 @pytest.mark.parametrize("name", SHIPPED)
 def test_transformers_computes_the_logits_that_were_trained(name: str) -> None:
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
+    from collab.analysis.pocket_cards import PocketReader
     from collab.pocket import network
-    from collab.pocket.measure import PocketReader
     from collab.pocket.tokenizer import prompt
 
     reader = PocketReader(MODELS / name)

@@ -1,7 +1,7 @@
 """Measure the shipped pocket reasoners, and write the results to their cards.
 
-`python -m collab.pocket.measure` asks only held-out questions. In addition to solo accuracy, it
-measures thinking that continues a lengthened opening (part of the model's own correct thinking,
+`python -m collab.analysis.pocket_cards` asks only held-out questions. In addition to solo accuracy,
+it measures thinking that continues a lengthened opening (part of the model's own correct thinking,
 then the first part of another correct thinking about the same question), and thinking that
 continues a steered opening (the second part is about another question, after the paper's phrase).
 Models are selected by the former. The latter is only reported, never optimised. Needs torch (extra
@@ -11,15 +11,15 @@ Models are selected by the former. The latter is only reported, never optimised.
 import argparse
 import hashlib
 import json
-import math
 import random
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from collab.analysis.stats import Mean, clustered_mean
+from collab.grading.maths import last_box
 from collab.pocket.family import Problem, problems
 from collab.pocket.lessons import BATCH
 from collab.pocket.train import COURSES, MODELS, SHIPPED
@@ -33,39 +33,6 @@ PHRASE = "Wait. Let me think"
 SAMPLES = 8
 FRESH = 1 << 20
 """The offset of the seeds of fresh draws from those of the first draws."""
-_BOXED = re.compile(r"\\boxed\{(\d+)\}")
-
-
-@dataclass(frozen=True, slots=True)
-class SolveRate:
-    """A share of successes, with its 95 % interval over questions."""
-
-    mean: float
-    low: float
-    high: float
-    questions: int
-    draws: int
-
-    @classmethod
-    def of(cls, by_question: Sequence[Sequence[bool]]) -> "SolveRate":
-        """Average over questions, which are what was drawn independently."""
-        shares = [sum(hits) / len(hits) for hits in by_question]
-        mean = sum(shares) / len(shares)
-        spread = sum((share - mean) ** 2 for share in shares) / max(1, len(shares) - 1)
-        wide = 1.96 * math.sqrt(spread / len(shares))
-        draws = sum(map(len, by_question))
-        return cls(mean, max(0.0, mean - wide), min(1.0, mean + wide), len(shares), draws)
-
-    def card(self) -> dict[str, float]:
-        """Return the figures, rounded."""
-        low, high = round(self.low, 4), round(self.high, 4)
-        return {
-            "rate": round(self.mean, 4),
-            "low": low,
-            "high": high,
-            "questions": self.questions,
-            "draws": self.draws,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +47,7 @@ class Thought:
     def correct(self) -> bool:
         """Whether the thinking is closed and the boxed number is right."""
         _, closed, reply = self.text.partition("</think>")
-        boxed = _BOXED.findall(reply)
-        return bool(closed and boxed) and int(boxed[-1]) == self.problem.answer
+        return bool(closed) and last_box(reply) == str(self.problem.answer)
 
     @property
     def sentences(self) -> list[str]:
@@ -183,12 +149,12 @@ def card(name: str, folder: Path, questions: int, seed: int) -> dict[str, Any]:
         "training": training(name),
         "sampling": {"temperature": 0.6, "top_p": 0.95},
         "seed": seed,
-        "solo": {level: rate.card() for level, rate in rates.items()},
+        "solo": {level: _figures(rate) for level, rate in rates.items()},
         "solved_of_8_middle": [solved[count] for count in range(SAMPLES + 1)],
         "solo_tokens": {level: _lengths(groups[level]) for level in ASKED},
         "lengthened_opening": dict(zip(("middle", "hard"), fair, strict=True)),
         "steered_opening_middle": {
-            str(share): SolveRate.of([[thought.correct] for thought in thoughts]).card()
+            str(share): _figures(_rate([[thought] for thought in thoughts]))
             for share, thoughts in drawn.items()
         },
         "longest_steered_tokens": max(thought.tokens for thought in longest),
@@ -206,8 +172,21 @@ def training(name: str) -> list[dict[str, Any]]:
     return courses
 
 
-def _rate(groups: Sequence[Sequence[Thought]]) -> SolveRate:
-    return SolveRate.of([[thought.correct for thought in group] for group in groups])
+def _rate(groups: Sequence[Sequence[Thought]]) -> Mean:
+    """Return the share of correct thoughts; each group is a cluster, on one question."""
+    correct = [float(thought.correct) for group in groups for thought in group]
+    return clustered_mean(correct, [n for n, group in enumerate(groups) for _ in group])
+
+
+def _figures(rate: Mean) -> dict[str, float]:
+    """Return a rate as it is written to a card."""
+    return {
+        "rate": round(rate.value, 4),
+        "low": round(rate.low, 4),
+        "high": round(rate.high, 4),
+        "questions": rate.clusters,
+        "draws": rate.n,
+    }
 
 
 def _ratio(
@@ -222,18 +201,17 @@ def _ratio(
     again = [(group[0].problem, "") for group in usable for _ in range(SAMPLES)]
     fresh = reader.think(again, seed + FRESH)
     thoughts = reader.think(lengthened(usable, rng), seed)
-    by_question = [
-        [thought.correct for thought in thoughts[i : i + len(SHARES)]]
-        for i in range(0, len(thoughts), len(SHARES))
-    ]
-    after = SolveRate.of(by_question)
+    by_question = [thoughts[i : i + len(SHARES)] for i in range(0, len(thoughts), len(SHARES))]
+    after = _rate(by_question)
     without = _rate([fresh[i : i + SAMPLES] for i in range(0, len(fresh), SAMPLES)])
-    by_share = [sum(hits) / len(hits) for hits in zip(*by_question, strict=True)]
     return {
-        "ratio": round(after.mean / without.mean, 4),
-        "solo": without.card(),
-        "lengthened": after.card(),
-        "by_share": dict(zip(map(str, SHARES), (round(s, 4) for s in by_share), strict=True)),
+        "ratio": round(after.value / without.value, 4),
+        "solo": _figures(without),
+        "lengthened": _figures(after),
+        "by_share": {
+            str(share): round(sum(one.correct for one in group) / len(group), 4)
+            for share, group in zip(SHARES, zip(*by_question, strict=True), strict=True)
+        },
     }
 
 
@@ -254,7 +232,9 @@ def write_hashes(folder: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure the models that the command line names, then write cards and hashes."""
-    parser = argparse.ArgumentParser(prog="python -m collab.pocket.measure", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m collab.analysis.pocket_cards", description=__doc__
+    )
     parser.add_argument("names", nargs="*", help="models to measure (default: all)")
     parser.add_argument("--models", type=Path, default=MODELS, help="folder of the checkpoints")
     parser.add_argument("--questions", type=int, default=150, help="held-out questions per level")
