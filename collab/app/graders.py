@@ -16,7 +16,7 @@ from collab.grading.code import CodeGrader
 from collab.grading.judge import JudgeGrader
 from collab.grading.maths import MathsGrader
 from collab.grading.refusal import RefusalGrader
-from collab.reasoners.model import Model
+from collab.reasoners.model import models_of
 
 
 @asynccontextmanager
@@ -55,7 +55,7 @@ def with_judge(config: GraderConfig, rules: Graders, team: Team) -> Graders:
     """
     if config.judge is None:
         return rules
-    models = {seat: one for seat, one in team.seats.items() if isinstance(one, Model)}
+    models = models_of(team)
     seat = config.judge.seat
     if seat not in models:
         raise ConfigError(

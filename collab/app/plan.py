@@ -26,7 +26,7 @@ from collab.core.policy import Inquiry, Policy
 from collab.episode.engine import Case
 from collab.episode.reasoner import Likelihoods, Reply, Turn, WrittenTurn
 from collab.episode.team import Team
-from collab.reasoners.model import Model
+from collab.reasoners.model import Model, models_of
 from collab.report.trajectory import safe
 from collab.runs.run import Setup, SilentStages, each, empty_bank, fill
 from collab.scenarios.base import Bank, Plan
@@ -289,8 +289,7 @@ async def _episodes(setup: Setup, bank: Bank) -> RunPlan:
 
 def _dearest(setup: Setup) -> tuple[str, Prices] | None:
     """Return the seat with the highest price of written tokens; None if no model has a price."""
-    models = {seat: one for seat, one in setup.team.seats.items() if isinstance(one, Model)}
-    prices = {seat: model.rates.prices for seat, model in models.items()}
+    prices = {seat: model.rates.prices for seat, model in models_of(setup.team).items()}
     seat = max(prices, key=lambda seat: prices[seat].completion, default="")
     return (seat, prices[seat]) if prices and prices[seat] != Prices() else None
 

@@ -13,7 +13,7 @@ from collab.app.session import opened
 from collab.config.config import Built
 from collab.core.cost import Cost
 from collab.core.trajectory import Question
-from collab.reasoners.model import Model
+from collab.reasoners.model import Model, models_of
 from collab.runs.run import Setup, each
 
 PROBE = 10.0
@@ -61,8 +61,7 @@ async def probe_speed(built: Built, seconds: float = PROBE) -> Speed | None:
             async with asyncio.timeout(seconds):
                 await each(_draws(setup), _sample, setup.concurrency)
         elapsed = time.monotonic() - began
-        models = [one for one in setup.team.seats.values() if isinstance(one, Model)]
-        spent = Cost.of(model.account.spent for model in models)
+        spent = Cost.of(model.account.spent for model in models_of(setup.team).values())
     return Speed(spent.draws, spent.completion, elapsed) if spent.draws else None
 
 
@@ -87,12 +86,12 @@ class _SoloDraw:
 def _draws(setup: Setup) -> Iterator[_SoloDraw]:
     """Yield the solo draws of a run, the first of each question first."""
     wanted = {seat: n for seat, n in setup.scenario.solos().items() if seat not in setup.recorded}
-    models = {seat: setup.team[seat] for seat in wanted}
+    models = models_of(setup.team)
     for draw in range(max(wanted.values(), default=0)):
         for question in setup.questions:
-            for seat, model in models.items():
-                if draw < wanted[seat] and isinstance(model, Model):
-                    yield _SoloDraw(model, question, draw, setup.budget)
+            for seat, count in wanted.items():
+                if draw < count and seat in models:
+                    yield _SoloDraw(models[seat], question, draw, setup.budget)
 
 
 async def _sample(one: _SoloDraw) -> None:

@@ -28,7 +28,7 @@ from collab.core.secret import hide_words
 from collab.episode.team import Team
 from collab.errors import CollabError
 from collab.questions.cohort import Cohort
-from collab.reasoners.model import Model
+from collab.reasoners.model import models_of
 from collab.report.live import RunProgress
 from collab.report.notebook import Run
 from collab.report.page import write_report
@@ -257,8 +257,8 @@ def recording_notes(setup: Setup) -> Iterator[str]:
 
 def checked_endpoints(team: Team) -> str:
     """Return a note that says for each model how its endpoint was checked."""
-    models = {seat: one for seat, one in sorted(team.seats.items()) if isinstance(one, Model)}
-    checked = [f"{seat} {one.endpoint.profile.checked}" for seat, one in models.items()]
+    models = sorted(models_of(team).items())
+    checked = [f"{seat} {model.endpoint.profile.checked}" for seat, model in models]
     return f"endpoints checked: {', '.join(checked)}"
 
 

@@ -14,6 +14,7 @@ from collab.core.policy import Inquiry
 from collab.core.sampling import Drawn, Generation, Prompt, Request
 from collab.core.trajectory import Question, Recording, Trajectory, Unit
 from collab.episode.reasoner import Likelihoods, Reply, Turn, WrittenTurn
+from collab.episode.team import Team
 from collab.errors import ContextFull
 from collab.reasoners.advisers import advise, score, side_prompt
 from collab.reasoners.stored_model import StoredModel, prompt_text
@@ -121,6 +122,11 @@ class Model(StoredModel):
             closed=written.reached == "end" and not written.cut,
             kind="raw" if self.endpoint.profile.thinking_returned == "raw" else "summary",
         )
+
+
+def models_of(team: Team) -> dict[str, Model]:
+    """Return the models of a team by seat, without its humans, tools and recordings."""
+    return {seat: one for seat, one in team.seats.items() if isinstance(one, Model)}
 
 
 def _check_whole(question: Question, request: Request, drawn: Generation) -> None:

@@ -23,7 +23,7 @@ from collab.core.cost import Cost
 from collab.core.trajectory import Trajectory, Wrote
 from collab.episode.engine import Case
 from collab.episode.team import Team
-from collab.reasoners.model import Model
+from collab.reasoners.model import Model, models_of
 from collab.report.run_json import headline
 from collab.report.stages import StageBars
 from collab.report.trajectory import safe
@@ -105,8 +105,8 @@ class RunProgress:
     @asynccontextmanager
     async def watching(self, team: Team | None = None) -> AsyncIterator[RunProgress]:
         """Display the run until it ends; only its stages stay on the screen."""
-        seats = sorted(team.seats.items()) if team else ()
-        self._meters = [LoadMeter(seat, one) for seat, one in seats if isinstance(one, Model)]
+        models = sorted(models_of(team).items()) if team else ()
+        self._meters = [LoadMeter(seat, model) for seat, model in models]
         on_screen = self._console.is_terminal and not self._console.quiet
         with (
             Screen(console=self._console, auto_refresh=False)

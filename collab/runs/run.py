@@ -41,7 +41,7 @@ from collab.errors import (
     Unreachable,
 )
 from collab.grading import Grader
-from collab.reasoners.model import Model
+from collab.reasoners.model import Model, models_of
 from collab.runs.run_folder import RunFolder
 from collab.runs.traces import Traces, in_tokens
 from collab.scenarios.base import (
@@ -275,7 +275,7 @@ def empty_bank(setup: Setup) -> Bank:
         )
     solos: dict[str, dict[str, tuple[Recording, ...]]] = {s: {} for s in setup.scenario.solos()}
     waits = {question.id: asyncio.Event() for question in setup.questions}
-    models = {seat: m for seat, m in setup.team.seats.items() if isinstance(m, Model)}
+    models = models_of(setup.team)
     can = {seat: model.can for seat, model in models.items()}
     counts = {seat: model.ends for seat, model in models.items()}
     return Bank(setup.questions, solos, waits, setup.rules or setup.grader, can, counts)

@@ -38,7 +38,7 @@ NOT_RUN = {
     "make test": "it runs the tests: this is one of them",
     "make check-long": "it runs the long tests: this is one of them",
     "python -m collab.pocket.train all ": "it trains four models for an hour and a half",
-    "python -m collab.analysis.pocket_cards ": "it measures the models that the command before it trains",
+    "python -m collab.analysis.pocket_cards ": "it measures the models of the command before it",
     "lm_eval ": "it needs lm-eval, and a task of one's own",
     "inspect eval ": "it needs inspect_ai, and a task of one's own",
     "apt-get install ": "it changes the machine",
