@@ -53,6 +53,7 @@ if TYPE_CHECKING:  # `_module_of` reads these imports
     )
     from collab.core.design import Design
     from collab.core.inserted_text import InsertedText
+    from collab.core.pattern_text import PatternText
     from collab.core.policy import Adviser, Policy, View, Writer
     from collab.core.settings import Settings
     from collab.core.trajectory import Checks, Message, Outcome, Question, Recording, Unit
@@ -94,6 +95,7 @@ __all__ = [
     "Message",
     "Outcome",
     "Paragraph",
+    "PatternText",
     "Policy",
     "Question",
     "Recording",

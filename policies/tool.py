@@ -17,6 +17,7 @@ from collab import (
     Decision,
     Insert,
     InsertedText,
+    PatternText,
     Settings,
     Tag,
     View,
@@ -45,7 +46,7 @@ class UseTool(Settings):
     until: Boundary = Tag(tag="</code>", opens="<code>")
     """Where a unit of `main` ends, so that its request is found. The tags must be those that `main`
     was trained to use, or is asked to use."""
-    asks: str = r"<code>(.*)</code>"
+    asks: PatternText = r"<code>(.*)</code>"
     """Pattern at the end of a unit; its first group is the request. A `.` matches any character,
     line breaks included."""
     program: Placeholder = "{}"
@@ -58,11 +59,7 @@ class UseTool(Settings):
     @field_validator("asks")
     @classmethod
     def _has_a_group(cls, asks: str) -> str:
-        try:
-            groups = re.compile(asks).groups
-        except re.error as error:
-            raise ValueError(f"asks {asks!r} is not a regular expression: {error}") from None
-        if not groups:
+        if not re.compile(asks).groups:
             raise ValueError(f"asks {asks!r} has no group (…) for the request")
         return asks
 

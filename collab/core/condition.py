@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pydantic import Field, field_validator
+from pydantic import Field
 from typing_extensions import override
 
+from collab.core.pattern_text import PatternText
 from collab.core.policy import View
 from collab.core.settings import Settings
 from collab.core.trajectory import Unit
@@ -108,19 +109,10 @@ class AfterSeconds(Condition):
 class Says(Condition):
     """A pattern occurs in the last units."""
 
-    pattern: str
+    pattern: PatternText
     """Regular expression; case is ignored."""
     last: int | None = Field(default=1, ge=1)
     """Units that are searched; None: the whole stretch."""
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from None
-        return pattern
 
     @override
     def holds(self, view: View, units: Sequence[Unit]) -> bool:

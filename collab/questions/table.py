@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from collab.core.pattern_text import PatternText
 from collab.core.settings import Settings
 from collab.core.trajectory import Checks, Domain, Question
 from collab.errors import ConfigError
@@ -69,7 +70,7 @@ class Table(Questions):
     """The text."""
     answer: str = "answer"
     """The gold answer; null in a row if it is unknown."""
-    answer_pattern: str | None = None
+    answer_pattern: PatternText | None = None
     """A regular expression: the answer is the group of its last match."""
     grader: Domain = "maths"
     """The grader: maths, code, choice or refusal."""
@@ -86,11 +87,8 @@ class Table(Questions):
 
     @field_validator("answer_pattern")
     @classmethod
-    def _compiles(cls, pattern: str | None) -> str | None:
-        try:
-            groups = re.compile(pattern).groups if pattern is not None else 1
-        except re.error as error:
-            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+    def _has_one_group(cls, pattern: str | None) -> str | None:
+        groups = re.compile(pattern).groups if pattern is not None else 1
         if groups != 1:
             raise ValueError(f"{pattern!r} has {groups} groups; put one group around the answer")
         return pattern
