@@ -164,25 +164,25 @@ class Timed(RunProgress):
 
     def grew(self, case: Case, trajectory: Trajectory) -> None:
         """Show a running episode."""
-        began = time.thread_time()
+        start = time.thread_time()
         super().grew(case, trajectory)
-        self.cost += time.thread_time() - began
+        self.cost += time.thread_time() - start
 
     def ended(self, case: Case, played: Played | None) -> None:
         """Show a finished episode."""
-        began = time.thread_time()
+        start = time.thread_time()
         super().ended(case, played)
-        self.cost += time.thread_time() - began
+        self.cost += time.thread_time() - start
 
     def _look(self, screen: Screen | None) -> None:
-        began = time.thread_time()
+        start = time.thread_time()
         super()._look(screen)
-        self.cost += time.thread_time() - began
+        self.cost += time.thread_time() - start
 
     def _count(self) -> None:
-        began = time.thread_time()
+        start = time.thread_time()
         super()._count()
-        self.cost += time.thread_time() - began
+        self.cost += time.thread_time() - start
 
 
 async def live_share(path: Path) -> float:
@@ -214,11 +214,11 @@ async def live_share(path: Path) -> float:
 
             cases = [driver.opened(n, question, 300, driver.UNITS) for n in range(WATCHED)]
             await each(cases[:2], one, 2)
-            live.cost, began = 0.0, time.process_time()
+            live.cost, start = 0.0, time.process_time()
             async with live.watching(team):
                 LiveViewer(path).look()
                 await each(cases[2:], one, driver.CONCURRENCY)
-            return live.cost / (time.process_time() - began)
+            return live.cost / (time.process_time() - start)
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ class ProgramLimits(Settings):
 
     @property
     def held(self) -> float:
-        """The CPU time of all processes together, or the time asleep, if longer (seconds).
+        """The limit on the CPU time of all processes together, where sleep counts too (seconds).
 
         It is a quarter more than the CPU time of one process, for reading files, plus 2 s. Only
         Linux enforces it.
