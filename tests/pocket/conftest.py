@@ -1,4 +1,4 @@
-"""Checkpoints with random weights: everything about them is real but their sense."""
+"""Checkpoints with random weights, complete in all other respects."""
 
 import json
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def write_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Write:
 
 @pytest.fixture(scope="session")
 def checkpoint(write_checkpoint: Write) -> Path:
-    """A folder with a small checkpoint."""
+    """Return a folder with a small checkpoint."""
     return write_checkpoint()
 
 
@@ -106,14 +106,14 @@ def _write_weights(config: dict[str, Any], path: Path) -> None:
 
 
 def _bfloat16(rng: np.random.Generator, shape: tuple[int, ...]) -> Halves:
-    """Draw weights: near one for a norm, else small enough to keep the variance."""
+    """Draw weights: near one for a norm, else small enough to preserve the variance."""
     drawn = rng.standard_normal(shape).astype(np.float32)
     drawn = 1 + 0.1 * drawn if len(shape) == 1 else drawn / np.float32(np.sqrt(shape[1]))
     return (drawn.view(np.uint32) >> 16).astype("<u2")
 
 
 def _safetensors(weights: dict[str, Halves]) -> bytes:
-    """Write the format by hand: numpy has no bfloat16."""
+    """Write safetensors by hand, because numpy has no bfloat16."""
     header, start = {}, 0
     for name, weight in weights.items():
         place = [start, start := start + weight.nbytes]

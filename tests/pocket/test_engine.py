@@ -39,7 +39,7 @@ async def pieces(engine: Engine, job: Job) -> list[Piece]:
 
 
 async def written(engine: Engine, job: Job) -> list[tuple[int, ...]]:
-    """The ids of each choice."""
+    """Return the ids of each choice."""
     ids: list[list[int]] = [[] for _ in range(job.n)]
     for piece in await pieces(engine, job):
         ids[piece.choice] += piece.ids

@@ -1,4 +1,4 @@
-"""The problem family, the thinking texts about it, and what they may not hold."""
+"""The problem family, and the thinking texts about it, which never contain other problems."""
 
 import random
 import re
@@ -18,7 +18,7 @@ def said(sentences: Sequence[ThinkingLine]) -> str:
 
 @pytest.fixture(scope="module")
 def training_texts() -> list[tuple[Problem, str]]:
-    """Draw thousands of texts as training draws them, each with its problem."""
+    """Draw thousands of texts like training does, each with its problem."""
     rng = random.Random(7)
     texts = []
     for i in range(3000):

@@ -57,7 +57,7 @@ PATIENCE = 120.0
 
 
 def under(core: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in a process whose BLAS is told which kernel to take."""
+    """Run Python in a process in which the BLAS must use a given kernel."""
     environment = os.environ | {"OPENBLAS_CORETYPE": core}
     command = [sys.executable, *words]
     return subprocess.run(
@@ -73,7 +73,7 @@ def under(core: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 @cache
 def probed(core: str) -> tuple[str, str]:
-    """Return what the BLAS calls the kernel that it takes, and why it cannot be used here."""
+    """Return the BLAS's name of the kernel that it uses, and why it cannot be used here."""
     try:
         done = under(core, "-c", PROBE)
     except subprocess.TimeoutExpired:
@@ -100,7 +100,7 @@ def test_the_model_treats_rows_evenly_under_each_kernel(core: str) -> None:
 
 
 def first_called(name: str) -> str:
-    """Return the first of the names for which the BLAS takes a kernel."""
+    """Return the first core for which the BLAS uses the kernel `name`."""
     return next(core for core in NAMES.values() if probed(core) == (name, ""))
 
 

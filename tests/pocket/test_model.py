@@ -15,7 +15,7 @@ LONGEST = 300
 
 
 class Played:
-    """A model with one sequence of tokens, computed in whatever pieces a test likes."""
+    """A model with one sequence of tokens, computed in the pieces that a test chooses."""
 
     def __init__(self, model: PocketNetwork) -> None:
         self.model = model

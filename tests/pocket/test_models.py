@@ -30,7 +30,7 @@ def built() -> Tokenizer:
 
 
 def card(name: str) -> Any:
-    """Read a card (`Any`: JSON)."""
+    """Load a card (`Any`: JSON)."""
     return json.loads((MODELS / name / "card.json").read_text())
 
 

@@ -32,7 +32,7 @@ async def client(checkpoint: Path) -> AsyncIterator[httpx2.AsyncClient]:
 
 @contextmanager
 def process(*args: str, **env: str) -> Iterator[subprocess.Popen[str]]:
-    """A server of its own, ended with the context."""
+    """Start a server for the time of the context."""
     command = [sys.executable, "-m", "collab.pocket", *args]
     pipe = subprocess.PIPE
     with subprocess.Popen(

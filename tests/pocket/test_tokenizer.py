@@ -1,4 +1,4 @@
-"""The tokenizer that all pocket reasoners share, as it is shipped."""
+"""The shipped tokenizer, which all pocket reasoners share."""
 
 import json
 import random
@@ -76,7 +76,7 @@ def test_words_of_the_family_are_single_tokens(shipped: Tokenizer, level: str) -
 
 @pytest.fixture(scope="module")
 def hugging() -> Any:
-    """Load the tokenizer as Hugging Face does (`Any`: transformers may be absent)."""
+    """Load the tokenizer with transformers (`Any`: transformers may be absent)."""
     transformers = pytest.importorskip("transformers")
     return transformers.AutoTokenizer.from_pretrained(MODELS / "plain")
 

@@ -200,7 +200,7 @@ print(json.dumps(asyncio.run(run_all(told["programs"], ProgramLimits(**told["lim
 
 @pytest.fixture(scope="module", params=["root", "user"])
 def outcomes(request: pytest.FixtureRequest) -> dict[str, ProgramResult]:
-    """What came of the hostile programs, started by root and by a user."""
+    """Run the hostile programs as root and as a user, and return the results."""
     if request.param == "root" and os.getuid():
         pytest.skip("we are not root")
     other = request.param == "user" and not os.getuid()
@@ -226,7 +226,7 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, ProgramResult]:
 
 
 def _as_user(folder: Path) -> list[str]:
-    """Return the command for a user who is not root, with what it needs where all may read it."""
+    """Return the command for an ordinary user, with its files where everyone may read them."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     python = shutil.which(version, path="/usr/bin:/usr/local/bin")
     if python is None:
@@ -387,7 +387,7 @@ async def test_a_caller_who_leaves_ends_the_program() -> None:
 
 
 def _children() -> set[str]:
-    """Return the ids of our child processes."""
+    """Return the ids of this process's children."""
     stats = [stat.read_text().rpartition(") ") for stat in Path("/proc").glob("[0-9]*/stat")]
     return {stat[0].split()[0] for stat in stats if stat[2].split()[1] == str(os.getpid())}
 
@@ -495,7 +495,7 @@ SLEEPERS = {
 
 @pytest.fixture(params=[UnsafeSubprocess, Bubblewrap], ids=["plain", "bwrap"])
 def box(request: pytest.FixtureRequest) -> Sandbox:
-    """A sandbox of each kind."""
+    """Return a sandbox of each kind."""
     if request.param is Bubblewrap:
         request.getfixturevalue("bwrap")
     sandbox: Sandbox = request.param(9)
@@ -564,7 +564,7 @@ async def test_what_a_plain_process_leaves_behind_ends_with_it(
 
 
 def _marked(mark: bytes) -> list[str]:
-    """Return the processes that have a mark in their environment."""
+    """Return the processes with a mark in their environment."""
     found = []
     for file in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""What the tests of the servers share: requests byte by byte, and three apps to send them to."""
+"""Fixtures of the server tests: requests byte by byte, and three apps to send them to."""
 
 import json
 import socket
@@ -31,7 +31,7 @@ CHAT = b'{"messages":[{"role":"user","content":"3 + 4?"}],"max_tokens":3}'
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back."""
+    """A reply."""
 
     status: int
     headers: dict[str, str]
@@ -46,7 +46,7 @@ def connect(url: str) -> socket.socket:
 
 
 def reply(connection: socket.socket) -> Reply:
-    """Read one reply; a connection that was dropped without one is an error."""
+    """Read a reply; raise an error if the connection is dropped without one."""
     with HTTPResponse(connection) as response:
         response.begin()
         headers = {name.lower(): value for name, value in response.getheaders()}
@@ -54,7 +54,7 @@ def reply(connection: socket.socket) -> Reply:
 
 
 def sent(url: str, *parts: bytes, end: bool = False) -> Reply:
-    """Send bytes on a connection of their own; `end`: and that there are no more."""
+    """Send bytes on a new connection; `end`: close the sending side after them."""
     with connect(url) as connection:
         for part in parts:
             connection.sendall(part)
@@ -90,13 +90,13 @@ def collaboration() -> ASGIApp:
 
 @pytest.fixture(scope="session", params=[pocket, openai, collaboration])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A server of each kind."""
+    """Start a server of each kind."""
     with serve(request.param()) as url:
         yield url
 
 
 def error(reply: Reply) -> dict[str, Any]:  # Any: JSON
-    """Return the error that a reply says, which must be one."""
+    """Return the error in a reply."""
     found: dict[str, Any] = json.loads(reply.body)["error"]
     assert found["message"]
     return found

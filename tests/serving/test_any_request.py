@@ -1,4 +1,4 @@
-"""Any JSON, and any bytes: the answer is the API's, and the server goes on."""
+"""Any JSON and any bytes get an answer of the API, and the server continues to work."""
 
 import json
 from typing import Any
@@ -79,7 +79,7 @@ ODD = (
 
 @st.composite
 def bodies(draw: st.DrawFn) -> tuple[str, object]:
-    """Draw a path and a body that it takes, but for one field at most."""
+    """Draw a path and a body for it, with at most one invalid field."""
     path = draw(st.sampled_from(sorted(PATHS)))
     fields = PATHS[path]
     needed = {name: kind for name, kind in fields.items() if name in ASKED}
@@ -98,7 +98,7 @@ ALIVE = request(CHAT.replace(b"max_tokens", b"max_completion_tokens"))
 
 
 def is_an_answer(reply: Reply) -> bool:
-    """Say whether a reply is the API's: what was asked for, or an error that says why not."""
+    """Check that a reply is valid: the requested object, or an error with a message."""
     if 400 <= reply.status < 500:
         return bool(error(reply))
     if reply.headers["content-type"].startswith("text/event-stream"):

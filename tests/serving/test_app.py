@@ -390,7 +390,7 @@ def test_a_continued_message_keeps_the_space_that_its_template_keeps() -> None:
 
 
 class Breaking(ScriptedModel):
-    """A model that breaks after its first piece."""
+    """A backend that fails after its first piece."""
 
     async def complete(self, job: Job) -> AsyncGenerator[Piece, None]:
         yield Piece("So")

@@ -1,4 +1,4 @@
-"""A collaboration behind one model's name, asked with the openai client."""
+"""A collaboration served as one model, called with the openai client."""
 
 import asyncio
 import json

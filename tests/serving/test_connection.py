@@ -1,4 +1,4 @@
-"""Whatever a client sends is answered, and none holds a connection for ever."""
+"""A client gets an answer to anything it sends, and cannot hold a connection for ever."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ LARGE = b'{"messages":"' + b"x" * 20_000_000 + b'"}'
 
 
 class Hasty(TimedConnection):
-    """A connection whose client must be quick."""
+    """A connection with short time-outs."""
 
     head = body = stuck = 0.05
 

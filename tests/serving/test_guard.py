@@ -1,4 +1,4 @@
-"""Who may ask: no page of another site, and beyond this machine only with the key."""
+"""Requests from pages of other sites are refused, and other machines need the key."""
 
 import pytest
 

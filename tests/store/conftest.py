@@ -1,4 +1,4 @@
-"""Where a store can be: a file, and a database of a PostgreSQL server of our own."""
+"""The locations of a store: a file, and a database of a PostgreSQL server started by the tests."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ _names = (f"store_{number}" for number in count())
 
 
 class Server:
-    """A PostgreSQL server that listens on a Unix socket in a folder of its own."""
+    """A PostgreSQL server that listens on a Unix socket in its own folder."""
 
     def __init__(self, binaries: Path, folder: Path) -> None:
         self._binaries = binaries
@@ -43,7 +43,7 @@ class Server:
         self._control("-w", "-m", "immediate", "stop")
 
     def place(self) -> str:
-        """Make an empty place for tables, which takes less than a database, and return its URL."""
+        """Create an empty schema, which is quicker than a database, and return its URL."""
         name = next(_names)
         words = f"CREATE ROLE {name} LOGIN; CREATE SCHEMA AUTHORIZATION {name}"
         self._do("psql", "-h", str(self._folder), "-U", "collab", "-qc", words, "postgres")
@@ -63,7 +63,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
-    """A server, started once; skipped by name where PostgreSQL is not installed."""
+    """Start a server once; skip by name if PostgreSQL is not installed."""
     binaries = optional.postgresql()
     pytest.importorskip("asyncpg", reason="asyncpg is not installed (extra: postgres)")
     with tempfile.TemporaryDirectory(prefix="collab-pg-") as folder:
@@ -77,7 +77,7 @@ def postgres() -> Iterator[Server]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A place for a store, of either kind."""
+    """Return a location for a store of each kind."""
     if request.param == "sqlite":
         return str(tmp_path / "store.sqlite")
     server: Server = request.getfixturevalue("postgres")

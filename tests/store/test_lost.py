@@ -1,4 +1,4 @@
-"""A store that goes away: nothing is lost silently, and what can be saved is."""
+"""A store that disappears during a run: all is saved that can be, and losses are reported."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ async def never(draws: range) -> list[Generation]:
 
 
 async def lose(where: Path, how: Callable[[], object], draws: int = 6) -> str:
-    """Sample some, do something to the store's file, and sample on; return the error's text."""
+    """Sample some draws, change the store's file, sample more; return the error's text."""
 
     async def lost() -> None:
         async with Store.open(where) as store:
@@ -109,7 +109,7 @@ async def test_an_error_says_how_many_of_the_draws_are_safe(where: str) -> None:
 
 
 async def crowded(where: str, pipe: Connection) -> None:
-    """Keep a big draw and small ones at once, where only the small ones find room."""
+    """Store a big draw and small ones at once, with room only for the small ones."""
 
     async def big(draws: range) -> list[Generation]:
         return [Generation(os.urandom(1_000_000).hex(), None, "stop")]

@@ -1,4 +1,4 @@
-"""Who holds a claim, and whether that process is still there."""
+"""The owner of a claim, and whether its process still runs."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Where a store can be, and what is said where it cannot."""
+"""The locations of a store, and the errors for impossible ones."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What only a server does: it goes away and comes back, and its clock counts."""
+"""Only with a server: it goes away and comes back, and its clock decides."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Several processes on one store: each draw is sampled once, and a dead one holds nothing up."""
+"""Several processes share a store: each draw is sampled once, and a dead process blocks no one."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ async def never(_: float) -> None:
 
 @contextmanager
 def working(work: Work, where: str) -> Iterator[tuple[BaseProcess, Pipe]]:
-    """Do some work in a process of its own, with a line to it."""
+    """Run a function in a process of its own, connected by a pipe."""
     here, there = PROCESSES.Pipe()
     process = PROCESSES.Process(target=_run, args=(work, where, there))
     process.start()
@@ -65,7 +65,7 @@ def _run(work: Work, where: str, pipe: Pipe) -> None:
 
 
 async def own(where: str, pipe: Pipe) -> None:
-    """Sample four draws once told to."""
+    """Sample four draws when the pipe says so."""
 
     async def slow(draws: range) -> list[Generation]:
         pipe.send("sampling")
@@ -83,7 +83,7 @@ async def own(where: str, pipe: Pipe) -> None:
 
 
 async def wait(where: str, pipe: Pipe) -> None:
-    """Ask for the same four; a database that can tell is waited for without another look."""
+    """Request the same four draws; PostgreSQL must notify, because polling is off."""
 
     async def pause(seconds: float) -> None:
         if seconds < 1:
@@ -138,7 +138,7 @@ async def test_processes_that_race_on_a_new_store_sample_each_draw_once(
 
 
 async def die(where: str, pipe: Pipe) -> None:
-    """Sample four draws, and be caught at the next four."""
+    """Sample four draws, and wait in the next four to be killed."""
 
     async def some(draws: range) -> list[Generation]:
         if draws.start == 4:
@@ -174,7 +174,7 @@ async def test_what_a_killed_process_had_committed_is_served_and_the_rest_free_a
 
 
 async def fill(where: str, pipe: Pipe) -> None:
-    """Write until the disk is full."""
+    """Store draws until the disk is full."""
 
     async def big(draws: range) -> list[Generation]:
         return [Generation(os.urandom(1_000_000).hex(), None, "stop") for draw in draws]

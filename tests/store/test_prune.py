@@ -1,4 +1,4 @@
-"""What no run needs can be taken out of a store, and nothing else."""
+"""Only generations that no run needs are removed from a store."""
 
 import asyncio
 import shutil
@@ -27,7 +27,7 @@ async def sample(draws: range) -> list[Generation]:
 
 
 async def give(where: str, run: Path | None, request: Request, draws: Iterable[int]) -> None:
-    """Let a run have some draws."""
+    """Request some draws for a run."""
     await asyncio.to_thread((run or Path()).mkdir, exist_ok=True)
     async with Store.open(where, run=run) as store:
         await store.draws(request, draws, sample)
@@ -48,7 +48,7 @@ async def prune(
 
 
 async def left(where: str, sql: Sql) -> set[tuple[str, int]]:
-    """Return the model and the draw of everything that is stored."""
+    """Return the model and draw of all stored generations."""
     rows = await sql(where, "SELECT model, key FROM generations")
     return {(model.partition("@")[0], int.from_bytes(key[16:20])) for model, key in rows}
 

@@ -1,4 +1,4 @@
-"""Runs that are killed go on, end as if nothing had happened, and ask for nothing twice."""
+"""Killed runs resume, end as if not interrupted, and sample nothing twice."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ IDENTITY = identity(ModelConfig(id="pocket/plain", checkpoint="pocket/plain", dt
 
 
 class Asked:
-    """An app, with the store's name of every draw that it was asked for."""
+    """An app that records the store's key of every requested draw."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -91,7 +91,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Ended:
-    """What a job came to."""
+    """The outcome of a job."""
 
     scores: dict[str, Score]
     tables: list[str]
@@ -99,7 +99,7 @@ class Ended:
 
 @dataclass
 class Bench:
-    """A server, and a way to start jobs that ask it."""
+    """A server, and a way to start jobs that use it."""
 
     url: str
     asked: Asked
@@ -108,7 +108,7 @@ class Bench:
     _ended: dict[int, int] = field(default_factory=dict)
 
     def start(self, folder: Path, where: str, cell: str, questions: int) -> tuple[int, Path]:
-        """Start one job; return its pid, and where its output goes."""
+        """Start a job; return its pid and the path of its output."""
         name = f"job{next(self._names)}"
         address = (f"+team.main.base_url={self.url}", f"store.url='{where}'")
         words = [*WORDS, *address, cell, f"questions.count={questions}"]
@@ -116,7 +116,7 @@ class Bench:
         return self._tell("start", words, str(folder), name) or 0, folder / name
 
     def running(self, pid: int) -> bool:
-        """Say whether a job has not ended yet."""
+        """Return whether a job is still running."""
         if (status := self._tell("poll", pid)) is not None:
             self._ended[pid] = status
         return status is None
@@ -133,14 +133,14 @@ class Bench:
         return answer
 
     def settle(self) -> None:
-        """Let the server take in whatever had reached it."""
+        """Wait until the server has handled all requests that had arrived."""
         for _ in range(3):
             httpx2.get(f"{self.url}/health", trust_env=False)
 
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
-    """The plain pocket model, served here, and a process to fork jobs from."""
+    """Serve the plain pocket model, and start a process to fork jobs from."""
     asked = Asked(build_app(PocketBackend()))
     source = (Path(__file__).parent / "zygote.py").read_text()
     forks = [sys.executable, "-c", source]  # no file: the graders' processes would import it
@@ -154,7 +154,7 @@ def bench() -> Iterator[Bench]:
 
 
 def stored(where: str) -> set[str]:
-    """Return the keys of all that is in a store."""
+    """Return the keys of all generations in a store."""
 
     async def read() -> set[str]:
         database = Database(where)
@@ -169,12 +169,12 @@ def stored(where: str) -> set[str]:
 
 
 def paid(where: str) -> tuple[int, int]:
-    """Return how many draws all runs of a store have paid for, and their tokens."""
+    """Return the number of draws that all runs of a store have paid for, and their tokens."""
     return _counts(where, sa.select(*map(sa.func.sum, (spent.c.draws, spent.c.completion))))
 
 
 def held(where: str) -> tuple[int, int]:
-    """Return how many generations a store holds, and their tokens."""
+    """Return the number of generations in a store, and their tokens."""
     return _counts(where, sa.select(sa.func.count(), sa.func.sum(generations.c.tokens)))
 
 
@@ -193,7 +193,7 @@ def _counts(where: str, counted: sa.Select[Any, Any]) -> tuple[int, int]:  # Any
 
 @dataclass
 class Sweep:
-    """Jobs of one sweep, in a folder and a store of their own."""
+    """The jobs of a sweep, with their own folder and store."""
 
     bench: Bench
     folder: Path
@@ -203,7 +203,7 @@ class Sweep:
 
     @property
     def progress(self) -> int:
-        """How many draws have been asked for here, and how many episodes are done."""
+        """Return the number of requested draws and of finished episodes."""
         files = self.folder.glob("runs/*/*/episodes.jsonl")
         lines = sum(path.read_bytes().count(b"\n") for path in files)
         return len(set(self.bench.asked.keys)) + lines
@@ -213,7 +213,7 @@ class Sweep:
     ) -> list[tuple[int | None, str]]:
         """Start all jobs, send them a signal at some progress; return status and errors of each.
 
-        None runs far beyond that progress before it is killed: its replies are kept back.
+        Replies are held back, so that no job runs far beyond that progress before it is killed.
         """
         self.bench.asked.hold = lambda: how is signal.SIGKILL and self.progress > instant
         jobs = [self.bench.start(self.folder, self.where, c, self.questions) for c in self.cells]
@@ -228,12 +228,12 @@ class Sweep:
         return ended
 
     def run(self) -> list[tuple[int | None, str]]:
-        """Run all jobs as far as they go; return status and errors of each."""
+        """Run all jobs until they end; return status and errors of each."""
         jobs = [self.bench.start(self.folder, self.where, c, self.questions) for c in self.cells]
         return [(self.bench.wait(pid), out.with_suffix(".err").read_text()) for pid, out in jobs]
 
     def finish(self) -> list[Ended]:
-        """Run all jobs to their end."""
+        """Run all jobs, which must succeed."""
         jobs = [self.bench.start(self.folder, self.where, c, self.questions) for c in self.cells]
         ended = [(self.bench.wait(pid), out.with_suffix(".err").read_text()) for pid, out in jobs]
         assert ended == [(0, "")] * len(jobs)
@@ -251,7 +251,7 @@ class Sweep:
 
 
 def play_and_kill(sweep: Sweep, kills: int, interrupt: bool = False) -> None:
-    """Compare a sweep that is killed again and again with one that nothing disturbs."""
+    """Compare a sweep that is killed repeatedly with an uninterrupted one."""
     asked, folder = sweep.bench.asked, sweep.folder
     calm = Sweep(
         sweep.bench, folder / "calm", str(folder / "calm.sqlite"), sweep.cells, sweep.questions
@@ -304,7 +304,7 @@ def test_two_jobs_killed_a_hundred_times_end_as_undisturbed_ones(
 
 
 def kill_below_a_cap(sweep: Sweep, kills: int, steps: int) -> None:
-    """Kill a run with a cap again and again; what it spent is what the store holds, to the cap."""
+    """Kill a run with a cap repeatedly; it has spent what the store holds, up to the cap."""
     sweep.bench.asked.keys.clear()
     statuses = []
     for instant in sorted(random.Random(kills).sample(range(steps), kills)):

@@ -1,4 +1,4 @@
-"""What a run spends is kept with what it paid for, and counts once."""
+"""A run's spending is stored with its generations, and counts once."""
 
 import asyncio
 import time

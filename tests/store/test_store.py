@@ -16,7 +16,7 @@ REQUEST = Request("pocket@1", (1, 2, 3), Sampling(), 16, stop=("\n\n",))
 
 
 class Sampler:
-    """Counts what it is asked for; waits for `gate` where there is one."""
+    """Counts the draws it is asked for; waits for `gate` if it has one."""
 
     def __init__(self, gate: asyncio.Event | None = None) -> None:
         self.asked: list[range] = []

@@ -1,4 +1,4 @@
-"""Cut any file of a run anywhere: the next start ends alike, or says what is damaged."""
+"""Cut any file of a run at any byte: the next start has the same result, or names the damage."""
 
 import asyncio
 import shutil
@@ -30,7 +30,7 @@ QUESTIONS = [Question(name, (Message("user", f"What is {name}?"),)) for name in 
 
 
 class Canned:
-    """An endpoint whose draws depend on their seeds alone."""
+    """An endpoint with draws that depend only on their seeds."""
 
     profile = Profile(returns_ids=True)
 
@@ -48,7 +48,7 @@ class Canned:
 
 
 def play(folder: Path, tokenizer: Tokenizer, snapshot: Path | None = None) -> RunResult:
-    """Play a run whose files and store are in a folder; copy them as a kill would leave them."""
+    """Play a run in a folder, and copy its files and store as a kill would leave them."""
 
     async def all_of_it() -> RunResult:
         async with Store.open(folder / "store.sqlite", run=folder / "run") as store:
@@ -80,7 +80,7 @@ def play(folder: Path, tokenizer: Tokenizer, snapshot: Path | None = None) -> Ru
 
 
 def ending(folder: Path, tokenizer: Tokenizer) -> RunResult | str:
-    """Go on with a run; return what it came to, or why it was refused."""
+    """Resume a run; return its result, or why it was refused."""
     try:
         return play(folder, tokenizer)
     except (RunError, StoreError) as refused:
@@ -91,7 +91,7 @@ def ending(folder: Path, tokenizer: Tokenizer) -> RunResult | str:
 def killed(
     tmp_path_factory: pytest.TempPathFactory, letters: Tokenizer
 ) -> tuple[Path, RunResult, list[str]]:
-    """A run's folder as a kill leaves it, what it came to, and the files there are."""
+    """A run's folder after a kill, with its result and its files."""
     base = tmp_path_factory.mktemp("whole")
     whole = play(base / "live", letters, base / "killed")
     files = sorted(

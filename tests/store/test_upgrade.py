@@ -1,4 +1,4 @@
-"""A store that an older collab made is brought up to date, and nothing in it is lost."""
+"""A store of an older collab is upgraded without loss."""
 
 import struct
 import zlib

@@ -1,7 +1,7 @@
-"""Starts `collab` in forks of a process that has imported it all: a start costs no import.
+"""Start `collab` in forks of a process that has imported all of it, so that starts are quick.
 
-It reads a JSON list a line, ["start", WORDS, FOLDER, NAME] or ["poll", PID] or ["wait", PID], and
-answers each with a line: a pid, or an exit status (null while it runs, and minus the signal that
+It reads one JSON list per line, ["start", WORDS, FOLDER, NAME], ["poll", PID] or ["wait", PID], and
+answers each with one line: a pid, or an exit status (null while it runs, and minus the signal that
 ended it).
 """
 
@@ -23,7 +23,7 @@ for name in (
 
 
 def start(words: list[str], folder: str, name: str) -> int:
-    """Run a command in a folder; its output goes to files of this name there."""
+    """Run a command in a folder, with its output in files of this name there."""
     pid = os.fork()
     if pid:
         return pid
@@ -42,7 +42,7 @@ def start(words: list[str], folder: str, name: str) -> int:
 
 
 def ended(pid: int, options: int = 0) -> int | None:
-    """Return how a process ended."""
+    """Return the exit status of a process."""
     found, status = os.waitpid(pid, options)
     return os.waitstatus_to_exitcode(status) if found else None
 

@@ -1,4 +1,4 @@
-"""Chat templates of strangers: what they render is what transformers renders, and no more."""
+"""Untrusted chat templates render as in transformers, within limits."""
 
 import datetime
 import hashlib
@@ -39,7 +39,7 @@ ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% 
 
 @pytest.fixture(scope="module")
 def caps() -> Iterator[None]:
-    """Short caps, so that an attack costs a tenth of a second."""
+    """Set short limits, so that an attack costs a tenth of a second."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(renderer, "SECONDS", 0.1)
         patch.setattr(renderer, "_RENDERER", Renderer())
@@ -49,7 +49,7 @@ def caps() -> Iterator[None]:
 
 @pytest.fixture
 def ours() -> Iterator[Renderer]:
-    """A process of one's own."""
+    """Return a renderer with a process of its own."""
     it = Renderer()
     yield it
     it.close()
@@ -238,7 +238,7 @@ def test_a_reply_that_was_interrupted_is_not_taken_for_the_next(ours: Renderer) 
 
 
 def transformers(source: str, **context: Any) -> str:  # any: what a template is given
-    """Render as transformers 4.44 to 5 do."""
+    """Render like transformers 4.44 to 5."""
 
     def tojson(
         x: Any,

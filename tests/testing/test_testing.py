@@ -1,4 +1,4 @@
-"""The conformance kit finds what breaks the contract."""
+"""The conformance kit names the rule that a plugin breaks."""
 
 import random
 from collections.abc import AsyncIterator
@@ -144,7 +144,7 @@ def test_the_baselines_of_a_collaboration_are_checked_with_it() -> None:
 
 
 class Plain(Collaboration):
-    """A scenario to be broken."""
+    """A scenario that breaks one rule of the contract."""
 
     broken: str = ""
 
