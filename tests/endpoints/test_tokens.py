@@ -172,7 +172,7 @@ def test_a_folder_without_a_tokenizer_and_a_broken_one_are_named(tmp_path: Path)
     with pytest.raises(ConfigError, match="is neither a folder nor a hub id: set the model's"):
         Tokenizer.load(tmp_path / "nothing")
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(ConfigError, match="cannot parse tokenizer.json"):
+    with pytest.raises(ConfigError, match="cannot parse"):
         Tokenizer.load(tmp_path)
 
 
