@@ -173,7 +173,10 @@ async def play_run(built: Built, command: str, console: Console, *, live: bool =
         _recording_stop(folder, status),
     ):
         async with (
-            opened(built, run=path, tell=StartProgress(console), payer=folder.id) as (setup, store),
+            opened(built, run=path, tell=StartProgress(console), payer=folder.id, golds=True) as (
+                setup,
+                store,
+            ),
             _recording_costs(folder, store),
             _recording_versions(folder, store),
         ):
@@ -186,7 +189,7 @@ async def play_run(built: Built, command: str, console: Console, *, live: bool =
                     result = await play_cases(setup, folder, view)
             drift = drift_notes(built.config.models, await store.versions())
             checked = checked_endpoints(setup.team)
-            added = [*cohort_notes(built), *recording_notes(setup), *drift, checked]
+            added = [*setup.notes, *cohort_notes(built), *recording_notes(setup), *drift, checked]
             result = replace(result, notes=[*result.notes, *added])
         status = replace(status, cases=result.cases, notes=result.notes)
         folder.write_status(replace(status, failures=result.failures))

@@ -6,13 +6,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from inspect import getsourcefile
 from pathlib import Path
 from types import CodeType
 
 from collab.app.connect import ModelKit, connect, must_be_trusted
+from collab.app.golds import usable
 from collab.app.graders import open_graders, with_judge
 from collab.app.model_identity import checkpoint, hashes, identity, is_known
 from collab.app.terminal import Terminal
@@ -120,6 +121,7 @@ async def opened(
     tell: OnProgress = lambda said: None,
     sends: bool = True,
     payer: str = "",
+    golds: bool = False,
 ) -> AsyncIterator[tuple[Setup, Store]]:
     """Open the store, start and check the servers, and seat the team.
 
@@ -133,18 +135,23 @@ async def opened(
         sends: Whether servers are started and asked; if not, a missing generation raises
             `NotStored`.
         payer: The id of the run that pays: its caps apply, its costs are recorded; empty for none.
+        golds: Whether to check the gold answers first.
 
     Raises:
-        CollabError: The store, a server or a grader cannot be opened; nothing was sampled.
+        CollabError: The store, a server or a grader cannot be opened, or a gold answer cannot be
+            used; nothing was sampled.
     """
     config = built.config
     questions = built.questions.load(config.prompt, config.runs)
     places = RunPlaces(run, lambda: run_of(built), tell, sends, payer)
-    async with (
-        open_graders(config.grader, questions, config.runs) as rules,
-        seated(config, places, built.policy, _baselines(built)) as (team, store),
-    ):
-        yield _setup(built, questions, team, rules), store
+    async with open_graders(config.grader, questions, config.runs) as rules:
+        notes: list[str] = []
+        if golds:
+            unreadable = getattr(built.questions, "unreadable", "stop")
+            verdicts = config.runs / "verdicts.sqlite"
+            questions, notes = await usable(questions, rules, verdicts, unreadable, tell)
+        async with seated(config, places, built.policy, _baselines(built)) as (team, store):
+            yield replace(_setup(built, questions, team, rules), notes=notes), store
 
 
 def _baselines(built: Built) -> list[Policy]:

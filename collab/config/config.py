@@ -287,6 +287,8 @@ class RunConfig(Settings):
             }
             for seat, one in plain["team"].items()
         }
+        if plain["questions"].get("unreadable") == "stop":
+            del plain["questions"]["unreadable"]  # decides nothing about a run that is played
         hidden = hide(plain)
         assert isinstance(hidden, dict)
         return hidden

@@ -97,6 +97,8 @@ class Question:
     """The tests of a code question; `answer` is then a reference solution."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Columns that tables can group by: level, subject, source."""
+    place: Annotated[str, Field(exclude=True)] = field(default="", compare=False)
+    """Where it was read, such as `mine.jsonl, line 3`; not stored with a run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -60,6 +60,10 @@ class Questions(Settings, ABC):
     """Use this many questions, ranked by content: the first 50 are among the first 100."""
     shard: str | None = None
     """i/n: the i-th of n disjoint parts that cover the set."""
+
+    unreadable: Literal["stop", "skip"] = "stop"
+    """What happens if a gold answer cannot be used: stop before the first draw, or skip the
+    question and count it in the notes."""
 
     @field_validator("shard")
     @classmethod

@@ -11,6 +11,7 @@ import logging
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from string import Formatter, ascii_uppercase
@@ -110,7 +111,7 @@ class Table(Questions):
             try:
                 if isinstance(row, BadRow):
                     raise row
-                yield place, self._question(row, name, prompt)
+                yield place, replace(self._question(row, name, prompt), place=place)
             except BadRow as error:
                 bad.append(f"{place} {error}")
         if bad:

@@ -122,6 +122,8 @@ class Setup:
     """Compares answers, if the grader is a model; None: the grader compares them."""
     recorded: Mapping[str, Traces] = field(default_factory=dict)
     """The seats that play recorded traces instead of their own solo draws."""
+    notes: Sequence[str] = ()
+    """Remarks on the questions."""
 
     async def play(
         self,
@@ -404,7 +406,7 @@ async def grade(
         parts=parts_of(episode),
     )
     settled: Verdict | None = finish_verdict(episode)
-    if settled is not None or question.answer is None:
+    if settled is not None or (question.answer is None and question.checks is None):
         return replace(score, verdict=settled or "no answer")
     judged = await grader.grade(question, answer)
     return replace(
