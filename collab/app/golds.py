@@ -47,19 +47,17 @@ async def usable(
     left = [question for question in questions if question.id not in faults]
     if not faults:
         return left, []
-    lines = [
-        f"{question.place or question.id}: {faults[question.id]}"
+    named = [
+        f"{Path(question.place).name or question.id}: {faults[question.id]}"
         for question in questions
         if question.id in faults
     ]
-    more = f"; and {len(lines) - SHOWN:,} more" if len(lines) > SHOWN else ""
-    listed = "; ".join(lines[:SHOWN]) + more
+    more = f"; and {len(named) - SHOWN:,} more" if len(named) > SHOWN else ""
+    listed = "; ".join(named[:SHOWN]) + more
+    share = f"{len(named):,} of {len(questions):,}"
     if unreadable == "stop" or not left:
         raise ConfigError(
-            f"{len(lines):,} of {len(questions):,} gold answers cannot be used ({listed}); correct "
-            "them, or leave these questions out: questions.unreadable=skip"
+            f"{share} gold answers cannot be used ({listed}); correct them, or leave these "
+            "questions out: questions.unreadable=skip"
         )
-    note = (
-        f"{len(lines):,} of {len(questions):,} questions skipped: unusable gold answers ({listed})"
-    )
-    return left, [note]
+    return left, [f"{share} questions skipped: their gold answers cannot be used ({listed})"]

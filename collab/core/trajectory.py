@@ -98,7 +98,7 @@ class Question:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Columns that tables can group by: level, subject, source."""
     place: Annotated[str, Field(exclude=True)] = field(default="", compare=False)
-    """Where it was read, such as `mine.jsonl, line 3`; not stored with a run."""
+    """Where it was read, such as `mine.jsonl:3`; not stored with a run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,4 +95,5 @@ def _join(parts: Sequence[str]) -> str:
 
 def _model(settings: Mapping[str, Json], seat: Json) -> str:
     """Return the short name of the model in a seat."""
-    return str(settings.get(f"team.{seat}.id", seat)).rpartition("/")[2]
+    model = str(settings.get(f"team.{seat}.id", seat))
+    return model.rpartition("/")[2]
