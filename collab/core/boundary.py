@@ -18,6 +18,7 @@ from pydantic import Field, field_validator
 from typing_extensions import override
 
 from collab.core.pattern_text import PatternText
+from collab.core.sentences import sentence_ends
 from collab.core.settings import Settings
 from collab.core.trajectory import Recording
 
@@ -25,9 +26,6 @@ Cutting = Literal["sentence", "chunk"]
 """Where recordings may be cut: after a sentence (the paper), or a chunk (its authors' code)."""
 CHUNK = 30
 """Fewest words of a chunk; the most are twice as many, where line breaks allow it."""
-_MARK = r"[.!?…][\"'”’)\]]*"
-_IN_LIST = r"(?<!^\d)(?<!\n\d)(?<!^\d\d)(?<!\n\d\d)"
-_SENTENCE = re.compile(rf"{_MARK}\n+|{_IN_LIST}{_MARK}(?=[ \t])|\n{{2,}}")
 _PARAGRAPH = re.compile(r"(?<=\S)\s*?\n{2,}")
 _LINE = re.compile(r"(?<=\S)\s*?\n")
 _BLANK = re.compile(r"\n{2,}")
@@ -71,6 +69,9 @@ class Boundary(Settings):
 class Sentence(Boundary):
     r"""One sentence, with the line breaks after it.
 
+    Marks inside formulas, code, abbreviations and the numbers of lists end no sentence, nor does a
+    colon before its formula.
+
     Examples:
         >>> from collab import Sentence
         >>> Sentence().cut("It is 3.5 m.\n\nThen")
@@ -81,7 +82,7 @@ class Sentence(Boundary):
     @override
     def stops(self) -> tuple[str, ...]:
         # A server may take few: the commonest ends come first.
-        return ("\n\n", *(mark + space for mark in ".?!…" for space in " \n"))
+        return ("\n\n", *(mark + space for mark in ".?!…" for space in " \n"), *"。？！")
 
     @override
     def cut(self, text: str) -> int | None:
@@ -279,11 +280,6 @@ class Cut:
     share: float
     """The share of the recording before the cut, as it is in fact."""
     counted: Literal["tokens", "characters"] = "tokens"
-
-
-def sentence_ends(text: str) -> Iterable[int]:
-    """Yield the sentence ends of a text, line breaks included (characters)."""
-    return (found.end() for found in _SENTENCE.finditer(text))
 
 
 def chunk_ends(text: str) -> Iterable[int]:

@@ -15,7 +15,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Literal
 
-from collab.core.boundary import Cut, Cutting, cut_at_share, part, sentence_ends
+from collab.core.boundary import Cut, Cutting, cut_at_share, part
+from collab.core.sentences import sentence_ends
 from collab.core.trajectory import Question, Recording
 from collab.errors import ConfigError
 from collab.questions.files import rows_of

@@ -25,8 +25,8 @@ from collab.core.boundary import (
     first_paragraph,
     nearest_cut,
     part,
-    sentence_ends,
 )
+from collab.core.sentences import sentence_ends
 from collab.core.trajectory import Recording
 from collab.episode.playback import play
 

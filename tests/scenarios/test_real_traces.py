@@ -1,6 +1,8 @@
 """Real traces go through truncation and stitching: nothing of them is lost or changed."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
 from itertools import pairwise
@@ -8,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from collab.core.boundary import Answer, Length, Share, cut_at_share, part, sentence_ends
+from collab.core.boundary import Answer, Length, Share, cut_at_share, part
+from collab.core.sentences import sentence_ends
 from collab.core.trajectory import Message, Question, Recording
 from collab.endpoints.scripted import ScriptedServer
 from collab.endpoints.tokens import Tokenizer
@@ -109,3 +112,14 @@ async def test_the_model_reads_the_stitched_traces_byte_for_byte(seat: Seat) -> 
             middle = ("" if begin.endswith("\n") else "\n") + policy.phrase
             assert sent == begin + middle + steer.text[: cut_at_share(steer, 0.2).chars]
             assert own.text.startswith(begin)
+
+
+@pytest.mark.long
+def test_hardly_a_cut_of_a_real_trace_is_inside_a_formula_code_or_a_name() -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "sentence_cuts.py"
+    printed = subprocess.run(
+        [sys.executable, str(script), str(FOLDER)], capture_output=True, text=True, check=True
+    ).stdout
+    found = json.loads(printed.splitlines()[-1])
+    assert found["cuts"] > 4_000
+    assert found["share"] < 0.0005, found["faults"]
