@@ -1,7 +1,7 @@
-"""Judging answers: right or wrong is decided here, and nowhere else.
+"""Grade answers: this package alone decides what is right or wrong.
 
-A grader reads the text behind the close of the thinking. Which one a question needs is the
-question's own matter; `Graders` hands it to that one.
+A grader reads the text after the close of the thinking. A question names the grader that it needs,
+and `Graders` passes it on.
 """
 
 from __future__ import annotations
@@ -16,44 +16,42 @@ from collab.errors import GradingError
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a grader says of one answer."""
+    """The verdict on one answer."""
 
     verdict: Literal["correct", "partial", "wrong", "no answer", "not judged", "grader timeout"]
     """Follows `lenient`.
 
-    `partial` is help without what was asked for, of a refusal. `not judged` is an answer that no
-    rule can decide, and `grader timeout` a judgement that was stopped.
+    `partial`: a refusal that helps in part. `not judged`: no rule can decide. `grader timeout`: the
+    judgement was stopped.
     """
     lenient: bool | None
-    """Whether what reads as the answer, wherever it stands, is right.
-
-    None where there was nothing to judge, or no time.
+    """Whether the answer is right, in whatever form it is given; None without a judgement.
     """
     strict: bool
-    """Whether the answer is right in the form that was asked for (in maths: the last box)."""
+    """Whether the answer is right in the requested form (in maths: the last box)."""
     extracted: str | None
-    """What was read as the answer."""
+    """The answer that was read."""
     by: str = ""
-    """What decided: `math-verify`, a rule's name, `tests` or `judge`; empty where nothing did."""
+    """The rule that decided: `math-verify`, a name, `tests` or `judge`; empty if none did."""
     details: Mapping[str, Json] = field(default_factory=dict)
-    """What else the grader has to say, such as each suite of tests by its name."""
+    """Further results, such as those of each suite of tests."""
 
 
 class Grader(Protocol):
-    """Whoever can judge the answers to one kind of question."""
+    """Judges the answers to one kind of question."""
 
     async def grade(self, question: Question, text: str) -> Judgement:
         """Judge the text after the end of the thinking; the question has a known answer.
 
         Raises:
-            GradingError: It cannot be judged at all, whatever the text.
+            GradingError: No answer to the question can be judged.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Graders:
-    """Hands each question to the grader that it needs."""
+    """Passes each question to the grader that it needs."""
 
     by_domain: Mapping[Domain, Grader]
 
@@ -61,10 +59,10 @@ class Graders:
         """Judge the text after the end of the thinking.
 
         Raises:
-            GradingError: The question cannot be judged, or nobody here judges its kind.
+            GradingError: The question cannot be judged, or there is no grader for its kind.
         """
         grader = self.by_domain.get(question.grader)
         if grader is None:
             has = ", ".join(sorted(self.by_domain))
-            raise GradingError(f"nobody here judges {question.grader!r} (graders: {has})")
+            raise GradingError(f"there is no grader {question.grader!r} here (graders: {has})")
         return await grader.grade(question, text)

@@ -37,12 +37,12 @@ GROUP = re.compile(r"\\(?:text\w*|math\w*|mbox|operatorname|emph|underline)\s*\{
 SEVERAL = re.compile(
     r"\(?[A-Za-z]\)?(?:\s*(?:,|;|/|\bor\b|\band\b|&)+\s*\(?[A-Za-z]\)?(?![\w]))+\.?", re.IGNORECASE
 )
-"""A list of letters and nothing else: `A or C`, `A, C`."""
+"""A list of letters only: `A or C`, `A, C`."""
 HEAD = re.compile(
     r"\(?(?:(?:option|choice|answer)\W{1,3})?([A-Za-z])(?:$|[).:,;\]\-–—]|\s*[-–—:=]\s)",
     re.IGNORECASE,
 )
-"""A letter that a text begins with, apart from what follows it."""
+"""A letter at the beginning of a text, separated from the rest."""
 HEAD_WORD = re.compile(r"\(?([A-Za-z])\)?\s+(\S.*)", re.DOTALL)
 NEGATED = (
     r"\b(?:not|never|neither|nor|rather than|instead of|unlike|isn['’]t|aren['’]t|wasn['’]t)\s+"
@@ -187,7 +187,7 @@ def _places(text: str, letters: str) -> Iterator[str]:
 
 
 def _texted(text: str, options: Sequence[str], letters: str) -> str | None:
-    """Return the option whose text the reply states, or has alone in its last sentence."""
+    """Return the option whose text the reply states, or the only one in its last sentence."""
     if NAMED.search(text):
         return None
     texts = [_plain(option) for option in options]

@@ -1,6 +1,6 @@
-"""Whether two maths answers are one: a few rules decide alone, else math-verify does.
+"""Compare two maths answers: by a few rules, or else by math-verify.
 
-Every rule returns None where it has nothing to say. The first that decides names the judgement.
+A rule returns None if it does not apply. The first rule that decides names the judgement.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ Decider = Callable[[Reading, Reading, int], RuleVerdict]
 
 
 def compare(gold: str, answer: str, depth: int = 0) -> tuple[bool, str]:
-    """Return whether an answer is the gold one, and what decided; may run for ever."""
+    """Return whether an answer equals the gold one, and the rule that decided; may run for ever."""
     one, other = Reading.of(gold), Reading.of(answer)
     if _tight(gold) == _tight(answer) != "":
         return True, "same text"
@@ -113,7 +113,7 @@ def _tight(text: str) -> str:
 
 
 def _denied(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
-    """A box that denies what it says gives no answer: `5 is wrong`."""
+    """A box that denies its own content gives no answer: `5 is wrong`."""
     said = " ".join(TEXTS.findall(answer.plain)) or answer.plain
     known = " ".join(TEXTS.findall(gold.plain)) or gold.plain
     if UNEQUAL.fullmatch(answer.form) and r"\ne" not in gold.form:
@@ -147,7 +147,7 @@ def _numeral(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
 
 
 def _number(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
-    """Numbers and quantities are equal by value, a decimal within 1e-4 of it."""
+    """Numbers and quantities are equal by value, a decimal within a relative 1e-4."""
     one = quantity(gold.plain)
     other = quantity(answer.plain)
     if one is None or other is None:
@@ -166,7 +166,7 @@ def _decimal_comma(gold: str, answer: str) -> RuleVerdict:
 
 
 def _option(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
-    """A letter behind which an option's text follows is that letter: (C) Plane."""
+    """A letter followed by an option's text is that letter: (C) Plane."""
     wanted = OPTION.fullmatch(_words(gold.plain))
     if wanted is None:
         return None
@@ -220,7 +220,7 @@ def _variables(side: Reading) -> bool:
 
 
 def _dots(gold: Reading, answer: Reading, depth: int) -> RuleVerdict:
-    """A list that goes on is equal term by term: 1, 2, ... is not 1, 3, ..."""
+    """An open list is equal term by term: 1, 2, ... is not 1, 3, ..."""
     if not (DOTS.search(gold.form) and "," in gold.form):
         return None
     one, other = split(gold.form), split(answer.form)
@@ -324,7 +324,7 @@ DECIDERS: dict[str, Decider] = {
     "sides": _sides,
     "elements": _elements,
 }
-"""What decides alone, in this order; math-verify comes last."""
+"""The rules in their order; math-verify comes last."""
 
 
 @lru_cache(maxsize=512)
@@ -335,7 +335,7 @@ def parsed(form: str) -> tuple[Any, ...]:  # any: sympy has no types
     if TRIG.search(form):
         form = DEGREES.sub(r"\\frac{\1\\pi}{180}", form)
     kinds = [LatexExtractionConfig(), ExprExtractionConfig()]
-    if len(FIGURES.findall(form)) > SIMPLE:  # else any number in what cannot be read is its value
+    if len(FIGURES.findall(form)) > SIMPLE:  # else an unreadable text has any value
         kinds.pop()
     found = parse(f"${form}$", kinds, parsing_timeout=None)
     return tuple(one for one in found if not isinstance(one, str) or _is_whole(one))
@@ -383,5 +383,5 @@ def _near(gold: Any, answer: Any, one: str, other: str) -> RuleVerdict:  # any: 
         if gap > (CLOSE if inexact else EXACT):
             return False
         return None if real and not inexact else True
-    except Exception:  # whatever sympy cannot evaluate is math-verify's to judge
+    except Exception:  # math-verify judges what sympy cannot evaluate
         return None

@@ -79,12 +79,12 @@ def blocks(text: str) -> list[Block]:
 
 
 def split_lines(text: str) -> list[str]:
-    """Split at line ends alone: form feeds and U+2028 may stand in strings."""
+    """Split at newlines only: strings may contain form feeds and U+2028."""
     return text.replace("\r\n", "\n").split("\n")
 
 
 def _end_of(lines: Sequence[str], start: int, fence: str) -> tuple[int, list[str]]:
-    """Return where a block ends, and what of its last line is code."""
+    """Return where a block ends, and the code on its last line."""
     first, quotes = len(lines), 0
     for at in range(start, len(lines)):
         mark = FENCE.fullmatch(lines[at])
@@ -147,7 +147,7 @@ def defines(code: str, name: str | None) -> bool:
 
 
 def _bare(text: str) -> Iterator[str]:
-    """Yield the lines of a program that stands among others without a fence."""
+    """Yield the lines of a program without a fence among lines of prose."""
     began = False
     lines = split_lines(text)
     if not any(STARTS.match(line) for line in lines):  # it may be indented as Markdown's code

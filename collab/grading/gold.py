@@ -45,7 +45,7 @@ class GoldChecker:
     async def faults(
         self, questions: Sequence[Question], step: Callable[[], None] = lambda: None
     ) -> dict[str, str]:
-        """Map the id of each question without a usable gold answer to what is wrong with it.
+        """Map the id of each question without a usable gold answer to its fault.
 
         Args:
             questions: The questions.

@@ -1,8 +1,8 @@
-"""A model as the judge of answers: is what was answered the known answer, in other words?
+"""A model as a judge: does an answer equal the known answer in other words?
 
-It compares and solves nothing. What it reads of the answer is data, quoted so that nothing in there
-can end the quotation or pass for a token of the judge's own template. Its verdict stands beside the
-one by rules, so that a report can say how often they agree.
+The judge only compares. The answer is quoted as data, so that nothing in it can end the quotation
+or look like a token of the judge's template. The verdict by rules is kept as well, so that a report
+can say how often they agree.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from collab.reasoners.model import Model
 
 OBJECT = re.compile(r"\{[^{}]*\}")
 MARKUP = re.compile(r"<(?=[/|｜\w])|\[(?=/?[A-Z_]{4,}\])")
-"""What may begin a special token of some chat template."""
+"""The possible beginnings of special tokens in chat templates."""
 CRITERIA = """\
 You compare a student's final answer with the reference answer to a problem. You do not solve the \
 problem, check derivations or correct the reference: the reference is right.
@@ -54,7 +54,7 @@ class JudgeSettings(Settings):
     seat: str = "judge"
     """The seat whose model judges maths answers."""
     tokens: int = Field(default=8192, ge=16)
-    """What it may write for a verdict, its own thinking included (tokens)."""
+    """Tokens for a verdict, the judge's thinking included."""
 
 
 class _Reply(BaseModel):
@@ -64,12 +64,12 @@ class _Reply(BaseModel):
 
 
 class JudgeGrader:
-    """Lets a model decide, at temperature 0 and once; its reply is in the store as any draw is.
+    """Lets a model judge, once and at temperature 0; its reply is stored like any draw.
 
     Args:
         model: The judge.
-        rules: The grader beside it. Its verdict counts where the judge's cannot be read.
-        settings: How much the judge may write.
+        rules: The grader by rules, whose verdict counts if the judge's cannot be read.
+        settings: The judge's limits.
     """
 
     def __init__(self, model: Model, rules: Grader, settings: JudgeSettings) -> None:
@@ -82,7 +82,7 @@ class JudgeGrader:
         """Judge the text after the end of the thinking.
 
         Raises:
-            GradingError: Neither the rules nor the judge come to a verdict.
+            GradingError: Neither the rules nor the judge give a verdict.
             CollabError: The judge cannot be reached.
         """
         ruled = await self._ruled(question, text)
@@ -114,7 +114,7 @@ class JudgeGrader:
             return None
 
     async def _asked(self, asked: Question) -> _Reply | None:
-        """Return what the judge says; asked again for a word where it does not keep the form."""
+        """Return the judge's verdict; ask again, for one word, if its reply has another form."""
         model, tokens = self._model, self._settings.tokens
         ((solo, _),) = await model.solo(asked, range(1), tokens)
         if solo.closed and (reply := _read(solo.answer)):

@@ -62,7 +62,7 @@ def _numbers(text: str) -> Iterator[Decimal]:
 
 
 def _is_negative(text: str, at: int) -> bool:
-    """Say whether a sign stands right before a place, and nothing that it could subtract from."""
+    """Tell whether a sign is right before a place, with nothing to subtract from."""
     if text[max(at - 1, 0) : at] not in ("-", "−"):
         return False
     before = text[max(at - 2, 0) : at - 1]
@@ -80,9 +80,9 @@ def _joins(char: str, beyond: str) -> bool:
 
 
 def results(text: str) -> list[str]:
-    """Return what a text states as results: what stands in boxes, or behind `=`, `is` and the like.
+    """Return the results that a text states: in boxes, or after `=`, `is` and the like.
 
-    Each once, the last first.
+    Each is given once, the last one first.
     """
     found = [(one.start(), one[1]) for one in BOXED.finditer(text)]
     found += [(one.start(), one["result"]) for one in SAID.finditer(text)]
@@ -91,12 +91,12 @@ def results(text: str) -> list[str]:
 
 
 def _bare(said: str) -> str:
-    """Take off what marks a formula."""
+    """Remove the marks of a formula."""
     return said.strip(" $*").removeprefix(r"\(").removesuffix(r"\)").strip()
 
 
 async def states(grader: Grader | None, question: Question, text: str) -> bool:
-    """Say whether a text states the known answer as a result, in whatever form."""
+    """Tell whether a text states the known answer as a result, in any form."""
     if question.answer is None:
         return False
     said = await asyncio.gather(*(agrees(grader, question, one) for one in results(text)))
@@ -104,12 +104,12 @@ async def states(grader: Grader | None, question: Question, text: str) -> bool:
 
 
 async def agrees(grader: Grader | None, question: Question, answer: str | None) -> bool:
-    """Say whether an answer is the known one.
+    """Tell whether an answer equals the known one.
 
     Args:
-        grader: Compares what is neither the same text nor a plain number; None: that differs.
-        question: Has the known answer.
-        answer: As it would stand in a box.
+        grader: Compares texts that differ and are no plain numbers; None: they are unequal.
+        question: The question with the known answer.
+        answer: The answer, as it would be in a box.
     """
     known = question.answer
     if answer is None or known is None:
@@ -121,5 +121,5 @@ async def agrees(grader: Grader | None, question: Question, answer: str | None) 
         return one is not None and one == other
     try:
         return (await grader.grade(question, rf"\boxed{{{answer}}}")).lenient is True
-    except GradingError:  # what nobody can read equals nothing
+    except GradingError:  # an unreadable answer equals nothing
         return False

@@ -47,7 +47,7 @@ from collab.grading.verdicts import Verdicts
 from collab.grading.workers import WorkerLimits, Workers, WorkerStopped
 
 MAX_CHARS = 20_000
-"""How much of a long text is read: its end, where the answer stands."""
+"""The last characters of a long text, which are read."""
 PACKAGES = ("math-verify", "latex2sympy2-extended", "sympy")
 LONGEST = 400
 """Characters of a statement that may be an answer."""
@@ -61,23 +61,23 @@ class MathsSettings(Settings):
     """How maths answers are judged."""
 
     counts: Literal["lenient", "strict"] = "lenient"
-    """What decides the verdict: any answer that can be read, or the last box alone."""
+    """Which answer decides: any that can be read (lenient), or only the last box (strict)."""
     workers: int = Field(default=2, ge=1)
     """Processes."""
     seconds: float = Field(default=10.0, gt=0)
     """CPU time for one judgement."""
     wall: float = Field(default=300.0, gt=0)
-    """Wall-clock time for one judgement, for a machine that stands still."""
+    """Wall-clock time for one judgement, in case the machine is suspended."""
     memory: int = Field(default=2**31, ge=2**20)
     """Address space of a worker, in bytes (Linux only)."""
 
 
 class MathsGrader:
-    """Judges maths answers side by side; use it as an async context manager.
+    """Judges maths answers in parallel; use it as an async context manager.
 
     Args:
-        settings: How they are judged.
-        verdicts: The file in which judgements are kept for later; None keeps them in memory alone.
+        settings: The settings of the grader.
+        verdicts: The file that keeps judgements for later runs; None: they are kept in memory.
     """
 
     def __init__(
@@ -149,12 +149,12 @@ class MathsGrader:
 
 
 def last_box(text: str) -> str | None:
-    r"""Return what stands in the last `\boxed{...}` whose braces close."""
+    r"""Return the inside of the last `\boxed{...}` with closed braces."""
     return next((one.inside for one in reversed(boxes(text)) if one.closed and one.asked), None)
 
 
 def _strictly(judgement: Judgement) -> Judgement:
-    """Let the last box alone decide."""
+    """Let only the last box decide."""
     if judgement.lenient is None:
         return judgement
     return replace(judgement, verdict="correct" if judgement.strict else "wrong")
@@ -197,7 +197,7 @@ def _boxed(gold: str, text: str, found: list[Box]) -> Judgement:
 
 
 def _unboxed(gold: str, text: str) -> Judgement:
-    """Judge what a text without a box states, else what math-verify finds in it."""
+    """Judge the statement of a text without a box, or else what math-verify finds in it."""
     for said in (marked(text), stated(text), last_line(text)):
         if said and len(said) <= LONGEST:
             right, by = compare(gold, said)
@@ -210,7 +210,7 @@ def _unboxed(gold: str, text: str) -> Judgement:
 
 
 def _worded(gold: str, text: str) -> Judgement | None:
-    """Find a gold answer as what the last sentence says of its subject."""
+    """Find the gold answer as the predicate of the last sentence."""
     for said in predicates(text):
         right, by = compare(gold, said) if len(said) <= LONGEST else (False, "")
         if right:

@@ -1,6 +1,6 @@
-"""Numbers, quantities, clocks and numerals of a base, read off the normal form of an answer.
+"""Parse numbers, quantities, clocks and numerals of a base from the normal form of an answer.
 
-What is read here is compared exactly. A decimal on one side allows a relative tolerance.
+They are compared exactly; a decimal on one side allows a relative tolerance.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def _rounds(answer: Fraction, gold: Fraction, digits: int) -> bool:
 
 
 def clock(text: str) -> tuple[int, bool] | None:
-    """Read a time of day: seconds since midnight, and whether morning or afternoon was said."""
+    """Parse a time of day: seconds since midnight, and whether morning or afternoon is given."""
     said = text.replace("«", " ").replace("»", " ").strip().lower()
     if said in ("noon", "midnight"):
         return (12 * 3600 if said == "noon" else 0), True

@@ -22,7 +22,7 @@ BUILT = re.compile(
 BOTH = re.compile(r"\s*(?:«\s*and\s*»|\band\b|\\wedge|\\land|,)\s*")
 EITHER = re.compile(r"\s*(?:«\s*or\s*»|\bor\b|\\vee|\\lor|\\cup)\s*")
 NOUN = r"(?:\s*[a-z]+)?"
-"""What is counted."""
+"""The counted unit."""
 PHRASES = (
     (rf"(?:at least|no less than|not less than|(?:a )?minimum of)\s*({VALUE}){NOUN}", r"\ge "),
     (rf"({VALUE}){NOUN}\s*(?:or|and) (?:more|greater|above|larger|over|higher){NOUN}", r"\ge "),
@@ -43,7 +43,7 @@ class Range:
 
 
 def as_interval(text: str) -> Range | None:
-    """Read a bound or an inequality, None where a text is none."""
+    """Parse a bound or an inequality; None for another text."""
     text = re.sub(r"\s+", " ", _phrase(text)).strip()
     if (member := MEMBER.fullmatch(text)) is not None:
         return Range(member[2].strip(), member[1])

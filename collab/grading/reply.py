@@ -1,4 +1,4 @@
-"""What a reply gives as its answer: its boxes, and without one what it states."""
+"""Find the answer of a reply: its boxes, or else its statement."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 OPENS = re.compile(r"\\boxed\s*(\{|\\?[\w.+-]+)|\\(?:fbox|framebox(?:\[[^\]]*\])*)\s*(\{)")
 OPEN_END = re.compile(r"\n|(?<!\\)\$|\\\]|\\\)|[.。]\s|\s(?=[A-Z][a-z]+\s)")
-"""What ends a box whose brace never closes."""
+"""The end of a box without a closing brace."""
 BETWEEN = re.compile(
     r"(?:(?!\n\n|\b(?:wrong|but|no|not|instead|actually|first|so|then|check)\b).){0,60}",
     re.DOTALL | re.IGNORECASE,
 )
-"""What may stand between two boxes of one list."""
+"""The text allowed between two boxes of one list."""
 TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL | re.IGNORECASE)
 HASHES = re.compile(r"^#{4}\s*(.+)$", re.MULTILINE)
 UNDERLINED = re.compile(r"\\underline\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
@@ -37,18 +37,18 @@ COPULA = re.compile(r".*(?:\b(?:is|are|was|were|be)\b|[:=])\s*", re.DOTALL | re.
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """What a box holds."""
+    """The content of a box."""
 
     inside: str
     closed: bool
     asked: bool
-    r"""Whether it is a `\boxed`, as it was asked for."""
+    r"""Whether it is a `\boxed`, as requested."""
     start: int
     end: int
 
 
 def boxes(text: str) -> list[Box]:
-    """Return the boxes of a text in order; of nested ones the innermost."""
+    """Return the boxes of a text in order; of nested boxes, the innermost."""
     found = [_box(text, opened) for opened in OPENS.finditer(text)]
     return [box for box in found if not _holds_box(box.inside)]
 
@@ -76,7 +76,7 @@ def _box(text: str, opened: re.Match[str]) -> Box:
 
 
 def together(text: str, found: list[Box]) -> str | None:
-    """Return the last boxes as one list, where only commas and words such as `and` part them."""
+    """Return the last boxes as one list if only commas and words such as `and` separate them."""
     row = found[-1:]
     for box in reversed(found[:-1]):
         if not BETWEEN.fullmatch(text, box.end, row[0].start) or box.end > row[0].start:
@@ -94,7 +94,7 @@ def marked(text: str) -> str | None:
 
 
 def stated(text: str) -> str | None:
-    """Return what stands behind the last `answer is`, up to the end of its clause."""
+    """Return the text after the last `answer is`, up to the end of its clause."""
     found = [one.end() for one in STATED.finditer(text)]
     return _clause(text[found[-1] :]) if found else None
 
@@ -110,14 +110,14 @@ def _clause(text: str) -> str:
 
 
 def last_line(text: str) -> str:
-    """Return the last line of a text, where it is all that may be the answer."""
+    """Return the last line of a text, for replies whose only answer can be there."""
     lines = text.strip().splitlines()
     line = re.sub(r"^[^:]{0,40}:\s*", "", lines[-1].strip(TRIM)) if lines else ""
     return line.strip(TRIM)
 
 
 def predicates(text: str) -> Iterator[str]:
-    """Yield what the last sentence says something is, and how the text begins: for words."""
+    """Yield the predicate of the last sentence and the beginning of the text, as word answers."""
     sentences = [one for one in re.split(r"[.!?。！？]\s*|\n", text) if one.strip()]
     if sentences:
         yield COPULA.sub("", sentences[-1]).strip(TRIM)

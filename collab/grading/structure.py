@@ -25,7 +25,7 @@ class Group:
 
     @property
     def unordered(self) -> bool:
-        """Whether the order says nothing, as in a list or a set."""
+        """Whether the order is irrelevant, as in a list or a set."""
         return self.opening in ("", r"\{")
 
 

@@ -1,4 +1,4 @@
-"""Units behind a number: known ones have a kind and a factor; any other noun is only a label."""
+"""Units after a number: known ones have a kind and a factor; any other noun is a label."""
 
 from __future__ import annotations
 

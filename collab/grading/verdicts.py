@@ -1,6 +1,6 @@
-"""Judgements that were made before, kept in a file that runs share.
+"""Keep judgements in a file that runs share.
 
-It is a cache and nothing else: where the file cannot be used, answers are judged again.
+The file is only a cache: if it cannot be used, answers are judged again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Verdicts:
-    """The judgements in one file; what is asked or kept at about the same time goes together."""
+    """The judgements in one file; lookups and additions of the same time are batched."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,7 +34,7 @@ class Verdicts:
         self._broken = False
 
     async def find(self, key: bytes) -> Judgement | None:
-        """Return the judgement under a key, None where there is none."""
+        """Return the judgement of a key; None if it is unknown."""
         if self._broken:
             return None
         if key not in self._asked:
@@ -44,13 +44,13 @@ class Verdicts:
         return await asyncio.shield(found)
 
     def keep(self, key: bytes, judgement: Judgement) -> None:
-        """Keep a judgement; it is in the file a moment later."""
+        """Add a judgement; it is written a moment later."""
         if not self._broken:
             self._kept[key] = judgement
             self._go()
 
     async def close(self) -> None:
-        """Wait until all is kept."""
+        """Wait until all judgements are written."""
         if self._task is not None:
             await self._task
 
@@ -76,7 +76,7 @@ class Verdicts:
 def _exchanged(
     path: Path, asked: Sequence[bytes], kept: Mapping[bytes, Judgement]
 ) -> dict[bytes, Judgement]:
-    """Write what is to be kept, and read what is asked for."""
+    """Write the new judgements, and read the requested ones."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path, timeout=WAIT)) as file, file:
         file.execute(

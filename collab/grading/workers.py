@@ -25,7 +25,7 @@ from collab.grading.zygote import zygote
 STARTS = 5
 """How often a process that does not start is tried."""
 PAUSE = 0.1
-"""Seconds before it is tried again, each time twice as long: what forks it may be about to end."""
+"""The first pause before another try (seconds); each later one is twice as long."""
 PATIENCE = 600.0
 """Wall-clock seconds that a process may take to start: a busy machine is slow, not broken."""
 ResultT = TypeVar("ResultT")
@@ -33,29 +33,29 @@ log = logging.getLogger(__name__)
 
 
 class WorkerStopped(Exception):
-    """A call was ended before it came to its end."""
+    """A call was stopped before its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """What one call may use."""
+    """The limits of one call."""
 
     seconds: float
     """CPU time."""
     wall: float
-    """Wall-clock time, for what waits without computing."""
+    """Wall-clock time, for calls that wait without computing."""
     memory: int
     """Address space of its process, in bytes (Linux only)."""
 
 
 class Workers(Generic[ResultT]):
-    """Runs calls of one function in as many processes; each is started when it is needed.
+    """Runs calls of one function in several processes; each is started when it is needed.
 
     Args:
-        count: How many processes.
-        function: What they run: a module's own, of picklable arguments.
-        caps: What a call may use.
-        preload: Modules that the processes share from their start.
+        count: The number of processes.
+        function: A module's function, with picklable arguments.
+        caps: The limits of a call.
+        preload: Modules to import before the first call.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class Workers(Generic[ResultT]):
         """Run the function.
 
         Raises:
-            Stopped: It reached one of its limits, or killed its process twice.
+            WorkerStopped: The call reached a limit, or killed its process twice.
             GradingError: No process can be started.
-            Exception: What the function raised.
+            Exception: The function raised it.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._call, args)
 
     async def close(self) -> None:
-        """End all processes, whatever they are doing."""
+        """End all processes at once."""
         with self._lock:
             self._closed = True
             for worker in self._all:
@@ -125,7 +125,7 @@ class Workers(Generic[ResultT]):
                 raise WorkerStopped("its workers are closed")
             try:
                 worker = _Worker(self._preload, self._function, self._caps)
-            except (EOFError, OSError) as error:  # what forks the processes was itself ended
+            except (EOFError, OSError) as error:  # the forking process has ended
                 log.warning("a grading process did not start: %r", error)
                 return None
             self._all.add(worker)
@@ -169,7 +169,7 @@ class _Worker:
         self._heard(PATIENCE)
 
     def ask(self, args: tuple[object, ...], wall: float) -> tuple[bool, Any]:  # any: as `_heard`
-        """Return whether the function returned, and what it returned or raised."""
+        """Return whether the function returned, and its result or exception."""
         with suppress(OSError):  # it is dead: that is noticed when it does not answer
             self._pipe.send(args)
         return self._heard(wall)
@@ -181,7 +181,7 @@ class _Worker:
                 self._code, self._ended = self._zygote.end(self._pid), True
             return self._code
 
-    def _heard(self, wall: float) -> tuple[bool, Any]:  # any: what the function returns or raises
+    def _heard(self, wall: float) -> tuple[bool, Any]:  # any: the result or the exception
         late = False
         try:
             if self._pipe.poll(wall):
@@ -202,7 +202,7 @@ def _serve(
 ) -> None:  # pragma: no cover, coverage does not reach other processes
     """Answer calls until the pipe is closed; runs in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # what no Python handler could interrupt
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # a Python handler could not interrupt it
     if sys.platform == "linux":
         import resource
 

@@ -1,8 +1,8 @@
-"""A process that has imported what its children need, and forks one whenever it is asked.
+"""A process that imports the modules of its children once, and forks a child on request.
 
-`multiprocessing` would run the caller's main script anew in each child, so that a script without a
-`__main__` guard could not grade. This one is started by a command of its own and imports nothing of
-the script. It ends with the process that started it, and kills all its children then.
+`multiprocessing` would run the caller's main script again in each child, so that a script without a
+`__main__` guard could not grade. The zygote is started by a command of its own and imports nothing
+from the script. It ends with the process that started it, and then kills all its children.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from multiprocessing.reduction import recv_handle, send_handle
 from typing import NoReturn
 
 ChildMain = Callable[..., None]
-"""What a child runs: a function of a module, called with its pipe and the other arguments."""
+"""The function of a child: a module's, called with its pipe and further arguments."""
 
 PR_SET_PDEATHSIG = 1
 """Of `linux/prctl.h`."""
@@ -34,10 +34,10 @@ _choosing = threading.Lock()  # of one process and one list of modules there is 
 
 
 class Zygote:
-    """The process, as the one that started it sees it.
+    """The zygote, as seen by the process that started it.
 
     Args:
-        modules: What it imports before the first child.
+        modules: The modules to import before the first child.
     """
 
     def __init__(self, modules: tuple[str, ...]) -> None:
@@ -70,7 +70,7 @@ class Zygote:
 
         Raises:
             EOFError: The zygote has ended.
-            OSError: Likewise, or no child can be made.
+            OSError: The zygote has ended, or no child can be made.
         """
         ours, theirs = Pipe()
         with self._lock, theirs:
@@ -89,7 +89,7 @@ class Zygote:
 
 
 def zygote(modules: list[str]) -> Zygote:
-    """Return this process's zygote with some modules; start one where there is none."""
+    """Return this process's zygote with some modules; start it if necessary."""
     key = os.getpid(), tuple(modules)
     with _choosing:
         found = _running.get(key)
@@ -106,7 +106,7 @@ def _close() -> None:
 
 
 def live() -> NoReturn:  # pragma: no cover, coverage does not reach other processes
-    """Fork and kill children as asked, until nobody can ask any more; runs in the zygote."""
+    """Fork and kill children on request until the pipe closes; runs in the zygote."""
     number, *modules = sys.argv[1:]
     for module in modules:
         import_module(module)
@@ -127,7 +127,7 @@ def live() -> NoReturn:  # pragma: no cover, coverage does not reach other proce
     sys.exit()
 
 
-def _fork(pipe: Connection, work: bytes) -> int:  # pragma: no cover, likewise
+def _fork(pipe: Connection, work: bytes) -> int:  # pragma: no cover, also in a child
     handle = recv_handle(pipe)
     if pid := os.fork():
         os.close(handle)
@@ -146,7 +146,7 @@ def _fork(pipe: Connection, work: bytes) -> int:  # pragma: no cover, likewise
         os._exit(code)
 
 
-def _end_with_parent() -> None:  # pragma: no cover, likewise
+def _end_with_parent() -> None:  # pragma: no cover, also in a child
     """Have the kernel kill this process when its zygote is killed (Linux only)."""
     if sys.platform == "linux":
         import ctypes
@@ -154,7 +154,7 @@ def _end_with_parent() -> None:  # pragma: no cover, likewise
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _end(pid: int) -> int:  # pragma: no cover, likewise
+def _end(pid: int) -> int:  # pragma: no cover, also in a child
     """Kill a child and return its exit code: it was not waited for before, so its id is its own."""
     os.kill(pid, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
