@@ -55,7 +55,15 @@ from collab.episode.reasoner import Likelihoods, Reply, WrittenTurn
 from collab.episode.side_questions import SideQuestions
 from collab.episode.team import Team
 from collab.episode.turns import EpisodeSetup, TurnTaker
-from collab.errors import CollabError, ContextFull, Denied, PolicyError, PromptChanged, Rejected
+from collab.errors import (
+    CollabError,
+    ConfigError,
+    ContextFull,
+    Denied,
+    PolicyError,
+    PromptChanged,
+    Rejected,
+)
 from collab.store.draw_numbers import DrawCounter
 
 STEPS = 10_000
@@ -85,6 +93,18 @@ class Case:
     """The bank's draw that this case reports; None: its draws are evidence, so they are new."""
     begin: Trajectory = Trajectory()  # noqa: RUF009 - a frozen value
     """The trajectory at the start: a fork continues a part of another episode."""
+
+    def __post_init__(self) -> None:
+        """Check that no label hides a factor.
+
+        Raises:
+            ConfigError: A label has the name of a factor of the design.
+        """
+        if taken := Design.split(self.labels)[0].factors:
+            raise ConfigError(
+                f"case {self.id!r} has a label {min(taken)!r}, the name of a factor of the design; "
+                "set the factor in design, or give the label another name"
+            )
 
     @property
     def factors(self) -> dict[str, Label]:

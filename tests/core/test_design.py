@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 
 from collab.core import design as module
 from collab.core.design import FACTORS, Design, Label
+from collab.core.trajectory import Question
+from collab.episode.engine import Case
+from collab.errors import ConfigError
+from collab.policies.solo import Solo
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = re.compile(r"\bcase\b|\bpair\b|\.id\b")
@@ -91,3 +95,11 @@ def test_no_module_reads_a_factor_by_its_label_or_takes_a_name_apart() -> None:
     }
     assert len(found) > 200
     assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(("name", "value"), [("arm", "mine"), ("at", 0.5), ("solved", 3)])
+def test_a_label_that_would_be_read_back_as_a_factor_is_refused(name: str, value: Label) -> None:
+    question = Question("q", ())
+    with pytest.raises(ConfigError, match=f"label '{name}', the name of a factor of the design"):
+        Case("c", question, Solo(), labels={name: value})
+    assert Case("c", question, Solo(), labels={"mine": value}).factors == {"mine": value}
