@@ -17,6 +17,9 @@ from statistics import NormalDist
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 Interval = tuple[float, float]
+PRIOR = 0.5
+"""Clusters of successes, and as many of failures, that are added for the error of a mean. A quarter
+as many gains and losses are added for that of a paired difference."""
 Clusters = Sequence[Hashable]
 """The cluster of each case, in the order of the cases."""
 
@@ -187,8 +190,9 @@ def paired_effect(treated: Sequence[bool], control: Sequence[bool], *clusters: C
     Give one list (the question) or two (also the steering trajectory). If no name repeats: the
     paired score interval (method 10 of Newcombe, Statistics in Medicine 17 (1998), 2635-2650) and
     McNemar's exact test. If one does: a cluster-robust standard error with t quantiles of clusters
-    - 1 degrees of freedom, and its t test. If one side is at 0 or 100 %, or all clusters are equal:
-    the interval and the test of as many pairs as there are clusters.
+    - 1 degrees of freedom, and its t test; an eighth of a cluster of gains and as much of losses
+    are added to the variance. If one side is at 0 or 100 %, or all clusters are equal: the interval
+    and the test of as many pairs as there are clusters.
 
     Raises:
         ValueError: The lists have different lengths.
@@ -201,11 +205,14 @@ def paired_effect(treated: Sequence[bool], control: Sequence[bool], *clusters: C
     if fewest == n:
         low, high = _paired_interval(pairs)
         return Effect(value, low, high, n, n, mcnemar(treated, control), "exact McNemar")
-    error = _error([(d - value) / n for d in differences], clusters)
-    if not error or any(len(set(map(bool, side))) == 1 for side in (treated, control)):
+    observed = _error([d - value for d in differences], clusters)
+    if not observed or any(len(set(map(bool, side))) == 1 for side in (treated, control)):
         low, high = _paired_interval(pairs, weight=fewest / n)
         p = mcnemar(treated, control, weight=fewest / n)
         return Effect(value, low, high, n, fewest, p, "exact McNemar")
+    size = _size(clusters, n)
+    spread = PRIOR / 4 * size**2 * ((1 - value) ** 2 + (1 + value) ** 2)
+    error = math.sqrt(observed**2 + spread) / n
     half = t_quantile(fewest - 1) * error
     low, high = max(-1.0, value - half), min(1.0, value + half)
     return Effect(value, low, high, n, fewest, _t_test(value / error, fewest - 1), "cluster t")
@@ -280,9 +287,10 @@ def clustered_mean(
     """Average values from 0 to 1 of which some share a cluster, such as draws of one question.
 
     The interval is Wilson's. If no name repeats, its n is the number of values. Otherwise it uses t
-    quantiles and the effective number of independent trials, which follows from the cluster-robust
-    error and is at most the number of values. If all clusters are equal (at 0 and 100 %), n is the
-    number of clusters.
+    quantiles and the effective number of independent trials: the number of values over the design
+    effect (Kish 1965), which the cluster-robust error gives. For the design effect only, half a
+    cluster of successes and half a cluster of failures are added: without a success there are as
+    many trials as clusters, and from there to one success the interval changes by little.
 
     Args:
         values: Each from 0 to 1.
@@ -298,22 +306,42 @@ def clustered_mean(
         return Mean(math.nan, 0.0, 1.0, 0, 0)
     strata = strata or [None] * len(values)
     weights = _weights(strata, standard)
-    sums: defaultdict[Hashable, float] = defaultdict(float)
-    for value, stratum in zip(values, strata, strict=True):
-        sums[stratum] += value
-    sizes = Counter(strata)
     value = math.fsum(weight * v for weight, v in zip(weights, values, strict=True))
     fewest = _fewest(clusters, len(values))
-    if fewest == len(values) and len(sums) == 1:
+    if fewest == len(values) and len(set(strata)) == 1:
         return Mean(value, *wilson(value * fewest, fewest), fewest, fewest)
-    residuals = [
-        weight * (v - sums[stratum] / sizes[stratum])
-        for v, weight, stratum in zip(values, weights, strata, strict=True)
-    ]
-    error = _error(residuals, clusters)
-    trials = min(value * (1 - value) / error**2, len(values)) if error else float(fewest)
-    low, high = wilson(value * trials, trials, t_quantile(max(fewest - 1, 1)) if error else Z)
+    if fewest == 1:
+        return Mean(value, *wilson(value, 1), len(values), 1)
+    trials = _effective_trials(values, weights, strata, clusters)
+    low, high = wilson(value * trials, trials, t_quantile(fewest - 1))
     return Mean(value, low, high, len(values), fewest)
+
+
+def _effective_trials(
+    values: Sequence[float],
+    weights: Sequence[float],
+    strata: Clusters,
+    clusters: Sequence[Clusters],
+) -> float:
+    """Return the number of independent trials that are as informative as the clustered values."""
+    n, sizes = len(values), Counter(strata)
+    size = _size(clusters, n)
+    sums: defaultdict[Hashable, float] = defaultdict(float)
+    shares: defaultdict[Hashable, float] = defaultdict(float)
+    for value, weight, stratum in zip(values, weights, strata, strict=True):
+        sums[stratum] += value
+        shares[stratum] += weight
+    added = {stratum: PRIOR * size * m / n for stratum, m in sizes.items()}
+    means = {one: (sums[one] + added[one]) / (sizes[one] + 2 * added[one]) for one in sizes}
+    middle = math.fsum(shares[one] * mean for one, mean in means.items())
+    single = math.fsum(
+        shares[one] ** 2 * mean * (1 - mean) / sizes[one] for one, mean in means.items()
+    )
+    off = [value - means[stratum] for value, stratum in zip(values, strata, strict=True)]
+    spread = PRIOR * size * (middle**2 + (1 - middle) ** 2)
+    effect = (_error(off, clusters) ** 2 + size * spread) / (math.fsum(d * d for d in off) + spread)
+    effect = min(max(effect, 1.0), n / _fewest(clusters, n))
+    return middle * (1 - middle) / (single * effect)
 
 
 def _weights(strata: Clusters, standard: Mapping[Hashable, float] | None) -> list[float]:
@@ -450,6 +478,11 @@ def _t_test(ratio: float, freedom: int) -> float:
 def _fewest(clusters: Sequence[Clusters], n: int) -> int:
     """Count the clusters of the grouping with the fewest; without a grouping, count the cases."""
     return min((len(set(way)) for way in clusters), default=n)
+
+
+def _size(clusters: Sequence[Clusters], n: int) -> float:
+    """Return the mean size of the clusters of the grouping with the most."""
+    return n / max((len(set(way)) for way in clusters), default=n)
 
 
 def _error(residuals: Sequence[float], clusters: Sequence[Clusters]) -> float:
