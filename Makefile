@@ -21,7 +21,7 @@ check-long: $(VENV)/.long  ## the long checks, whole
 	$(BIN)/python tests/engines/install.py || true
 	$(PYTEST) -m "long or not engine" --hypothesis-profile=long -rs $(PYTEST_ARGS)
 
-test-engines: $(VENV)/.dev  ## a real vLLM server on the CPU, in an environment of its own
+test-engines: $(VENV)/.dev  ## real vLLM and llama.cpp servers on the CPU, in environments of their own
 	$(BIN)/python tests/engines/install.py || true
 	$(PYTEST) -m "engine and not long" -rs $(PYTEST_ARGS)
 

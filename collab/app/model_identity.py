@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from hashlib import file_digest, sha256
 from pathlib import Path
 
 from collab.config.config import ModelConfig
+from collab.core.gguf import Gguf
 from collab.endpoints.spec import Serves
-from collab.endpoints.tokens import Tokenizer, model_folder
+from collab.endpoints.tokens import Tokenizer, model_files
 from collab.templates.template import Template
 
 MOVING = {None, "", "main", "master", "latest"}
@@ -38,7 +40,7 @@ def hashes(model: ModelConfig) -> dict[str, str]:
 
 
 def checkpoint(model: ModelConfig) -> Path | None:
-    """Find the folder with a model's tokenizer and template; None if the model names none."""
+    """Find the folder or GGUF file with a model's tokenizer and template; None if it names none."""
     if model.checkpoint is None:
         return None
     if model.checkpoint.startswith("pocket/"):
@@ -46,11 +48,11 @@ def checkpoint(model: ModelConfig) -> Path | None:
 
         return find(model.checkpoint.removeprefix("pocket/"))
     at = f"@{model.revision}" if model.revision and not Path(model.checkpoint).exists() else ""
-    return model_folder(model.checkpoint + at)
+    return model_files(model.checkpoint + at)
 
 
 def identity(model: ModelConfig) -> str:
-    """Name a model by its weights if they are in a folder, else by its id and commit.
+    """Name a model by its weights if they are in a folder or GGUF file, else by id and commit.
 
     The precision is part of the name, as it changes draws. A model in the hub's cache is named by
     its commit, whether its weights are there too or not.
@@ -93,22 +95,45 @@ def serves(model: ModelConfig) -> Serves:
     )
 
 
+def trained_context(folder: Path | None) -> int | None:
+    """Return the longest context by a model's files (tokens); None where they do not say."""
+    if folder is None:
+        return None
+    if folder.is_file():
+        return Gguf.load(folder).context
+    file = folder / "config.json"
+    said = json.loads(file.read_text()).get("max_position_embeddings") if file.exists() else None
+    return said if isinstance(said, int) else None
+
+
 def _commit(folder: Path) -> str | None:
     """Return the commit of a folder in the hub's cache; None for any other folder."""
     return folder.name if folder.parent.name == "snapshots" else None
 
 
 def _weights(folder: Path) -> str | None:
-    """Hash the weights in a folder; None without weights."""
+    """Hash the weights in a folder, or a GGUF file; None without weights."""
+    if folder.is_file():
+        return _sha256(*_version(folder)).hex()[:12]
     shards = sorted(folder.glob("*.safetensors"))
-    files = tuple((shard, shard.stat().st_size, shard.stat().st_mtime_ns) for shard in shards)
-    return _hash(files) if shards else None
+    return _hash(tuple(map(_version, shards))) if shards else None
+
+
+def _version(file: Path) -> tuple[Path, int, int]:
+    seen = file.stat()
+    return file, seen.st_size, seen.st_mtime_ns
 
 
 @lru_cache(64)
 def _hash(shards: tuple[tuple[Path, int, int], ...]) -> str:
     hashed = sha256()
-    for shard, _, _ in shards:
-        with shard.open("rb") as file:
-            hashed.update(file_digest(file, "sha256").digest())
+    for shard in shards:
+        hashed.update(_sha256(*shard))
     return hashed.hexdigest()[:12]
+
+
+@lru_cache(64)
+def _sha256(path: Path, size: int, changed: int) -> bytes:
+    """Hash a file, once per version of it."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").digest()

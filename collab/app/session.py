@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +14,7 @@ from types import CodeType
 from collab.app.connect import ModelKit, connect, must_be_trusted
 from collab.app.golds import usable
 from collab.app.graders import open_graders, with_judge
-from collab.app.model_identity import checkpoint, hashes, identity, is_known
+from collab.app.model_identity import checkpoint, hashes, identity, is_known, trained_context
 from collab.app.terminal import Terminal
 from collab.config.config import Built, HumanConfig, ModelConfig, RunConfig, ToolConfig
 from collab.core.cost import Account, Caps, Cost, Ledger, Rates
@@ -250,10 +249,8 @@ class OfflineEndpoint:
     """
 
     def __init__(self, profile: Profile, folder: Path | None) -> None:
-        file = folder / "config.json" if folder else None
-        config = json.loads(file.read_text()) if file and file.exists() else {}
-        context = config.get("max_position_embeddings")
-        self.profile = profile.model_copy(update={"max_model_len": context})
+        context = {"max_model_len": trained_context(folder)}
+        self.profile = profile.model_copy(update=context)
 
     async def complete(
         self,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +19,7 @@ from typing import Any
 from collab.app.trust import is_known_pair
 from collab.config.config import ModelConfig, RunConfig, ToolConfig
 from collab.core.secret import hide_text
-from collab.endpoints.spec import VllmSpec
+from collab.endpoints.spec import LaunchedSpec
 from collab.sandbox import ProgramLimits
 
 TARGET = re.compile(r"_target_:\s*([\w.]+)")
@@ -115,7 +114,7 @@ def _model(key: str, model: ModelConfig) -> Iterator[Want]:
     if model.uds is not None:
         yield Want(f"{key}.uds", f"send to the socket {_shown(model.uds)}", model.uds)
         yield from _key(key, model.api_key_env, "http://localhost")
-    if model.base_url is None and model.uds is None and isinstance(model.launch, VllmSpec):
+    if model.base_url is None and model.uds is None and isinstance(model.launch, LaunchedSpec):
         yield Want(f"{key}.launch", f"start {_command(model.launch)}")
     if model.extra:
         fields = ", ".join(map(repr, model.extra))
@@ -137,8 +136,8 @@ def is_shipped(checkpoint: str) -> bool:
     return checkpoint.startswith("pocket/") and checkpoint.removeprefix("pocket/") in shipped()
 
 
-def _command(spec: VllmSpec) -> str:
-    words = _shown(shlex.join([spec.python or sys.executable, "…", *spec.args]))
+def _command(spec: LaunchedSpec) -> str:
+    words = _shown(shlex.join([spec.program, "…", *spec.args]))
     names = ", ".join(name for name, _ in spec.env)
     return f"{words} with {names[:LONGEST]} set" if names else words
 

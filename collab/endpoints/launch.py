@@ -23,7 +23,7 @@ from typing import NoReturn, Self
 import httpx2
 from filelock import FileLock, Timeout
 
-from collab.endpoints import vllm_log
+from collab.endpoints import llamacpp_log, vllm_log
 from collab.endpoints.child import Child
 from collab.endpoints.owner import RunningServer, folder, open_folders, outer
 from collab.endpoints.spec import PocketSpec, Serves, Spec
@@ -37,6 +37,9 @@ WATCH = 1.0
 """Pause between looks at running servers, and at another job that starts one (seconds)."""
 TAIL = 4000
 """How much of a log's end an error shows (characters)."""
+LOGS = {"vllm": vllm_log, "llamacpp": llamacpp_log}
+"""What reads the log of each kind of server."""
+NAMES = {"vllm": "vLLM", "llamacpp": "llama.cpp"}
 OnProgress = Callable[[str], None]
 """Receives the progress of a server's start; the empty text marks its end."""
 
@@ -177,8 +180,8 @@ class Launcher:
             async with asyncio.timeout(spec.startup):
                 if isinstance(spec, PocketSpec):  # it takes a second
                     return replace(server, url=_address(await child.line(), server))
-                if not await self._answers(server, self._progress(serves.name, server)):
-                    died("vllm", server)
+                if not await self._answers(server, self._progress(spec.kind, serves.name, server)):
+                    died(spec.kind, server)
         except TimeoutError:
             raise LaunchError(
                 f"the {spec.kind} server was not ready within {spec.startup:g} s; "
@@ -203,13 +206,13 @@ class Launcher:
                 pause = min(pause * 1.5, LONGEST_POLL)
         return False
 
-    def _progress(self, name: str, server: RunningServer) -> Callable[[], None]:
-        """Return a function that reads the progress of a vLLM server's start from its log."""
+    def _progress(self, kind: str, name: str, server: RunningServer) -> Callable[[], None]:
+        """Return a function that reads the progress of a server's start from its log."""
         began = time.monotonic()
 
         def tell() -> None:
-            stage = vllm_log.stage(server.log.read_text(errors="replace"))
-            self._tell(f"vLLM for {name}: {stage} ({time.monotonic() - began:.0f} s)")
+            stage = LOGS[kind].stage(_log(server))
+            self._tell(f"{NAMES[kind]} for {name}: {stage} ({time.monotonic() - began:.0f} s)")
 
         return tell
 
@@ -220,7 +223,7 @@ def died(kind: str, server: RunningServer) -> NoReturn:
     Raises:
         LaunchError: Always.
     """
-    why = vllm_log.failure(_log(server), server.exit_code) if kind == "vllm" else None
+    why = LOGS[kind].failure(_log(server), server.exit_code) if kind in LOGS else None
     code = "" if server.exit_code is None else f" (exit code {server.exit_code})"
     raise LaunchError(
         f"the {kind} server stopped unexpectedly{code}{f': {why}' if why else ''}; {tail(server)}"

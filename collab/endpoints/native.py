@@ -112,6 +112,13 @@ class _Probable(BaseModel):
     top_logprobs: list[_Likely] = []
 
 
+class _Timings(BaseModel):
+    """What llama.cpp measured of a draw."""
+
+    cache_n: Count | None = None
+    """Tokens of the prompt that were in its cache."""
+
+
 class _Completed(BaseModel):
     """One draw of llama.cpp's."""
 
@@ -122,11 +129,22 @@ class _Completed(BaseModel):
     stopping_word: str = ""
     tokens_evaluated: Count
     tokens_predicted: Count
+    timings: _Timings = _Timings()
     completion_probabilities: list[_Probable] | None = None
 
 
+SAMPLERS = ("penalties", "temperature", "min_p", "top_k", "top_p")
+"""llama.cpp's samplers that apply, in vLLM's order: its own cuts the tail before the temperature
+acts."""
+
+
 class LlamaCompletion:
-    """llama.cpp's /completion."""
+    """llama.cpp's /completion.
+
+    It gives one draw: with `n_cmpl`, a request waits until that many slots are free at once, for as
+    long as shorter requests take them one by one. Penalties look at the whole text, prompt
+    included: llama.cpp does not tell the two apart.
+    """
 
     stream_fields: ClassVar[Body | None] = None
 
@@ -148,31 +166,44 @@ class LlamaCompletion:
             "repeat_penalty": sampling.repetition_penalty,
             "presence_penalty": sampling.presence_penalty,
             "frequency_penalty": sampling.frequency_penalty,
+            "repeat_last_n": _length(ask),
+            "samplers": list(SAMPLERS),
             "seed": ask.seed,
-            "stop": list(ask.stop),
             "return_tokens": True,
         }
+        body |= {"stop": list(ask.stop)} if ask.stop else {}
         return body | ({"n_probs": request.logprobs} if request.logprobs else {})
 
     def parse(self, url: str, body: bytes, request: Request) -> Completion:
         """Parse the reply, which has one draw."""
         draw = reply.parse_reply(_Completed, url, body)
+        return Completion(
+            model=draw.model,
+            choices=[self._choice(draw)],
+            usage=Usage(
+                prompt_tokens=draw.tokens_evaluated,
+                completion_tokens=draw.tokens_predicted,
+                prompt_tokens_details=Details(cached_tokens=draw.timings.cache_n),
+            ),
+        )
+
+    def _choice(self, draw: _Completed) -> Choice:
         tops = draw.completion_probabilities
         positions = [{str(like.id): like.logprob for like in p.top_logprobs} for p in tops or ()]
-        choice = Choice(
+        return Choice(
             text=draw.content,
             token_ids=draw.tokens or None,
             finish_reason="length" if draw.stop_type == "limit" else "stop",
             stop_reason=draw.stopping_word if draw.stop_type == "word" else None,
             logprobs=None if tops is None else ReplyLogprobs(top_logprobs=[*positions]),
         )
-        return Completion(
-            model=draw.model,
-            choices=[choice],
-            usage=Usage(
-                prompt_tokens=draw.tokens_evaluated, completion_tokens=draw.tokens_predicted
-            ),
-        )
+
+
+def _length(ask: EndpointRequest) -> int:
+    """Return how many tokens the prompt and the reply have at most."""
+    prompt = ask.request.prompt
+    most = (len(prompt) if isinstance(prompt, str | tuple) else 0) + ask.request.max_tokens
+    return most if ask.context is None else min(most, ask.context)
 
 
 class _Responded(BaseModel):

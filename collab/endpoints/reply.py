@@ -148,11 +148,24 @@ class ChatReply(BaseModel):
     prompt_token_ids: tuple[int, ...] | None = None
 
 
+class ServedMeta(BaseModel):
+    """What llama.cpp says of a model that it offers."""
+
+    n_ctx: Count | None = None
+    """The context of each slot (tokens)."""
+
+
 class ServedModel(BaseModel):
     """A model that a server offers."""
 
     id: str
     max_model_len: Count | None = None
+    meta: ServedMeta | None = None
+
+    @property
+    def context(self) -> int | None:
+        """Prompt and completion together (tokens), where the server says so."""
+        return self.max_model_len or (self.meta.n_ctx if self.meta else None)
 
 
 class Models(BaseModel):

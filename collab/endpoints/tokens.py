@@ -19,7 +19,9 @@ from typing import Self
 from tokenizers import Tokenizer as RawTokenizer
 from tokenizers.decoders import DecodeStream
 
+from collab.core.gguf import Gguf, is_gguf
 from collab.core.release import extra
+from collab.endpoints import gguf_tokenizer
 from collab.errors import ConfigError
 
 WINDOW, BEHIND = 1_000, 300
@@ -42,12 +44,16 @@ class Tokenizer:
 
     @classmethod
     def load(cls, source: str | Path) -> Self:
-        """Read `tokenizer.json` from a folder, or from a Hugging Face id.
+        """Read `tokenizer.json` of a folder or Hugging Face id, or the tokenizer of a GGUF file.
 
         Raises:
             ConfigError: There is no such file, or it is no tokenizer.
         """
-        content = (model_folder(source) / "tokenizer.json").read_bytes()
+        found = model_files(source)
+        if found.is_file():
+            raw, special, fingerprint = gguf_tokenizer.build(Gguf.load(found))
+            return cls(raw, fingerprint, special)
+        content = (found / "tokenizer.json").read_bytes()
         try:
             raw = RawTokenizer.from_buffer(content)
         except Exception as error:  # the library raises bare exceptions
@@ -159,31 +165,31 @@ class Tokenizer:
         return (*ends, *[len(whole)] * (len(ids) - len(ends)))
 
 
-def model_folder(source: str | Path) -> Path:
-    """Find the folder of a model's tokenizer: on disk, or an owner/name[@revision] on the hub.
+def model_files(source: str | Path) -> Path:
+    """Find the folder of a model's tokenizer, or its GGUF file: on disk, or on the hub.
+
+    Args:
+        source: A folder, a GGUF file, or on the hub owner/name[@revision] or, for a GGUF file,
+            owner/name/file.gguf[@revision].
 
     Raises:
-        ConfigError: It is neither a folder with a tokenizer nor an id that can be fetched.
+        ConfigError: It is neither a folder with a tokenizer nor a file, nor can it be fetched.
     """
-    folder = Path(source)
-    if (folder / "tokenizer.json").exists():
-        return folder
-    if folder.exists() or str(source).count("/") != 1:
-        what = "has no tokenizer.json" if folder.exists() else "is neither a folder nor a hub id"
+    found = Path(source)
+    if (found / "tokenizer.json").exists() or (is_gguf(source) and found.is_file()):
+        return found
+    if is_gguf(source):
+        return _file_from_hub(str(source))
+    if found.exists() or str(source).count("/") != 1:
+        what = "has no tokenizer.json" if found.exists() else "is neither a folder nor a hub id"
         raise ConfigError(
-            f"{str(source)!r} {what}: set the model's checkpoint to a folder with a tokenizer.json "
-            "or to an owner/name of the hub"
+            f"{str(source)!r} {what}: set the model's checkpoint to a folder with a "
+            "tokenizer.json, to a GGUF file, or to an owner/name of the hub"
         )
-    return _from_hub(str(source))
+    return _folder_from_hub(str(source))
 
 
-def _from_hub(source: str) -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise ConfigError(
-            f"{source!r} is not a folder; to download it from the hub: {extra('hf')}"
-        ) from error
+def _folder_from_hub(source: str) -> Path:
     wanted = [
         "tokenizer.json",
         "tokenizer_config.json",
@@ -191,16 +197,42 @@ def _from_hub(source: str) -> Path:
         "chat_template.jinja",
         "config.json",
     ]
-    try:
-        name, _, revision = source.partition("@")
-        folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=wanted))
-    except Exception as error:  # network, access and naming errors share no base
-        raise ConfigError(
-            f"cannot download the tokenizer of {source!r}: {error}; check its spelling on the hub, "
-            "or set checkpoint to a folder that has it"
-        ) from error
+    folder = _fetch(source, wanted)
     if not (folder / "tokenizer.json").exists():
         raise ConfigError(
             f"{source!r} has no tokenizer.json on the hub; set checkpoint to a folder that has one"
         )
     return folder
+
+
+def _file_from_hub(source: str) -> Path:
+    named, _, revision = source.partition("@")
+    parts = named.split("/", 2)
+    if len(parts) < 3 or Path(source).is_absolute():
+        raise ConfigError(
+            f"{source!r} is no file here: set the model's checkpoint to a GGUF file, or to "
+            "owner/name/file.gguf of the hub"
+        )
+    name, file = f"{parts[0]}/{parts[1]}", parts[2]
+    found = _fetch(f"{name}@{revision}" if revision else name, [file]) / file
+    if not found.is_file():
+        raise ConfigError(f"{name!r} has no file {file!r} on the hub")
+    return found
+
+
+def _fetch(source: str, wanted: list[str]) -> Path:
+    """Return the folder in the hub's cache with the wanted files, fetched where it lacks them."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise ConfigError(
+            f"{source!r} is not on this machine; to download it from the hub: {extra('hf')}"
+        ) from error
+    try:
+        name, _, revision = source.partition("@")
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=wanted))
+    except Exception as error:  # network, access and naming errors share no base
+        raise ConfigError(
+            f"cannot download {wanted[0]} of {source!r}: {error}; check its spelling on the hub, "
+            "or set checkpoint to a folder or file on this machine"
+        ) from error

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from collab.core.release import extra
+from collab.endpoints import server_log
 
-STAGES = (
+STAGES: server_log.Stages = (
     (r"Application startup complete", "almost ready"),
     (r"Capturing CUDA graphs", "capturing CUDA graphs"),
     (r"KV cache size|# GPU blocks|Available KV cache memory", "allocating the KV cache"),
@@ -19,7 +18,7 @@ STAGES = (
     (r"non-default args", "reading the configuration"),
 )
 """The latest line of a log that is one of these says how far it is."""
-FAILURES = (
+FAILURES: server_log.Failures = (
     (
         r"^cannot run '",
         "set launch.python to the interpreter of an environment that has vLLM",
@@ -76,19 +75,9 @@ FAILURES = (
 
 def stage(log: str) -> str:
     """Say how far a starting server is."""
-    found = [
-        (match.start(), said.format(*match.groups()))
-        for pattern, said in STAGES
-        for match in re.finditer(pattern, log)
-    ]
-    return max(found, default=(0, "starting"))[1]
+    return server_log.stage(STAGES, log)
 
 
 def failure(log: str, exit_code: int | None) -> str | None:
     """Explain why a server stopped, where that is a usual failure."""
-    for pattern, helps in FAILURES:
-        if re.search(pattern, log):
-            return helps
-    if exit_code in (-9, 137):
-        return "it was killed, most likely because the machine ran out of memory"
-    return None
+    return server_log.failure(FAILURES, log, exit_code)

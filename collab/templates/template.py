@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from collab.core.gguf import Gguf
 from collab.core.trajectory import Json, Message
 from collab.errors import ConfigError
 from collab.templates.jinja import PINNED_DAY as PINNED_DAY
@@ -45,11 +46,15 @@ class Template:
 
     @classmethod
     def load(cls, folder: Path, variables: Mapping[str, Json] | None = None) -> Self:
-        """Load `chat_template.jinja`, or the template in `tokenizer_config.json`, from a folder.
+        """Load the template of a folder, or that of a GGUF file.
+
+        A folder's is `chat_template.jinja`, else that in `tokenizer_config.json`.
 
         Raises:
-            ConfigError: The folder has no template, or its template is too long.
+            ConfigError: There is no template, or one that is too long.
         """
+        if folder.is_file():
+            return cls._of_gguf(Gguf.load(folder), variables)
         where, config = folder / "chat_template.jinja", _read_json(folder / "tokenizer_config.json")
         if where.is_file():
             text = _read(where, 4 * MAX_TEMPLATE)
@@ -60,6 +65,15 @@ class Template:
                 f"{str(folder)!r} has no chat template: put a chat_template.jinja there"
             )
         return cls(text, _special_tokens(config), variables or {}, str(where))
+
+    @classmethod
+    def _of_gguf(cls, gguf: Gguf, variables: Mapping[str, Json] | None) -> Self:
+        text = gguf.text("tokenizer.chat_template")
+        if not text:
+            raise ConfigError(
+                f"{str(gguf.path)!r} has no chat template: take a file that was made with one"
+            )
+        return cls(text, gguf.specials, variables or {}, str(gguf.path))
 
     @cached_property
     def hash(self) -> str:

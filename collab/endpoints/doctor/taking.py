@@ -46,7 +46,7 @@ async def context_of(endpoint: Endpoint) -> int | None:
             f"{endpoint.url} does not serve {endpoint.model!r} (it serves: {found}); "
             "set the model's `served` to one of them"
         )
-    return models[endpoint.model].max_model_len
+    return models[endpoint.model].context
 
 
 async def model(probe: Probe) -> Observation:
