@@ -226,7 +226,7 @@ def _fetch(source: str, wanted: list[str]) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise ConfigError(
-            f"{source!r} is not on this machine; to download it from the hub: {extra('hf')}"
+            f"{source!r} is not a folder; to download it from the hub: {extra('hf')}"
         ) from error
     try:
         name, _, revision = source.partition("@")
