@@ -18,12 +18,15 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from collab.app import launchers
+from collab.app.downloads import downloads
 from collab.app.error_line import error_line
 from collab.app.outside import open_checked
 from collab.app.overrides import CONF, composing, quiet
+from collab.app.plan import plan_run
+from collab.app.probe import probe_speed
 from collab.app.run import PlayedRun, play_run
 from collab.app.terminal import program_name
-from collab.config.config import build, read_config
+from collab.config.config import Built, build, read_config
 from collab.core.secret import hide_words
 from collab.endpoints.owner import owning
 from collab.errors import CollabError, ConfigError
@@ -143,6 +146,7 @@ def job(composed: DictConfig) -> None:
             number, words = HydraConfig.get().job.num, HydraConfig.get().overrides.task
             heading = sweep.heading(number, words)
             console.print(safe(heading), style="bold", markup=False, highlight=False)
+        asyncio.run(_announce(built, console))
         played = asyncio.run(play_run(built, command, console, live=here))
         print_played(played, console, tables=here and (sweep is None or _verbose))
         failures = len(played.result.failures)
@@ -159,6 +163,18 @@ def job(composed: DictConfig) -> None:
         raise JobFailed(why)
     if failures:
         _failed[os.getpid()] += 1
+
+
+async def _announce(built: Built, console: Console) -> None:
+    """Print what is downloaded first and, where the config asks for it, how long the run takes."""
+    for file in downloads(built.config):
+        console.print(safe(f"to download: {file}"), highlight=False, markup=False)
+    if built.config.estimate is None:
+        return
+    speed = await probe_speed(built, built.config.estimate)
+    planned = await plan_run(built)
+    said = speed and speed.describe(planned.draws, most=not planned.exact)
+    console.print(said or "time: unknown, as no solo draw was sampled", highlight=False)
 
 
 def print_played(played: PlayedRun, console: Console, *, tables: bool = True) -> None:

@@ -75,6 +75,8 @@ class About(Settings):
     """Parameters (billions), including the inactive ones of a mixture of experts."""
     context: int | None = Field(default=None, ge=2)
     """The context by its model card (tokens)."""
+    download: float | None = Field(default=None, gt=0)
+    """The size of the file that `checkpoint` names on the hub (GB)."""
     licence: str | None = None
 
     @field_validator("distilled_from", mode="before")
@@ -254,6 +256,8 @@ class RunConfig(Settings):
     """Limits at which the run ends cleanly; with a higher cap it continues."""
     strict_prefill: bool = True
     """Stop if an endpoint alters the text it is to continue, or was not checked."""
+    estimate: float | None = Field(default=None, gt=0)
+    """Seconds of sampling before a run to estimate how long it takes; None: no estimate."""
 
     @property
     def banks(self) -> dict[str, TraceSelection]:
@@ -278,7 +282,8 @@ class RunConfig(Settings):
     def decides(self) -> dict[str, Any]:  # any: JSON
         """Return the settings that decide the numbers: no addresses, paths, speed or secrets."""
         plain = self.model_dump(
-            mode="json", exclude={"name", "runs", "store", "concurrency", "caps", "grader"}
+            mode="json",
+            exclude={"name", "runs", "store", "concurrency", "caps", "grader", "estimate"},
         )
         plain["grader"] = self.grader.decides()
         plain["team"] = {
