@@ -12,7 +12,7 @@ from collab.core.sampling import OpenTurn
 from collab.core.trajectory import Json
 from collab.endpoints.chat import ChatDialect, after_gap
 from collab.endpoints.profile import Field
-from collab.endpoints.request_format import Body
+from collab.endpoints.request_format import Body, EndpointRequest
 
 
 class ContinueFinal(ChatDialect):
@@ -74,6 +74,13 @@ class ReasoningField(ChatDialect):
             return None
         content = "" if turn.said is None else after_gap(turn.said)
         return {"content": content, "reasoning_content": turn.thought}
+
+    def body(self, ask: EndpointRequest) -> Body:
+        """Name the repetition penalty as llama.cpp does too, which ignores the usual name."""
+        body = super().body(ask)
+        if self.open_fields:
+            body["repeat_penalty"] = ask.request.sampling.repetition_penalty
+        return body
 
 
 class DeepSeekPrefix(ReasoningField):
