@@ -77,10 +77,8 @@ class ReasoningField(ChatDialect):
 
     def body(self, ask: EndpointRequest) -> Body:
         """Name the repetition penalty as llama.cpp does too, which ignores the usual name."""
-        body = super().body(ask)
-        if self.open_fields:
-            body["repeat_penalty"] = ask.request.sampling.repetition_penalty
-        return body
+        body, penalty = super().body(ask), ask.request.sampling.repetition_penalty
+        return body | ({"repeat_penalty": penalty} if self.open_fields and penalty != 1 else {})
 
 
 class DeepSeekPrefix(ReasoningField):

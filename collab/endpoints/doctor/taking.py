@@ -17,7 +17,7 @@ FEWER = (4, 1, 0)
 DISPENSABLE = frozenset(
     {
         *("temperature", "top_p", "top_k", "min_p", "seed", "n"),
-        *("presence_penalty", "frequency_penalty", "repetition_penalty", "repeat_penalty"),
+        *("presence_penalty", "frequency_penalty", "repetition_penalty"),
         *("add_special_tokens", "include_stop_str_in_output", "return_token_ids", "no_stop_trim"),
         *("separate_reasoning", "skip_special_tokens"),
     }
