@@ -5,13 +5,13 @@ from __future__ import annotations
 from collab.core.release import extra
 from collab.endpoints import server_log
 
-STAGES: server_log.Stages = (
+STAGES: server_log.StartStages = (
     (r"server is listening|listening on http", "answering soon"),
     (r"warming up|initializing, n_slots|initializing slots", "warming up"),
     (r"loading model|llama_model_loader|load_tensors", "loading weights"),
 )
 """The latest line of a log that is one of these says how far it is."""
-FAILURES: server_log.Failures = (
+FAILURES: server_log.UsualFailures = (
     (
         r"^cannot run '",
         "set launch.server to a llama-server, or launch.python to the interpreter of an "

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-Stages = Sequence[tuple[str, str]]
+StartStages = Sequence[tuple[str, str]]
 """Expressions, each with what its line says; groups fill its braces."""
-Failures = Sequence[tuple[str, str]]
+UsualFailures = Sequence[tuple[str, str]]
 """Expressions, each with what helps."""
 KILLED = "it was killed, most likely because the machine ran out of memory"
 
 
-def stage(stages: Stages, log: str) -> str:
+def stage(stages: StartStages, log: str) -> str:
     """Say how far a starting server is: what the latest line says."""
     found = [
         (match.start(), said.format(*match.groups()))
@@ -22,7 +22,7 @@ def stage(stages: Stages, log: str) -> str:
     return max(found, default=(0, "starting"))[1]
 
 
-def failure(failures: Failures, log: str, exit_code: int | None) -> str | None:
+def failure(failures: UsualFailures, log: str, exit_code: int | None) -> str | None:
     """Explain why a server stopped, where that is a usual failure."""
     for pattern, helps in failures:
         if re.search(pattern, log):

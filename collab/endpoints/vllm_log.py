@@ -5,7 +5,7 @@ from __future__ import annotations
 from collab.core.release import extra
 from collab.endpoints import server_log
 
-STAGES: server_log.Stages = (
+STAGES: server_log.StartStages = (
     (r"Application startup complete", "almost ready"),
     (r"Capturing CUDA graphs", "capturing CUDA graphs"),
     (r"KV cache size|# GPU blocks|Available KV cache memory", "allocating the KV cache"),
@@ -18,7 +18,7 @@ STAGES: server_log.Stages = (
     (r"non-default args", "reading the configuration"),
 )
 """The latest line of a log that is one of these says how far it is."""
-FAILURES: server_log.Failures = (
+FAILURES: server_log.UsualFailures = (
     (
         r"^cannot run '",
         "set launch.python to the interpreter of an environment that has vLLM",
