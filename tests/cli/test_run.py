@@ -52,6 +52,16 @@ def test_a_second_run_samples_nothing_and_prints_the_same_tables(
     assert _tables(again.out) == _tables(finished.said.out)
 
 
+def test_a_run_can_say_first_how_long_it_takes(finished: Any, command: Command) -> None:
+    new = command("run", *finished.words, "name=timed", "replicate=7", "estimate=30")
+    time, _, rest = new.out.partition("\n")
+    assert re.match(r"time: (at most )?about \d+:\d\d:\d\d, at [\d,]+ tokens/s", time)
+    assert "time:" not in rest
+    again = command("run", *finished.words, "name=timed", "replicate=7")
+    assert "time:" not in again.out
+    assert ", 0 generations sampled," in again.out
+
+
 def test_the_same_settings_under_another_name_reuse_every_generation(
     finished: Any, command: Command
 ) -> None:
