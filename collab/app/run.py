@@ -42,6 +42,8 @@ from collab.runs.run_folder import RunFolder, RunStatus, digest
 from collab.store.store import Store
 
 log = logging.getLogger(__name__)
+ODDITIES = 6
+"""Kinds of odd replies that a note names."""
 
 
 def run(
@@ -189,7 +191,9 @@ async def play_run(built: Built, command: str, console: Console, *, live: bool =
                     result = await play_cases(setup, folder, view)
             drift = drift_notes(built.config.models, await store.versions())
             checked = checked_endpoints(setup.team)
-            added = [*setup.notes, *cohort_notes(built), *recording_notes(setup), *drift, checked]
+            odd = oddity_notes(setup.team)
+            added = [*setup.notes, *cohort_notes(built), *recording_notes(setup), *drift, *odd]
+            added.append(checked)
             result = replace(result, notes=[*result.notes, *added])
         status = replace(status, cases=result.cases, notes=result.notes)
         folder.write_status(replace(status, failures=result.failures))
@@ -263,6 +267,16 @@ def checked_endpoints(team: Team) -> str:
     models = sorted(models_of(team).items())
     checked = [f"{seat} {model.endpoint.profile.checked}" for seat, model in models]
     return f"endpoints checked: {', '.join(checked)}"
+
+
+def oddity_notes(team: Team) -> Iterator[str]:
+    """Yield a note for each model whose server sent odd replies, which were used all the same."""
+    for seat, model in sorted(models_of(team).items()):
+        if odd := model.endpoint.oddities:
+            counted = sorted(odd.items(), key=lambda pair: (-pair[1], pair[0]))
+            named = ", ".join(f"{what} ({count:,}×)" for what, count in counted[:ODDITIES])
+            more = f" and {len(odd) - ODDITIES} others" if len(odd) > ODDITIES else ""
+            yield f"{seat}: odd replies of its server were used: {named}{more}"
 
 
 def cohort_notes(built: Built) -> list[str]:

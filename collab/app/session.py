@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -251,6 +251,7 @@ class OfflineEndpoint:
     def __init__(self, profile: Profile, folder: Path | None) -> None:
         context = {"max_model_len": trained_context(folder)}
         self.profile = profile.model_copy(update=context)
+        self.oddities: Mapping[str, int] = {}
 
     async def complete(
         self,

@@ -14,9 +14,12 @@ from collab.core.sampling import OpenTurn, Request
 from collab.core.trajectory import Json, Message, Phase, Seams, Trajectory
 from collab.endpoints import reply
 from collab.endpoints.dialects import Frame, PromptLayout, text_of, visible
+from collab.endpoints.error_mapping import missing
+from collab.endpoints.finish_reasons import ending_of
+from collab.endpoints.message import ReplyMessage
 from collab.endpoints.profile import Field
 from collab.endpoints.reply import ChatChoice, ChatLogprobs, Choice, Completion, ReplyLogprobs
-from collab.endpoints.request_format import Body, EndpointRequest
+from collab.endpoints.request_format import Body, EndpointRequest, StreamFormat
 from collab.errors import BadReply, ConfigError
 
 GAP = "\n\n"
@@ -40,7 +43,7 @@ class ChatDialect:
     """
 
     name: ClassVar[str]
-    stream_fields: ClassVar[Body | None] = None
+    stream: ClassVar[StreamFormat | None] = None
     flags: ClassVar[Mapping[str, Json]] = {}
     """The request fields that make the server continue the last turn."""
     always: ClassVar[Mapping[str, Json]] = {}
@@ -148,6 +151,10 @@ class ChatDialect:
             BadReply: It is not a chat reply, or the thought is in an unexpected field.
         """
         chat = reply.parse_reply(reply.ChatReply, url, body)
+        if not chat.choices:
+            raise missing(url, body, "choices")
+        if any(_is_empty(choice) for choice in chat.choices):
+            raise missing(url, body, "text")
         turn = _turn(request)
         return Completion(
             model=chat.model,
@@ -155,37 +162,57 @@ class ChatDialect:
             usage=chat.usage,
             system_fingerprint=chat.system_fingerprint,
             prompt_token_ids=chat.prompt_token_ids,
-        )
+        ).noting(chat.odd)
 
     def _choice(self, choice: ChatChoice, turn: OpenTurn) -> Choice:
         fields = choice.model_dump(exclude={"message", "logprobs"}, exclude_unset=True)
-        text = self._text(choice.message, turn)
-        return Choice(**fields, text=text, logprobs=_logprobs(choice.logprobs))
+        message = choice.message or ReplyMessage()
+        return Choice(
+            **fields,
+            text=self._text(message, turn),
+            logprobs=_logprobs(choice.logprobs),
+            refused=bool(message.refused),
+        )
 
-    def _text(self, said: reply.ReplyMessage, turn: OpenTurn) -> str:
+    def _text(self, message: ReplyMessage, turn: OpenTurn) -> str:
         opened = self.open_turn(turn)
         if opened is None:
-            return said.answer if turn.said is not None else self._unaided(said)
+            return message.answer if turn.said is not None else self._unaided(message)
         if self.thought_in == "content" or turn.said is not None:
-            if said.thought:
+            if message.thought:
                 raise BadReply(
-                    f"the endpoint returned {said.thought[:40]!r} as reasoning, but the request "
+                    f"the endpoint returned {message.thought[:40]!r} as reasoning, but the request "
                     "continues the content; start the server without a reasoning parser, or run "
                     "collab doctor"
                 )
             content = opened["content"]
-            return self._new(said.answer, content if isinstance(content, str) else turn.said or "")
-        thought = self._new(said.thought, turn.thought)
-        return thought + turn.close + said.answer if said.answer else thought
+            sent = content if isinstance(content, str) else turn.said or ""
+            return self._new(message.answer, sent)
+        thought = self._new(message.thought, turn.thought)
+        return self._joined(thought, message.answer)
 
-    def _unaided(self, said: reply.ReplyMessage) -> str:
+    def _unaided(self, message: ReplyMessage) -> str:
         """Return the text of a turn that was not opened by us."""
-        tag, answer = self.think_open.strip(), said.answer.lstrip()
-        if not said.thought and answer.startswith(tag):
+        tag, answer = self.think_open.strip(), message.answer.lstrip()
+        if not message.thought and tag and answer.startswith(tag):
             return answer[len(tag) :].removeprefix("\n")
-        if not said.thought and self.thought_in == "content":
-            return said.answer
-        return said.thought + self.think_close + said.answer if said.answer else said.thought
+        if not message.thought and self.thought_in == "content":
+            return message.answer
+        return self._joined(message.thought, message.answer)
+
+    def _joined(self, thought: str, answer: str) -> str:
+        """Join thought and answer by one close tag, which the answer may already have.
+
+        A server without a parser returns a rest of the thought, and its close tag, in the content.
+        """
+        close, tag = self.think_close, self.think_open.strip()
+        rest, closed, after = answer.partition(close) if close else (answer, "", "")
+        if not closed:
+            return thought + close + answer if answer else thought
+        opened = rest.lstrip().removeprefix(tag).lstrip() if tag else rest
+        rest = opened if rest.lstrip().startswith(tag) else rest
+        repeated = not rest.strip() or rest.strip() == thought.strip()
+        return thought + ("" if thought and repeated else rest) + close + after
 
     def _new(self, text: str, sent: str) -> str:
         """Remove the prefix that was sent from a reply that repeats it."""
@@ -216,3 +243,9 @@ def _logprobs(found: ChatLogprobs | None) -> ReplyLogprobs | None:
         return None
     tops = [{like.token: like.logprob for like in at.top_logprobs} for at in found.content]
     return ReplyLogprobs(top_logprobs=[*tops])
+
+
+def _is_empty(choice: ChatChoice) -> bool:
+    """Return whether a choice has no text, although it was not cut before its first token."""
+    cut = ending_of(choice.finish_reason) in ("length", "refused", "again")
+    return not cut and (choice.message is None or choice.message.is_empty)

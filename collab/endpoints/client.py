@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from asyncio import CancelledError
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -25,11 +26,18 @@ from collab.endpoints.along import KeyFilter
 from collab.endpoints.bound import BodyLimit
 from collab.endpoints.connection import Connection, address, key_from
 from collab.endpoints.error_mapping import readable
-from collab.endpoints.limits import Gate, Limits, NotRetryable, Retryable
+from collab.endpoints.limits import Gate, Limits
 from collab.endpoints.profile import Profile
 from collab.endpoints.redaction import Redaction
 from collab.endpoints.reply import Completion
-from collab.endpoints.request_format import Body, Completions, EndpointRequest, RequestFormat
+from collab.endpoints.request_format import (
+    Body,
+    Completions,
+    EndpointRequest,
+    RequestFormat,
+    StreamFormat,
+)
+from collab.endpoints.stream import StreamedParts
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import BadReply, Denied, Rejected
 
@@ -39,6 +47,10 @@ T = TypeVar("T")
 
 LARGE = 2**18
 """Bytes of a body that take tens of milliseconds to read."""
+
+
+ODDITY = 80
+"""Characters of an oddity that a note shows."""
 
 
 class Endpoint:
@@ -85,6 +97,10 @@ class Endpoint:
         self._drop = drop
         self._extra = dict(extra or {})
         self._gate = Gate(self.limits, rng=rng)
+        self.oddities: Counter[str] = Counter()
+        """The odd fields and values of replies that were used all the same, by name."""
+        self._proved = False
+        """Whether a reply has shown or counted the tokens of a prompt."""
         self._called: str | None = None
         self._tokenizes = True
 
@@ -202,11 +218,9 @@ class Endpoint:
 
     async def _models(self) -> list[reply.ServedModel]:
         place = f"{self.url}/models"
-        found = reply.parse_reply(
-            reply.Models, place, await self._connection.get(place, bound.MODELS)
-        )
+        found = reply.parse_models(place, await self._connection.get(place, bound.MODELS))
         hide = self._redaction.veil.hide
-        return [one.model_copy(update={"id": hide(one.id)}) for one in found.data]
+        return [one.model_copy(update={"id": hide(one.id or "")}) for one in found]
 
     async def close(self) -> None:
         """Close the connections; requests under way fail."""
@@ -236,12 +250,30 @@ class Endpoint:
         def parse() -> tuple[Completion, list[Generation]]:
             with readable(place):
                 whole = self._parse(place, said, ask, self.form)
-                return whole, sample.generations(whole, ask.request, self.tokenizer, seconds)
+                return whole, self._generations(whole, ask.request, seconds)
 
         completion, found = await _aside(said, parse)
-        self._check_name(completion.model)
-        served = self._served(completion)
-        return [replace(self._redaction.checked(one), served=served) for one in found]
+        return [self._accepted(completion, one) for one in found]
+
+    def _generations(self, whole: Completion, request: Request, seconds: float) -> list[Generation]:
+        counted = self._proved
+        return sample.generations(whole, request, self.tokenizer, seconds, counted=counted)
+
+    def _accepted(self, whole: Completion, draw: Generation) -> Generation:
+        """Check the names in a draw's reply, and count what is odd in it."""
+        self._check_name(whole.model)
+        kept = replace(self._redaction.checked(draw), served=self._served(whole))
+        self._proved = self._proved or sample.proves_prompt(whole)
+        for oddity in dict.fromkeys(whole.odd):
+            self.note(self._redaction.veil.hide(oddity)[:ODDITY])
+        whole.odd.clear()
+        return kept
+
+    def note(self, oddity: str) -> None:
+        """Count an oddity of the server for the notes of the run."""
+        if oddity not in self.oddities:
+            logger.warning("%s sent an odd reply, which is used: %s", self.url, oddity)
+        self.oddities[oddity] += 1
 
     async def _raw(self, ask: EndpointRequest, form: RequestFormat) -> Completion:
         place, said = await self._post(ask, form)
@@ -274,7 +306,7 @@ class Endpoint:
             count = len(completion.choices)
             raise BadReply(f"{self.url} returned {count} choices for n={ask.n}")
         for choice in completion.choices:
-            self._redaction.refuse(choice.text)
+            self._redaction.refuse(choice.written)
         return self._redaction.names(completion)
 
     async def _await_reply(self, answer: Awaitable[T]) -> T:
@@ -285,25 +317,37 @@ class Endpoint:
     async def _read_along(
         self, request: Request, seed: int, on_text: OnText, on_cut: OnCut | None
     ) -> Generation:
-        if self.form.stream_fields is not None:
-            size = self._size(request.prompt)
-            return await self._gate.run(
-                lambda: self._await_reply(self._stream(request, seed, on_text, on_cut)), size
-            )
-        (whole,) = await self._draw(request, 1, seed)
-        on_text(whole.text)
-        return whole
+        form = self.form.stream
+        if form is None:
+            (whole,) = await self._draw(request, 1, seed)
+            on_text(whole.text)
+            return whole
+        shown = False
+
+        def show(text: str) -> None:
+            nonlocal shown
+            shown = True
+            on_text(text)
+
+        return await self._gate.run(
+            lambda: self._await_reply(self._stream(form, request, seed, show, on_cut)),
+            self._size(request.prompt),
+            repeatable=lambda: not shown,
+        )
 
     async def _stream(
-        self, request: Request, seed: int, on_text: OnText, on_cut: OnCut | None
+        self,
+        form: StreamFormat,
+        request: Request,
+        seed: int,
+        on_text: OnText,
+        on_cut: OnCut | None,
     ) -> Generation:
         ask = self._wish(request, 1, seed)
         place, body = self.form.place(self.url), self._body(ask, self.form)
-        body |= self.form.stream_fields or {}
-        parts, along = (
-            reply.MessageParts(place, request.max_tokens),
-            KeyFilter(on_text, self._redaction.veil),
-        )
+        body |= form.fields
+        parts = StreamedParts(form, place, request.max_tokens)
+        along = KeyFilter(on_text, self._redaction.veil)
         began = time.perf_counter()
         try:
             async with self._connection.stream(
@@ -313,20 +357,16 @@ class Endpoint:
                     if (text := parts.add(line)) and not along.add(text):
                         raise self._redaction.repeated()
             whole = self._redaction.names(parts.join())
-            self._check_name(whole.model)
-            seconds = time.perf_counter() - began
             with readable(place):
-                (one,) = sample.generations(whole, request, self.tokenizer, seconds)
-            kept = replace(self._redaction.checked(one), served=self._served(whole))
+                (one,) = self._generations(whole, request, time.perf_counter() - began)
+            kept = self._accepted(whole, one)
+            if not parts.text and not along.add(kept.text):  # it was not streamed after all
+                raise self._redaction.repeated()
         except BaseException as failure:
             if on_cut is not None and (parts.text or isinstance(failure, CancelledError)):
                 seconds = time.perf_counter() - began
                 part = sample.partial(parts.so_far(), request, self.tokenizer, seconds)
                 on_cut(self._redaction.part(part))
-            if parts.text and isinstance(failure, Retryable | BadReply):
-                raise NotRetryable(
-                    failure.error if isinstance(failure, Retryable) else failure
-                ) from None
             raise
         along.finish()
         return kept

@@ -6,6 +6,7 @@ draws that it lacks, and the source asks the endpoint for them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +25,11 @@ class CompletionEndpoint(Protocol):
     @property
     def profile(self) -> Profile:
         """The known abilities and limits of the endpoint."""
+        ...
+
+    @property
+    def oddities(self) -> Mapping[str, int]:
+        """The odd fields and values of replies that were used all the same, by name."""
         ...
 
     async def complete(

@@ -5,19 +5,19 @@ A failure that may pass becomes a `Retryable`, which the gate repeats; every oth
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pydantic_core import from_json
-
 from collab.core.secret import hide_text
+from collab.endpoints.api_error import ApiError, error_in
+from collab.endpoints.error_kinds import kind_of, wait_in
 from collab.endpoints.limits import Retryable, retry_after
-from collab.errors import BadReply, ContextFull, Denied, EndpointError, Rejected, Unreachable
+from collab.errors import BadReply, ContextFull, Denied, Rejected, Unreachable
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -26,16 +26,8 @@ SHOWN = 120
 """How much of a strange answer an error shows (characters)."""
 LONGEST = 2_000
 """How much of a server's own message (characters)."""
-PASSING = frozenset({408, 409, 425, 429})
-"""Refusals that may pass; so may every 5xx."""
 CROWDED = frozenset({429, 503, 529})
 """The status codes of rate limits and overload."""
-_FULL = re.compile(
-    r"context_length_exceeded|context (length|window|size)|max(imum)?[_ ]model[_ ]len(gth)?"
-    r"|maximum (input|sequence|prompt) length|(prompt|input) is too long|exceeds? .{0,40}\bcontext"
-    r"|max_tokens must be at least 1, got 0",  # vLLM, if the prompt fills the context
-    re.IGNORECASE,
-)
 
 
 def failed(url: str, error: Exception, setting: str, *, started: bool) -> Exception:
@@ -82,24 +74,61 @@ def readable(url: str) -> Iterator[None]:
 
 def refused(url: str, response: Response, text: str) -> Exception:
     """Map an error status and its text to our error."""
-    status, said = response.status_code, _error_text(text)
-    where = f"{url} answered {status}"
-    if status in PASSING or status >= 500:
-        after = retry_after(response.headers.get("retry-after"), time.time())
-        return Retryable(Unreachable(f"{where}: {said}"), after, crowded=status in CROWDED)
+    status, where = response.status_code, f"{url} answered {response.status_code}"
     if 300 <= status < 400:
         to = response.headers.get("location", "")[:LONGEST]
         return BadReply(f"{where}, a redirect to {to!r}; redirects are not followed: set base_url")
-    if status in (401, 402, 403):
-        return Denied(
-            f"{where}: {said}; set the model's api_key_env to the environment variable that "
-            "holds the API key"
-        )
-    if status == 404 and _message(text) is not None:
-        return Denied(f"{where}: {said}; check the model's base_url and served")
-    if status in (400, 413, 422) and _FULL.search(text):
-        return ContextFull(f"{where}: {said}")
-    return _plain(where, said, text)
+    after = retry_after(response.headers.get("retry-after"), time.time())
+    found = error_in(text.encode())
+    if found is None:
+        found = ApiError(text[:SHOWN].strip(), certain=False)
+        kind = kind_of(status, (), text[:LONGEST])
+        if kind == "refused" or (kind == "denied" and status not in (401, 402, 403)):
+            return BadReply(
+                f"{where} without an API error message: {found.message!r}; check base_url"
+            )
+    return _error_of(where, replace(found, status=found.status or status), after)
+
+
+def reported(url: str, body: bytes) -> Exception | None:
+    """Return the failure that a reply with status 200, or an event of a stream, reports."""
+    found = error_in(body)
+    if found is None:
+        return None
+    if not found.certain and kind_of(found.status, found.codes, found.message) == "unknown":
+        return None
+    return _error_of(f"{url} replied with an error", found, None)
+
+
+def missing(url: str, body: bytes, what: str) -> Exception:
+    """Return the error for a reply that lacks what matters: the one it reports, or a quotation."""
+    return reported(url, body) or strange(url, body, f"no {what}")
+
+
+def _error_of(where: str, found: ApiError, after: float | None) -> Exception:
+    """Make the error for a message of the API."""
+    kind = kind_of(found.status, found.codes, found.message)
+    text = f"{where}: {found.shown[:LONGEST]}"
+    match kind:
+        case "overflow":
+            return ContextFull(text)
+        case "quota":
+            return Denied(f"{text}; the account of the API key has no quota left")
+        case "denied" if found.status not in (401, 403):
+            return Denied(f"{text}; check the model's base_url and served")
+        case "denied":
+            return Denied(
+                f"{text}; set the model's api_key_env to the environment variable that holds the "
+                "API key"
+            )
+        case "moderation" | "refused":
+            return Rejected(text)
+        case "unknown":
+            return BadReply(text)
+        case "rate limit" | "transient":
+            pause = after if after is not None else wait_in(found.message)
+            crowded = kind == "rate limit" or found.status in CROWDED
+            return Retryable(Unreachable(text), pause, crowded=crowded)
 
 
 def strange(url: str, body: bytes, why: str) -> BadReply:
@@ -109,39 +138,6 @@ def strange(url: str, body: bytes, why: str) -> BadReply:
         f"{url} sent a reply that is not JSON of the API ({why[:SHOWN]}): {begin!r}; "
         "does base_url point at an OpenAI-compatible server?"
     )
-
-
-def broken(url: str, data: bytes) -> Retryable | None:
-    """Return the failure that a stream's event announces, if it announces one."""
-    if b'"error"' not in data or b'"choices"' in data:
-        return None
-    message = _error_text(data.decode(errors="replace"))
-    return Retryable(Unreachable(f"{url} stopped its reply with an error: {message}"))
-
-
-def _plain(where: str, said: str, body: str) -> EndpointError:
-    if _message(body) is None:
-        return BadReply(f"{where} without an API error message: {said!r}; check base_url")
-    return Rejected(f"{where}: {said}")
-
-
-def _error_text(body: str) -> str:
-    """Return an error's own message, or how the body begins."""
-    message = _message(body)
-    return message[:LONGEST] if message is not None else body[:SHOWN].strip()
-
-
-def _message(body: str) -> str | None:
-    """Find the message in the shapes that servers use: error.message, error, message, detail."""
-    try:
-        content = from_json(body)
-    except ValueError:
-        return None
-    while isinstance(content, dict):
-        content = next(
-            (content[key] for key in ("error", "message", "detail") if content.get(key)), None
-        )
-    return None if content is None else str(content)
 
 
 def _cause(error: BaseException) -> str:

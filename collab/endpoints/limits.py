@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -90,14 +90,6 @@ class Retryable(Exception):
         """Whether the server had too much to do."""
 
 
-class NotRetryable(Exception):
-    """An attempt failed for good, since part of its draw was already seen."""
-
-    def __init__(self, error: EndpointError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
 class Gate:
     """Lets requests to one server through as the limits allow, and repeats them."""
 
@@ -122,7 +114,13 @@ class Gate:
         self._served = False
         self._given_up: EndpointError | None = None
 
-    async def run(self, attempt: Callable[[], Awaitable[T]], tokens: int = 0) -> T:
+    async def run(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        tokens: int = 0,
+        *,
+        repeatable: Callable[[], bool] = lambda: True,
+    ) -> T:
         """Make attempts until one succeeds, fails for good, or the deadline passes.
 
         Waiting for the first place and the pace does not count against the deadline. If another
@@ -132,6 +130,8 @@ class Gate:
         Args:
             attempt: Sends the request.
             tokens: The tokens of its prompt.
+            repeatable: Returns whether a failed attempt may be repeated; it may not once a reader
+                has seen a part of its text.
 
         Raises:
             EndpointError: The error of the last attempt; Unreachable at the deadline.
@@ -145,6 +145,8 @@ class Gate:
             outcome = await self._try(attempt, end, mark)
         while isinstance(outcome, Retryable):
             failures += not (outcome.after and self.limits.retries)
+            if not repeatable():
+                self._give_up(outcome.error)
             await self._rest(outcome, failures, end)
             async with self.window.place(first=True) as mark:
                 await self.pace.step(tokens)
@@ -182,10 +184,6 @@ class Gate:
             return failure
         except (PromptChanged, KeyRepeated):
             raise
-        except NotRetryable as failure:
-            if isinstance(failure.error, Unreachable):
-                self._given_up = failure.error
-            raise failure.error from None
         except BadReply as error:  # from a server that has answered well: an accident on the way
             if not self._served:
                 raise
@@ -226,11 +224,15 @@ class Gate:
                     f"{error}; the server asks to wait {asked:g} s, longer than limits.deadline="
                     f"{self.limits.deadline:g} allows"
                 )
-            if isinstance(error, Unreachable):
-                self._given_up = error
-            raise error from None
+            self._give_up(error)
         logger.info("%s; retrying in %.1f s", failure, pause)
         await self._sleep(pause)
+
+    def _give_up(self, error: EndpointError) -> NoReturn:
+        """Raise the error of a request; those that wait fail with it if the server is away."""
+        if isinstance(error, Unreachable):
+            self._given_up = error
+        raise error from None
 
 
 def retry_after(value: str | None, now: float) -> float | None:

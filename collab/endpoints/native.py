@@ -7,7 +7,7 @@ stop string; Ollama's is its only route that takes a raw prompt.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -15,7 +15,8 @@ from collab.core.sampling import Request
 from collab.core.trajectory import Json
 from collab.endpoints import reply
 from collab.endpoints.reply import Choice, Completion, Count, Details, ReplyLogprobs, Usage
-from collab.endpoints.request_format import Body, EndpointRequest
+from collab.endpoints.request_format import Body, EndpointRequest, StreamFormat
+from collab.endpoints.tolerance import Lenient, TolerantReply
 from collab.errors import ConfigError
 
 
@@ -29,25 +30,25 @@ class _Matched(BaseModel):
 class _Meta(BaseModel):
     """SGLang's description of a draw."""
 
-    prompt_tokens: Count
-    completion_tokens: Count
-    cached_tokens: Count | None = None
-    finish_reason: _Matched
-    output_top_logprobs: list[list[tuple[float, int, str | None]] | None] | None = None
+    prompt_tokens: Lenient[Count] = None
+    completion_tokens: Lenient[Count] = None
+    cached_tokens: Lenient[Count] = None
+    finish_reason: Lenient[_Matched | str] = None
+    output_top_logprobs: Lenient[list[list[tuple[float, int, str | None]] | None]] = None
 
 
 class _Generated(BaseModel):
     """One draw of SGLang's."""
 
     text: str
-    output_ids: tuple[int, ...] | None = None
+    output_ids: Lenient[tuple[int, ...]] = None
     meta_info: _Meta
 
 
 class SglangGenerate:
     """SGLang's /generate."""
 
-    stream_fields: ClassVar[Body | None] = None
+    stream: ClassVar[StreamFormat | None] = None
 
     def place(self, url: str) -> str:
         """Return the address of the native route."""
@@ -79,20 +80,21 @@ class SglangGenerate:
             choices=[self._choice(i, draw) for i, draw in enumerate(found)],
             usage=Usage(
                 prompt_tokens=first.prompt_tokens,
-                completion_tokens=sum(draw.meta_info.completion_tokens for draw in found),
+                completion_tokens=sum(draw.meta_info.completion_tokens or 0 for draw in found),
                 prompt_tokens_details=Details(cached_tokens=first.cached_tokens),
             ),
         )
 
     def _choice(self, index: int, draw: _Generated) -> Choice:
         why = draw.meta_info.finish_reason
+        why = _Matched(type=why) if isinstance(why, str) else why
         tops = draw.meta_info.output_top_logprobs
         return Choice(
             index=index,
             text=draw.text,
             token_ids=draw.output_ids,
-            finish_reason=why.type,
-            stop_reason=why.matched if isinstance(why.matched, str) else None,
+            finish_reason=why and why.type,
+            stop_reason=why.matched if why and isinstance(why.matched, str) else None,
             logprobs=None
             if tops is None
             else ReplyLogprobs(top_logprobs=[_by_id(top) for top in tops]),
@@ -115,22 +117,22 @@ class _Probable(BaseModel):
 class _Timings(BaseModel):
     """What llama.cpp measured of a draw."""
 
-    cache_n: Count | None = None
+    cache_n: Lenient[Count] = None
     """Tokens of the prompt that were in its cache."""
 
 
-class _Completed(BaseModel):
+class _Completed(TolerantReply):
     """One draw of llama.cpp's."""
 
-    model: str | None = None
+    model: Lenient[str] = None
     content: str
-    tokens: tuple[int, ...] = ()
-    stop_type: Literal["none", "eos", "limit", "word"]
-    stopping_word: str = ""
-    tokens_evaluated: Count
-    tokens_predicted: Count
-    timings: _Timings = _Timings()
-    completion_probabilities: list[_Probable] | None = None
+    tokens: Lenient[tuple[int, ...]] = None
+    stop_type: Lenient[str] = None
+    stopping_word: Lenient[str] = None
+    tokens_evaluated: Lenient[Count] = None
+    tokens_predicted: Lenient[Count] = None
+    timings: Lenient[_Timings] = None
+    completion_probabilities: Lenient[list[_Probable]] = None
 
 
 SAMPLERS = ("penalties", "temperature", "min_p", "top_k", "top_p")
@@ -146,7 +148,7 @@ class LlamaCompletion:
     included: llama.cpp does not tell the two apart.
     """
 
-    stream_fields: ClassVar[Body | None] = None
+    stream: ClassVar[StreamFormat | None] = None
 
     def place(self, url: str) -> str:
         """Return the address of the native route."""
@@ -183,9 +185,11 @@ class LlamaCompletion:
             usage=Usage(
                 prompt_tokens=draw.tokens_evaluated,
                 completion_tokens=draw.tokens_predicted,
-                prompt_tokens_details=Details(cached_tokens=draw.timings.cache_n),
+                prompt_tokens_details=Details(
+                    cached_tokens=draw.timings.cache_n if draw.timings else None
+                ),
             ),
-        )
+        ).noting(draw.odd)
 
     def _choice(self, draw: _Completed) -> Choice:
         tops = draw.completion_probabilities
@@ -193,7 +197,7 @@ class LlamaCompletion:
         return Choice(
             text=draw.content,
             token_ids=draw.tokens or None,
-            finish_reason="length" if draw.stop_type == "limit" else "stop",
+            finish_reason=draw.stop_type if draw.stop_type != "none" else None,
             stop_reason=draw.stopping_word if draw.stop_type == "word" else None,
             logprobs=None if tops is None else ReplyLogprobs(top_logprobs=[*positions]),
         )
@@ -206,14 +210,14 @@ def _length(ask: EndpointRequest) -> int:
     return most if ask.context is None else min(most, ask.context)
 
 
-class _Responded(BaseModel):
+class _Responded(TolerantReply):
     """One draw of Ollama's."""
 
-    model: str | None = None
+    model: Lenient[str] = None
     response: str
-    done_reason: str
-    prompt_eval_count: Count | None = None
-    eval_count: Count = 0
+    done_reason: Lenient[str] = None
+    prompt_eval_count: Lenient[Count] = None
+    eval_count: Lenient[Count] = None
 
 
 class OllamaGenerate:
@@ -223,7 +227,7 @@ class OllamaGenerate:
     is part of every request. It removes the stop string and does not report which one matched.
     """
 
-    stream_fields: ClassVar[Body | None] = None
+    stream: ClassVar[StreamFormat | None] = None
 
     def place(self, url: str) -> str:
         """Return the address of the native route."""
@@ -267,7 +271,7 @@ class OllamaGenerate:
             usage=None
             if counted is None
             else Usage(prompt_tokens=counted, completion_tokens=draw.eval_count),
-        )
+        ).noting(draw.odd)
 
 
 _GENERATED: TypeAdapter[_Generated | list[_Generated]] = TypeAdapter(_Generated | list[_Generated])

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from collab.core.sampling import Generation
-from collab.endpoints.limits import NotRetryable, Retryable
+from collab.endpoints.limits import Retryable
 from collab.endpoints.reply import Completion
 from collab.endpoints.veil import SecretFinder
 from collab.errors import EndpointError, KeyRepeated
@@ -36,8 +36,6 @@ class Redaction:
         except Retryable as failure:
             error = self._hidden(failure.error)
             raise Retryable(error, failure.after, crowded=failure.crowded) from None
-        except NotRetryable as failure:
-            raise NotRetryable(self._hidden(failure.error)) from None
         except EndpointError as error:
             raise self._hidden(error) from None
 

@@ -8,7 +8,7 @@ fails for good is left out, and the others take over its work.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 
 from collab.core.sampling import Generation, OnCut, OnText, OpenTurn, Prompt, Request
@@ -45,7 +45,7 @@ class Replicas:
                     f"{difference(other.profile, first.profile)}; start both servers with the "
                     "same settings, or remove it from replicas"
                 )
-        self._alive = list(endpoints)
+        self._all, self._alive = tuple(endpoints), list(endpoints)
         self._homes: OrderedDict[int, Endpoint] = OrderedDict()
 
     @property
@@ -62,6 +62,11 @@ class Replicas:
     def crowded(self) -> int:
         """The number of responses 429 (too many requests) of all servers."""
         return sum(one.crowded for one in self._alive)
+
+    @property
+    def oddities(self) -> Counter[str]:
+        """The odd fields and values of the servers' replies, by name."""
+        return sum((one.oddities for one in self._all), Counter())
 
     async def complete(
         self,

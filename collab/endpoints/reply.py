@@ -1,166 +1,179 @@
 """The replies of the API as pydantic models, as far as their fields are used.
 
-A reply is parsed once, whole or event by event. An invalid reply is an error that shows its
-beginning.
+A reply is parsed once, whole or event by event. Fields that do not matter may be missing or odd; a
+reply without choices or without a text is an error that quotes it, and so is one that reports an
+error under a successful status.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from collab.endpoints.bound import check_count
-from collab.endpoints.error_mapping import broken, strange
-from collab.endpoints.limits import Retryable
-from collab.errors import BadReply, Unreachable
+from collab.endpoints.api_error import json_of
+from collab.endpoints.error_mapping import missing, reported, strange
+from collab.endpoints.message import ReplyMessage
+from collab.endpoints.tolerance import Expected, Lenient, Several, TolerantReply
+from collab.errors import BadReply
 
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
 ShapeT = TypeVar("ShapeT")
-Count = Annotated[int, Field(ge=0, lt=2**40)]
-"""A number of tokens, at most what a database can hold."""
+Count = Annotated[int, Field(ge=0, le=10**8)]
+"""A number of tokens; no context is longer."""
+
+
+class _Part(BaseModel):
+    """A part of a reply; a number may be in the place of a string."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
 
 class Details(BaseModel):
     """Details of the prompt's tokens."""
 
-    cached_tokens: Count | None = None
+    cached_tokens: Lenient[Count] = None
 
 
 class CompletionTokens(BaseModel):
     """Details of the completion's tokens."""
 
-    reasoning_tokens: Count | None = None
+    reasoning_tokens: Lenient[Count] = None
 
 
 class Usage(BaseModel):
-    """The token counts of the server."""
+    """The token counts of the server; None: it has not counted them."""
 
-    prompt_tokens: Count = 0
-    completion_tokens: Count = 0
-    prompt_tokens_details: Details | None = None
-    completion_tokens_details: CompletionTokens | None = None
+    prompt_tokens: Expected[Count] = None
+    completion_tokens: Expected[Count] = None
+    prompt_tokens_details: Lenient[Details] = None
+    completion_tokens_details: Lenient[CompletionTokens] = None
 
 
 class ReplyLogprobs(BaseModel):
-    """The chances of the tokens drawn, and of the likeliest ones in their places."""
+    """The log-probabilities of the drawn tokens, and of the likeliest ones in their places."""
 
-    token_logprobs: list[float | None] | None = None
-    top_logprobs: list[dict[str, float] | None] | None = None
+    token_logprobs: Lenient[list[float | None]] = None
+    top_logprobs: Lenient[list[dict[str, float | None] | None]] = None
 
 
 class PromptToken(BaseModel):
-    """The chance of one token of a prompt."""
+    """The log-probability of one token of a prompt."""
 
     logprob: float
 
 
-class Choice(BaseModel):
+def _reason(value: object) -> object:
+    """Return the type of a finish reason that is an object."""
+    return value.get("type") if isinstance(value, dict) else value
+
+
+Reason = Annotated[Lenient[str], BeforeValidator(_reason)]
+
+
+class Choice(_Part):
     """One continuation, or a streamed part of one."""
 
-    index: int = 0
-    text: str
-    finish_reason: str | None = None
-    stop_reason: str | int | None = None
-    token_ids: tuple[int, ...] | None = None
-    prompt_token_ids: tuple[int, ...] | None = None
-    logprobs: ReplyLogprobs | None = None
-    prompt_logprobs: list[dict[str, PromptToken] | None] | None = None
+    index: Expected[int] = None
+    """None: the order of the choices counts."""
+    text: Lenient[str] = None
+    """None in the parts of a stream only."""
+    finish_reason: Reason = None
+    stop_reason: Lenient[str | int] = None
+    token_ids: Lenient[tuple[int, ...]] = None
+    prompt_token_ids: Lenient[tuple[int, ...]] = None
+    logprobs: Lenient[ReplyLogprobs] = None
+    prompt_logprobs: Lenient[list[dict[str, PromptToken | None] | None]] = None
+    refused: bool = False
+    """Whether the API refused to answer, in a field of its own."""
+    error: object = None
+
+    @property
+    def written(self) -> str:
+        """The text, empty if there is none."""
+        return self.text or ""
 
 
-class Completion(BaseModel):
+class Completion(TolerantReply):
     """The reply to POST /v1/completions, or one event of its stream."""
 
-    choices: list[Choice]
-    usage: Usage | None = None
-    model: str | None = None
-    system_fingerprint: str | None = None
-    prompt_token_ids: tuple[int, ...] | None = None
-
-
-class MessagePart(BaseModel):
-    """A stretch of a message that has kinds of them."""
-
-    type: str
-    text: str | None = None
-    thinking: list[MessagePart] = []
-
-
-class ReplyMessage(BaseModel):
-    """The message of a chat reply; servers use different fields for the thinking."""
-
-    content: str | list[MessagePart] | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
+    choices: Several[Choice] = Field(default_factory=list)
+    usage: Lenient[Usage] = None
+    model: Lenient[str] = None
+    system_fingerprint: Lenient[str] = None
+    prompt_token_ids: Lenient[tuple[int, ...]] = None
 
     @property
-    def thought(self) -> str:
-        """The thinking, as far as it is returned apart from the answer."""
-        parts = self.content if isinstance(self.content, list) else []
-        inside = "".join(piece.text or "" for part in parts for piece in part.thinking)
-        return self.reasoning_content or self.reasoning or inside
+    def ordered(self) -> list[Choice]:
+        """The choices by their index; those without one keep their place."""
+        placed = enumerate(self.choices)
+        return [choice for _, choice in sorted(placed, key=lambda pair: _place(*pair))]
 
-    @property
-    def answer(self) -> str:
-        """The content."""
-        if isinstance(self.content, list):
-            return "".join(part.text or "" for part in self.content)
-        return self.content or ""
+    def noting(self, odd: list[str]) -> Completion:
+        """Note the odd fields of the reply that this completion was made from."""
+        self.odd.extend(odd)
+        return self
+
+
+def _place(at: int, choice: Choice) -> int:
+    return at if choice.index is None else choice.index
 
 
 class TopToken(BaseModel):
     """A token with its log-probability."""
 
     token: str
-    logprob: float
+    logprob: float | None
 
 
 class Position(BaseModel):
     """The likeliest tokens at one position of a chat's answer."""
 
-    top_logprobs: list[TopToken] = []
+    top_logprobs: Several[TopToken] = Field(default_factory=list)
 
 
 class ChatLogprobs(BaseModel):
     """The likeliest tokens of a chat's answer."""
 
-    content: list[Position] | None = None
+    content: Lenient[list[Position]] = None
 
 
-class ChatChoice(BaseModel):
+class ChatChoice(_Part):
     """One answer to a chat."""
 
-    index: int = 0
-    message: ReplyMessage
-    finish_reason: str | None = None
-    stop_reason: str | int | None = None
-    token_ids: tuple[int, ...] | None = None
-    logprobs: ChatLogprobs | None = None
+    index: Expected[int] = None
+    message: Lenient[ReplyMessage] = None
+    finish_reason: Reason = None
+    stop_reason: Lenient[str | int] = None
+    token_ids: Lenient[tuple[int, ...]] = None
+    logprobs: Lenient[ChatLogprobs] = None
+    error: object = None
 
 
-class ChatReply(BaseModel):
+class ChatReply(TolerantReply):
     """The reply to POST /v1/chat/completions."""
 
-    model: str | None = None
-    choices: list[ChatChoice] = Field(min_length=1)
-    usage: Usage | None = None
-    system_fingerprint: str | None = None
-    prompt_token_ids: tuple[int, ...] | None = None
+    model: Lenient[str] = None
+    choices: Several[ChatChoice] = Field(default_factory=list)
+    usage: Lenient[Usage] = None
+    system_fingerprint: Lenient[str] = None
+    prompt_token_ids: Lenient[tuple[int, ...]] = None
 
 
-class ServedMeta(BaseModel):
-    """What llama.cpp says of a model that it offers."""
+class ServedMeta(_Part):
+    """What llama.cpp reports of a model that it offers."""
 
-    n_ctx: Count | None = None
+    n_ctx: Lenient[Count] = None
     """The context of each slot (tokens)."""
 
 
-class ServedModel(BaseModel):
+class ServedModel(_Part):
     """A model that a server offers."""
 
-    id: str
-    max_model_len: Count | None = None
-    meta: ServedMeta | None = None
+    id: Lenient[str] = None
+    """None: the entry is passed over."""
+    max_model_len: Lenient[Count] = None
+    meta: Lenient[ServedMeta] = None
 
     @property
     def context(self) -> int | None:
@@ -169,33 +182,85 @@ class ServedModel(BaseModel):
 
 
 class Models(BaseModel):
-    """The reply to GET /v1/models."""
+    """The reply to GET /v1/models: an object with a list, or the list itself."""
 
-    data: list[ServedModel]
+    data: list[ServedModel] | None
+
+
+_MODELS: TypeAdapter[Models | list[ServedModel]] = TypeAdapter(Models | list[ServedModel])
+
+
+def parse_models(url: str, body: bytes) -> list[ServedModel]:
+    """Parse a list of models; entries without an id are left out.
+
+    Raises:
+        BadReply: It is not a list of models.
+    """
+    found = read_any(_MODELS, url, body)
+    served = (found.data or []) if isinstance(found, Models) else found
+    return [model for model in served if model.id]
+
+
+def parse_completion(url: str, body: bytes) -> Completion:
+    """Parse a whole completion.
+
+    Raises:
+        Retryable: It reports an error that may pass.
+        EndpointError: It reports another error, or has no choices or no text.
+    """
+    completion = parse_reply(Completion, url, body)
+    if not completion.choices:
+        raise missing(url, body, "choices")
+    if any(choice.text is None for choice in completion.choices):
+        raise missing(url, body, "text")
+    return completion
+
+
+def parse_event(url: str, data: bytes) -> Completion:
+    """Parse an event of a streamed completion, which may have neither choice nor text.
+
+    Raises:
+        Retryable: It reports an error that may pass.
+        EndpointError: It reports another error, or is not an event of a completion.
+    """
+    return parse_reply(Completion, url, data)
 
 
 def parse_reply(kind: type[ReplyT], url: str, body: bytes) -> ReplyT:
-    """Read a reply.
+    """Parse a reply.
 
     Raises:
-        BadReply: It is not JSON, or not of this shape; the message shows how it begins.
+        Retryable: It reports an error that may pass.
+        EndpointError: It reports another error, is not JSON, or is not a reply of this kind.
     """
+    content, odd = json_of(body), list[str]()
     try:
-        return kind.model_validate_json(body)
+        reply = kind.model_validate_json(content, context=odd)
     except ValidationError as error:
-        raise _unreadable(url, body, error) from None
+        raise reported(url, content) or _unreadable(url, body, error) from None
+    if isinstance(reply, TolerantReply):
+        if _has_error(reply) and (failure := reported(url, content)) is not None:
+            raise failure
+        reply.odd.extend(odd)
+    return reply
 
 
 def read_any(kind: TypeAdapter[ShapeT], url: str, body: bytes) -> ShapeT:
-    """Read a reply that is one of several shapes.
+    """Parse a reply that is of one of several kinds.
 
     Raises:
-        BadReply: As for `parse_reply`.
+        EndpointError: As for `parse_reply`.
     """
+    content = json_of(body)
     try:
-        return kind.validate_json(body)
+        return kind.validate_json(content)
     except ValidationError as error:
-        raise _unreadable(url, body, error) from None
+        raise reported(url, content) or _unreadable(url, body, error) from None
+
+
+def _has_error(reply: TolerantReply) -> bool:
+    choices = reply.choices if isinstance(reply, Completion | ChatReply) else None
+    return bool(reply.error) or any(choice.error for choice in choices or ())
 
 
 def _unreadable(url: str, body: bytes, error: ValidationError) -> BadReply:
@@ -206,99 +271,3 @@ def _unreadable(url: str, body: bytes, error: ValidationError) -> BadReply:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     field = ".".join(map(str, first["loc"]))
     return strange(url, body, f"{field}: {first['msg']}" if field else first["msg"])
-
-
-class MessageParts:
-    """The events of a streamed completion, put together.
-
-    Args:
-        url: Where they come from.
-        tokens: How many the completion may have.
-    """
-
-    def __init__(self, url: str, tokens: int) -> None:
-        self.url = url
-        self._tokens = tokens
-        self.text = ""
-        """The parts received so far."""
-        self._last = Choice(text="")
-        self._prompt_ids: tuple[int, ...] | None = None
-        self._ids: list[int] | None = None
-        self._drawn: list[float | None] = []
-        self._tops: list[dict[str, float] | None] = []
-        self._usage: Usage | None = None
-        self._model: str | None = None
-        self._fingerprint: str | None = None
-
-    def add(self, line: bytes) -> str:
-        """Take in one line of the stream and return the text that it brought.
-
-        Raises:
-            Again: The server broke off with an error.
-            BadReply: This is no event stream, or brings more than was asked for.
-        """
-        field, _, value = line.partition(b":")
-        data = value.strip()
-        if field.strip() not in (b"", b"data", b"event", b"id", b"retry"):
-            raise strange(self.url, line, "not an event stream")
-        if field != b"data" or data == b"[DONE]":
-            return ""
-        if (error := broken(self.url, data)) is not None:
-            raise error
-        part = parse_reply(Completion, self.url, data)
-        self._usage = part.usage or self._usage
-        self._model = part.model or self._model
-        self._fingerprint = part.system_fingerprint or self._fingerprint
-        if len(part.choices) > 1:
-            raise BadReply(f"{self.url} returned {len(part.choices)} choices for n=1")
-        for choice in part.choices:
-            self._take(choice)
-            return choice.text
-        return ""
-
-    def join(self) -> Completion:
-        """Return the completion as one reply.
-
-        Raises:
-            Again: The stream ended before the completion did.
-        """
-        if self._last.finish_reason is None:
-            raise Retryable(
-                Unreachable(f"{self.url} ended its stream before the completion was finished")
-            )
-        return self.so_far()
-
-    def so_far(self) -> Completion:
-        """Return the parts received so far as one reply."""
-        whole = self._last.model_copy(
-            update={
-                "text": self.text,
-                "token_ids": None if self._ids is None else tuple(self._ids),
-                "prompt_token_ids": self._prompt_ids,
-                "logprobs": ReplyLogprobs(token_logprobs=self._drawn, top_logprobs=self._tops),
-            }
-        )
-        return Completion(
-            choices=[whole],
-            usage=self._usage,
-            model=self._model,
-            system_fingerprint=self._fingerprint,
-        )
-
-    def _take(self, choice: Choice) -> None:
-        """Add a part.
-
-        Raises:
-            BadReply: There are more tokens than requested.
-        """
-        self._last = choice
-        self.text += choice.text
-        if self._prompt_ids is None:
-            self._prompt_ids = choice.prompt_token_ids
-        if choice.token_ids is not None:
-            self._ids = self._ids or []
-            self._ids += choice.token_ids
-        if choice.logprobs is not None:
-            self._drawn += choice.logprobs.token_logprobs or ()
-            self._tops += choice.logprobs.top_logprobs or ()
-        check_count(self._tokens, max(map(len, (self._ids or (), self._drawn, self._tops))))

@@ -6,6 +6,7 @@ The client handles addresses, limits and time; a format handles fields. Every fo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -35,11 +36,23 @@ class EndpointRequest:
     """Prompt and reply together (tokens), where it is known."""
 
 
+@dataclass(frozen=True, slots=True)
+class StreamFormat:
+    """The format of a streamed reply."""
+
+    fields: Body
+    """The fields that request a stream."""
+    parse: Callable[[str, bytes], Completion]
+    """Parses an event, given the address of the stream and the data of the event."""
+    parse_whole: Callable[[str, bytes], Completion]
+    """Parses the reply of a server that ignores the request for a stream."""
+
+
 class RequestFormat(Protocol):
     """The format of one kind of API."""
 
-    stream_fields: ClassVar[Body | None]
-    """The fields that request a stream of completions; None: a reply arrives whole."""
+    stream: ClassVar[StreamFormat | None]
+    """How replies are streamed; None: a reply arrives whole."""
 
     def place(self, url: str) -> str:
         """Return the address of the route, given that of the API (which ends in /v1)."""
@@ -61,10 +74,11 @@ class RequestFormat(Protocol):
 class Completions:
     """OpenAI's completions with vLLM's fields: the prompt is ids or text."""
 
-    stream_fields: ClassVar[Body | None] = {
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+    stream: ClassVar[StreamFormat | None] = StreamFormat(
+        {"stream": True, "stream_options": {"include_usage": True}},
+        reply.parse_event,
+        reply.parse_completion,
+    )
 
     def place(self, url: str) -> str:
         """Return the route of completions."""
@@ -95,7 +109,7 @@ class Completions:
 
     def parse(self, url: str, body: bytes, request: Request) -> Completion:
         """Parse the reply."""
-        return reply.parse_reply(Completion, url, body)
+        return reply.parse_completion(url, body)
 
 
 def ids_of(request: Request) -> tuple[int, ...]:

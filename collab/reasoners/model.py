@@ -15,7 +15,7 @@ from collab.core.sampling import Drawn, Generation, Prompt, Request
 from collab.core.trajectory import Question, Recording, Trajectory, Unit
 from collab.episode.reasoner import Likelihoods, Reply, Turn, WrittenTurn
 from collab.episode.team import Team
-from collab.errors import ContextFull
+from collab.errors import ContextFull, Rejected
 from collab.reasoners.advisers import advise, score, side_prompt
 from collab.reasoners.stored_model import StoredModel, prompt_text
 from collab.reasoners.turn_writer import TurnWriter
@@ -32,7 +32,12 @@ class Model(StoredModel):
     """A model in a seat."""
 
     async def write(self, turn: Turn) -> WrittenTurn:
-        """Sample from the exact trajectory up to the boundary, the close tag or the budget."""
+        """Sample from the exact trajectory up to the boundary, the close tag or the budget.
+
+        Raises:
+            ContextFull: The context of the server is full, and nothing was written.
+            Rejected: The API refused the prompt, or to return a draw.
+        """
         answering = turn.phase == "answer" and turn.trajectory.closed_by == turn.seat
         if answering and not self.think_close:
             return WrittenTurn((), "end")  # the turn that it ended holds its answer
@@ -48,6 +53,7 @@ class Model(StoredModel):
                     raise
                 wall = "context"  # the limit was unknown; the text so far stays
                 break
+            _check_returned(drawn.generation)
             writer.add(drawn)
         written = writer.written()
         return replace(written, reached=wall) if written.reached == "length" else written
@@ -127,6 +133,17 @@ class Model(StoredModel):
 def models_of(team: Team) -> dict[str, Model]:
     """Return the models of a team by seat, without its humans, tools and recordings."""
     return {seat: one for seat, one in team.seats.items() if isinstance(one, Model)}
+
+
+def _check_returned(drawn: Generation) -> None:
+    """Check that the API did not withhold a draw.
+
+    Raises:
+        Rejected: The API refused to return it.
+    """
+    if drawn.finish == "abort":
+        shown = f": {drawn.text[:80]!r}" if drawn.text else ""
+        raise Rejected(f"the API refused to return a draw of this prompt{shown}")
 
 
 def _check_whole(question: Question, request: Request, drawn: Generation) -> None:

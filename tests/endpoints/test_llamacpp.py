@@ -113,7 +113,9 @@ def test_the_cached_part_of_a_prompt_is_read(timings: dict[str, Any], cached: in
 def test_the_context_of_a_slot_is_that_of_the_model(
     said: dict[str, Any], context: int | None
 ) -> None:
-    (model,) = Models.model_validate({"data": [{"id": "m", **said}]}).data
+    models = Models.model_validate({"data": [{"id": "m", **said}]}).data
+    assert models is not None
+    (model,) = models
     assert model.context == context
 
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,6 +198,7 @@ class Heard:
     endpoint: Endpoint
     profile: Profile
     prompts: list[tuple[int, ...]] = field(default_factory=list)
+    oddities: Mapping[str, int] = field(default_factory=dict)
 
     async def complete(
         self,

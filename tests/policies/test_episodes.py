@@ -127,6 +127,7 @@ class Noting:
     inner: Endpoint
     line: Line
     heard: dict[str, tuple[Request, Generation]] = field(default_factory=dict)
+    oddities: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def profile(self) -> Profile:

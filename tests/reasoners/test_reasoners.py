@@ -4,9 +4,9 @@ import asyncio
 import random
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
@@ -356,6 +356,7 @@ class Going:
 
     ids: tuple[int, ...]
     profile: Profile = Profile()  # noqa: RUF009 - a frozen value
+    oddities: Mapping[str, int] = field(default_factory=dict)
 
     async def complete(
         self,

@@ -2,7 +2,9 @@
 
 import asyncio
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -33,6 +35,7 @@ class Canned:
     """An endpoint with draws that depend only on their seeds."""
 
     profile = Profile(returns_ids=True)
+    oddities: ClassVar[Mapping[str, int]] = {}
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer

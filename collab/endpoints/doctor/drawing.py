@@ -9,7 +9,7 @@ from collab.endpoints.chat import ChatDialect
 from collab.endpoints.doctor.probe import FREE, GREEDY, LONGEST, Observation, Probe, quoted
 from collab.endpoints.doctor.reading import BEGIN
 from collab.endpoints.profile import ProbeVerdict
-from collab.endpoints.reply import Usage
+from collab.endpoints.reply import Completion, Usage
 from collab.errors import Rejected
 
 SEED = 7
@@ -35,7 +35,7 @@ async def stop(probe: Probe) -> Observation:
         return Observation("untried", f"the text is too short to stop in: {quoted(whole)}")
     wanted = whole[at : at + 4]
     choice = (await probe.draw(_thought_request(probe, stop=(wanted,)))).choices[0]
-    if choice.text == whole[: at + 4] or choice.text.endswith(wanted):
+    if choice.text == whole[: at + 4] or choice.written.endswith(wanted):
         return Observation("ok", "stopped; the stop string is kept")
     none = {"max_stops": 0}
     if not choice.text and not probe.dialect.continues:
@@ -43,7 +43,7 @@ async def stop(probe: Probe) -> Observation:
         return Observation("limited", came, none)
     if choice.text != whole[:at]:
         return Observation(
-            "limited", f"not stopped: {quoted(choice.text)}; units are cut by collab", none
+            "limited", f"not stopped: {quoted(choice.written)}; units are cut by collab", none
         )
     if choice.token_ids is not None:
         return Observation(
@@ -133,18 +133,22 @@ async def usage(probe: Probe) -> Observation:
     """Compare the token count of two choices with the counts of single draws."""
     request = _thought_request(probe, FREE)
     singles = [await probe.once(request, seed=SEED + i) for i in range(2)]
-    counts = [reply.usage.completion_tokens for reply in singles if reply.usage]
+    counts = [count for reply in singles if (count := _completion_tokens(reply)) is not None]
     if len(counts) < 2:
         return Observation("limited", "replies have no token counts: collab counts where it can")
     if not probe.endpoint.profile.takes_n:
         return Observation("ok", f"{counts[0]} tokens counted")
     both = await probe.once(request, n=2, seed=SEED)
-    counted, wanted = both.usage.completion_tokens if both.usage else 0, sum(counts)
+    counted, wanted = _completion_tokens(both) or 0, sum(counts)
     if counted < 0.75 * wanted:
         return Observation(
             "limited", f"{counted} tokens for two choices of {wanted}: collab counts instead"
         )
     return Observation("ok", f"{counted} tokens for two choices")
+
+
+def _completion_tokens(reply: Completion) -> int | None:
+    return reply.usage.completion_tokens if reply.usage else None
 
 
 async def tokens(probe: Probe) -> Observation:
@@ -167,7 +171,7 @@ async def billed(probe: Probe) -> Observation:
     reply = await probe.draw(probe.request(tokens=LONGEST, sampling=GREEDY))
     if reply.usage is None:
         return Observation("untried", "replies have no token counts")
-    thought, _, answer = reply.choices[0].text.partition(dialect.think_close)
+    thought, _, answer = reply.choices[0].written.partition(dialect.think_close)
     tokens = await _billed(probe, reply.usage, answer)
     returned = await probe.size(thought)
     what = "raw" if returned >= HIDDEN * tokens else "summary" if returned else "none"
@@ -186,4 +190,4 @@ async def _billed(probe: Probe, usage: Usage, answer: str) -> int:
     details = usage.completion_tokens_details
     if details is not None and details.reasoning_tokens is not None:
         return details.reasoning_tokens
-    return max(usage.completion_tokens - await probe.size(answer), 0)
+    return max((usage.completion_tokens or 0) - await probe.size(answer), 0)

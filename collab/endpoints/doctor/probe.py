@@ -83,12 +83,12 @@ class Probe:
     async def texts(self, request: Request, *, n: int = 1, seed: int = 0) -> list[str]:
         """Return the texts of `n` choices in order, reusing the draws of an earlier probe."""
         reply = await self.once(request, n=n, seed=seed)
-        return [self.written(choice) for choice in sorted(reply.choices, key=lambda c: c.index)]
+        return [self.written(choice) for choice in reply.ordered]
 
     def written(self, choice: Choice) -> str:
         """Return a choice's text, decoded from its token ids if it has any."""
         if choice.token_ids is None or self.tokenizer is None:
-            return choice.text
+            return choice.written
         return self.tokenizer.decode(self.tokenizer.without_end(choice.token_ids))
 
     def knows(self, request: Request) -> bool:

@@ -92,7 +92,7 @@ async def carry_over(probe: Probe) -> Observation:
     text = probe.written(choice).strip()
     if _repeats(text):
         return Observation("broken", f"{quoted(text)}: it repeats the prefix")
-    if _repeats(choice.text):
+    if _repeats(choice.written):
         return Observation(
             "limited", "the text repeats the prefix, the ids do not: the ids are used"
         )

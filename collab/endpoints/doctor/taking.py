@@ -8,12 +8,14 @@ from collab.core.sampling import Request
 from collab.endpoints.chat import ChatDialect
 from collab.endpoints.client import Endpoint
 from collab.endpoints.doctor.probe import Observation, Probe
-from collab.errors import BadReply, ConfigError, Denied, Rejected
+from collab.errors import BadReply, ConfigError, Rejected
 
 STOPS = tuple(f"</{number}>" for number in range(16))
 """More stop strings than any boundary uses."""
 FEWER = (4, 1, 0)
 """Smaller numbers to try. OpenAI's API accepts 4, and so does vLLM by default."""
+UNLISTED = re.compile(r"\banswered (?:4(?!0[123])\d\d|501)\b")
+"""The error of a server without a list of models; a wrong key is another one."""
 DISPENSABLE = frozenset(
     {
         *("temperature", "top_p", "top_k", "min_p", "seed", "n"),
@@ -28,20 +30,24 @@ DISPENSABLE = frozenset(
 async def context_of(endpoint: Endpoint) -> int | None:
     """Return the model's context (tokens), or None if the server does not report it.
 
-    A server without a list of models passes.
+    A server that cannot list its models may still complete: this is noted.
 
     Raises:
         ConfigError: The server does not serve the model; the message lists those it serves.
         EndpointError: The server does not answer, or is not an OpenAI-compatible API.
     """
     try:
-        models = {model.id: model for model in await endpoint.models()}
-    except (BadReply, Denied) as error:
-        if "answered 404" in str(error):
-            return None
-        raise
+        models = {model.id or "": model for model in await endpoint.models()}
+    except (BadReply, Rejected) as error:
+        if (status := UNLISTED.search(str(error))) is None:
+            raise
+        endpoint.note(f"no list of models ({status[0]})")
+        return None
+    if not models:
+        endpoint.note("no model in the list of models")
+        return None
     if endpoint.model not in models:
-        found = ", ".join(map(repr, sorted(models))) or "nothing"
+        found = ", ".join(map(repr, sorted(models)))
         raise ConfigError(
             f"{endpoint.url} does not serve {endpoint.model!r} (it serves: {found}); "
             "set the model's `served` to one of them"
