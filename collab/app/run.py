@@ -21,6 +21,7 @@ from collab.app.prompts import Prompts
 from collab.app.run_log import logging_to
 from collab.app.session import decides, opened
 from collab.app.terminal import is_wanted
+from collab.app.unjudged import unjudged_notes
 from collab.config.config import Built
 from collab.config.target import target_of
 from collab.core.policy import Policy
@@ -192,8 +193,9 @@ async def play_run(built: Built, command: str, console: Console, *, live: bool =
             drift = drift_notes(built.config.models, await store.versions())
             checked = checked_endpoints(setup.team)
             odd = oddity_notes(setup.team)
-            added = [*setup.notes, *cohort_notes(built), *recording_notes(setup), *drift, *odd]
-            added.append(checked)
+            lost = unjudged_notes(folder.scores().values())
+            added = [*setup.notes, *cohort_notes(built), *recording_notes(setup), *lost, *drift]
+            added += [*odd, checked]
             result = replace(result, notes=[*result.notes, *added])
         status = replace(status, cases=result.cases, notes=result.notes)
         folder.write_status(replace(status, failures=result.failures))

@@ -1,6 +1,6 @@
 """Answers that are code, judged by running them: program and tests in one sandbox, two processes.
 
-See `checker.py` for what happens in there. A program that takes too much time or memory, ends early
+See `checker` for what happens in there. A program that takes too much time or memory, ends early
 or harms its own process is wrong; where the sandbox itself cannot start, nothing is judged.
 """
 
@@ -13,25 +13,34 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from importlib.resources import files
-from textwrap import dedent, indent
-from typing import Any, Self
+from textwrap import indent
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
 from collab.core.settings import Settings
-from collab.core.trajectory import Checks, Question
+from collab.core.trajectory import Checks, Json, Question
 from collab.errors import GradingError
 from collab.grading import Judgement
-from collab.grading.extract import defines, find
+from collab.grading.checker.bundle import bundle
+from collab.grading.extract import Found, defines, find
+from collab.grading.source import dedented, future_first
 from collab.sandbox import ProgramLimits, ProgramResult, Sandbox
 from collab.sandbox.named import SANDBOXES, SandboxName
 
-Faults = Mapping[str, str | None]
-"""What was wrong with each suite of tests; None where it passed."""
-CHECKER = files("collab.grading").joinpath("checker.py").read_text("utf-8")
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What came of the suites of tests, by name."""
+
+    suites: Mapping[str, str | None]
+    """What was wrong; None where the program passed."""
+    unjudged: Mapping[str, str] = field(default_factory=dict)
+    """Why a fault may not be the program's: what could not be carried over."""
+
+
 EXPRESSION = '''
 import ast
 
@@ -52,9 +61,12 @@ def is_call(node):
 """The program that reads an answer which is none: `answer()` is its value, or the arguments of the
 call that it gives, as `(positional, named)`."""
 
-FUTURE = re.compile(r"^from __future__ import [\w, ]+$", re.MULTILINE)
 DEFINED = re.compile(r"^(?:async +)?(?:def|class) +(\w+)", re.MULTILINE)
 """What code defines at its outermost level."""
+CLASS_USE = re.compile(
+    r"\bwith +(\w+)\(|\b(\w+)\([^()\n]*\)\.[A-Za-z_]|\bis(?:instance|subclass)\([^\n]*, *(\w+)\)"
+)
+MADE_BY = re.compile(r"^[ \t]*(\w+) *= *(\w+)\(", re.MULTILINE)
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler)
 ARGUMENTS = "def {entry}(*positional, **named):\n    return positional, named\n"
 
@@ -104,14 +116,7 @@ class CodeGrader:
         if found is None:
             return Judgement("no answer", None, False, None)
         faults = await self._judged(_job(question, checks, found.code), checks)
-        right = not any(faults.values())
-        return Judgement(
-            verdict="correct" if right else "wrong",
-            lenient=right,
-            strict=right and found.asked,
-            extracted=found.code,
-            details={"suites": {name: fault or "passed" for name, fault in faults.items()}},
-        )
+        return _judgement(found, faults)
 
     async def _judged(self, job: str, checks: Checks) -> Faults:
         key = blake2b(job.encode()).digest()
@@ -122,13 +127,28 @@ class CodeGrader:
 
     async def _run(self, job: str, checks: Checks) -> Faults:
         limits = _wide_enough(self._limits, checks)
-        outcome = await self._sandbox.run(CHECKER, job, checks.packages, limits)
+        outcome = await self._sandbox.run(bundle(), job, checks.packages, limits)
         told = _told(outcome)
         if "broken" in told:
             raise GradingError(f"the tests are broken: {told['broken']}")
-        faults: Faults = told.get("suites", {})
+        faults = told.get("suites", {})
         missing = f"the program ended its tests: {_end(outcome)}"
-        return {name: faults.get(name, missing) for name in json.loads(job)["suites"]}
+        suites = {name: faults.get(name, missing) for name in json.loads(job)["suites"]}
+        return Faults(suites, told.get("unjudged", {}))
+
+
+def _judgement(found: Found, faults: Faults) -> Judgement:
+    """Return the verdict: a fault counts unless something could not be carried over."""
+    failed = {name for name, fault in faults.suites.items() if fault}
+    details: dict[str, Json] = {
+        "suites": {name: fault or "passed" for name, fault in faults.suites.items()}
+    }
+    if failed and failed <= faults.unjudged.keys():
+        details["not judged"] = dict(faults.unjudged)
+        return Judgement("not judged", None, False, found.code, "tests", details)
+    right = not failed
+    verdict: Literal["correct", "wrong"] = "correct" if right else "wrong"
+    return Judgement(verdict, right, right and found.asked, found.code, "tests", details)
 
 
 def _wide_enough(limits: ProgramLimits, checks: Checks) -> ProgramLimits:
@@ -160,6 +180,7 @@ def _job(question: Question, checks: Checks, code: str) -> str:
             "program": program(checks, code),
             "entry": checks.entry if asked else "answer",
             "lends": _lent(question, checks) if asked else [],
+            "classes": sorted(_classes(question, checks)) if asked else [],
             "values": not asked,
             "before": checks.before,
             "suites": dict(checks.suites),
@@ -176,9 +197,11 @@ def _lent(question: Question, checks: Checks) -> list[str]:
         GradingError: There are several of those.
     """
     ours = DEFINED.findall(question.answer or "")
-    if ours or checks.entry is not None:
-        return ours
     unknown = sorted(_undefined("\n".join((checks.before, *checks.suites.values()))))
+    if ours:
+        return ours
+    if checks.entry is not None:  # classes that the entry works with
+        return [name for name in unknown if name[0].isupper()]
     if len(unknown) > 1:
         raise GradingError(
             f"the tests of question {question.id!r} use {', '.join(map(repr, unknown))}, and "
@@ -186,6 +209,23 @@ def _lent(question: Question, checks: Checks) -> list[str]:
             "questions.answer to a reference"
         )
     return unknown
+
+
+def _classes(question: Question, checks: Checks) -> set[str]:
+    """Return the classes that a question asks for: those of ours, or that its tests use as such.
+
+    A name that starts with a capital is used as a class where tests read an attribute of what it
+    gives, enter it, or ask whether something is of it.
+    """
+    tests = "\n".join(checks.suites.values())
+    ours = f"{checks.before}\n{question.answer or ''}"
+    found = set(re.findall(r"^class +(\w+)", ours, re.MULTILINE))
+    functions = set(re.findall(r"^(?:async +)?def +(\w+)", ours, re.MULTILINE))
+    used = [name for names in CLASS_USE.findall(tests) for name in names if name]
+    for variable, name in MADE_BY.findall(tests):
+        if re.search(rf"\b{variable}\.[A-Za-z_]", tests):
+            used.append(name)
+    return found | {name for name in used if name[0].isupper()} - functions
 
 
 def _undefined(code: str) -> set[str]:
@@ -209,20 +249,8 @@ def _undefined(code: str) -> set[str]:
 
 def _program(checks: Checks, code: str) -> str:
     if defines(checks.before, checks.entry) and not defines(code, checks.entry):
-        code = indent(_dedented(code), "    ")  # the rest of the function that was begun
-    future = "".join(f"{line}\n" for line in FUTURE.findall(code))  # Python wants it first
-    return f"{future}{checks.before}\n{FUTURE.sub('', code)}"
-
-
-def _dedented(code: str) -> str:
-    """Take off the margin, which the first line may have lost."""
-    first, _, rest = code.strip("\n").partition("\n")
-    lines = [line for line in rest.split("\n") if line.strip()]
-    margin = min((len(line) - len(line.lstrip()) for line in lines), default=0)
-    lost = first[:1].strip() and margin
-    if lost and first.rstrip().endswith(":"):  # the next line may be its block
-        lost = len(lines[0]) - len(lines[0].lstrip()) > margin
-    return f"{first}\n{dedent(rest)}" if lost else dedent(code)
+        code = indent(dedented(code), "    ")  # the rest of the function that was begun
+    return future_first(checks.before, code)
 
 
 def _expression(checks: Checks, code: str) -> str:

@@ -12,7 +12,7 @@ from string import ascii_uppercase
 from collab.core.trajectory import Question
 from collab.errors import GradingError
 from collab.grading import Grader, Judgement
-from collab.grading.code import CHECKER
+from collab.grading.checker.bundle import bundle
 from collab.grading.refusal import WANTED
 from collab.grading.verdicts import Verdicts
 
@@ -92,7 +92,7 @@ class GoldChecker:
         return judgement.verdict == "correct"
 
     async def _program_fault(self, question: Question, program: str) -> str | None:
-        key = blake2b(f"{CHECKER}\0{question.checks}\0{program}".encode(), digest_size=16).digest()
+        key = blake2b(f"{bundle()}\0{question.checks}\0{program}".encode(), digest_size=16).digest()
         if self._kept is not None and await self._kept.find(key) is not None:
             return None
         try:

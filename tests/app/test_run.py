@@ -63,6 +63,16 @@ def test_a_run_lies_where_the_shell_puts_it_and_either_continues_the_other(here:
     assert calls[1].startswith("collab run scenario=solo ")
 
 
+def test_a_run_counts_the_answers_that_were_not_judged(here: Path) -> None:
+    first = solo()
+    assert not any("not judged" in note for note in first.notes)
+    scores = first.path / "scores.jsonl"
+    row, *others = map(json.loads, scores.read_text().splitlines())
+    row |= {"verdict": "not judged", "details": {"not judged": {"base": "it is an object"}}}
+    scores.write_text("".join(json.dumps(one) + "\n" for one in [row, *others]))
+    assert "1 of 4 answers was not judged: it is an object (1)" in solo().notes
+
+
 async def test_a_run_is_a_value_with_tables_frames_and_trajectories(here: Path) -> None:
     run = await collab.arun(*SOLO, questions=ASKED, progress=False)
     assert run.state == "finished"

@@ -1,5 +1,8 @@
+import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -325,3 +328,73 @@ async def test_a_helper_of_another_block_counts_with_what_it_does(grader: CodeGr
         found = await grader.grade(question(), fenced(f"def times(x, y): return {helper}") + entry)
         assert found.verdict == verdict
     assert (await grader.grade(question(), entry)).verdict == "wrong"
+
+
+LABELLED = Path(__file__).with_name("code_cases.jsonl")
+CASES = [json.loads(line) for line in LABELLED.read_text("utf-8").splitlines()]
+"""Answers as people and cheats write them, with tests that are right and tests that are not."""
+
+
+async def missed(grader: CodeGrader, cases: list[Mapping[str, str]]) -> list[tuple[Any, ...]]:
+    """Return the cases that are judged otherwise than they are labelled."""
+
+    def verdict(case: Mapping[str, str]) -> Any:  # any: an awaitable
+        checks = Checks({"base": case["tests"]}, before=case["before"], entry=case["entry"])
+        asked = Question("q", (), None, grader="code", checks=checks)
+        return grader.grade(asked, case["answer"])
+
+    found = await asyncio.gather(*map(verdict, cases))
+    return [
+        (case["kind"], one.verdict, one.details)
+        for case, one in zip(cases, found, strict=True)
+        if one.verdict != case["want"]
+        and (case["want"] != "not correct" or one.verdict == "correct")
+    ]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_labelled_answers_are_judged_as_labelled(grader: CodeGrader) -> None:
+    assert await missed(grader, CASES[::7]) == []
+
+
+@pytest.mark.long
+@pytest.mark.asyncio(loop_scope="module")
+async def test_all_labelled_answers_are_judged_as_labelled(grader: CodeGrader) -> None:
+    assert await missed(grader, CASES) == []
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_cannot_be_carried_over_is_not_judged(grader: CodeGrader) -> None:
+    text = fenced("class Eq:\n    def __eq__(self, other): return True\ndef double(x): return Eq()")
+    found = await grader.grade(question(), text)
+    assert (found.verdict, found.lenient, found.strict, found.by) == (
+        "not judged",
+        None,
+        False,
+        "tests",
+    )
+    assert found.details["not judged"] == {
+        "base": "an object of the program's own is an operand of 'eq'"
+    }
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_suite_that_is_wrong_for_sure_outweighs_one_that_is_not_judged(
+    grader: CodeGrader,
+) -> None:
+    text = fenced("class Eq:\n    def __eq__(self, o): return True\ndef double(x): return Eq()")
+    suites = {"base": "assert double(2) == 4", "plus": "assert double(2) is None"}
+    found = await grader.grade(question(suites=suites), text)
+    assert found.verdict == "wrong"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_program_gets_no_second_guess(grader: CodeGrader) -> None:
+    guess = (
+        "turn = 0\ndef double(a):\n    global turn\n    turn += 1\n    a.append(1)\n    return turn"
+    )
+    asked = question(suites={"base": "a = [1]\nassert double(a) == 2"})
+    assert (await grader.grade(asked, fenced(guess))).verdict == "wrong"
+    same = "def double(a):\n    a.append(1)\n    return 2"
+    asked = question(suites={"base": "a = [1]\nassert double(a) == 2\nassert a == [1, 1]"})
+    assert (await grader.grade(asked, fenced(same))).verdict == "correct"

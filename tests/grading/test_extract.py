@@ -2,7 +2,8 @@ from typing import Literal
 
 import pytest
 
-from collab.grading.extract import Block, blocks, defines, find
+from collab.grading.extract import defines, find
+from collab.grading.fences import Block, blocks
 
 ONE = "def f(x):\n    return x"
 TWO = "def g(x):\n    return f(x)"

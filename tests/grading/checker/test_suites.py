@@ -7,7 +7,9 @@ from threading import Thread
 
 import pytest
 
-from collab.grading.checker import Peer, Program, judge
+from collab.grading.checker.peer import Peer
+from collab.grading.checker.program import Program
+from collab.grading.checker.suites import judge
 from collab.grading.code import DEFINED
 
 
@@ -30,10 +32,16 @@ def _serve(program: Program) -> None:
 
 
 def fault(
-    program: str, tests: str, before: str = "", entry: str = "f", lends: Sequence[str] = ()
+    program: str,
+    tests: str,
+    before: str = "",
+    entry: str = "f",
+    lends: Sequence[str] = (),
+    classes: Sequence[str] = (),
 ) -> str | None:
     """Return what is wrong with a program by its tests."""
     job = {"program": program, "entry": entry, "lends": lends, "before": before}
+    job["classes"] = classes
     with peers() as (ours, _):
         told = judge(ours, job | {"suites": {"base": tests}})
     assert "broken" not in told
@@ -91,7 +99,7 @@ def f(g):
         return error.args
 ---
 def g(): raise KeyError("k")
-assert f(g) == ("'k'",)
+assert f(g) == ("k",)
 ===
 def f(x): yield from range(x)
 ---
@@ -167,8 +175,8 @@ def f(): raise Own("no")
 ---
 try:
     f()
-except RuntimeError as error:
-    assert str(error) == "Own: no"
+except Exception as error:
+    assert str(error) == "no" and type(error).__name__ == "Own"
 else:
     assert False
 ===
@@ -176,8 +184,8 @@ def f(): b"\xff".decode()
 ---
 try:
     f()
-except RuntimeError as error:
-    assert "UnicodeDecodeError" in str(error)
+except ValueError as error:
+    assert isinstance(error, UnicodeDecodeError) and error.reason == "invalid start byte"
 else:
     assert False
 ===
@@ -227,7 +235,7 @@ def test_right_programs_pass(case: str) -> None:
 
 
 def test_long_collections_go_over_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collab.grading.checker.PIECE", 3)
+    monkeypatch.setattr("collab.grading.checker.coder.PIECE", 3)
     program = "def f(x): return [x, tuple(x), set(x), [[one] * 4 for one in x], range(9)]"
     tests = "\n".join(
         f"x = {x!r}\nassert f(x) == [x, tuple(x), set(x), [[one] * 4 for one in x], range(9)]"
@@ -250,7 +258,7 @@ def test_a_program_may_take_the_name_of_a_builtin() -> None:
         ("def f(x): return 1 / 0", "ZeroDivisionError: division by zero at line 2: assert"),
         ("def f(): pass", "TypeError: f() takes 0 positional arguments but 1 was given at line 2"),
         ("def f(:", "the program fails: SyntaxError: invalid syntax (program, line 1)"),
-        ("raise KeyError(1)", "the program fails: KeyError: '1'"),
+        ("raise KeyError(1)", "the program fails: KeyError: 1"),
         ("import sys; sys.exit(0)", "the program fails: RuntimeError: SystemExit: 0"),
         ("def f(x): raise SystemExit", "RuntimeError: SystemExit at line 2: assert f(1) == 1"),
         ("import nosuch", "the program fails: ModuleNotFoundError: No module named 'nosuch'"),
@@ -360,7 +368,7 @@ def test_a_program_ends_no_loop_of_its_tests(tests: str, name: str) -> None:
 def test_an_exception_is_never_what_calls_something_of_ours(name: str) -> None:
     program = f"class {name}(Exception): pass\ndef f(x): raise {name}('import collab_no_such')"
     found = fault(program, "assert f(1) == 1")
-    assert found == f"RuntimeError: {name}: import collab_no_such at line 1: assert f(1) == 1"
+    assert found == f"{name}: import collab_no_such at line 1: assert f(1) == 1"
 
 
 @pytest.mark.parametrize(
