@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -30,6 +31,8 @@ from collab.episode.team import Team
 from collab.errors import CollabError
 from collab.questions.cohort import Cohort
 from collab.reasoners.model import models_of
+from collab.report.hooks import EndedRun, RunEnd, StartedRun
+from collab.report.hooks.calls import HookCalls
 from collab.report.live import RunProgress
 from collab.report.notebook import Run
 from collab.report.page import write_report
@@ -176,6 +179,7 @@ async def play_run(built: Built, command: str, console: Console, *, live: bool =
         _recording_stop(folder, status),
     ):
         async with (
+            _calling_hooks(built, folder, status) as hooks,
             opened(built, run=path, tell=StartProgress(console), payer=folder.id, golds=True) as (
                 setup,
                 store,
@@ -186,7 +190,9 @@ async def play_run(built: Built, command: str, console: Console, *, live: bool =
             folder.ask(setup.questions)
             earlier = folder.scores().values() if console.is_terminal else ()
             shown = Console(force_terminal=False) if is_wanted(setup.team) else console
-            view = RunProgress(shown if live else Console(quiet=True), LiveView(path), earlier)
+            view = RunProgress(
+                shown if live else Console(quiet=True), LiveView(path), earlier, hooks
+            )
             with _frozen_heap():
                 async with view.watching(setup.team):
                     result = await play_cases(setup, folder, view)
@@ -197,10 +203,31 @@ async def play_run(built: Built, command: str, console: Console, *, live: bool =
             added = [*setup.notes, *cohort_notes(built), *recording_notes(setup), *lost, *drift]
             added += [*odd, checked]
             result = replace(result, notes=[*result.notes, *added])
-        status = replace(status, cases=result.cases, notes=result.notes)
-        folder.write_status(replace(status, failures=result.failures))
+            status = replace(status, cases=result.cases, notes=result.notes)
+            folder.write_status(replace(status, failures=result.failures))
     write_report(RunSummary(folder), Prompts(folder))
     return PlayedRun(Run(folder), result, store.sampled, store.served)
+
+
+@asynccontextmanager
+async def _calling_hooks(
+    built: Built, folder: RunFolder, new: RunStatus
+) -> AsyncIterator[HookCalls]:
+    """Report the start of a run to its hooks, and its end however it comes."""
+    calls = HookCalls(built.hooks, folder.scores().values() if built.hooks else ())
+    name = f"{built.config.name}/{folder.path.name}"
+    config = built.config.for_manifest()
+    calls.started(StartedRun(name, new.title, folder.path.resolve(), config))
+    stopped = True
+    try:
+        yield calls
+        stopped = False
+    finally:
+        if built.hooks:
+            failures = {} if stopped else dict((folder.status or new).failures)
+            state: RunEnd = "stopped" if stopped else "failed" if failures else "finished"
+            ended = EndedRun(state, len(folder.scores()), failures)
+            await asyncio.to_thread(calls.ended, ended)
 
 
 @contextmanager

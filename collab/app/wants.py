@@ -48,7 +48,8 @@ def wants_of(config: RunConfig) -> list[Want]:
         *seat_wants(config, config.team),
         *store_wants(config),
         *file_wants(config),
-        *target_wants(config, ("scenario", "policy", "boundary", "questions")),
+        *target_wants(config, ("scenario", "policy", "boundary", "questions", "hooks")),
+        *hook_wants(config),
     ]
 
 
@@ -97,6 +98,13 @@ def target_wants(config: RunConfig, groups: Iterable[str]) -> Iterator[Want]:
                 continue
             if str(value).partition(".")[0] not in packages:
                 yield Want(key, f"load {_shown(value)}", str(value))
+
+
+def hook_wants(config: RunConfig) -> Iterator[Want]:
+    """Yield the trackers that a run is sent to, each with its settings."""
+    for name, settings in config.hooks.items():
+        if settings.get("_target_") in _targets():
+            yield Want(f"hooks.{name}", f"send the results to {name}", str(settings))
 
 
 def as_clause(wants: Sequence[Want]) -> str:

@@ -41,6 +41,7 @@ from collab.grading.code import CodeSettings
 from collab.grading.judge import JudgeSettings
 from collab.grading.maths import MathsSettings
 from collab.questions import PromptFormat, QuestionSet
+from collab.report.hooks import RunHooks
 from collab.runs.traces import TraceSelection
 from collab.sandbox import ProgramLimits
 from collab.sandbox.named import SandboxName
@@ -254,6 +255,8 @@ class RunConfig(Settings):
     """Episodes in progress at once."""
     caps: Caps = Caps()
     """Limits at which the run ends cleanly; with a higher cap it continues."""
+    hooks: dict[str, Target] = Field(default_factory=dict)
+    """Code that follows the run, such as a tracker, by name; no part of the run's record."""
     strict_prefill: bool = True
     """Stop if an endpoint alters the text it is to continue, or was not checked."""
     estimate: float | None = Field(default=None, gt=0)
@@ -274,8 +277,8 @@ class RunConfig(Settings):
         return {seat: one for seat, one in self.team.items() if isinstance(one, ModelConfig)}
 
     def for_manifest(self) -> dict[str, Any]:  # any: JSON
-        """Return the whole config for a manifest, without secrets."""
-        hidden = hide(self.model_dump(mode="json"))
+        """Return the config for a manifest, without secrets and hooks: a record starts no hook."""
+        hidden = hide(self.model_dump(mode="json", exclude={"hooks"}))
         assert isinstance(hidden, dict)
         return hidden
 
@@ -283,7 +286,7 @@ class RunConfig(Settings):
         """Return the settings that decide the numbers: no addresses, paths, speed or secrets."""
         plain = self.model_dump(
             mode="json",
-            exclude={"name", "runs", "store", "concurrency", "caps", "grader", "estimate"},
+            exclude={"name", "runs", "store", "concurrency", "caps", "grader", "estimate", "hooks"},
         )
         plain["grader"] = self.grader.decides()
         plain["team"] = {
@@ -309,6 +312,7 @@ class Built(BaseModel):
     policy: Any  # any: Policy, likewise
     until: Boundary
     questions: Any  # any: QuestionSet, likewise
+    hooks: dict[str, Any] = Field(default_factory=dict)  # any: RunHooks, likewise
 
 
 def read_config(composed: DictConfig) -> RunConfig:
@@ -351,6 +355,7 @@ def build(
         policy=policy or make(config.policy, Policy, "policy"),
         until=make(config.boundary, Boundary, "boundary"),
         questions=questions or make(config.questions, QuestionSet, "questions"),
+        hooks={name: make(hook, RunHooks, f"hooks.{name}") for name, hook in config.hooks.items()},
     )
     _check_seats(built)
     return built

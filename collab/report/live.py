@@ -24,6 +24,7 @@ from collab.core.trajectory import Trajectory, Wrote
 from collab.episode.engine import Case
 from collab.episode.team import Team
 from collab.reasoners.model import Model, models_of
+from collab.report.hooks.calls import HookCalls
 from collab.report.run_json import headline
 from collab.report.stages import StageBars
 from collab.report.trajectory import safe
@@ -63,12 +64,17 @@ class RunProgress:
         console: The console; without a terminal, plain lines show the stages.
         live_view: The live view for other processes.
         scores: The scores of earlier starts.
+        hooks: The calls of the run's hooks.
     """
 
     def __init__(
-        self, console: Console, live_view: LiveView | None = None, scores: Iterable[Score] = ()
+        self,
+        console: Console,
+        live_view: LiveView | None = None,
+        scores: Iterable[Score] = (),
+        hooks: HookCalls | None = None,
     ) -> None:
-        self._console, self._live_view = console, live_view
+        self._console, self._live_view, self._hooks = console, live_view, hooks
         self._bars = StageBars(console)
         self._meters: list[LoadMeter] = []
         self._scores = list(scores)
@@ -98,6 +104,8 @@ class RunProgress:
         playing = self._playing.pop(case.id, None)
         if played:
             self._scores.append(played[1])
+            if self._hooks:
+                self._hooks.episode(*played)
         if playing and self._live_view:
             finish, verdict = (played[0].finish, played[1].verdict) if played else ("failed", "")
             self._live_view.end(playing, finish, verdict)
