@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
@@ -15,6 +16,7 @@ from collab.config.config import Built
 from collab.core.trajectory import Question, Recording
 from collab.errors import ConfigError
 from collab.questions import Hub, Jsonl, PromptFormat
+from collab.questions.atif import atif_rows
 from collab.questions.dumps import USUAL, TraceFacts, fields_of, trace_facts, unrolled
 from collab.questions.files import Rows, rows_of
 from collab.questions.table import BadRow, Row
@@ -36,6 +38,8 @@ class TraceSource:
     """A file, a folder, or a dataset of the hub."""
     runs: Path
     """The folder of runs, which keeps downloads."""
+    form: Literal["rows", "atif"] = "rows"
+    """The form of the source: rows with named fields, or ATIF files."""
     files: Sequence[str] = ()
     """Patterns of the files of a folder or a dataset."""
     revision: str | None = None
@@ -66,6 +70,8 @@ class TraceSource:
     def rows(self) -> Rows:
         """Yield the rows of the source."""
         path, files = Path(self.source), self.files
+        if self.form == "atif":
+            return atif_rows(path)
         if path.is_file():
             return rows_of(path, path.name)
         if not files:

@@ -40,6 +40,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("source", help="a file, or owner/name of a dataset on the hub")
     add_config_arguments(parser)
     add = parser.add_argument
+    add(
+        "--from",
+        dest="form",
+        choices=("rows", "atif"),
+        default="rows",
+        help="atif: an ATIF file, or a folder of them; single-author trajectories become traces",
+    )
     add("--files", action="append", metavar="PATTERN", help="files of the dataset, such as data/*")
     add("--revision", help="a commit, branch or tag of the dataset")
     add(
@@ -63,6 +70,7 @@ def main(argv: list[str]) -> int:
     source = TraceSource(
         source=words.source,
         runs=built.config.runs,
+        form=words.form,
         files=words.files or (),
         revision=words.revision,
         fields=words.field,
