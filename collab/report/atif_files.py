@@ -97,7 +97,7 @@ def _trajectory(
 
 def _step(unit: Unit, models: Mapping[str, str | None]) -> Plain:
     """Convert a unit; text that the policy inserted is no inference, and has no metrics."""
-    said = {"seat": unit.author, "kind": unit.kind, "reason": unit.why, "phase": unit.phase}
+    said: Plain = {"seat": unit.author, "kind": unit.kind, "reason": unit.why, "phase": unit.phase}
     step: Plain = {"source": "agent", "message": "", "extra": said}
     if (model := models.get(unit.author)) is not None:
         step["model_name"] = model
