@@ -22,7 +22,7 @@ REST = 50
 """The wait between two computations of the table, as a multiple of their duration."""
 EXTRAS = ("mlflow", "trackio", "wandb")
 """Packages that an extra of their name installs."""
-Played = tuple[Episode, Score]
+EndedEpisode = tuple[Episode, Score]
 
 
 class HookCalls:
@@ -64,7 +64,7 @@ class _Caller:
     """The thread of one hook. It is a daemon: a hook that hangs does not keep the process."""
 
     def __init__(self, name: str, hook: RunHooks, scores: Iterable[Score]) -> None:
-        self.queue: SimpleQueue[Played | EndedRun] = SimpleQueue()
+        self.queue: SimpleQueue[EndedEpisode | EndedRun] = SimpleQueue()
         self._name, self._hook, self._scores = name, hook, list(scores)
         self._failed = False
         self._cells: Mapping[str, str] = {}
@@ -94,7 +94,7 @@ class _Caller:
         self._call(self._table)
         self._call(lambda: self._hook.run_ended(item))
 
-    def _next(self) -> Played | EndedRun:
+    def _next(self) -> EndedEpisode | EndedRun:
         """Return the next item; compute the table while there is none, in a share of the time."""
         while True:
             waits = len(self._scores) > self._counted
