@@ -128,13 +128,13 @@ class CodeGrader:
     async def _run(self, job: str, checks: Checks) -> Faults:
         limits = _wide_enough(self._limits, checks)
         outcome = await self._sandbox.run(bundle(), job, checks.packages, limits)
-        told = _told(outcome)
-        if "broken" in told:
-            raise GradingError(f"the tests are broken: {told['broken']}")
-        faults = told.get("suites", {})
+        report = _report_of(outcome)
+        if "broken" in report:
+            raise GradingError(f"the tests are broken: {report['broken']}")
+        faults = report.get("suites", {})
         missing = f"the program ended its tests: {_end(outcome)}"
         suites = {name: faults.get(name, missing) for name in json.loads(job)["suites"]}
-        return Faults(suites, told.get("unjudged", {}))
+        return Faults(suites, report.get("unjudged", {}))
 
 
 def _judgement(found: Found, faults: Faults) -> Judgement:
@@ -260,13 +260,13 @@ def _expression(checks: Checks, code: str) -> str:
     return f"{around}\n{constants}\n{EXPRESSION}"
 
 
-def _told(outcome: ProgramResult) -> dict[str, Any]:  # any: the checker's JSON
+def _report_of(outcome: ProgramResult) -> dict[str, Any]:  # any: the checker's JSON
     """Return what the checker said; nothing where it did not come to its end, or not it alone."""
     lines = outcome.stdout.splitlines()
     if outcome.code != 0 or len(lines) != 1:
         return {}
-    told: dict[str, Any] = json.loads(lines[0])  # any: likewise
-    return told
+    report: dict[str, Any] = json.loads(lines[0])  # any: JSON
+    return report
 
 
 def _end(outcome: ProgramResult) -> str:

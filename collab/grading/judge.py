@@ -117,7 +117,7 @@ class JudgeGrader:
         """Return the judge's verdict; ask again, for one word, if its reply has another form."""
         model, tokens = self._model, self._settings.tokens
         ((solo, _),) = await model.solo(asked, range(1), tokens)
-        if solo.closed and (reply := _read(solo.answer)):
+        if solo.closed and (reply := _parse_reply(solo.answer)):
             return reply
         seat = self._settings.seat
         turn = Turn(seat, asked, Trajectory(), "answer", Answer(), tokens, lambda _: 0)
@@ -146,7 +146,7 @@ def _messages(question: Question, text: str) -> tuple[Message, ...]:
     return (Message("user", f"{CRITERIA}\n\n{quoted}\n\n{FORM}"),)
 
 
-def _read(text: str) -> _Reply | None:
+def _parse_reply(text: str) -> _Reply | None:
     """Read the last JSON object that is a verdict."""
     for found in reversed(OBJECT.findall(text)):
         try:

@@ -28,10 +28,10 @@ def atif_rows(source: Path) -> Rows:
     if not files or not all(file.is_file() for file in files):
         raise ConfigError(f"{str(source)!r} is no ATIF file and no folder with some (*.json)")
     for file in files:
-        yield file.name, _read(file)
+        yield file.name, _load_row(file)
 
 
-def _read(file: Path) -> Row | BadRow:
+def _load_row(file: Path) -> Row | BadRow:
     try:
         with file.open("rb") as opened:
             text = opened.read(LARGEST + 1)

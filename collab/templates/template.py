@@ -57,7 +57,7 @@ class Template:
             return cls._of_gguf(Gguf.load(folder), variables)
         where, config = folder / "chat_template.jinja", _read_json(folder / "tokenizer_config.json")
         if where.is_file():
-            text = _read(where, 4 * MAX_TEMPLATE)
+            text = _load_text(where, 4 * MAX_TEMPLATE)
         else:
             where, text = folder / "tokenizer_config.json", _template_of(config)
         if not text:
@@ -119,7 +119,7 @@ class Template:
         return f"the chat template of {self.origin!r}" if self.origin else "the chat template"
 
 
-def _read(path: Path, most: int) -> str:
+def _load_text(path: Path, most: int) -> str:
     """Read a text file of at most `most` bytes."""
     try:
         with path.open("rb") as file:
@@ -134,7 +134,7 @@ def _read(path: Path, most: int) -> str:
 def _read_json(path: Path) -> dict[str, Any]:
     """Read the JSON object in a file; return {} if the file does not exist (`Any`: JSON)."""
     try:
-        content = json.loads(_read(path, MAX_CONFIG)) if path.is_file() else {}
+        content = json.loads(_load_text(path, MAX_CONFIG)) if path.is_file() else {}
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path.name} of {str(path.parent)!r} is not JSON: {error}") from error
     return content if isinstance(content, dict) else {}

@@ -14,7 +14,7 @@ from collab.endpoints.scripted import Script, ScriptedServer, WordTokenizer
 from collab.endpoints.tokens import Tokenizer
 from collab.errors import GradingError
 from collab.grading import Judgement
-from collab.grading.judge import JudgeGrader, JudgeSettings, _messages, _read
+from collab.grading.judge import JudgeGrader, JudgeSettings, _messages, _parse_reply
 
 if TYPE_CHECKING:
     from tests.conftest import Seat
@@ -98,7 +98,7 @@ def test_what_the_student_writes_cannot_leave_its_quotation() -> None:
     ],
 )
 def test_the_last_whole_verdict_counts(text: str, verdict: str | None) -> None:
-    found = _read(text)
+    found = _parse_reply(text)
     assert (found and found.verdict) == verdict
 
 

@@ -98,7 +98,7 @@ class Vendor(Protocol):
         """
         ...
 
-    def tell(self, heard: ScriptedRequest, draws: Draws) -> object:
+    def render(self, heard: ScriptedRequest, draws: Draws) -> object:
         """Write the reply."""
         ...
 
@@ -116,7 +116,7 @@ class ScriptedSglang:
         settings["include_stop_str_in_output"] = given.get("no_stop_trim", False)
         return ScriptedRequest(settings, body.get("input_ids", body.get("text")))
 
-    def tell(self, heard: ScriptedRequest, draws: Draws) -> object:
+    def render(self, heard: ScriptedRequest, draws: Draws) -> object:
         """Write one draw as an object, several as a list."""
         told = [
             {
@@ -149,7 +149,7 @@ class ScriptedLlama:
         settings |= {"top_k": body.get("top_k") or -1, "max_tokens": body["n_predict"]}
         return ScriptedRequest(settings, body["prompt"])
 
-    def tell(self, heard: ScriptedRequest, draws: Draws) -> object:
+    def render(self, heard: ScriptedRequest, draws: Draws) -> object:
         """Write the one draw."""
         choice = draws.choices[0]
         word = choice["stop_reason"]
@@ -180,7 +180,7 @@ class ScriptedOllama:
         settings |= {"top_k": given.get("top_k") or -1, "max_tokens": given["num_predict"]}
         return ScriptedRequest(settings, body["prompt"])
 
-    def tell(self, heard: ScriptedRequest, draws: Draws) -> object:
+    def render(self, heard: ScriptedRequest, draws: Draws) -> object:
         """Render the one draw, without the stop string that ended it."""
         counts = {
             "prompt_eval_count": draws.usage["prompt_tokens"],
@@ -227,7 +227,7 @@ class ChatApi:
         """Return thought and answer of an open turn; None if the last turn is closed."""
         return None
 
-    def tell(self, heard: ScriptedRequest, draws: Draws) -> object:
+    def render(self, heard: ScriptedRequest, draws: Draws) -> object:
         """Write the choices."""
         told = [
             self._choice(index, choice, heard, draws) for index, choice in enumerate(draws.choices)

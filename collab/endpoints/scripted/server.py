@@ -186,7 +186,7 @@ class ScriptedServer:
             await reply.send(send, untold)
             return
         await reply.send(
-            send, lambda told: self._said(relabelled(told, body, self._traits), failure)
+            send, lambda told: self._with_failure(relabelled(told, body, self._traits), failure)
         )
 
     async def _translate(
@@ -219,23 +219,25 @@ class ScriptedServer:
         there = {**scope, "path": "/v1/completions"}
         reply = _Reply()
         await self._app(there, replay(json.dumps(asked).encode(), receive), reply)
-        await reply.send(send, lambda told: self._told(vendor, heard, body, told, failure))
+        await reply.send(
+            send, lambda draws: self._render_reply(vendor, heard, body, draws, failure)
+        )
 
-    def _told(
+    def _render_reply(
         self,
         vendor: Vendor,
         heard: ScriptedRequest,
         sent: ScriptedBody,
-        told: ScriptedBody,
+        drawn: ScriptedBody,
         failure: Failure | None,
     ) -> object:
-        draws = Draws(told["model"], told["choices"], told["usage"], self._count, self._traits)
-        reply = vendor.tell(heard, draws)
+        draws = Draws(drawn["model"], drawn["choices"], drawn["usage"], self._count, self._traits)
+        reply = vendor.render(heard, draws)
         if not isinstance(reply, dict):
             return reply
-        return self._said(reply, failure)
+        return self._with_failure(reply, failure)
 
-    def _said(self, reply: ScriptedBody, failure: Failure | None) -> ScriptedBody:
+    def _with_failure(self, reply: ScriptedBody, failure: Failure | None) -> ScriptedBody:
         other = {"model": faults.OTHER_MODEL} if failure == "wrong_model" else {}
         if "drifting" in self._traits:
             other["system_fingerprint"] = f"fp_{next(self._versions)}"

@@ -80,7 +80,7 @@ class Coder:
             return self.like(it, self._encode_all(list.__iter__(it)))
         return self._encode_collection(it) or self._encode_rarer(it)
 
-    def _encode_collection(self, it: Any) -> Any:  # any: likewise
+    def _encode_collection(self, it: Any) -> Any:  # any: a value of the program
         if isinstance(it, dict) and type(it).__module__ != "collections":
             items = [[self.encode(k), self.encode(v)] for k, v in dict.items(it)]
             return self.like(it, {"dict": items})
@@ -96,7 +96,7 @@ class Coder:
         """Return plain data for a value; a program's process adds what else it has."""
         return data
 
-    def _encode_all(self, items: Iterator[Any]) -> Any:  # any: likewise
+    def _encode_all(self, items: Iterator[Any]) -> Any:  # any: a value of the program
         """Return plain data for a collection: a list, or the number under which it was sent."""
         piece = self._encode_some(items)
         if len(piece) < PIECE:
@@ -108,11 +108,11 @@ class Coder:
             piece = self._encode_some(items)
         return {"pieces": number}
 
-    def _encode_some(self, items: Iterator[Any]) -> list[Any]:  # any: likewise
+    def _encode_some(self, items: Iterator[Any]) -> list[Any]:  # any: a value of the program
         some = list(islice(items, PIECE))
         return some if set(map(type, some)) <= AS_THEY_ARE else list(map(self.encode, some))
 
-    def _encode_rarer(self, it: Any) -> Any:  # any: likewise
+    def _encode_rarer(self, it: Any) -> Any:  # any: a value of the program
         if self.home == "tests" and type(it).__name__ == "function":
             return {"function": [self.lent.number(it), it.__name__, it.__doc__]}
         if isinstance(it, BaseException):
@@ -126,12 +126,12 @@ class Coder:
                 return self._encode_derived(it, EXACT[kind](it))
         return self._encode_flow(it) or self._encode_named(it) or self._encode_own(it)
 
-    def _encode_derived(self, it: Any, plain: Any) -> Any:  # any: likewise
+    def _encode_derived(self, it: Any, plain: Any) -> Any:  # any: a value of the program
         if hasattr(type(it), "__members__") and (known := self.objects.encode(it)):
             return known
         return self.like(it, self.encode(plain))
 
-    def _encode_flow(self, it: Any) -> Any:  # any: likewise
+    def _encode_flow(self, it: Any) -> Any:  # any: a value of the program
         """Return a handle of what is read or awaited step by step; None for anything else."""
         if type(it).__name__ == "coroutine":
             return {"awaits": self.lent.number(it)}
@@ -142,7 +142,7 @@ class Coder:
             return {"stepper" if own else "iterator": self.lent.number(it)}
         return None
 
-    def _encode_named(self, it: Any) -> Any:  # any: likewise
+    def _encode_named(self, it: Any) -> Any:  # any: a value of the program
         """Return data for what both sides have under a name; None if it has none."""
         if isinstance(it, bytes):
             return {"bytes": bytes(it).hex()}
@@ -157,7 +157,7 @@ class Coder:
         name = "numpy.array" if name == "numpy.ndarray" else name
         return {"made": [name, self.encode(MADE_OF[name](it))]} if name in MADE_OF else None
 
-    def _encode_own(self, it: Any) -> Any:  # any: likewise
+    def _encode_own(self, it: Any) -> Any:  # any: a value of the program
         """Return a reference for an object of the question's classes, or else a handle."""
         if isinstance(it, type) and issubclass(it, BaseException):
             return {"error": self.errors.lineage(it)}
@@ -182,7 +182,7 @@ class Coder:
             return COLLECTIONS[kind](self.decode(inside))
         return self._decode_rarer(kind, inside)
 
-    def _decode_all(self, data: list[Any]) -> list[Any]:  # any: likewise
+    def _decode_all(self, data: list[Any]) -> list[Any]:  # any: a value of the program
         kinds = set(map(type, data))
         if kinds == {str}:
             return list(map(sys.intern, data))  # a text that comes a million times is kept once
@@ -192,7 +192,7 @@ class Coder:
         """Keep a piece of a long collection until it is named."""
         self._pieces.setdefault(number, []).extend(self._decode_all(some))
 
-    def _decode_rarer(self, kind: str, inside: Any) -> Any:  # any: likewise
+    def _decode_rarer(self, kind: str, inside: Any) -> Any:  # any: a value of the program
         match kind:
             case "dict":
                 return {self.decode(key): self.decode(value) for key, value in inside}
@@ -209,7 +209,7 @@ class Coder:
             case _:
                 return self._decode_known(kind, inside)
 
-    def _decode_known(self, kind: str, inside: Any) -> Any:  # any: likewise
+    def _decode_known(self, kind: str, inside: Any) -> Any:  # any: a value of the program
         match kind:
             case "type":
                 it = getattr(builtins, inside)
@@ -228,7 +228,7 @@ class Coder:
                 return self.lent.thing(inside)
         raise ValueError(f"no value is of kind {kind!r}")
 
-    def _decode_made(self, kind: str, inside: Any) -> Any:  # any: likewise
+    def _decode_made(self, kind: str, inside: Any) -> Any:  # any: a value of the program
         match kind:
             case "named":
                 name, fields, items = inside
@@ -245,7 +245,7 @@ class Coder:
                 return self.errors.safe(self.errors.kind(inside) or Exception)
         return self.objects.find(*inside)
 
-    def _decode_flow(self, kind: str, number: int) -> Any:  # any: likewise
+    def _decode_flow(self, kind: str, number: int) -> Any:  # any: a value of the program
         it = Stepper(self, number) if kind == "stepper" else Remote(self, number)
         if kind == "awaits":
             return awaited(it)

@@ -41,7 +41,7 @@ def generated(remote: Any) -> Any:  # any: a handle, and a generator
     return (yield from _batches(remote))
 
 
-def _batches(remote: Any) -> Any:  # any: likewise
+def _batches(remote: Any) -> Any:  # any: a value of the program
     read = SINGLE
     while read < MANY:
         items, more, last = on(remote, "take", BATCH)

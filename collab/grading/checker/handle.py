@@ -282,7 +282,7 @@ def _forward(name: str) -> Callable[..., Any]:  # any: a result
 
 
 def _unary(name: str) -> Callable[..., Any]:  # any: a result
-    def operate(self: Remote, *args: object) -> Any:  # any: likewise
+    def operate(self: Remote, *args: object) -> Any:  # any: a value of the program
         if not _of(self, "_level"):
             _refused(self, name)
             raise TypeError(f"the program's object has no {name}")

@@ -105,7 +105,7 @@ def _fields(it: Any) -> dict[str, Any]:  # any: an object of a question's class
     return {k: v for k, v in (found | getattr(it, "__dict__", {})).items() if k[:2] != "__"}
 
 
-def _fill(it: Any, fields: dict[str, Any]) -> None:  # any: likewise
+def _fill(it: Any, fields: dict[str, Any]) -> None:  # any: a value of the program
     """Set the fields of an object; none that would hide a method of its class."""
     for name in set(getattr(it, "__dict__", {})) - set(fields):
         object.__delattr__(it, name)

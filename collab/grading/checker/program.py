@@ -165,7 +165,7 @@ def _touched(verb: str, thing: Any, *rest: Any) -> object:  # any: the object of
     return Own((copy.deepcopy if rest[0] else copy.copy)(thing))
 
 
-def _looked_at(verb: str, thing: Any, *rest: Any) -> object:  # any: likewise
+def _looked_at(verb: str, thing: Any, *rest: Any) -> object:  # any: a value of the program
     match verb:
         case "class":
             return Own(type(thing))
@@ -189,7 +189,7 @@ def _looked_at(verb: str, thing: Any, *rest: Any) -> object:  # any: likewise
             return _used(verb, thing, *rest)
 
 
-def _used(verb: str, thing: Any, *rest: Any) -> object:  # any: likewise
+def _used(verb: str, thing: Any, *rest: Any) -> object:  # any: a value of the program
     match verb:
         case "operator":
             return _operator(rest[0])(thing, *rest[1:])
