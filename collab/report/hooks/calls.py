@@ -13,6 +13,7 @@ from collab.core.secret import hide_text
 from collab.episode.engine import Episode
 from collab.report.hooks import EndedRun, RunHooks, StartedRun
 from collab.report.run_json import headline
+from collab.runs.run import Played
 from collab.scenarios.base import Score
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,6 @@ REST = 50
 """The wait between two computations of the table, as a multiple of their duration."""
 EXTRAS = ("mlflow", "trackio", "wandb")
 """Packages that an extra of their name installs."""
-EndedEpisode = tuple[Episode, Score]
 
 
 class HookCalls:
@@ -64,7 +64,7 @@ class _Caller:
     """The thread of one hook. It is a daemon: a hook that hangs does not keep the process."""
 
     def __init__(self, name: str, hook: RunHooks, scores: Iterable[Score]) -> None:
-        self.queue: SimpleQueue[EndedEpisode | EndedRun] = SimpleQueue()
+        self.queue: SimpleQueue[Played | EndedRun] = SimpleQueue()
         self._name, self._hook, self._scores = name, hook, list(scores)
         self._failed = False
         self._cells: Mapping[str, str] = {}
@@ -94,7 +94,7 @@ class _Caller:
         self._call(self._table)
         self._call(lambda: self._hook.run_ended(item))
 
-    def _next(self) -> EndedEpisode | EndedRun:
+    def _next(self) -> Played | EndedRun:
         """Return the next item; compute the table while there is none, in a share of the time."""
         while True:
             waits = len(self._scores) > self._counted
